@@ -1,0 +1,1 @@
+"""What is on disk and how it becomes tensors.  Never imports `models` (but for `dataset_def.synthetic`)."""

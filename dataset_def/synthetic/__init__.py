@@ -1,0 +1,1 @@
+"""The embedded data set: a synthetic Human3.6M that needs no download."""

@@ -1,0 +1,1 @@
+"""Networks and losses.  They take tensors and never import `dataset_def`."""

@@ -1,0 +1,1 @@
+"""Geometry, metrics, files, drawing and the engine.  Knows no stage."""

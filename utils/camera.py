@@ -1,0 +1,81 @@
+"""Pinhole cameras as Human3.6M stores them.  World z up; camera x right, y down, z forward; metres and pixels."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+
+class Camera(NamedTuple):
+    """One calibrated camera; the centre of its top-left pixel is at (0.5, 0.5)."""
+
+    R_cam_from_world: Float[np.ndarray, "3 3"]
+    centre_world_m: Float[np.ndarray, "3"]
+    focal_px: Float[np.ndarray, "2"]
+    centre_px: Float[np.ndarray, "2"]
+    width_px: int
+    height_px: int
+    k: Float[np.ndarray, "3"] = np.zeros(3)
+    """Radial distortion, zero for none."""
+    p: Float[np.ndarray, "2"] = np.zeros(2)
+    """Tangential distortion, zero for none."""
+    distortion: Literal["h36m", "opencv"] = "h36m"
+    """Whose tangential formula `p` belongs to: Human3.6M applies it once, OpenCV twice."""
+
+    @property
+    def is_distorted(self) -> bool:
+        """Whether straight lines of the world are curved in the image."""
+        return bool(np.any(self.k) or np.any(self.p))
+
+    @property
+    def K(self) -> Float[np.ndarray, "3 3"]:
+        """Intrinsic matrix, pixels."""
+        return np.array(
+            [[self.focal_px[0], 0, self.centre_px[0]], [0, self.focal_px[1], self.centre_px[1]], [0, 0, 1.0]]
+        )
+
+
+def to_camera(camera: Camera, points_world_m: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+    """Move points from the world into the camera's frame."""
+    return (points_world_m - camera.centre_world_m) @ camera.R_cam_from_world.T
+
+
+def to_world(camera: Camera, points_cam_m: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+    """Move points from the camera's frame into the world."""
+    return points_cam_m @ camera.R_cam_from_world + camera.centre_world_m
+
+
+def distort(camera: Camera, xy: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 2"]:
+    """Bend normalised image coordinates as the camera's lens does.
+
+    Source: Human3.6M's camera model (tangential term once); Brown 1966 in OpenCV's form (twice).
+    """
+    x, y = xy[..., 0], xy[..., 1]
+    r2 = x * x + y * y
+    radial = 1 + camera.k[0] * r2 + camera.k[1] * r2**2 + camera.k[2] * r2**3
+    tangential = camera.p[0] * y + camera.p[1] * x
+    both = radial + tangential * (2 if camera.distortion == "opencv" else 1)
+    return np.stack([x * both + camera.p[1] * r2, y * both + camera.p[0] * r2], axis=-1)
+
+
+def project(camera: Camera, points_cam_m: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 2"]:
+    """Project points of the camera's frame to pixels.
+
+    Raises:
+        ValueError: a point lies at or behind the camera.
+    """
+    depth_m = points_cam_m[..., 2:]
+    if (depth_m <= 0).any():
+        raise ValueError(f"{int((depth_m <= 0).sum())} points are behind the camera")
+    xy = points_cam_m[..., :2] / depth_m
+    if camera.is_distorted:
+        xy = distort(camera, xy)
+    return xy * camera.focal_px + camera.centre_px
+
+
+def resized(camera: Camera, width_px: int, height_px: int) -> Camera:
+    """Describe the same camera for an image of another size."""
+    scale = np.array([width_px / camera.width_px, height_px / camera.height_px])
+    return camera._replace(
+        focal_px=camera.focal_px * scale, centre_px=camera.centre_px * scale, width_px=width_px, height_px=height_px
+    )
