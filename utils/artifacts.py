@@ -1,0 +1,315 @@
+"""Every file that passes between stages: one writer and one reader per kind.
+
+A writer fills `x.partial` and renames it, so half a file never exists.  A reader checks format and kind, and names
+the command that makes a missing file.  Nothing here runs code from a file.
+"""
+
+import hashlib
+import json
+import os
+import pickle
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int32, UInt8
+
+from config import ROOT
+
+FORMAT = 1
+COMMANDS = {
+    "enc_dec": "python sample/train_enc_dec.py",
+    "pose": "python sample/train_3d_pose_from_enc.py",
+    "embeddings": "python sample/save_embeddings.py",
+    "index": "python dataset_def/h36m_preprocess.py",
+    "background": "python dataset_def/h36m_get_background.py",
+}
+
+# ------------------------------------------------------------------------------------------------ shared by all kinds
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to, and rename it to `path` when the writing succeeded."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def must_exist(path: Path, command: str) -> None:
+    """Stop if a file is not there, naming the command that makes it."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; make it with: {command}")
+
+
+def damaged(path: Path, command: str) -> ValueError:
+    """Describe a file that cannot be read to its end."""
+    return ValueError(f"{path} is damaged or of another kind; make it again with: {command}")
+
+
+def check_kind(path: Path, found: object, wanted: str, version: object, command: str) -> None:
+    """Stop if a file holds something else than asked for, or in another format."""
+    if found != wanted:
+        raise ValueError(f"{path} holds {found!r}, but {wanted!r} is needed; that is made with: {command}")
+    if version != FORMAT:
+        raise ValueError(f"{path} has format {version}, this program reads {FORMAT}; make it again with: {command}")
+
+
+def file_hash(path: Path) -> str:
+    """Compute the SHA-256 of a file's content, in hexadecimal."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def commit() -> str:
+    """Name the version of the program that runs: the git commit, with `+changes` if files differ from it."""
+    git = ["git", "-C", str(ROOT)]
+    try:
+        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
+        changed = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True)
+    except FileNotFoundError:
+        return "unknown (git is not installed)"
+    if head.returncode:
+        return "unknown (not a git checkout)"
+    return head.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+
+
+def save_arrays(path: Path, kind: str, **arrays: np.ndarray) -> None:
+    """Write named arrays (numbers or text, no objects) as one .npz of the given kind."""
+    with whole_file(path) as partial, open(partial, "wb") as stream:
+        np.savez(stream, allow_pickle=False, format=FORMAT, kind=kind, **{f"_{k}": v for k, v in arrays.items()})
+
+
+def load_arrays(path: Path, kind: str, command: str) -> dict[str, np.ndarray]:
+    """Read what `save_arrays` wrote.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the command that makes the file.
+    """
+    must_exist(path, command)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+        raise damaged(path, command) from error
+    found, version = arrays.pop("kind", np.array("another file")), arrays.pop("format", np.array(0))
+    check_kind(path, str(found), kind, int(version), command)
+    return {name.removeprefix("_"): values for name, values in arrays.items()}
+
+
+# --------------------------------------------------------------------------------------------- index and backgrounds
+
+
+class Index(NamedTuple):
+    """Which frames a data set has."""
+
+    frames: Int32[np.ndarray, "N 5"]
+    """Subject, action, sub-action, camera, frame; sorted, no row twice."""
+    fingerprint: str
+    """Hash of the data it was made from."""
+
+
+def save_index(path: Path, frames: Int32[np.ndarray, "N 5"], fingerprint: str) -> None:
+    """Write the frame index; rows are put in order."""
+    ordered = np.unique(frames, axis=0).astype(np.int32)
+    save_arrays(path, "index", frames=ordered, fingerprint=np.array(fingerprint))
+
+
+def load_index(path: Path) -> Index:
+    """Read the frame index.
+
+    Raises:
+        FileNotFoundError, ValueError: missing, damaged, empty or unsorted, with the command that makes it.
+    """
+    arrays = load_arrays(path, "index", COMMANDS["index"])
+    frames = arrays["frames"]
+    if frames.ndim != 2 or frames.shape[1] != 5 or frames.dtype != np.int32 or len(frames) == 0:
+        raise ValueError(f"{path} holds {frames.dtype} {frames.shape} instead of int32 (N, 5) frames; make it again "
+                         f"with: {COMMANDS['index']}")  # fmt: skip
+    if not np.array_equal(np.unique(frames, axis=0), frames):
+        raise ValueError(f"{path} is not sorted or has rows twice; make it again with: {COMMANDS['index']}")
+    return Index(frames, str(arrays["fingerprint"]))
+
+
+def save_background(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
+    """Write one RGB background as .npy."""
+    with whole_file(path) as partial, open(partial, "wb") as stream:
+        np.save(stream, image, allow_pickle=False)
+
+
+def load_background(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Read one RGB background."""
+    must_exist(path, COMMANDS["background"])
+    try:
+        image = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise damaged(path, COMMANDS["background"]) from error
+    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise damaged(path, COMMANDS["background"])
+    return image
+
+
+# --------------------------------------------------------------------------------------------------------- checkpoints
+
+
+class Checkpoint(TypedDict):
+    """What a checkpoint holds: plain types and tensors only."""
+
+    format: int
+    stage: str
+    step: int
+    """Steps done."""
+    config: dict[str, Any]
+    """Settings of the run (utils/settings.py rebuilds them)."""
+    states: dict[str, Any]
+    """A state_dict per tracked object: model, optimizer, ..."""
+    random: dict[str, Any]
+    """Random states of every process, for resuming."""
+    best: float | None
+    """Best held-out value so far, lower is better."""
+
+
+def save_checkpoint(
+    path: Path,
+    stage: str,
+    step: int,
+    config: dict[str, Any],
+    states: dict[str, Any],
+    random: dict[str, Any] | None = None,
+    best: float | None = None,
+) -> None:
+    """Write a checkpoint; `config` is plain (see utils/settings.py)."""
+    content = Checkpoint(format=FORMAT, stage=stage, step=step, config=config, states=states, random=random or {},
+                         best=best)  # fmt: skip
+    with whole_file(path) as partial:
+        torch.save(content, partial)
+
+
+def load_checkpoint(path: Path, stage: str) -> Checkpoint:
+    """Read a checkpoint of the given stage onto the CPU, without running anything in it.
+
+    Raises:
+        FileNotFoundError, ValueError: missing, damaged or of another stage, with the command that makes it.
+    """
+    command = COMMANDS.get(stage, f"the train script of stage {stage}")
+    must_exist(path, command)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+        raise damaged(path, command) from error
+    if not isinstance(content, dict):
+        raise damaged(path, command)
+    check_kind(path, content.get("stage"), stage, content.get("format"), command)
+    return Checkpoint(**content)  # type: ignore[typeddict-item]
+
+
+# ---------------------------------------------------------------------------------------------------------- embeddings
+
+
+class Embeddings(NamedTuple):
+    """The frozen latents of a set of images."""
+
+    points: Float32[np.ndarray, "N P 3"]
+    appearance: Float32[np.ndarray, "N A"]
+    frames: Int32[np.ndarray, "N 5"]
+    """As in the index; several rows of one frame differ by augmentation."""
+    R_crop_from_world: Float32[np.ndarray, "N 3 3"]
+    """The crop's camera, with its roll: takes the frame's labels into the axes of the points."""
+    encoder_hash: str
+    index_hash: str
+
+
+ADMITTED = {
+    (module, name)
+    for module in ("numpy._core.multiarray", "numpy.core.multiarray")
+    for name in ("_reconstruct", "scalar")
+} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Reads a pickle of NumPy arrays and plain types, and refuses everything else by name."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Admit what an array needs."""
+        if (module, name) not in ADMITTED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return super().find_class(module, name)
+
+
+def save_embeddings(path: Path, embeddings: Embeddings) -> None:
+    """Write latents as a pickled dict of arrays."""
+    content = {"format": FORMAT, "kind": "embeddings", **embeddings._asdict()}
+    with whole_file(path) as partial, open(partial, "wb") as stream:
+        pickle.dump(content, stream, protocol=4)
+
+
+def load_embeddings(path: Path, encoder: Path, index: Path) -> Embeddings:
+    """Read latents, and refuse those of another encoder checkpoint or of another index."""
+    command = COMMANDS["embeddings"]
+    must_exist(path, command)
+    try:
+        with open(path, "rb") as stream:
+            content = ArrayUnpickler(stream).load()
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+        raise ValueError(f"{path} is damaged or no file of embeddings ({error}); make it with: {command}") from error
+    if not isinstance(content, dict):
+        raise damaged(path, command)
+    check_kind(path, content.pop("kind", None), "embeddings", content.pop("format", None), command)
+    embeddings = Embeddings(**content)
+    for made_from, stored_hash in ((encoder, embeddings.encoder_hash), (index, embeddings.index_hash)):
+        if file_hash(made_from) != stored_hash:
+            raise ValueError(f"{path} was not made from {made_from}; make it again with: {command}")
+    return embeddings
+
+
+# ----------------------------------------------------------------------------------------------- predictions, metrics
+
+
+def origin(split: str, frames: Int32[np.ndarray, "N 5"], inputs: dict[str, Path]) -> dict[str, Any]:
+    """Say what a result was computed on: split, number of frames, hashes of its inputs, commit."""
+    hashes = {name: file_hash(path) for name, path in inputs.items()}
+    return {"split": split, "num_frames": len(frames), "input_hashes": hashes, "commit": commit()}
+
+
+def save_predictions(
+    path: Path, split: str, frames: Int32[np.ndarray, "N 5"], inputs: dict[str, Path], **arrays: np.ndarray
+) -> None:
+    """Write what a test script predicted, one row per frame; units belong in the names."""
+    about = json.dumps(origin(split, frames, inputs))
+    save_arrays(path, "predictions", frames=frames, origin=np.array(about), **arrays)
+
+
+def load_predictions(path: Path, command: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read predictions: (origin, arrays)."""
+    arrays = load_arrays(path, "predictions", command)
+    return json.loads(str(arrays.pop("origin"))), arrays
+
+
+def save_metrics(
+    path: Path, split: str, frames: Int32[np.ndarray, "N 5"], inputs: dict[str, Path], metrics: dict[str, Any]
+) -> None:
+    """Write numbers as json, with what they were computed on; units belong in the keys."""
+    content = {"format": FORMAT, "kind": "metrics", **origin(split, frames, inputs), "metrics": metrics}
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def load_metrics(path: Path, command: str) -> dict[str, Any]:
+    """Read metrics.json, the origin beside the numbers in `metrics`."""
+    must_exist(path, command)
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise damaged(path, command) from error
+    check_kind(path, content.pop("kind", None), "metrics", content.pop("format", None), command)
+    return content

@@ -1,0 +1,49 @@
+"""Settings as plain dictionaries, for files: frozen dataclasses in and out."""
+
+import types
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+Config = TypeVar("Config")
+
+
+def to_plain(value: Any) -> Any:
+    """Turn settings into dictionaries, lists, text and numbers."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {part.name: to_plain(getattr(value, part.name)) for part in fields(value)}
+    if isinstance(value, tuple):
+        return [to_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def config_from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
+    """Rebuild settings from what `to_plain` made; a setting that the file lacks takes its default.
+
+    Raises:
+        ValueError: the file has a setting that the program does not know, or a value it does not allow.
+    """
+    hints = get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(
+            f"{kind.__name__} has no setting {', '.join(unknown)}: the file comes from another version of this program"
+        )
+    return kind(**{name: rebuild(hints[name], value, f"{kind.__name__}.{name}") for name, value in values.items()})
+
+
+def rebuild(hint: Any, value: Any, name: str) -> Any:
+    """Turn one plain value back into what its annotation says."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if is_dataclass(hint):
+        return config_from_dict(hint, value)  # type: ignore[arg-type]
+    if origin in (Union, types.UnionType):
+        return None if value is None else rebuild(next(h for h in inner if h is not type(None)), value, name)
+    if origin is tuple:
+        items = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
+        return tuple(rebuild(item, part, name) for item, part in zip(items, value, strict=True))
+    if origin is Literal:
+        if value not in inner:
+            raise ValueError(f"{name} is {value!r}; this program knows {', '.join(map(repr, inner))}")
+        return value
+    return Path(value) if hint is Path else value
