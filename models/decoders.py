@@ -1,0 +1,167 @@
+"""Networks that draw an image from rotated latent points, an appearance vector and a background."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, softplus
+
+from config import DecoderConfig
+from models.layers import ConvBlock, ResidualBlock, double_conv
+
+
+class PointSplat(nn.Module):
+    """Lay every latent point into a feature map at the place where it projects.
+
+    A point carries learned features, modulated by the appearance, and a learned extent.  Two maps, one for points in
+    front of the body's middle and one for those behind it, let the decoder tell what hides what.
+    Source: own derivation; a Gaussian is separable, so that the map is one matrix product per image
+    (test_encoder_decoder.py compares it with the plain sum).
+    """
+
+    def __init__(self, points: int, appearance: int, features: int, side_m: float, map_px: int) -> None:
+        super().__init__()
+        self.side_m, self.map_px, self.features = side_m, map_px, features
+        self.own_features = nn.Parameter(torch.randn(points, features) * 0.5)
+        self.from_appearance = nn.Linear(appearance, points * features)
+        self.raw_extent_m = nn.Parameter(torch.full((points,), -2.2))  # softplus: about 0.1 m
+        self.out_channels = 2 * (features + 1)
+
+    def forward(
+        self, points_crop_m: Float[Tensor, "B P 3"], appearance: Float[Tensor, "B A"]
+    ) -> Float[Tensor, "B C h w"]:
+        """Draw the two feature maps."""
+        batch, points, _ = points_crop_m.shape
+        colours = self.own_features + self.from_appearance(appearance).view(batch, points, self.features)
+        values = torch.cat([torch.tanh(colours.float()), torch.ones_like(colours[..., :1], dtype=torch.float32)], -1)
+        across, down, is_front = self.footprints(points_crop_m.float())
+        maps = []
+        for share in (is_front, 1 - is_front):
+            weighted = across[..., None] * (values * share[..., None])[:, :, None]  # B P w C
+            maps.append(torch.bmm(down.transpose(1, 2), weighted.flatten(2)))  # B h (w C)
+        both = torch.stack([m.view(batch, self.map_px, self.map_px, -1) for m in maps], dim=-1)
+        return both.flatten(3).permute(0, 3, 1, 2)
+
+    def footprints(
+        self, points_crop_m: Float[Tensor, "B P 3"]
+    ) -> tuple[Float[Tensor, "B P w"], Float[Tensor, "B P h"], Float[Tensor, "B P"]]:
+        """Give each point's Gaussian along x and along y, and how much it lies in front."""
+        pixel_m = self.side_m / self.map_px
+        centres_m = (torch.arange(self.map_px, device=points_crop_m.device) + 0.5) * pixel_m - self.side_m / 2
+        extent_m = (softplus(self.raw_extent_m) + 0.4 * pixel_m)[:, None]
+        across = torch.exp(-0.5 * ((centres_m - points_crop_m[..., 0:1]) / extent_m) ** 2)
+        down = torch.exp(-0.5 * ((centres_m - points_crop_m[..., 1:2]) / extent_m) ** 2)
+        return across, down, torch.sigmoid(-points_crop_m[..., 2] / 0.1)
+
+
+class CompactDecoder(nn.Module):
+    """Splat the points into a coarse map and refine it to colours and an opacity with a small U-Net."""
+
+    def __init__(self, config: DecoderConfig, points: int, appearance: int, side_m: float, size_px: int) -> None:
+        super().__init__()
+        width, half = config.width, size_px // 2
+        self.composite = config.composite
+        self.splat = PointSplat(points, appearance, features=width // 2, side_m=side_m, map_px=half)
+        self.appearance = nn.Linear(appearance, 3 * width)
+        self.enter = ConvBlock(self.splat.out_channels + 3, int(1.5 * width))
+        self.down = nn.Sequential(ConvBlock(int(1.5 * width), 3 * width, stride=2), ResidualBlock(3 * width))
+        self.middle = nn.Sequential(ConvBlock(3 * width, 3 * width, stride=2), ResidualBlock(3 * width))
+        self.middle_up = nn.Conv2d(3 * width, 12 * width, 1)
+        self.after = ResidualBlock(3 * width)
+        self.up = nn.Conv2d(3 * width, 6 * width, 1)
+        self.leave = nn.Sequential(ResidualBlock(int(1.5 * width)), ConvBlock(int(1.5 * width), width))
+        self.out = nn.Conv2d(width, 16, 3, padding=1)
+
+    def forward(
+        self,
+        points_crop_m: Float[Tensor, "B P 3"],
+        appearance: Float[Tensor, "B A"],
+        background: Float[Tensor, "B 3 H W"],
+    ) -> Float[Tensor, "B 4 H W"]:
+        """Draw RGB; the fourth channel is the person's opacity (ones where the decoder does not composite)."""
+        coarse_background = torch.nn.functional.avg_pool2d(background, 2) - 0.5
+        fine = self.enter(torch.cat([self.splat(points_crop_m, appearance), coarse_background], dim=1))
+        coarse = self.down(fine)
+        middle = self.middle(coarse) + self.appearance(appearance)[:, :, None, None]
+        shuffle = torch.nn.functional.pixel_shuffle
+        coarse = self.after(coarse + shuffle(self.middle_up(middle), 2))
+        fine = self.leave(fine + shuffle(self.up(coarse), 2))
+        rgb_opacity = torch.sigmoid(shuffle(self.out(fine), 2).float())
+        rgb, opacity = rgb_opacity[:, :3], rgb_opacity[:, 3:]
+        if not self.composite:
+            return torch.cat([rgb, torch.ones_like(opacity)], dim=1)
+        return torch.cat([opacity * rgb + (1 - opacity) * background, opacity], dim=1)
+
+
+class PaperDecoder(nn.Module):
+    """The paper's decoder: points to a 1/8 map, appearance tiled beside it, three bilinear up-blocks.
+
+    Source: Rhodin et al. 2018, section 3.  The target's background passes one block and joins the last up-block.
+    """
+
+    def __init__(self, config: DecoderConfig, points: int, appearance: int, size_px: int) -> None:
+        super().__init__()
+        width, self.side = config.width, size_px // 8
+        self.from_points = nn.Sequential(
+            nn.Linear(3 * points, 4 * width * self.side**2), nn.Dropout(config.dropout), nn.ReLU()
+        )
+        widths = [4 * width + appearance, 4 * width, 2 * width, width]
+        self.ups = nn.ModuleList(double_conv(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.background = ConvBlock(3, width)
+        self.ups[2] = double_conv(3 * width, width)
+        self.out = nn.Conv2d(width, 3, 1)
+
+    def forward(
+        self,
+        points_crop_m: Float[Tensor, "B P 3"],
+        appearance: Float[Tensor, "B A"],
+        background: Float[Tensor, "B 3 H W"],
+    ) -> Float[Tensor, "B 4 H W"]:
+        """Draw RGB; the fourth channel is ones."""
+        features = self.from_points(points_crop_m.flatten(1)).unflatten(1, (-1, self.side, self.side))
+        features = torch.cat([features, appearance[:, :, None, None].expand(-1, -1, self.side, self.side)], dim=1)
+        for level, up in enumerate(self.ups):
+            features = interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
+            if level == 2:
+                features = torch.cat([features, self.background(background - 0.5)], dim=1)
+            features = up(features)
+        rgb = self.out(features).float() + 0.5
+        return torch.cat([rgb, torch.ones_like(rgb[:, :1])], dim=1)
+
+
+class SeedDecoder(nn.Module):
+    """The predecessor's decoder: no normalisation, the raw background joins the last 1x1 convolution."""
+
+    def __init__(self, points: int, appearance: int, size_px: int) -> None:
+        super().__init__()
+        self.side = size_px // 8
+        self.from_points = nn.Sequential(nn.Linear(3 * points, 128 * self.side**2), nn.ReLU())
+        layers: list[nn.Module] = []
+        for inputs, outputs in ((128 + appearance, 128), (128, 64), (64, 32)):
+            layers += [nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)]
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+        self.out = nn.Conv2d(32 + 3, 3, 1)
+
+    def forward(
+        self,
+        points_crop_m: Float[Tensor, "B P 3"],
+        appearance: Float[Tensor, "B A"],
+        background: Float[Tensor, "B 3 H W"],
+    ) -> Float[Tensor, "B 4 H W"]:
+        """Draw RGB; the fourth channel is ones."""
+        features = self.from_points(points_crop_m.flatten(1)).unflatten(1, (-1, self.side, self.side))
+        features = torch.cat([features, appearance[:, :, None, None].expand(-1, -1, self.side, self.side)], dim=1)
+        rgb = self.out(torch.cat([self.layers(features), background], dim=1)).float()
+        return torch.cat([rgb, torch.ones_like(rgb[:, :1])], dim=1)
+
+
+Decoder = CompactDecoder | PaperDecoder | SeedDecoder
+
+
+def build_decoder(config: DecoderConfig, points: int, appearance: int, side_m: float, size_px: int) -> Decoder:
+    """Build the network that the settings name."""
+    if config.kind == "compact":
+        return CompactDecoder(config, points, appearance, side_m, size_px)
+    if config.kind == "paper":
+        return PaperDecoder(config, points, appearance, size_px)
+    return SeedDecoder(points, appearance, size_px)

@@ -1,0 +1,114 @@
+"""Stage 1's network: image -> 3D points and appearance -> the same person seen by another camera."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from config import EncDecConfig
+from models.decoders import build_decoder
+from models.encoders import CompactTrunk, build_trunk
+from models.perceptual import imagenet_normalised
+
+
+class Latent(NamedTuple):
+    """What the encoder reads from an image."""
+
+    points_crop: Float[Tensor, "*batch P 3"]
+    """Geometry, in the axes of the crop camera, about the crop's centre; metres where the decoder splats them."""
+    appearance: Float[Tensor, "*batch A"]
+
+
+class EncoderDecoder(nn.Module):
+    """Encoder and decoder of novel views.
+
+    Source: Rhodin, Salzmann, Fua, ECCV 2018: the geometry latent is a set of 3D points that is rotated by the known
+    rotation between the cameras, L_target = R_target_from_source L_source, and nothing else tells the decoder its view.
+    """
+
+    def __init__(self, config: EncDecConfig) -> None:
+        super().__init__()
+        encoder = config.encoder
+        self.normalise, self.points = config.normalise, encoder.points
+        self.trunk = build_trunk(encoder, config.crop.size_px)
+        self.to_points = nn.Sequential(nn.Linear(self.trunk.size, 3 * encoder.points), nn.Dropout(encoder.dropout))
+        if encoder.relu_on_points:
+            self.to_points.append(nn.ReLU())
+        if config.decoder.kind == "compact":
+            self.start_points_in_the_body()
+        own = encoder.own_appearance_encoder
+        self.appearance_trunk = CompactTrunk(encoder.width // 2, config.crop.size_px, blocks=1) if own else None
+        size = self.appearance_trunk.size if self.appearance_trunk is not None else self.trunk.size
+        self.to_appearance = nn.Sequential(nn.Linear(size, encoder.appearance), nn.Dropout(encoder.dropout), nn.ReLU())
+        self.decoder = build_decoder(
+            config.decoder, encoder.points, encoder.appearance, config.crop.side_m, config.crop.size_px
+        )
+
+    def start_points_in_the_body(self) -> None:
+        """Begin with the points spread over an upright person's volume, so that splats meet gradients at once."""
+        linear = self.to_points[0]
+        spread_m = torch.tensor([0.2, 0.45, 0.2])
+        with torch.no_grad():
+            linear.weight.mul_(0.3)
+            linear.bias.copy_((torch.randn(self.points, 3) * spread_m).flatten())
+
+    def normalised(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """Bring RGB in [0, 1] to the scale that the encoder expects."""
+        if self.normalise == "imagenet":
+            return imagenet_normalised(image)
+        if self.normalise == "seed":
+            return image.flip(1) * (255 / 256)  # BGR, divided by 256
+        return image
+
+    def encode_points(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P 3"]:
+        """Read the geometry from an RGB image in [0, 1]; float32 whatever the trunk runs in."""
+        return self.to_points(self.trunk(self.normalised(image))).float().unflatten(1, (-1, 3))
+
+    def encode_appearance(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B A"]:
+        """Read the appearance from an RGB image in [0, 1]."""
+        trunk = self.trunk if self.appearance_trunk is None else self.appearance_trunk
+        return self.to_appearance(trunk(self.normalised(image)))
+
+    def encode(self, image: Float[Tensor, "B 3 H W"]) -> Latent:
+        """Read both latents from one image."""
+        if self.appearance_trunk is not None:
+            return Latent(self.encode_points(image), self.encode_appearance(image))
+        features = self.trunk(self.normalised(image))
+        return Latent(self.to_points(features).float().unflatten(1, (-1, 3)), self.to_appearance(features))
+
+    def decode(
+        self,
+        points_target: Float[Tensor, "B P 3"],
+        appearance: Float[Tensor, "B A"],
+        background: Float[Tensor, "B 3 H W"],
+    ) -> Float[Tensor, "B 4 H W"]:
+        """Draw RGB and opacity from points in the target camera's axes and the target's background."""
+        return self.decoder(points_target, appearance, background)
+
+    def forward(
+        self,
+        pose_image: Float[Tensor, "B 3 H W"],
+        clean_image: Float[Tensor, "B 3 H W"],
+        R_target_from_source: Float[Tensor, "B 3 3"],
+        background: Float[Tensor, "B 3 H W"],
+        appearance_row: Int[Tensor, "B"],
+    ) -> Float[Tensor, "B 4 H W"]:
+        """Draw each image's target view, with the appearance read from row `appearance_row` of the batch.
+
+        Args:
+            pose_image: what the geometry is read from (may have changed colours).
+            clean_image: what the appearance is read from.
+            background: of the target views.
+        """
+        if self.appearance_trunk is None:
+            points, appearance = self.encode(pose_image)
+        else:
+            points, appearance = self.encode_points(pose_image), self.encode_appearance(clean_image)
+        points_target = torch.einsum("bij,bpj->bpi", R_target_from_source, points)
+        return self.decode(points_target, appearance[appearance_row], background)
+
+
+def build(config: EncDecConfig) -> EncoderDecoder:
+    """Build stage 1's network from its settings."""
+    return EncoderDecoder(config)

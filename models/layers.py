@@ -1,0 +1,37 @@
+"""Building blocks that several networks share."""
+
+import torch
+from torch import Tensor, nn
+
+
+class ConvBlock(nn.Sequential):
+    """3x3 convolution, batch normalisation, ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+        )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut.  Source: He et al., Deep residual learning, 2016, Fig. 2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = ConvBlock(channels, channels)
+        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+        nn.init.zeros_(self.second[1].weight)  # starts as the identity, which lets a short training get going
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Add a correction to the features."""
+        return torch.relu(features + self.second(self.first(features)))
+
+
+def double_conv(inputs: int, outputs: int) -> nn.Sequential:
+    """Build the U-Net's step: two convolution blocks."""
+    return nn.Sequential(ConvBlock(inputs, outputs), ConvBlock(outputs, outputs))
+
+
+def stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+    """Build a strided convolution followed by residual blocks."""
+    return nn.Sequential(ConvBlock(inputs, outputs, stride), *[ResidualBlock(outputs) for _ in range(blocks)])

@@ -1,0 +1,71 @@
+"""What the networks are trained to make small."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from config import ImageLoss
+from models.perceptual import ImageFeatures, imagenet_normalised
+
+
+def weighted_mean(error: Float[Tensor, "B C H W"], weight: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
+    """Average an error map with a weight per pixel; weights of one give the plain mean."""
+    return (error * weight).sum() / (weight.sum() * error.shape[1])
+
+
+class ImageDifference(nn.Module):
+    """Compare drawn with true images: pixels, and features of a frozen ImageNet network.
+
+    Source: Rhodin et al. 2018, section 3 (L1 of pixels plus twice the mean over three feature maps); the weight of the
+    person's pixels is ours.
+    """
+
+    def __init__(self, config: ImageLoss) -> None:
+        super().__init__()
+        self.config = config
+        self.features = ImageFeatures(config.network) if config.features > 0 else None
+
+    def forward(
+        self,
+        drawn: Float[Tensor, "B 3 H W"],
+        true: Float[Tensor, "B 3 H W"],
+        mask: Float[Tensor, "B 1 H W"],
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Give the unweighted terms `pixels` and `features`."""
+        weight = 1 + (self.config.person - 1) * mask
+        terms = {"pixels": weighted_mean((drawn - true).abs(), weight)}
+        if self.features is not None:
+            terms["features"] = self.feature_difference(drawn, true, weight)
+        return terms
+
+    def feature_difference(
+        self,
+        drawn: Float[Tensor, "B 3 H W"],
+        true: Float[Tensor, "B 3 H W"],
+        weight: Float[Tensor, "B 1 H W"],
+    ) -> Float[Tensor, ""]:
+        """Average the difference of the feature maps; no gradient to the true image."""
+        assert self.features is not None
+        prepare = imagenet_normalised if self.config.imagenet_normalised else lambda image: image
+        maps = self.features(prepare(drawn))
+        with torch.no_grad():
+            true_maps = self.features(prepare(true))
+        total = drawn.new_zeros(())
+        for drawn_map, true_map in zip(maps, true_maps, strict=True):
+            difference = drawn_map.float() - true_map.float()
+            error = difference.abs() if self.config.feature_norm == "l1" else difference**2
+            total = total + weighted_mean(error, adaptive_avg_pool2d(weight, error.shape[-2:]))
+        return total / len(maps)
+
+
+def weighted_sum(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:
+    """Add terms by their weights.
+
+    Raises:
+        ValueError: a term has no weight.
+    """
+    missing = sorted(set(terms) - set(weights))
+    if missing:
+        raise ValueError(f"loss terms {missing} have no weight in the settings")
+    return torch.stack([weights[name] * term for name, term in terms.items()]).sum()
