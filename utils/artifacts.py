@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
-
 import numpy as np
 import torch
 from jaxtyping import Float32, Int32, UInt8
@@ -173,10 +172,8 @@ class Checkpoint(TypedDict):
     """Settings of the run (utils/settings.py rebuilds them)."""
     states: dict[str, Any]
     """A state_dict per tracked object: model, optimizer, ..."""
-    random: dict[str, Any]
-    """Random states of every process, for resuming."""
-    best: float | None
-    """Best held-out value so far, lower is better."""
+    progress: dict[str, Any]
+    """What Run needs to go on: the best held-out value, and looks since then."""
 
 
 def save_checkpoint(
@@ -185,12 +182,10 @@ def save_checkpoint(
     step: int,
     config: dict[str, Any],
     states: dict[str, Any],
-    random: dict[str, Any] | None = None,
-    best: float | None = None,
+    progress: dict[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint; `config` is plain (see utils/settings.py)."""
-    content = Checkpoint(format=FORMAT, stage=stage, step=step, config=config, states=states, random=random or {},
-                         best=best)  # fmt: skip
+    content = Checkpoint(format=FORMAT, stage=stage, step=step, config=config, states=states, progress=progress or {})
     with whole_file(path) as partial:
         torch.save(content, partial)
 

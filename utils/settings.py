@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Config = TypeVar("Config")
+FREE_ON_RESUME = ("loop.", "optim.steps")
+"""Settings that may change when a run goes on; the seed may not."""
 
 
 def to_plain(value: Any) -> Any:
@@ -47,3 +49,21 @@ def rebuild(hint: Any, value: Any, name: str) -> Any:
             raise ValueError(f"{name} is {value!r}; this program knows {', '.join(map(repr, inner))}")
         return value
     return Path(value) if hint is Path else value
+
+
+def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Write nested settings with dotted names, as on the command line."""
+    names: dict[str, Any] = {}
+    for name, value in settings.items():
+        names |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return names
+
+
+def check_same_settings(now: dict[str, Any], then: dict[str, Any]) -> None:
+    """Refuse to go on with a run under other settings than it was started with."""
+    new, old = flat(now), flat(then)
+    for name in sorted(new.keys() | old.keys()):
+        is_free = name.startswith(FREE_ON_RESUME) and name != "loop.seed"
+        if not is_free and new.get(name) != old.get(name):
+            raise ValueError(f"--{name} is {new.get(name)}, but the run was started with {old.get(name)}; resume with "
+                             "the same settings, or start another run with --name")  # fmt: skip

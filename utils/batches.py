@@ -1,0 +1,77 @@
+"""Which items form batch number k: a pure function of (seed, k), whatever the number of processes or workers."""
+
+from collections.abc import Iterator, Sized
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+Item = tuple[int, int]
+"""(epoch, index): what a data set is asked for."""
+
+
+class Batches(Sampler[list[Item]]):
+    """Yields this process's share of batch `first`, `first` + 1, ... without end.
+
+    Every epoch is a permutation of all items; batches run across the border between epochs.
+    """
+
+    def __init__(self, num_items: int, batch_size: int, seed: int, first: int = 0, rank: int = 0, processes: int = 1):
+        if num_items < 1:
+            raise ValueError("the data set is empty; check the subjects and paths")
+        if batch_size < 1 or batch_size % processes:
+            raise ValueError(f"the batch of {batch_size} cannot be shared evenly by {processes} processes")
+        self.num_items, self.batch_size, self.seed, self.first = num_items, batch_size, seed, first
+        self.rank, self.processes = rank, processes
+        self.order_of: tuple[int, np.ndarray] = (-1, np.empty(0, int))
+
+    def item(self, number: int) -> Item:
+        """Find the item at a place in the endless order."""
+        epoch, place = divmod(number, self.num_items)
+        if self.order_of[0] != epoch:
+            self.order_of = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.num_items)
+        return epoch, int(self.order_of[1][place])
+
+    def __iter__(self) -> Iterator[list[Item]]:
+        share = self.batch_size // self.processes
+        start = self.first * self.batch_size + self.rank * share
+        while True:
+            yield [self.item(number) for number in range(start, start + share)]
+            start += self.batch_size
+
+
+def one_thread(worker: int) -> None:
+    """Keep a data worker from taking more than its core."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def batch_loader(dataset: Dataset, batches: Sampler[list[Item]] | list[list[Item]], workers: int) -> DataLoader[Any]:
+    """Read the given batches, with workers that draw nothing from the global random generator."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        generator=torch.Generator(),
+        worker_init_fn=one_thread,
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def in_order(dataset: Dataset, batch_size: int, workers: int = 0) -> DataLoader[Any]:
+    """Read every item once, as epoch 0, in the order of the data set."""
+    assert isinstance(dataset, Sized)
+    items = [(0, index) for index in range(len(dataset))]
+    if not items:
+        raise ValueError("the data set is empty; check the subjects and paths")
+    return batch_loader(dataset, [items[i : i + batch_size] for i in range(0, len(items), batch_size)], workers)
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """Move a tensor, or every tensor of a NamedTuple, to a device."""
+    if isinstance(batch, torch.Tensor):
+        return batch.to(device, non_blocking=True)
+    return type(batch)(*(to_device(part, device) for part in batch))

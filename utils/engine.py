@@ -1,0 +1,284 @@
+"""What every training loop shares: device, run folder, batches, checkpoints, log, several processes.
+
+The loop itself stays in the script.  Resuming is exact: a batch, a sample and the random numbers of a step depend on
+(seed, step) only, so a checkpoint needs no random state and looking more often changes nothing.
+"""
+
+import atexit
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import random
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sized
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from config import Device, Loop, Optim, Paths
+from utils.artifacts import commit, load_checkpoint, save_checkpoint, whole_file
+from utils.batches import Batches, batch_loader, to_device
+from utils.history import History
+from utils.settings import check_same_settings, to_plain
+
+
+class TrainConfig(Protocol):
+    """The settings that Run reads."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def device(self) -> Device: ...  # noqa: D102
+    @property
+    def loop(self) -> Loop: ...  # noqa: D102
+    @property
+    def paths(self) -> Paths: ...  # noqa: D102
+
+
+class Stateful(Protocol):
+    """What a checkpoint can hold: a module, an optimizer, a schedule."""
+
+    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...  # noqa: D102
+
+
+def choose_device(name: Device, local_rank: int = 0) -> torch.device:
+    """Turn the setting `device` into a device, refusing one that is not there."""
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise ValueError("device is cuda, but PyTorch finds no CUDA device; use --device cpu")
+    if name == "cpu" or not available:
+        return torch.device("cpu")
+    if local_rank >= torch.cuda.device_count():
+        raise ValueError(f"process {local_rank} has no GPU of its own ({torch.cuda.device_count()} found); "
+                         "start fewer processes or use --device cpu")  # fmt: skip
+    return torch.device("cuda", local_rank)
+
+
+def mixed_seed(*numbers: int) -> int:
+    """Mix (seed, step, rank) into one seed, so that neighbours are unrelated."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def seed_everything(*numbers: int) -> None:
+    """Set the global random generators of Python and PyTorch."""
+    random.seed(mixed_seed(*numbers))
+    torch.manual_seed(mixed_seed(*numbers))
+
+
+def make_optimizer(parameters: Iterable[Any], optim: Optim) -> torch.optim.Optimizer:
+    """Make Adam (with decoupled weight decay) over parameters, or over groups with an `lr` of their own."""
+    return torch.optim.AdamW(parameters, lr=optim.lr, weight_decay=optim.weight_decay)
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, optim: Optim) -> torch.optim.lr_scheduler.LambdaLR:
+    """Make the schedule of the step size; call its `step()` after each step of the optimizer."""
+
+    def factor(done: int) -> float:
+        warm = min(1.0, (done + 1) / (optim.warmup_steps + 1))
+        if optim.schedule == "constant":
+            return warm
+        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, done / optim.steps)))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+class Run:
+    """One training run: runs/<stage>/<name>."""
+
+    def __init__(self, stage: str, config: TrainConfig):
+        self.stage, self.loop = stage, config.loop
+        self.rank, self.processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        self.device = choose_device(config.device, int(os.environ.get("LOCAL_RANK", 0)))
+        self.settings = to_plain(config)
+        self.folder = config.paths.runs_location / stage / config.name
+        self.step, self.last = 0, 0
+        self.best: float | None = None
+        self.looks_without_gain = 0
+        """Calls of save_best since the last gain."""
+        self.tracked: dict[str, Stateful] = {}
+        self.restored: dict[str, Any] = {}
+        self.history = History(stage, self.processes, self.device)
+        self._connect()
+        if config.loop.threads:
+            torch.set_num_threads(config.loop.threads)
+        if self.is_main:
+            check_name(config.name)
+            self._check_folder()
+        self._wait()
+        if config.loop.resume:
+            self._restore()
+        seed_everything(config.loop.seed)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    # ------------------------------------------------------------------------------------------------- the run folder
+
+    def _connect(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.set_device(self.device)
+        if self.processes > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+            atexit.register(dist.destroy_process_group)
+
+    def _wait(self) -> None:
+        if self.processes > 1:
+            dist.barrier()
+
+    def _check_folder(self) -> None:
+        last = self.folder / "checkpoint_last.pt"
+        if self.loop.resume:
+            if not last.is_file():
+                raise FileNotFoundError(
+                    f"{last} does not exist, so there is nothing to resume; leave out --loop.resume "
+                    "(add --loop.overwrite if the folder exists)"
+                )
+        elif self.folder.exists() and not self.loop.overwrite:
+            raise FileExistsError(
+                f"{self.folder} exists; go on with --loop.resume, delete it with --loop.overwrite, "
+                "or choose another --name"
+            )
+        elif self.folder.exists() and not (self.folder / "config.json").is_file():
+            raise FileExistsError(f"{self.folder} is no run (it has no config.json), so it is not deleted")
+
+    def _restore(self) -> None:
+        checkpoint = load_checkpoint(self.folder / "checkpoint_last.pt", self.stage)
+        check_same_settings(self.settings, checkpoint["config"])
+        self.step, self.restored = checkpoint["step"], checkpoint["states"]
+        self.best = checkpoint["progress"]["best"]
+        self.looks_without_gain = checkpoint["progress"]["looks_without_gain"]
+
+    def _open_folder(self) -> None:
+        """Make or empty the folder; only now, so that a script which fails before its loop changes nothing."""
+        if self.folder.exists() and self.loop.overwrite and self.step == 0:
+            shutil.rmtree(self.folder)
+        about = self.folder / "config.json"
+        starts = json.loads(about.read_text())["starts"] if self.step else []
+        starts.append(
+            {
+                "at_step": self.step,
+                "command": sys.argv,
+                "commit": commit(),
+                "versions": versions(),
+                "processes": self.processes,
+                "device": str(self.device),
+            }
+        )
+        with whole_file(about) as partial:
+            partial.write_text(json.dumps({"stage": self.stage, "settings": self.settings, "starts": starts}, indent=1))
+        self.history.open(self.folder, self.step)
+
+    # ------------------------------------------------------------------------------------- what the script hands over
+
+    def track(self, **states: Stateful) -> None:
+        """Name what a checkpoint holds; on resume, put the stored states back.  Call it before `parallel`."""
+        self.tracked |= states
+        for name, state in states.items():
+            if self.restored:
+                state.load_state_dict(self.restored[name])
+
+    def parallel(self, model: nn.Module) -> nn.Module:
+        """Wrap a model so that processes exchange gradients; call only the result, only as `model(...)`."""
+        if self.processes == 1:
+            return model
+        return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
+
+    def loader(self, dataset: Dataset, batch_size: int) -> DataLoader[Any]:
+        """Read batches of the whole run's `batch_size`, this process's share, from where the run stands."""
+        assert isinstance(dataset, Sized)
+        batches = Batches(len(dataset), batch_size, self.loop.seed, self.step, self.rank, self.processes)
+        return batch_loader(dataset, batches, self.loop.workers)
+
+    def generator(self, step: int) -> torch.Generator:
+        """Make a random generator on the run's device, for one step of this process."""
+        return torch.Generator(self.device).manual_seed(mixed_seed(self.loop.seed, step, self.rank, 1))
+
+    def autocast(self, bf16: bool) -> torch.autocast:
+        """Run the networks inside in bfloat16, where that is switched on."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
+
+    # ----------------------------------------------------------------------------------------------------- the loop
+
+    def steps(self, loader: DataLoader[Any], last: int) -> Iterator[tuple[int, Any]]:
+        """Yield (step, batch) for the steps still to do, counted from 1; log and save between them."""
+        if self.is_main:
+            self._open_folder()
+        self.last = last
+        batches = iter(loader) if self.step < last else iter(())
+        with tqdm(total=last, initial=self.step, disable=None if self.is_main else True, desc=self.stage) as bar:
+            while self.step < self.last:
+                batch = to_device(next(batches), self.device)
+                self.step += 1
+                seed_everything(self.loop.seed, self.step, self.rank)
+                yield self.step, batch
+                if self.is_due("log") or self.is_due("validate") or self.is_due("checkpoint"):
+                    self.history.write(self.step)
+                if self.is_due("checkpoint"):
+                    self._save("checkpoint_last.pt", self.tracked)
+                bar.update()
+
+    def is_due(self, what: Literal["log", "validate", "checkpoint"]) -> bool:
+        """Tell whether it is time, by the settings; everything is due at the last step."""
+        every = {"log": self.loop.log_every, "validate": self.loop.validate_every,
+                 "checkpoint": self.loop.checkpoint_every}  # fmt: skip
+        return self.step % every[what] == 0 or self.step == self.last
+
+    def stop(self) -> None:
+        """End the run after this step, as if it were the last."""
+        self.last = self.step
+
+    # --------------------------------------------------------------------------------------------- log and checkpoints
+
+    def log(self, **scalars: torch.Tensor | float) -> None:
+        """Note values of this step; their means go to history.jsonl.  Every process calls it with the same names.
+
+        Raises:
+            ValueError: a value is not finite, named (on a GPU at the latest before anything is saved).
+        """
+        self.history.note(self.step, scalars)
+
+    def save_best(self, value: float) -> None:
+        """Write checkpoint_best.pt (networks only) if a held-out value, lower is better, is the best so far."""
+        if self.processes > 1:
+            shared = torch.tensor(value, dtype=torch.float64, device=self.device)
+            dist.broadcast(shared, 0)
+            value = shared.item()
+        if not math.isfinite(value):
+            raise ValueError(f"the held-out value is {value} at step {self.step}")
+        self.history.means(self.step)
+        is_gain = self.best is None or value < self.best
+        self.looks_without_gain = 0 if is_gain else self.looks_without_gain + 1
+        if is_gain:
+            self.best = value
+            self._save("checkpoint_best.pt", {n: s for n, s in self.tracked.items() if isinstance(s, nn.Module)})
+
+    def _save(self, name: str, tracked: dict[str, Stateful]) -> None:
+        if self.is_main:
+            states = {name: state.state_dict() for name, state in tracked.items()}
+            progress = {"best": self.best, "looks_without_gain": self.looks_without_gain}
+            save_checkpoint(self.folder / name, self.stage, self.step, self.settings, states, progress)
+
+
+def check_name(name: str) -> None:
+    """Refuse a run's name that is no plain folder name."""
+    if not name or name.startswith(".") or Path(name).name != name:
+        raise ValueError(f"name is {name!r}; use a plain folder name")
+
+
+def versions() -> dict[str, str]:
+    """List the versions that a number may depend on."""
+    packages = ("torch", "torchvision", "numpy", "opencv-python-headless")
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
