@@ -330,8 +330,16 @@ class EmbeddingsConfig:
     subjects: tuple[int, ...] = (1, 5, 6, 7, 8)
     copies: int = 1
     """Latents per image: the first of the plain image, the others of augmented ones."""
+    augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
+    """How the images of the further copies are changed."""
     batch: int = 64
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.copies < 1:
+            raise ValueError(
+                f"copies is {self.copies}; use 1 for the plain images, more for augmented ones beside them"
+            )
 
 
 @dataclass(frozen=True)
@@ -342,7 +350,7 @@ class PoseHeadConfig:
     layers: int = 2
     dropout: float = 0.5
     loss: Literal["joint_distance", "zscored_mse"] = "joint_distance"
-    """joint_distance: mean distance in metres.  zscored_mse: the paper's, on joints scaled by the labels' statistics."""
+    """joint_distance: mean distance in metres.  zscored_mse: the paper's, on joints scaled by the labels' spread."""
 
 
 @dataclass(frozen=True)
@@ -394,8 +402,73 @@ class TestPoseConfig:
     every: int = 1
     """Use every n-th frame."""
     centre: Literal["", "pelvis", "masks", "box"] = ""
-    """What the crops are centred on; empty for what the encoder was trained with."""
+    """What the crops are centred on; empty for what the encoder was trained with.  Another choice than the encoder's
+    writes predictions_<centre>.npz and metrics_<centre>.json beside the plain ones."""
     batch: int = 64
+    examples: int = 6
+    """Test images that are stored with the predictions, for the figures."""
+
+
+@dataclass(frozen=True)
+class LabelCurveConfig:
+    """sample/label_curve.py: stage 2 beside its baselines, with all labels and with few, over several seeds."""
+
+    encoders: tuple[Path, ...]
+    """checkpoint_best.pt of stage 1; with several, seed k takes the k-th (and begins again after the last)."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    subjects: Subjects = field(default_factory=Subjects)
+    sequences: tuple[int, ...] = (0, 3)
+    """One column each: labelled training sequences per subject, 0 for all."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    frozen_steps: int = 2000
+    """Steps of the head on a frozen encoder, random or stage 1's."""
+    finetune_steps: int = 2000
+    """Steps of stage 1's encoder and the head end to end."""
+    scratch_steps: int = 6000
+    """Most steps of the supervised baseline; it stops when its held-out error no longer falls."""
+    patience: int = 8
+    """Looks without a better held-out error after which the supervised baseline stops."""
+    scratch_schedule: Literal["constant", "cosine"] = "constant"
+    """Of the supervised baseline; constant lets patience alone decide when it ends."""
+    lr: float = 1e-3
+    head: PoseHeadConfig = field(default_factory=PoseHeadConfig)
+    augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
+    """The same for every row."""
+    batch: int = 64
+    loop: Loop = field(default_factory=lambda: Loop(validate_every=250))
+    """Its seed is replaced by each of `seeds`; resume and overwrite are decided cell by cell."""
+    every: int = 1
+    """Test on every n-th frame."""
+    output: Path = ROOT / "tests" / "benchmarks" / "results" / "label_curve.json"
+    """The numbers; a markdown table of the same name lies beside it."""
+
+    def __post_init__(self) -> None:
+        if not self.encoders or not self.seeds or not self.sequences:
+            raise ValueError("encoders, seeds and sequences need at least one value each")
+
+
+# ------------------------------------------------------------------------------------------------------------ figures
+
+
+@dataclass(frozen=True)
+class FiguresConfig:
+    """sample/make_figures.py: the pictures of runs that were tested; runs no network."""
+
+    enc_dec: Path | None = None
+    """A run of stage 1, runs/enc_dec/<name>, with the predictions.npz of sample/test_enc_dec.py."""
+    pose: Path | None = None
+    """A run of stage 2, runs/pose/<name>, with the predictions.npz of sample/test_pose.py."""
+    folder: Path = ROOT / "images"
+    """Where the pictures go."""
+    prefix: str = ""
+    """Begins every file name, to keep the pictures of several runs apart."""
+    data: str = "embedded synthetic data"
+    """How the captions call the data."""
+
+    def __post_init__(self) -> None:
+        if self.enc_dec is None and self.pose is None:
+            raise ValueError("nothing to draw; give --enc-dec runs/enc_dec/<name>, --pose runs/pose/<name>, or both")
 
 
 # ------------------------------------------------------------------------------------------------------------ presets

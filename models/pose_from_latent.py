@@ -1,0 +1,81 @@
+"""Stage 2's network: latent 3D points -> 17 joints about the pelvis, in metres, in the axes of the crop camera."""
+
+import itertools
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from config import PoseHeadConfig
+from models.encoder_decoder import EncoderDecoder
+from utils.skeleton import H36M_17
+
+SMALLEST_SPREAD_M = 0.001
+
+
+class PoseFromLatent(nn.Module):
+    """A multi-layer perceptron on the flattened points.
+
+    Its outputs are z-scores of the labels: joints = mean + spread * output.  The pelvis, whose spread is zero, stays
+    exactly at the origin.
+    Source: Rhodin, Salzmann, Fua, ECCV 2018, section 4.2 (two hidden layers, ReLU, batch norm, dropout).
+    """
+
+    joints_mean_m: Tensor
+    joints_spread_m: Tensor
+
+    def __init__(self, points: int, config: PoseHeadConfig) -> None:
+        super().__init__()
+        sizes = [3 * points] + [config.hidden] * config.layers
+        layers: list[nn.Module] = []
+        for inputs, outputs in itertools.pairwise(sizes):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.BatchNorm1d(outputs), nn.Dropout(config.dropout)]
+        self.layers = nn.Sequential(nn.Flatten(), *layers, nn.Linear(sizes[-1], 3 * len(H36M_17)))
+        self.loss = config.loss
+        self.register_buffer("joints_mean_m", torch.zeros(len(H36M_17), 3))
+        self.register_buffer("joints_spread_m", torch.ones(len(H36M_17), 3))
+
+    def set_label_statistics(self, joints_root_m: Float[Tensor, "N 17 3"]) -> None:
+        """Take the mean and the standard deviation of the training labels."""
+        self.joints_mean_m.copy_(joints_root_m.mean(dim=0))
+        self.joints_spread_m.copy_(joints_root_m.std(dim=0, correction=0))
+
+    def forward(self, points_crop: Float[Tensor, "B P 3"]) -> Float[Tensor, "B 17 3"]:
+        """Predict joints_root_m; float32 whatever the layers run in."""
+        scores = self.layers(points_crop).float().unflatten(1, (-1, 3))
+        return self.joints_mean_m + self.joints_spread_m * scores
+
+    def loss_of(self, predicted: Float[Tensor, "B 17 3"], true: Float[Tensor, "B 17 3"]) -> Float[Tensor, ""]:
+        """Compare poses as the settings say: mean joint distance in metres, or mean squared z-score difference."""
+        if self.loss == "joint_distance":
+            return (predicted - true).norm(dim=-1).mean()
+        return ((predicted - true) / self.joints_spread_m.clamp_min(SMALLEST_SPREAD_M)).square().mean()
+
+
+class PoseFromImage(nn.Module):
+    """Stage 1's encoder with a pose head behind it.
+
+    A frozen encoder takes no gradients, and its BatchNorm statistics do not move.
+    """
+
+    def __init__(self, encoder: EncoderDecoder, head: PoseFromLatent, is_encoder_frozen: bool) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.is_encoder_frozen = is_encoder_frozen
+        learned = [p for part in (encoder.trunk, encoder.to_points) for p in part.parameters() if p.requires_grad]
+        encoder.requires_grad_(False)
+        for parameter in [] if is_encoder_frozen else learned:
+            parameter.requires_grad_(True)
+        self.train()
+
+    def train(self, mode: bool = True) -> "PoseFromImage":
+        """Switch to training, but for a frozen encoder."""
+        super().train(mode)
+        self.encoder.train(mode and not self.is_encoder_frozen)
+        return self
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 17 3"]:
+        """Predict joints_root_m from RGB images in [0, 1]."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_encoder_frozen):
+            points_crop = self.encoder.encode_points(image)
+        return self.head(points_crop)

@@ -1,0 +1,91 @@
+"""Confidence intervals by resampling whole sequences: neighbouring frames and views of one sequence err together."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+RESAMPLES = 2000
+FRAME_COLUMNS = ("subject", "action", "subaction", "camera", "frame")
+
+
+class Interval(NamedTuple):
+    """A mean with the bounds of its central 95 percent."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Comparison(NamedTuple):
+    """What one recipe gains over another: ours minus the baseline, negative is better."""
+
+    difference: Interval
+    percent: Interval
+    """The difference in percent of the baseline."""
+
+
+def sequence_numbers(frames: Int[np.ndarray, "N 5"]) -> Int[np.ndarray, "N"]:
+    """Number the sequences (subject, action, sub-action) that frames belong to; the cameras of one go together."""
+    return np.unique(frames[:, :3], axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def totals(values: Float[np.ndarray, "*S N"], sequence: Int[np.ndarray, "N"]) -> Float[np.ndarray, "*S Q"]:
+    """Add the values of every sequence."""
+    members = np.eye(int(sequence.max()) + 1)[sequence]
+    return values @ members
+
+
+def draws(count: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> Float[np.ndarray, "K count"]:
+    """Say how often each of `count` things occurs in every resample with replacement."""
+    return rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
+
+
+def interval(center: float, resampled: Float[np.ndarray, "K"]) -> Interval:
+    """Take the central 95 percent of resampled means.
+
+    Source: percentile bootstrap, Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Interval(float(center), float(low), float(high))
+
+
+def mean_interval(
+    values: Float[np.ndarray, "N"], frames: Int[np.ndarray, "N 5"], seed: int = 0, resamples: int = RESAMPLES
+) -> Interval:
+    """Bound the mean over frames by resampling sequences."""
+    require_frames(values, frames)
+    sequence = sequence_numbers(frames)
+    sums, counts = totals(values, sequence), totals(np.ones_like(values), sequence)
+    weights = draws(len(sums), np.random.default_rng(seed), resamples)
+    return interval(values.mean(), (weights @ sums) / (weights @ counts))
+
+
+def compare(
+    ours: Float[np.ndarray, "S N"],
+    baseline: Float[np.ndarray, "T N"],
+    frames: Int[np.ndarray, "N 5"],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Comparison:
+    """Bound ours minus the baseline by a paired bootstrap: both see the same resampled sequences.
+
+    Rows are training seeds.  They are resampled too, for each recipe by itself, as nothing pairs them.
+    """
+    require_frames(ours[0], frames)
+    require_frames(baseline[0], frames)
+    sequence, rng = sequence_numbers(frames), np.random.default_rng(seed)
+    counts = totals(np.ones(len(frames)), sequence)
+    weights = draws(len(counts), rng, resamples)
+    means = []
+    for values in (ours, baseline):
+        by_seed = weights @ totals(values, sequence).T / (weights @ counts)[:, None]
+        means.append((by_seed * draws(len(values), rng, resamples)).sum(axis=1) / len(values))
+    gain, center = means[0] - means[1], ours.mean() - baseline.mean()
+    return Comparison(interval(center, gain), interval(100 * center / baseline.mean(), 100 * gain / means[1]))
+
+
+def require_frames(values: Shaped[np.ndarray, "..."], frames: Shaped[np.ndarray, "..."]) -> None:
+    """Refuse values that do not belong to the frames, or no values at all."""
+    if len(values) == 0 or len(values) != len(frames):
+        raise ValueError(f"{len(values)} values for {len(frames)} frames; give one value per frame, and at least one")
