@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float32, Int32, UInt8
 
 from config import ROOT
+from utils.array_pickle import load_pickled_arrays
 
 FORMAT = 1
 COMMANDS = {
@@ -29,8 +30,6 @@ COMMANDS = {
     "index": "python dataset_def/h36m_preprocess.py",
     "background": "python dataset_def/h36m_get_background.py",
 }
-
-# ------------------------------------------------------------------------------------------------ shared by all kinds
 
 
 @contextmanager
@@ -106,9 +105,6 @@ def load_arrays(path: Path, kind: str, command: str) -> dict[str, np.ndarray]:
     return {name.removeprefix("_"): values for name, values in arrays.items()}
 
 
-# --------------------------------------------------------------------------------------------- index and backgrounds
-
-
 class Index(NamedTuple):
     """Which frames a data set has."""
 
@@ -158,9 +154,6 @@ def load_background(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     return image
 
 
-# --------------------------------------------------------------------------------------------------------- checkpoints
-
-
 class Checkpoint(TypedDict):
     """What a checkpoint holds: plain types and tensors only."""
 
@@ -208,9 +201,6 @@ def load_checkpoint(path: Path, stage: str) -> Checkpoint:
     return Checkpoint(**content)  # type: ignore[typeddict-item]
 
 
-# ---------------------------------------------------------------------------------------------------------- embeddings
-
-
 class Embeddings(NamedTuple):
     """The frozen latents of a set of images."""
 
@@ -224,21 +214,20 @@ class Embeddings(NamedTuple):
     index_hash: str
 
 
-ADMITTED = {
-    (module, name)
-    for module in ("numpy._core.multiarray", "numpy.core.multiarray")
-    for name in ("_reconstruct", "scalar")
-} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
-
-
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads a pickle of NumPy arrays and plain types, and refuses everything else by name."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Admit what an array needs."""
-        if (module, name) not in ADMITTED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return super().find_class(module, name)
+def fits(content: dict[str, Any]) -> bool:
+    """Tell whether a dictionary has the fields of Embeddings, with their types and as many rows each."""
+    if content.keys() != set(Embeddings._fields):
+        return False
+    arrays = [content[name] for name in Embeddings._fields[:4]]
+    if not all(isinstance(array, np.ndarray) for array in arrays):
+        return False
+    kinds = [(str(array.dtype), array.ndim) for array in arrays]
+    tails = [content["points"].shape[2:], content["frames"].shape[1:], content["R_crop_from_world"].shape[1:]]
+    return (
+        kinds == [("float32", 3), ("float32", 2), ("int32", 2), ("float32", 3)]
+        and tails == [(3,), (5,), (3, 3)]
+        and len({len(array) for array in arrays}) == 1
+    )
 
 
 def save_embeddings(path: Path, embeddings: Embeddings) -> None:
@@ -253,21 +242,17 @@ def load_embeddings(path: Path, encoder: Path, index: Path) -> Embeddings:
     command = COMMANDS["embeddings"]
     must_exist(path, command)
     try:
-        with open(path, "rb") as stream:
-            content = ArrayUnpickler(stream).load()
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+        content = load_pickled_arrays(path)
+    except ValueError as error:
         raise ValueError(f"{path} is damaged or no file of embeddings ({error}); make it with: {command}") from error
-    if not isinstance(content, dict):
-        raise damaged(path, command)
     check_kind(path, content.pop("kind", None), "embeddings", content.pop("format", None), command)
+    if not fits(content):
+        raise damaged(path, command)
     embeddings = Embeddings(**content)
     for made_from, stored_hash in ((encoder, embeddings.encoder_hash), (index, embeddings.index_hash)):
         if file_hash(made_from) != stored_hash:
             raise ValueError(f"{path} was not made from {made_from}; make it again with: {command}")
     return embeddings
-
-
-# ----------------------------------------------------------------------------------------------- predictions, metrics
 
 
 def origin(split: str, frames: Int32[np.ndarray, "N 5"], inputs: dict[str, Path]) -> dict[str, Any]:

@@ -125,8 +125,6 @@ class Run:
         """Whether this process writes the files."""
         return self.rank == 0
 
-    # ------------------------------------------------------------------------------------------------- the run folder
-
     def _connect(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
@@ -181,8 +179,6 @@ class Run:
             partial.write_text(json.dumps({"stage": self.stage, "settings": self.settings, "starts": starts}, indent=1))
         self.history.open(self.folder, self.step)
 
-    # ------------------------------------------------------------------------------------- what the script hands over
-
     def track(self, **states: Stateful) -> None:
         """Name what a checkpoint holds; on resume, put the stored states back.  Call it before `parallel`."""
         self.tracked |= states
@@ -209,8 +205,6 @@ class Run:
     def autocast(self, bf16: bool) -> torch.autocast:
         """Run the networks inside in bfloat16, where that is switched on."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
-
-    # ----------------------------------------------------------------------------------------------------- the loop
 
     def steps(self, loader: DataLoader[Any], last: int) -> Iterator[tuple[int, Any]]:
         """Yield (step, batch) for the steps still to do, counted from 1; log and save between them."""
@@ -239,8 +233,6 @@ class Run:
     def stop(self) -> None:
         """End the run after this step, as if it were the last."""
         self.last = self.step
-
-    # --------------------------------------------------------------------------------------------- log and checkpoints
 
     def log(self, **scalars: torch.Tensor | float) -> None:
         """Note values of this step; their means go to history.jsonl.  Every process calls it with the same names.

@@ -121,9 +121,6 @@ def test_a_run_describes_itself(config):
     assert not list(folder.glob("*.partial"))
 
 
-# ----------------------------------------------------------------------------------------------------------- refusals
-
-
 def test_an_existing_run_is_kept_unless_told_otherwise(config):
     train(config)
     before = (config.paths.runs_location / "toy/toy/history.jsonl").read_text()
@@ -181,9 +178,6 @@ def test_a_missing_gpu_is_refused():
         choose_device("cuda")
 
 
-# ------------------------------------------------------------------------------------------------ batches and schedule
-
-
 def take(batches: Batches, number: int) -> list[list[tuple[int, int]]]:
     return [batch for batch, _ in zip(batches, range(number), strict=False)]
 
@@ -224,9 +218,6 @@ def test_the_schedule_warms_up_and_ends_at_zero():
     cosine = rates(Optim(steps=100, lr=2.0, warmup_steps=9))
     assert cosine[0] == pytest.approx(0.2) and cosine[50] == pytest.approx(1.0) and cosine[100] == pytest.approx(0)
     assert rates(Optim(steps=10, lr=2.0, warmup_steps=0, schedule="constant")) == [2.0] * 11
-
-
-# --------------------------------------------------------------------------------------------------- two processes
 
 
 def test_two_processes_agree_and_resume_exactly(tmp_path):
