@@ -1,6 +1,7 @@
 """Stage 2's network: latent 3D points -> 17 joints about the pelvis, in metres, in the axes of the crop camera."""
 
 import itertools
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -55,18 +56,29 @@ class PoseFromLatent(nn.Module):
 class PoseFromImage(nn.Module):
     """Stage 1's encoder with a pose head behind it.
 
-    A frozen encoder takes no gradients, and its BatchNorm statistics do not move.
+    A frozen encoder takes no gradients, and its BatchNorm statistics do not move.  The settings that build the encoder
+    travel with the weights, so that one checkpoint is enough to predict.
     """
 
-    def __init__(self, encoder: EncoderDecoder, head: PoseFromLatent, is_encoder_frozen: bool) -> None:
+    def __init__(
+        self, encoder: EncoderDecoder, head: PoseFromLatent, is_encoder_frozen: bool, encoder_settings: dict[str, Any]
+    ) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        self.is_encoder_frozen = is_encoder_frozen
+        self.is_encoder_frozen, self.encoder_settings = is_encoder_frozen, encoder_settings
         learned = [p for part in (encoder.trunk, encoder.to_points) for p in part.parameters() if p.requires_grad]
         encoder.requires_grad_(False)
         for parameter in [] if is_encoder_frozen else learned:
             parameter.requires_grad_(True)
         self.train()
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Give the encoder's settings to the state_dict; plain types only."""
+        return self.encoder_settings
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take the encoder's settings from a state_dict."""
+        self.encoder_settings = state
 
     def train(self, mode: bool = True) -> "PoseFromImage":
         """Switch to training, but for a frozen encoder."""

@@ -51,14 +51,13 @@ def interval(center: float, resampled: Float[np.ndarray, "K"]) -> Interval:
 
 
 def mean_interval(
-    values: Float[np.ndarray, "N"], frames: Int[np.ndarray, "N 5"], seed: int = 0, resamples: int = RESAMPLES
+    values: Float[np.ndarray, "*S N"], frames: Int[np.ndarray, "N 5"], seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
-    """Bound the mean over frames by resampling sequences."""
+    """Bound the mean over frames by resampling sequences and, where values have a row per training seed, seeds."""
     require_frames(values, frames)
-    sequence = sequence_numbers(frames)
-    sums, counts = totals(values, sequence), totals(np.ones_like(values), sequence)
-    weights = draws(len(sums), np.random.default_rng(seed), resamples)
-    return interval(values.mean(), (weights @ sums) / (weights @ counts))
+    rng = np.random.default_rng(seed)
+    weights = draws(int(sequence_numbers(frames).max()) + 1, rng, resamples)
+    return interval(values.mean(), resampled_means(np.atleast_2d(values), frames, weights, rng))
 
 
 def compare(
@@ -72,20 +71,30 @@ def compare(
 
     Rows are training seeds.  They are resampled too, for each recipe by itself, as nothing pairs them.
     """
-    require_frames(ours[0], frames)
-    require_frames(baseline[0], frames)
-    sequence, rng = sequence_numbers(frames), np.random.default_rng(seed)
+    require_frames(ours, frames)
+    require_frames(baseline, frames)
+    rng = np.random.default_rng(seed)
+    weights = draws(int(sequence_numbers(frames).max()) + 1, rng, resamples)
+    ours_means, baseline_means = (resampled_means(values, frames, weights, rng) for values in (ours, baseline))
+    gain, center = ours_means - baseline_means, ours.mean() - baseline.mean()
+    return Comparison(interval(center, gain), interval(100 * center / baseline.mean(), 100 * gain / baseline_means))
+
+
+def resampled_means(
+    values: Float[np.ndarray, "S N"],
+    frames: Int[np.ndarray, "N 5"],
+    weights: Float[np.ndarray, "K Q"],
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "K"]:
+    """Average values over resampled sequences (given by their weights) and resampled rows."""
+    sequence = sequence_numbers(frames)
     counts = totals(np.ones(len(frames)), sequence)
-    weights = draws(len(counts), rng, resamples)
-    means = []
-    for values in (ours, baseline):
-        by_seed = weights @ totals(values, sequence).T / (weights @ counts)[:, None]
-        means.append((by_seed * draws(len(values), rng, resamples)).sum(axis=1) / len(values))
-    gain, center = means[0] - means[1], ours.mean() - baseline.mean()
-    return Comparison(interval(center, gain), interval(100 * center / baseline.mean(), 100 * gain / means[1]))
+    by_row = weights @ totals(values, sequence).T / (weights @ counts)[:, None]
+    return (by_row * draws(len(values), rng, len(weights))).sum(axis=1) / len(values)
 
 
-def require_frames(values: Shaped[np.ndarray, "..."], frames: Shaped[np.ndarray, "..."]) -> None:
+def require_frames(values: Shaped[np.ndarray, "*S N"], frames: Shaped[np.ndarray, "..."]) -> None:
     """Refuse values that do not belong to the frames, or no values at all."""
-    if len(values) == 0 or len(values) != len(frames):
-        raise ValueError(f"{len(values)} values for {len(frames)} frames; give one value per frame, and at least one")
+    count = values.shape[-1]
+    if count == 0 or count != len(frames):
+        raise ValueError(f"{count} values for {len(frames)} frames; give one value per frame, and at least one")

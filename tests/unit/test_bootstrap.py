@@ -64,6 +64,8 @@ def test_seeds_that_disagree_widen_the_interval():
     same = np.full((3, 60), 100.0)
     scattered = np.array([[80.0], [100.0], [120.0]]) * np.ones((1, 60))
     assert compare(same, same, frames).difference == pytest.approx((0, 0, 0))
+    single = mean_interval(scattered, frames)
+    assert single.mean == pytest.approx(100) and single.low < 90 and single.high > 110
     wide = compare(scattered, same, frames)
     assert wide.difference.mean == pytest.approx(0)
     assert wide.difference.low < -10 and wide.difference.high > 10

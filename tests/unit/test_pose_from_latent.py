@@ -62,7 +62,7 @@ def test_statistics_travel_with_the_weights():
 
 
 def test_training_moves_nothing_of_a_frozen_encoder_not_even_batch_norm_statistics():
-    network = PoseFromImage(small_encoder(), PoseFromLatent(12, HEAD), is_encoder_frozen=True)
+    network = PoseFromImage(small_encoder(), PoseFromLatent(12, HEAD), is_encoder_frozen=True, encoder_settings={})
     before = {name: value.clone() for name, value in network.encoder.state_dict().items()}
     head_before = statistics(network.head)
     network.train()
@@ -73,7 +73,7 @@ def test_training_moves_nothing_of_a_frozen_encoder_not_even_batch_norm_statisti
 
 
 def test_training_end_to_end_reaches_every_parameter_that_reads_the_pose_and_no_other():
-    network = PoseFromImage(small_encoder(), PoseFromLatent(12, HEAD), is_encoder_frozen=False)
+    network = PoseFromImage(small_encoder(), PoseFromLatent(12, HEAD), is_encoder_frozen=False, encoder_settings={})
     before = statistics(network.encoder.trunk)
     network(torch.rand(6, 3, 32, 32)).square().sum().backward()
     for name, parameter in network.encoder.named_parameters():
@@ -83,6 +83,8 @@ def test_training_end_to_end_reaches_every_parameter_that_reads_the_pose_and_no_
 
 
 def test_in_evaluation_a_picture_does_not_depend_on_its_neighbours():
-    network = PoseFromImage(small_encoder(), PoseFromLatent(12, HEAD), is_encoder_frozen=False).eval()
+    network = PoseFromImage(
+        small_encoder(), PoseFromLatent(12, HEAD), is_encoder_frozen=False, encoder_settings={}
+    ).eval()
     images = torch.rand(4, 3, 32, 32)
     assert torch.allclose(network(images)[:1], network(images[:1]), atol=1e-6)

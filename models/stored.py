@@ -1,0 +1,60 @@
+"""Networks as checkpoints hold them: built from the settings stored with the weights, loaded strictly."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from config import EncDecConfig, PoseConfig
+from models.encoder_decoder import EncoderDecoder, build
+from models.pose_from_latent import PoseFromImage, PoseFromLatent
+from utils.artifacts import load_checkpoint
+from utils.settings import config_from_dict
+
+
+class StoredEncoder(NamedTuple):
+    """Stage 1's network and its settings."""
+
+    network: EncoderDecoder
+    config: EncDecConfig
+    step: int
+
+
+class StoredPose(NamedTuple):
+    """Stage 2's network, in evaluation and without gradients, with the settings of both stages."""
+
+    network: PoseFromImage
+    encoder_config: EncDecConfig
+    config: PoseConfig
+    step: int
+
+
+def load_encoder_decoder(path: Path) -> StoredEncoder:
+    """Rebuild stage 1's network from its checkpoint, on the CPU and ready to train."""
+    checkpoint = load_checkpoint(path, "enc_dec")
+    config = config_from_dict(EncDecConfig, checkpoint["config"])
+    network = build(config)
+    load_weights(network, checkpoint["states"]["model"], path)
+    return StoredEncoder(network, config, checkpoint["step"])
+
+
+def load_pose(path: Path, device: torch.device) -> StoredPose:
+    """Rebuild encoder and pose head from stage 2's checkpoint alone."""
+    checkpoint = load_checkpoint(path, "pose")
+    weights = checkpoint["states"]["model"]
+    config = config_from_dict(PoseConfig, checkpoint["config"])
+    encoder_config = config_from_dict(EncDecConfig, weights["_extra_state"])
+    head = PoseFromLatent(encoder_config.encoder.points, config.head)
+    network = PoseFromImage(build(encoder_config), head, is_encoder_frozen=True, encoder_settings={})
+    load_weights(network, weights, path)
+    network.to(device).eval().requires_grad_(False)
+    return StoredPose(network, encoder_config, config, checkpoint["step"])
+
+
+def load_weights(network: torch.nn.Module, weights: dict[str, Any], path: Path) -> None:
+    """Put stored weights into a network that must have exactly these."""
+    try:
+        network.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit the network its settings describe; it comes from another version of "
+                         f"this program ({str(error).splitlines()[1].strip()[:200]})") from error  # fmt: skip

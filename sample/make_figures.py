@@ -1,0 +1,86 @@
+"""Draw the pictures of tested runs.  Runs no network: it reads what the test scripts stored.
+
+    python sample/make_figures.py --enc-dec runs/enc_dec/demo --pose runs/pose/demo
+
+Reads   predictions.npz, metrics.json (sample/test_enc_dec.py, sample/test_pose.py), history.jsonl (train scripts)
+Writes  images/<prefix>{novel_views, turntable, swapped_appearance, enc_dec_loss, skeletons, per_action, pose_loss}.png
+"""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from config import FiguresConfig, start
+from utils.artifacts import load_metrics, load_predictions, whole_file
+from utils.figures import image_grid, loss_curves, skeleton_grid, table_figure, turntable_grid
+from utils.history import load_history
+
+COLUMNS = {"MPJPE mm": "mpjpe_17_mm", "N-MPJPE mm": "n_mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm",
+           "yaw °": "yaw_error_degrees"}  # fmt: skip
+
+
+def history_figure(run: Path, data: str) -> dict[str, Figure]:
+    """Draw what the run logged while training; nothing if it comes without a log."""
+    history = run / "history.jsonl"
+    if not history.exists():
+        return {}
+    name = f"{run.parent.name}/{run.name}"
+    return {f"{run.parent.name}_loss": loss_curves(load_history(history), f"{data}; run {name}")}
+
+
+def enc_dec_figures(run: Path, data: str) -> dict[str, Figure]:
+    """Draw novel views, a turntable and swapped appearance."""
+    origin, stored = load_predictions(run / "predictions.npz", "python sample/test_enc_dec.py")
+    about = f"{data}; {origin['split']}; step {stored['step']}"
+    grid = {name: stored[f"grid_{name}"] for name in ("input", "target", "predicted")}
+    swap = {"pose from": stored["swap_pose"], "appearance from": stored["swap_appearance"], "drawn": stored["swapped"]}
+    return {
+        "novel_views": image_grid(grid, f"Novel views of one image.\n{about}"),
+        "turntable": turntable_grid(stored["turntable_input"], stored["turntable"], f"One image, turned.\n{about}"),
+        "swapped_appearance": image_grid(swap, f"The pose of one, the looks of another.\n{about}"),
+    }
+
+
+def pose_figures(run: Path, data: str) -> dict[str, Figure]:
+    """Draw example skeletons and the table per action."""
+    command = "python sample/test_pose.py"
+    origin, stored = load_predictions(run / "predictions.npz", command)
+    metrics = load_metrics(run / "metrics.json", command)["metrics"]
+    about = f"{data}; {origin['split']}; step {stored['step']}"
+    rows = stored["example_row"]
+    skeletons = skeleton_grid(
+        stored["predicted_root_m"][rows], stored["true_root_m"][rows], stored["example_image"], about
+    )
+    means = metrics["per_action"] | {"all": {key: metrics["overall"][key]["mean"] for key in COLUMNS.values()}}
+    values = np.array([[line[key] for key in COLUMNS.values()] for line in means.values()])
+    return {
+        "skeletons": skeletons,
+        "per_action": table_figure(list(means), list(COLUMNS), values, f"17 joints.  {about}"),
+    }
+
+
+def save(figures: dict[str, Figure], config: FiguresConfig) -> list[Path]:
+    """Write figures as .png and say where."""
+    paths = []
+    for name, figure in figures.items():
+        path = config.folder / f"{config.prefix}{name}.png"
+        with whole_file(path) as partial:
+            figure.savefig(partial, format="png")
+        print(path)
+        paths.append(path)
+    return paths
+
+
+def main(config: FiguresConfig) -> list[Path]:
+    """Draw and write every figure of the given runs."""
+    figures: dict[str, Figure] = {}
+    if config.enc_dec is not None:
+        figures |= enc_dec_figures(config.enc_dec, config.data) | history_figure(config.enc_dec, config.data)
+    if config.pose is not None:
+        figures |= pose_figures(config.pose, config.data) | history_figure(config.pose, config.data)
+    return save(figures, config)
+
+
+if __name__ == "__main__":
+    start(main, FiguresConfig)
