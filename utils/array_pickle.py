@@ -34,7 +34,15 @@ def load_pickled_arrays(path: Path) -> dict[str, Any]:
     try:
         with open(path, "rb") as stream:
             content = ArrayUnpickler(stream).load()
-    except (pickle.UnpicklingError, EOFError, TypeError, AttributeError, LookupError, MemoryError) as error:
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        SystemError,
+        MemoryError,
+    ) as error:
         raise ValueError(str(error)) from error
     if not isinstance(content, dict):
         raise ValueError(f"it holds a {type(content).__name__}")

@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import subprocess
+import tokenize
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ from config import ROOT
 from utils.array_pickle import load_pickled_arrays
 
 FORMAT = 1
+UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, LookupError, TypeError, AttributeError, SyntaxError,
+              zipfile.BadZipFile, tokenize.TokenError, pickle.UnpicklingError)  # fmt: skip
+"""What NumPy, zipfile and PyTorch raise on damaged files (found by damaging some)."""
 COMMANDS = {
     "enc_dec": "python sample/train_enc_dec.py",
     "pose": "python sample/train_3d_pose_from_enc.py",
@@ -98,7 +102,7 @@ def load_arrays(path: Path, kind: str, command: str) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
         raise damaged(path, command) from error
     found, version = arrays.pop("kind", np.array("another file")), arrays.pop("format", np.array(0))
     check_kind(path, str(found), kind, int(version), command)
@@ -127,6 +131,8 @@ def load_index(path: Path) -> Index:
         FileNotFoundError, ValueError: missing, damaged, empty or unsorted, with the command that makes it.
     """
     arrays = load_arrays(path, "index", COMMANDS["index"])
+    if arrays.keys() != {"frames", "fingerprint"}:
+        raise damaged(path, COMMANDS["index"])
     frames = arrays["frames"]
     if frames.ndim != 2 or frames.shape[1] != 5 or frames.dtype != np.int32 or len(frames) == 0:
         raise ValueError(f"{path} holds {frames.dtype} {frames.shape} instead of int32 (N, 5) frames; make it again "
@@ -147,7 +153,7 @@ def load_background(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     must_exist(path, COMMANDS["background"])
     try:
         image = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except UNREADABLE as error:
         raise damaged(path, COMMANDS["background"]) from error
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise damaged(path, COMMANDS["background"])
@@ -193,7 +199,7 @@ def load_checkpoint(path: Path, stage: str) -> Checkpoint:
     must_exist(path, command)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+    except UNREADABLE as error:
         raise damaged(path, command) from error
     if not isinstance(content, dict):
         raise damaged(path, command)
@@ -219,15 +225,11 @@ def fits(content: dict[str, Any]) -> bool:
     if content.keys() != set(Embeddings._fields):
         return False
     arrays = [content[name] for name in Embeddings._fields[:4]]
-    if not all(isinstance(array, np.ndarray) for array in arrays):
+    kinds = [(str(array.dtype), array.ndim) for array in arrays if isinstance(array, np.ndarray)]
+    if kinds != [("float32", 3), ("float32", 2), ("int32", 2), ("float32", 3)]:
         return False
-    kinds = [(str(array.dtype), array.ndim) for array in arrays]
     tails = [content["points"].shape[2:], content["frames"].shape[1:], content["R_crop_from_world"].shape[1:]]
-    return (
-        kinds == [("float32", 3), ("float32", 2), ("int32", 2), ("float32", 3)]
-        and tails == [(3,), (5,), (3, 3)]
-        and len({len(array) for array in arrays}) == 1
-    )
+    return tails == [(3,), (5,), (3, 3)] and len({len(array) for array in arrays}) == 1
 
 
 def save_embeddings(path: Path, embeddings: Embeddings) -> None:
