@@ -14,6 +14,10 @@ ADMITTED = {
 }
 """What NumPy needs to rebuild an array, over all pickle protocols; `encode` turns text into bytes in protocol 2."""
 
+UNREADABLE = (pickle.UnpicklingError, EOFError, TypeError, AttributeError, LookupError, SystemError, MemoryError,
+              RuntimeError)  # fmt: skip
+"""What a damaged pickle makes Python and NumPy raise (found by damaging some)."""
+
 
 class ArrayUnpickler(pickle.Unpickler):
     """Rebuilds arrays and plain types, and refuses everything else by name."""
