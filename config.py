@@ -312,6 +312,8 @@ class TestEncDecConfig:
     subjects: tuple[int, ...] = (9, 11)
     max_pairs: int = 1200
     """Number of (input view, target view) pairs, spread over all test sequences."""
+    examples: int = 8
+    """Rows of the figures."""
     batch: int = 32
     seed: int = 0
 

@@ -1,5 +1,7 @@
 """Networks that draw an image from rotated latent points, an appearance vector and a background."""
 
+import itertools
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -60,15 +62,15 @@ class CompactDecoder(nn.Module):
         super().__init__()
         width, half = config.width, size_px // 2
         self.composite = config.composite
-        self.splat = PointSplat(points, appearance, features=width // 2, side_m=side_m, map_px=half)
+        self.splat = PointSplat(points, appearance, features=width // 4, side_m=side_m, map_px=half)
         self.appearance = nn.Linear(appearance, 3 * width)
-        self.enter = ConvBlock(self.splat.out_channels + 3, int(1.5 * width))
-        self.down = nn.Sequential(ConvBlock(int(1.5 * width), 3 * width, stride=2), ResidualBlock(3 * width))
+        self.enter = ConvBlock(self.splat.out_channels + 3, width)
+        self.down = nn.Sequential(ConvBlock(width, 3 * width, stride=2), ResidualBlock(3 * width))
         self.middle = nn.Sequential(ConvBlock(3 * width, 3 * width, stride=2), ResidualBlock(3 * width))
         self.middle_up = nn.Conv2d(3 * width, 12 * width, 1)
         self.after = ResidualBlock(3 * width)
-        self.up = nn.Conv2d(3 * width, 6 * width, 1)
-        self.leave = nn.Sequential(ResidualBlock(int(1.5 * width)), ConvBlock(int(1.5 * width), width))
+        self.up = nn.Conv2d(3 * width, 4 * width, 1)
+        self.leave = nn.Sequential(ResidualBlock(width), ConvBlock(width, width))
         self.out = nn.Conv2d(width, 16, 3, padding=1)
 
     def forward(
@@ -105,7 +107,7 @@ class PaperDecoder(nn.Module):
             nn.Linear(3 * points, 4 * width * self.side**2), nn.Dropout(config.dropout), nn.ReLU()
         )
         widths = [4 * width + appearance, 4 * width, 2 * width, width]
-        self.ups = nn.ModuleList(double_conv(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.ups = nn.ModuleList(double_conv(a, b) for a, b in itertools.pairwise(widths))
         self.background = ConvBlock(3, width)
         self.ups[2] = double_conv(3 * width, width)
         self.out = nn.Conv2d(width, 3, 1)

@@ -3,6 +3,8 @@
 Each ends in `features` (B, size): `EncoderDecoder` reads the latent from it with linear layers.
 """
 
+import itertools
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -39,7 +41,7 @@ class UNetTrunk(nn.Module):
         super().__init__()
         widths = [3, width, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
-        for level, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for level, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
             layers += [double_conv(inputs, outputs)] + [nn.MaxPool2d(2)] * (level < 3)
         self.layers = nn.Sequential(*layers)
         self.size = 8 * width * (size_px // 8) ** 2
@@ -101,7 +103,7 @@ class SeedTrunk(nn.Module):
         super().__init__()
         widths = [3, width, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
-        for level, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for level, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
             layers += [nn.Conv2d(outputs, outputs, 3, padding=1), nn.ReLU()] + [nn.MaxPool2d(2)] * (level < 3)
         self.layers = nn.Sequential(*layers)

@@ -45,7 +45,7 @@ class ImageDifference(nn.Module):
         true: Float[Tensor, "B 3 H W"],
         weight: Float[Tensor, "B 1 H W"],
     ) -> Float[Tensor, ""]:
-        """Average the difference of the feature maps; no gradient to the true image."""
+        """Average the difference of the feature maps in float32; no gradient to the true image."""
         assert self.features is not None
         prepare = imagenet_normalised if self.config.imagenet_normalised else lambda image: image
         maps = self.features(prepare(drawn))

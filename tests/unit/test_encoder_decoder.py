@@ -1,0 +1,111 @@
+"""Stage 1's networks: shapes of every variant, the splat against its plain sum, what flows where."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, ImageAugmentation, rhodin, seed
+from models.decoders import PointSplat
+from models.encoder_decoder import EncoderDecoder, build
+
+
+def small(encoder: EncoderConfig, decoder: DecoderConfig, size_px: int = 64) -> EncDecConfig:
+    return EncDecConfig(crop=Crop(size_px=size_px), encoder=encoder, decoder=decoder, augment=ImageAugmentation())
+
+
+VARIANTS = {
+    "compact": small(EncoderConfig(width=8), DecoderConfig(width=16)),
+    "compact at 128 px": small(EncoderConfig(width=8), DecoderConfig(width=16), 128),
+    "efficientnet": small(EncoderConfig(kind="efficientnet_lite0"), DecoderConfig(width=16)),
+    "paper": replace(rhodin().enc_dec, crop=Crop(size_px=64)),
+}
+
+
+def drawn_by(model: EncoderDecoder, image: torch.Tensor) -> torch.Tensor:
+    rows = torch.arange(len(image))
+    return model(image, image, torch.eye(3).expand(len(image), 3, 3), image, rows.flip(0))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_draws_an_image_of_the_input_size(name):
+    config = VARIANTS[name]
+    image = torch.rand(4, 3, config.crop.size_px, config.crop.size_px)
+    model = build(config)
+    drawn = drawn_by(model, image)
+    assert drawn.shape == (4, 4, config.crop.size_px, config.crop.size_px)
+    drawn[:, :3].mean().backward()
+    assert model.to_points[0].weight.grad.abs().sum() > 0
+    latent = model.eval().encode(image)
+    assert latent.points_crop.shape == (4, 200, 3)
+    assert latent.appearance.shape == (4, 128)
+    torch.testing.assert_close(latent.points_crop, model.encode_points(image))
+
+
+def test_the_seed_network_has_the_160_million_parameters_of_the_predecessor():
+    with torch.device("meta"):
+        model = build(seed().enc_dec)
+    full = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
+    total = sum(p.numel() for p in model.parameters())
+    in_full = sum(p.numel() for m in full for p in m.parameters())
+    assert total == pytest.approx(160e6, rel=0.02)
+    assert in_full / total == pytest.approx(0.97, abs=0.01)
+
+
+def test_the_default_network_has_at_most_8_million_parameters():
+    assert sum(p.numel() for p in build(EncDecConfig()).parameters()) < 8e6
+
+
+def test_splat_equals_the_plain_sum_of_gaussians():
+    splat = PointSplat(points=7, appearance=5, features=3, side_m=2.0, map_px=6)
+    points, appearance = torch.randn(2, 7, 3) * 0.4, torch.rand(2, 5)
+    maps = splat(points, appearance)
+    extent = torch.nn.functional.softplus(splat.raw_extent_m) + 0.4 * 2.0 / 6
+    values = torch.tanh(splat.own_features + splat.from_appearance(appearance).view(2, 7, 3))
+    for b in range(2):
+        for row in range(6):
+            for column in range(6):
+                x, y = (column + 0.5) * 2 / 6 - 1, (row + 0.5) * 2 / 6 - 1
+                expected = torch.zeros(4, 2)
+                for p in range(7):
+                    away2 = (points[b, p, 0] - x) ** 2 + (points[b, p, 1] - y) ** 2
+                    weight = torch.exp(-0.5 * away2 / extent[p] ** 2)
+                    front = torch.sigmoid(-points[b, p, 2] / 0.1)
+                    value = torch.cat([values[b, p], torch.ones(1)])
+                    expected += weight * value[:, None] * torch.stack([front, 1 - front])
+                torch.testing.assert_close(maps[b, :, row, column], expected.flatten(), atol=1e-4, rtol=1e-3)
+
+
+def test_a_point_moved_to_the_right_lands_further_right():
+    splat = PointSplat(points=1, appearance=2, features=2, side_m=2.0, map_px=16)
+    centre_px = []
+    for x_m in (-0.5, 0.5):
+        density = splat(torch.tensor([[[x_m, 0.0, -1.0]]]), torch.zeros(1, 2))[0, -2]
+        centre_px.append(((density.sum(0) * torch.arange(16)).sum() / density.sum()).item())
+    assert centre_px[1] - centre_px[0] == pytest.approx(8.0, abs=0.3)
+
+
+def test_appearance_comes_from_the_clean_image_and_geometry_from_the_other():
+    model = build(VARIANTS["compact"]).eval()
+    pose, clean, rows = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64), torch.arange(2)
+    eye = torch.eye(3).expand(2, 3, 3)
+    points, appearance = model.encode_points(pose), model.encode_appearance(clean)
+    expected = model.decode(points, appearance, clean)
+    torch.testing.assert_close(model(pose, clean, eye, clean, rows), expected)
+
+
+def test_without_a_person_the_composite_is_the_background():
+    model = build(VARIANTS["compact"]).eval()
+    torch.nn.init.zeros_(model.decoder.out.weight)
+    with torch.no_grad():
+        model.decoder.out.bias.fill_(-30)  # opacity zero
+    background = torch.rand(2, 3, 64, 64)
+    drawn = model.decode(torch.zeros(2, 200, 3), torch.zeros(2, 128), background)
+    torch.testing.assert_close(drawn[:, :3], background)
+
+
+def test_contradicting_settings_are_refused():
+    with pytest.raises(ValueError, match="own_appearance_encoder"):
+        EncDecConfig(encoder=EncoderConfig(own_appearance_encoder=False))
+    with pytest.raises(ValueError, match="composite"):
+        DecoderConfig(kind="paper")
