@@ -1,0 +1,133 @@
+"""Settings: presets parse, overrides reach their place, mistakes are refused with the remedy."""
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import config
+from config import (
+    PRESETS,
+    Crop,
+    DecoderConfig,
+    EmbeddingsConfig,
+    EncDecConfig,
+    EncoderConfig,
+    FiguresConfig,
+    LabelCurveConfig,
+    Loop,
+    Optim,
+    PoseConfig,
+    Subjects,
+    SyntheticConfig,
+    parse,
+)
+from utils.settings import to_plain
+
+STAGES = [
+    stage
+    for stage in vars(config).values()
+    if isinstance(stage, type) and dataclasses.is_dataclass(stage) and stage.__name__.endswith("Config")
+]
+
+
+def test_defaults_are_the_demo():
+    assert parse(EncDecConfig, []) == PRESETS["demo"]().enc_dec == EncDecConfig()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_parses(name):
+    chosen = parse(EncDecConfig, ["--preset", name])
+    assert chosen == PRESETS[name]().enc_dec and chosen.name == name
+    assert parse(PoseConfig, ["--preset", name, "--encoder", "a.pt"]).encoder == Path("a.pt")
+
+
+def test_presets_differ():
+    configs = [preset().enc_dec for preset in PRESETS.values()]
+    assert len({str(to_plain(dataclasses.replace(one, name=""))) for one in configs}) == len(configs)
+
+
+def test_overrides_change_their_setting_only():
+    changed = parse(EncDecConfig, ["--optim.lr", "3e-4", "--subjects.train", "5", "6", "--preset", "full"])
+    expected = PRESETS["full"]().enc_dec
+    expected = dataclasses.replace(
+        expected,
+        optim=dataclasses.replace(expected.optim, lr=3e-4),
+        subjects=dataclasses.replace(expected.subjects, train=(5, 6)),
+    )
+    assert changed == expected
+
+
+@pytest.mark.parametrize("arguments", [["--optim.learning", "3"], ["--nonsense"], ["--optim.steps", "many"],
+                                       ["--crop.centre", "nose"]])  # fmt: skip
+def test_unknown_settings_and_values_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(EncDecConfig, arguments)
+    assert stop.value.code == 2
+    printed = capsys.readouterr()
+    assert arguments[0].lstrip("-") in printed.err + printed.out
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(ValueError, match="no preset 'huge'; use one of demo, full, rhodin, seed"):
+        parse(EncDecConfig, ["--preset", "huge"])
+
+
+def test_a_needed_file_must_be_named(capsys):
+    with pytest.raises(SystemExit):
+        parse(PoseConfig, [])
+    assert "encoder" in capsys.readouterr().err
+
+
+CONTRADICTIONS = {
+    "test subject trained on": (lambda: Subjects(train=(1, 9)), r"\[9\].*subjects.train.*subjects.test"),
+    "test subject labelled": (lambda: Subjects(labelled=(11,)), r"\[11\].*subjects.labelled.*subjects.test"),
+    "odd crop": (lambda: Crop(size_px=65), "crop.size_px is 65; use a multiple of 16"),
+    "crop of a house": (lambda: Crop(side_m=30), "crop.side_m is 30"),
+    "no steps": (lambda: Optim(steps=0), "optim.steps is 0"),
+    "resume and overwrite": (lambda: Loop(resume=True, overwrite=True), r"loop.resume and loop.overwrite"),
+    "composite paper": (lambda: DecoderConfig(kind="paper"), "decoder.composite needs decoder.kind compact"),
+    "shuffled colours": (
+        lambda: EncDecConfig(encoder=EncoderConfig(own_appearance_encoder=False)),
+        r"augment.permute_channels needs encoder.own_appearance_encoder",
+    ),
+    "embeddings unnamed": (
+        lambda: PoseConfig(Path("a"), mode="embeddings"),
+        "embeddings is None: mode embeddings needs",
+    ),
+    "embeddings unused": (lambda: PoseConfig(Path("a"), embeddings=Path("e")), "mode is frozen and embeddings is e"),
+    "motion": (lambda: SyntheticConfig(motion="dance"), "'generator' or 'cmu:<folder>'"),
+    "no copies": (lambda: EmbeddingsConfig(Path("a"), copies=0), "copies is 0; use 1"),
+    "no figures": (lambda: FiguresConfig(), "give --enc-dec"),
+    "no encoders": (lambda: LabelCurveConfig(encoders=()), "at least one"),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_contradictions_are_refused(name):
+    make, complaint = CONTRADICTIONS[name]
+    with pytest.raises(ValueError, match=complaint):
+        make()
+
+
+def test_a_contradiction_on_the_command_line_is_one_sentence():
+    script = "from config import EncDecConfig, start; start(print, EncDecConfig)"
+    command = [sys.executable, "-c", script, "--loop.resume", "--loop.overwrite"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "loop.resume and loop.overwrite contradict" in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)
+def test_settings_cannot_be_changed_afterwards(stage):
+    assert stage.__dataclass_params__.frozen and stage.__doc__
+
+
+def test_help_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        parse(EncDecConfig, ["--help"])
+    assert stop.value.code == 0 and "ImageNet feature difference" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
