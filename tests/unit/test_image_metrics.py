@@ -36,6 +36,18 @@ def test_only_the_box_counts_inside_the_box():
     assert torch.allclose(l1(drawn, true, inside), expected)
 
 
+def test_similarity_in_a_box_is_the_mean_of_scikit_images_map_in_that_box():
+    metrics = pytest.importorskip("skimage.metrics")
+    drawn, true = pictures()
+    drawn[:, :, 25:] = true[:, :, 25:]
+    inside = box_pixels(torch.tensor([[10, 15, 30, 33]] * 3), 40, 48)
+    a, b = (images[0].permute(1, 2, 0).double().numpy() for images in (drawn, true))
+    _, everywhere = metrics.structural_similarity(
+        a, b, channel_axis=2, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+    )
+    assert ssim(drawn, true, inside)[0].item() == pytest.approx(everywhere[15:33, 10:30].mean(), abs=1e-6)
+
+
 def test_psnr_of_a_known_error():
     true = torch.full((1, 3, 16, 16), 0.5)
     assert psnr_db(true + 0.1, true).item() == pytest.approx(20, abs=1e-4)

@@ -68,6 +68,7 @@ def test_training_moves_nothing_of_a_frozen_encoder_not_even_batch_norm_statisti
     network.train()
     network(torch.rand(6, 3, 32, 32)).sum().backward()
     assert all(torch.equal(value, before[name]) for name, value in network.encoder.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in network.encoder.parameters())
     assert all(parameter.grad is None for parameter in network.encoder.parameters())
     assert any(not torch.equal(value, head_before[name]) for name, value in statistics(network.head).items())
 

@@ -1,0 +1,136 @@
+"""Compare stage 2 with its baselines, with all labels and with few, over several seeds.
+
+    python sample/label_curve.py --encoders runs/enc_dec/demo/checkpoint_best.pt --seeds 0 1 2
+
+Reads   checkpoints of stage 1, the index, the crops; test subjects through sample/test_pose.py only
+Writes  runs/pose/label_curve_*/ (one run per cell, kept: stop and start again at will),
+        tests/benchmarks/results/label_curve.{json,md}
+"""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from config import LabelCurveConfig, Optim, PoseConfig, TestPoseConfig, start
+from sample import test_pose, train_3d_pose_from_enc
+from utils.artifacts import file_hash, load_checkpoint, whole_file
+from utils.benchmark import save_result
+from utils.label_table import MEAN_POSE, CellResult, comparisons, markdown, read_cell, summaries
+from utils.settings import to_plain
+
+Recipe = Literal["random", "scratch", "frozen", "finetune"]
+ROWS: dict[Recipe, str] = {
+    "random": "random encoder, frozen",
+    "scratch": "supervised from scratch",
+    "frozen": "stage 1, frozen",
+    "finetune": "stage 1, fine-tuned",
+}
+PAIRS = [
+    (ROWS[ours], baseline)
+    for ours in ("frozen", "finetune")
+    for baseline in (MEAN_POSE, ROWS["random"], ROWS["scratch"])
+]  # fmt: skip
+
+
+class Cell(NamedTuple):
+    """One training run of the comparison."""
+
+    recipe: Recipe
+    sequences: int
+    seed: int
+
+
+def pose_config(cell: Cell, config: LabelCurveConfig) -> PoseConfig:
+    """Give the settings of a cell's training."""
+    encoder = config.encoders[config.seeds.index(cell.seed) % len(config.encoders)]
+    is_scratch = cell.recipe == "scratch"
+    steps = {"scratch": config.scratch_steps, "finetune": config.finetune_steps}.get(cell.recipe, config.frozen_steps)
+    settings = PoseConfig(
+        encoder=encoder, mode=cell.recipe, device=config.device, paths=config.paths, subjects=config.subjects,
+        sequences=cell.sequences, head=config.head, augment=config.augment, batch=config.batch,
+        optim=Optim(steps=steps, lr=config.lr, schedule=config.scratch_schedule if is_scratch else "cosine"),
+        loop=replace(config.loop, seed=cell.seed), patience=config.patience if is_scratch else 0,
+    )  # fmt: skip
+    made_from = fingerprint(settings)
+    return replace(settings, name=f"label_curve_{cell.recipe}_{cell.sequences or 'all'}_seed{cell.seed}_{made_from}")
+
+
+def fingerprint(settings: PoseConfig) -> str:
+    """Name everything a cell's result depends on, so that a finished cell is never taken for another."""
+    plain = to_plain(settings)
+    for free in ("name", "paths", "device", "encoder"):
+        del plain[free]
+    plain["loop"] = {"seed": settings.loop.seed, "validate_every": settings.loop.validate_every}
+    starts_from: object = file_hash(settings.encoder)
+    if settings.mode in ("random", "scratch"):
+        stage_1 = load_checkpoint(settings.encoder, "enc_dec")["config"]
+        starts_from = {name: stage_1[name] for name in ("crop", "encoder", "decoder", "normalise")}
+    content = json.dumps([plain, starts_from, file_hash(settings.paths.index_location / "index.npz")], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:8]
+
+
+def run_cell(cell: Cell, config: LabelCurveConfig) -> CellResult:
+    """Train and test what is not yet trained and tested, and read the result."""
+    settings = pose_config(cell, config)
+    folder = config.paths.runs_location / "pose" / settings.name
+    if not (folder / "metrics.json").exists():
+        has_begun = (folder / "checkpoint_last.pt").exists()
+        loop = replace(settings.loop, resume=has_begun, overwrite=folder.exists() and not has_begun)
+        train_3d_pose_from_enc.main(replace(settings, loop=loop))
+        checkpoint = folder / "checkpoint_best.pt"
+        test_pose.main(TestPoseConfig(checkpoint=checkpoint, device=config.device, paths=config.paths,
+                                      subjects=config.subjects.test, every=config.every))  # fmt: skip
+    return read_cell(folder)
+
+
+def column_title(sequences: int) -> str:
+    """Name a column by its labels."""
+    return f"{sequences} sequences" if sequences else "all labels"
+
+
+def protocol(config: LabelCurveConfig, num_frames: int) -> str:
+    """Say how the numbers came about."""
+    labelled, test = (", ".join(f"S{n}" for n in names) for names in (config.subjects.labelled, config.subjects.test))
+    held_out = len(config.subjects.held_out)
+    return (
+        f"Trained on labels of {labelled}: all sequences but {held_out}, or the number of sequences named; the "
+        f"{held_out} held-out ones choose the checkpoint in every cell. Tested on {test}, {num_frames} images (every "
+        f"{config.every}. frame of the index, all cameras), 17 joints with the pelvis at the origin, crop as stage 1 "
+        f"was trained. {len(config.seeds)} seeds, {len(config.encoders)} stage-1 encoder(s). The same augmentation and "
+        f"batch size in all cells; random and frozen {config.frozen_steps} steps, fine-tuned {config.finetune_steps}, "
+        f"from scratch at most {config.scratch_steps} ({config.scratch_schedule} step size, ended after "
+        f"{config.patience} looks of {config.loop.validate_every} steps without a better held-out error). Brackets: "
+        "95 % bootstrap over sequences and seeds; differences: paired over the same sequences."
+    )
+
+
+def main(config: LabelCurveConfig) -> Path:
+    """Fill the table, write and print it; return the json's path."""
+    cells = [Cell(recipe, count, seed) for seed in config.seeds for count in config.sequences for recipe in ROWS]
+    results = {cell: run_cell(cell, config) for cell in tqdm(cells, desc="label_curve", disable=None)}
+    frames = results[cells[0]].frames
+    if not all(np.array_equal(result.frames, frames) for result in results.values()):
+        raise ValueError("the cells were tested on different frames; delete their metrics.json under "
+                         f"{config.paths.runs_location / 'pose'} and start again")  # fmt: skip
+    columns, compared = {}, {}
+    for count in config.sequences:
+        column = {MEAN_POSE: [results[Cell("frozen", count, seed)].mean_pose_errors for seed in config.seeds]}
+        column |= {ROWS[r]: [results[Cell(r, count, seed)].errors for seed in config.seeds] for r in ROWS}
+        columns[column_title(count)] = summaries(column, frames)
+        compared[column_title(count)] = comparisons(column, frames, PAIRS)
+    text = protocol(config, len(frames))
+    best_steps = {pose_config(cell, config).name: result.step for cell, result in results.items()}
+    save_result(config.output, text, columns=columns, comparisons=compared, steps_of_tested_checkpoint=best_steps)
+    with whole_file(config.output.with_suffix(".md")) as partial:
+        partial.write_text(markdown(columns, compared, text))
+    print(markdown(columns, compared, text))
+    return config.output
+
+
+if __name__ == "__main__":
+    start(main, LabelCurveConfig)

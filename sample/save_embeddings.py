@@ -1,0 +1,66 @@
+"""Store the frozen latents of the training subjects, so that stages 2 and 4 need not run the encoder again.
+
+    python sample/save_embeddings.py --checkpoint runs/enc_dec/demo/checkpoint_best.pt --copies 4
+
+Reads   checkpoint_best.pt (sample/train_enc_dec.py), the index, the crops
+Writes  embeddings.pkl beside the checkpoint
+Next    sample/train_3d_pose_from_enc.py --mode embeddings --embeddings <that file>
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from config import EmbeddingsConfig, start
+from dataset_def.h36m_pose_data import PoseData
+from models.encoder_decoder import EncoderDecoder
+from models.stored import load_encoder_decoder
+from utils.artifacts import Embeddings, file_hash, save_embeddings
+from utils.batches import batch_loader, to_device
+from utils.engine import choose_device, mixed_seed
+from utils.image import jitter_colours
+
+Rows = dict[str, list[np.ndarray]]
+
+
+@torch.no_grad()
+def encode_copy(copy: int, network: EncoderDecoder, data: PoseData, config: EmbeddingsConfig, rows: Rows) -> None:
+    """Encode every image once and collect the rows; copy 0 is the plain image."""
+    device = next(network.parameters()).device
+    generator = torch.Generator(device).manual_seed(mixed_seed(config.seed, copy))
+    items = [(copy, index) for index in range(len(data))]
+    batches = [items[i : i + config.batch] for i in range(0, len(items), config.batch)]
+    for cpu_sample in tqdm(batch_loader(data, batches, workers=0), desc=f"copy {copy}", disable=None):
+        sample = to_device(cpu_sample, device)
+        image = sample.image
+        if copy:
+            image = jitter_colours(image, config.augment.colour, config.augment.permute_channels, generator)
+        found = {"points": network.encode_points(image), "appearance": network.encode_appearance(sample.image).float(),
+                 "frames": sample.frames.int(), "R_crop_from_world": sample.R_crop_from_world}  # fmt: skip
+        for name, values in found.items():
+            rows.setdefault(name, []).append(values.cpu().numpy())
+
+
+def main(config: EmbeddingsConfig) -> Path:
+    """Encode all images of the subjects and write the file; return its path."""
+    device = choose_device(config.device)
+    stored = load_encoder_decoder(config.checkpoint)
+    network = stored.network.to(device).eval()
+    rows: Rows = {}
+    for copy in range(config.copies):
+        roll_rad = config.augment.roll_rad if copy else 0.0
+        data = PoseData(config.paths, stored.config.crop, config.subjects, "all", held_out=(), roll_rad=roll_rad,
+                        seed=config.seed)  # fmt: skip
+        encode_copy(copy, network, data, config, rows)
+    arrays = {name: np.concatenate(values) for name, values in rows.items()}
+    path = config.checkpoint.parent / "embeddings.pkl"
+    index = config.paths.index_location / "index.npz"
+    save_embeddings(path, Embeddings(**arrays, encoder_hash=file_hash(config.checkpoint), index_hash=file_hash(index)))
+    print(f"{len(arrays['frames'])} latents of {len(data)} images: {path}")
+    return path
+
+
+if __name__ == "__main__":
+    start(main, EmbeddingsConfig)

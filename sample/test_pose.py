@@ -1,0 +1,104 @@
+"""Measure stage 2 on subjects it has not seen, beside the mean pose of its training labels.
+
+    python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt
+    python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt --centre masks     (no label in the crop)
+
+Reads   checkpoint_best.pt (sample/train_3d_pose_from_enc.py; holds encoder and head), the test subjects' images
+Writes  predictions.npz, metrics.json beside the checkpoint (predictions_masks.npz, ... for another crop centre)
+Next    sample/make_figures.py
+"""
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from config import TestPoseConfig, start
+from dataset_def.h36m_pose_data import PoseData
+from models.stored import StoredPose, load_pose
+from utils.artifacts import save_metrics, save_predictions
+from utils.batches import in_order, to_device
+from utils.engine import choose_device
+from utils.image import to_picture
+from utils.metrics import pose_errors
+from utils.pose_report import action_table, intervals, overall_table, per_action
+
+
+class Predictions(NamedTuple):
+    """Predicted and true poses of all test frames, in the axes of their crop cameras."""
+
+    predicted_root_m: Tensor
+    true_root_m: Tensor
+    R_crop_from_world: Tensor
+    frames: Tensor
+
+
+@torch.no_grad()
+def predict_all(stored: StoredPose, data: PoseData, batch: int, device: torch.device) -> Predictions:
+    """Run encoder and head on every frame."""
+    parts = []
+    for cpu_sample in tqdm(in_order(data, batch), desc="test_pose", disable=None):
+        sample = to_device(cpu_sample, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=stored.config.optim.bf16):
+            predicted = stored.network(sample.image)
+        rows = (predicted, sample.joints_root_m, sample.R_crop_from_world, sample.frames)
+        parts.append(Predictions(*(row.cpu() for row in rows)))
+    return Predictions(*(torch.cat(rows) for rows in zip(*parts, strict=True)))
+
+
+def errors_of(predicted_root_m: Tensor, found: Predictions) -> dict[str, np.ndarray]:
+    """Measure poses against the true ones in every way."""
+    errors = pose_errors(predicted_root_m, found.true_root_m, found.R_crop_from_world)
+    return {name: values.numpy() for name, values in errors.items()}
+
+
+def examples(data: PoseData, count: int) -> dict[str, np.ndarray]:
+    """Take some test images, spread evenly over the frames, for the figures."""
+    rows = np.linspace(0, len(data) - 1, num=min(count, len(data))).round().astype(int)
+    return {"example_row": rows, "example_image": np.stack([to_picture(data[0, int(row)].image) for row in rows])}
+
+
+def describe(config: TestPoseConfig, stored: StoredPose, centre: str) -> str:
+    """Say which frames were measured, and whether any network saw these subjects before."""
+    seen = set(stored.config.subjects.labelled) | set(stored.encoder_config.subjects.train)
+    names = [f"S{subject}" + " (also trained on)" * (subject in seen) for subject in config.subjects]
+    return f"{', '.join(names)}; all cameras; every {config.every}. frame of the index; crop centred on {centre}"
+
+
+def main(config: TestPoseConfig) -> dict[str, Any]:
+    """Predict, measure, write and print; return the metrics."""
+    device = choose_device(config.device)
+    stored = load_pose(config.checkpoint, device)
+    trained_crop = stored.encoder_config.crop
+    crop = replace(trained_crop, centre=config.centre or trained_crop.centre)
+    data = PoseData(config.paths, crop, config.subjects, "all", held_out=(), every=config.every)
+    found = predict_all(stored, data, config.batch, device)
+    frames = found.frames.numpy().astype(np.int32)
+
+    errors = errors_of(found.predicted_root_m, found)
+    mean_pose = stored.network.head.joints_mean_m.cpu().expand_as(found.true_root_m)
+    summaries = {"predicted": intervals(errors, frames), "mean pose": intervals(errors_of(mean_pose, found), frames)}
+    by_action = per_action(errors, frames)
+    metrics = {
+        "step": stored.step, "mode": stored.config.mode, "labelled_subjects": list(stored.config.subjects.labelled),
+        "crop_centre": crop.centre, "overall": summaries["predicted"], "mean_pose": summaries["mean pose"],
+        "per_action": by_action,
+    }  # fmt: skip
+
+    split = describe(config, stored, crop.centre)
+    folder, suffix = config.checkpoint.parent, "" if crop.centre == trained_crop.centre else f"_{crop.centre}"
+    inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
+    arrays = {name: values.numpy() for name, values in found._asdict().items() if name != "frames"}
+    save_predictions(folder / f"predictions{suffix}.npz", split, frames, inputs, **arrays, step=np.array(stored.step),
+                     mean_pose_root_m=mean_pose[0].numpy(), **examples(data, config.examples))  # fmt: skip
+    save_metrics(folder / f"metrics{suffix}.json", split, frames, inputs, metrics)
+
+    print(f"{split}: {len(frames)} frames\n{overall_table(summaries)}\n\n{action_table(by_action)}")
+    return metrics
+
+
+if __name__ == "__main__":
+    start(main, TestPoseConfig)

@@ -1,0 +1,119 @@
+"""Stage 2.  Learn to read the pose off the latent of stage 1, from the labels of few subjects.
+
+    python sample/train_3d_pose_from_enc.py --encoder runs/enc_dec/demo/checkpoint_best.pt
+
+Reads   checkpoint_best.pt (sample/train_enc_dec.py), the index, the crops; embeddings.pkl in mode embeddings
+Writes  runs/pose/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt}; encoder and head in one
+Next    sample/test_pose.py
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from config import ImageAugmentation, PoseConfig, start
+from dataset_def.embedded_pose_data import EmbeddedPoseData, EmbeddedSample
+from dataset_def.h36m_index import Part
+from dataset_def.h36m_pose_data import PoseData, PoseSample
+from models.encoder_decoder import build
+from models.pose_from_latent import PoseFromImage, PoseFromLatent
+from models.stored import StoredEncoder, load_encoder_decoder
+from utils.batches import in_order, to_device
+from utils.engine import Run, make_optimizer, make_schedule
+from utils.image import jitter_colours
+from utils.metrics import n_mpjpe_mm
+from utils.settings import to_plain
+
+
+def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseData | EmbeddedPoseData:
+    """Open the labelled subjects' images, or their stored latents."""
+    if config.embeddings is not None:
+        return EmbeddedPoseData(
+            config.paths, config.embeddings, config.encoder, config.subjects.labelled, part,
+            config.subjects.held_out, config.sequences if part == "train" else 0,
+        )  # fmt: skip
+    roll_rad = config.augment.roll_rad if part == "train" else 0.0
+    return PoseData(
+        config.paths, stage_1.config.crop, config.subjects.labelled, part, config.subjects.held_out,
+        config.sequences if part == "train" else 0, roll_rad, config.loop.seed,
+    )  # fmt: skip
+
+
+def make_network(config: PoseConfig, stage_1: StoredEncoder, labels_root_m: Tensor) -> PoseFromImage:
+    """Put a pose head behind stage 1's encoder, or behind one that starts anew."""
+    encoder = build(stage_1.config) if config.mode in ("scratch", "random") else stage_1.network
+    head = PoseFromLatent(stage_1.config.encoder.points, config.head)
+    head.set_label_statistics(labels_root_m)
+    is_frozen = config.mode in ("embeddings", "frozen", "random")
+    return PoseFromImage(encoder, head, is_frozen, encoder_settings=to_plain(stage_1.config))
+
+
+def parameter_groups(config: PoseConfig, network: PoseFromImage) -> list[dict[str, object]]:
+    """Give the encoder its own step size where it starts from stage 1."""
+    factor = config.encoder_lr_factor if config.mode == "finetune" else 1.0
+    encoder = [parameter for parameter in network.encoder.parameters() if parameter.requires_grad]
+    groups: list[dict[str, object]] = [{"params": list(network.head.parameters())}]
+    return [*groups, {"params": encoder, "lr": config.optim.lr * factor}] if encoder else groups
+
+
+def network_input(
+    sample: PoseSample | EmbeddedSample, augment: ImageAugmentation, generator: torch.Generator
+) -> Tensor:
+    """Take the stored latent, or the image with its colours changed."""
+    if isinstance(sample, EmbeddedSample):
+        return sample.points_crop
+    return jitter_colours(sample.image, augment.colour, augment.permute_channels, generator)
+
+
+@torch.no_grad()
+def held_out_error_mm(predict: nn.Module, data: Dataset, config: PoseConfig, run: Run) -> float:
+    """Measure N-MPJPE on the held-out sequences, images as they are."""
+    predict.eval()
+    errors = []
+    for batch in in_order(data, config.batch):
+        sample = to_device(batch, run.device)
+        with run.autocast(config.optim.bf16):
+            predicted = predict(sample.points_crop if isinstance(sample, EmbeddedSample) else sample.image)
+        errors.append(n_mpjpe_mm(predicted, sample.joints_root_m))
+    predict.train()
+    return torch.cat(errors).mean().item()
+
+
+def main(config: PoseConfig) -> float:
+    """Train the pose network; return the best held-out N-MPJPE in millimetres."""
+    stage_1 = load_encoder_decoder(config.encoder)
+    train, held_out = make_data(config, stage_1, "train"), make_data(config, stage_1, "held_out")
+    run = Run("pose", config)
+    network = make_network(config, stage_1, train.labels_root_m()).to(run.device)
+    optimizer = make_optimizer(parameter_groups(config, network), config.optim)
+    schedule = make_schedule(optimizer, config.optim)
+    run.track(model=network, optimizer=optimizer, schedule=schedule)
+    trained = network.head if config.mode == "embeddings" else network
+    predict = run.parallel(trained)
+
+    has_ended = config.patience > 0 and run.looks_without_gain >= config.patience  # when resumed
+    for step, sample in run.steps(run.loader(train, config.batch), run.step if has_ended else config.optim.steps):
+        with run.autocast(config.optim.bf16):
+            predicted = predict(network_input(sample, config.augment, run.generator(step)))
+        loss = network.head.loss_of(predicted, sample.joints_root_m)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if config.optim.gradient_clip:
+            nn.utils.clip_grad_norm_(network.parameters(), config.optim.gradient_clip)
+        optimizer.step()
+        schedule.step()
+        run.log(
+            **{config.head.loss: loss}, train_n_mpjpe_mm=n_mpjpe_mm(predicted.detach(), sample.joints_root_m).mean()
+        )
+        if run.is_due("validate"):
+            error_mm = held_out_error_mm(trained, held_out, config, run)
+            run.log(held_out_n_mpjpe_mm=error_mm)
+            run.save_best(error_mm)
+            if config.patience and run.looks_without_gain >= config.patience:
+                run.stop()
+    assert run.best is not None
+    return run.best
+
+
+if __name__ == "__main__":
+    start(main, PoseConfig)
