@@ -16,6 +16,7 @@ go_on = $(if $(wildcard $(1)/checkpoint_last.pt),--loop.resume,--loop.overwrite)
 
 .PHONY: demo test table lint clean env
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 
 demo: $(STAGE_1)/trained $(STAGE_1)/embeddings.pkl $(STAGE_2)/trained
 	$(RUN) sample/test_enc_dec.py --checkpoint $(STAGE_1)/checkpoint_best.pt
