@@ -1,0 +1,110 @@
+"""The crop of any frame with everything that belongs to it, from packed crops or from the frames themselves."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from config import Crop, Paths
+from dataset_def.crop import crop_camera, cut, undistorted
+from dataset_def.h36m_files import background_path, load_image, load_mask
+from dataset_def.h36m_index import FrameTable, targets_world_m
+from dataset_def.packed_crops import PackAbout, PackedCrops, load_about, pack_folder
+from utils.artifacts import COMMANDS, load_background
+from utils.camera import Camera, resized
+
+COARSER_BY = 1.05
+"""Packed crops may be so much coarser than the crops cut from them."""
+
+
+class CutOut(NamedTuple):
+    """One crop; all parts show the same piece of the world."""
+
+    camera: Camera
+    image: UInt8[np.ndarray, "S S 3"]
+    mask: UInt8[np.ndarray, "S S"]
+    background: UInt8[np.ndarray, "S S 3"]
+
+
+def check_pack(about: PackAbout, crop: Crop, roll_rad: float) -> None:
+    """Stop if packed crops are too small or too coarse for the crops wanted of them."""
+    needed_m = crop.side_m * (np.cos(roll_rad) + np.sin(roll_rad))
+    needed_px = crop.size_px / crop.side_m * max(about.side_m, needed_m) / COARSER_BY
+    if about.side_m < needed_m - 1e-6 or about.size_px < needed_px:
+        raise ValueError(
+            f"the packed crops ({about.size_px} px, {about.side_m} m) are too small or too coarse for crops of "
+            f"{crop.size_px} px, {crop.side_m} m, rolled by up to {roll_rad} rad; pack again with: {COMMANDS['index']} "
+            f"--centre {crop.centre} --pack-side-m {max(about.side_m, np.ceil(needed_m * 20) / 20):g} "
+            f"--pack-px {16 * int(np.ceil(needed_px * 1.05 * COARSER_BY / 16))}"
+        )
+
+
+class CropReader:
+    """Cuts crops of a data set's frames."""
+
+    def __init__(self, paths: Paths, table: FrameTable, crop: Crop, roll_rad: float):
+        self.paths, self.table, self.crop = paths, table, crop
+        self.targets_m = targets_world_m(table, crop.centre)
+        self.packed: PackedCrops | None = None
+        self.backgrounds: dict[tuple[int, int], tuple[np.ndarray, Camera]] = {}
+        about = load_about(pack_folder(paths, crop.centre))
+        if about is not None:
+            self.packed = PackedCrops(paths, crop.centre, table, about)
+            check_pack(about, crop, roll_rad)
+        elif not paths.h36m_location.is_dir():
+            raise FileNotFoundError(f"neither frames ({paths.h36m_location}) nor packed crops "
+                                    f"({pack_folder(paths, crop.centre)}) exist")  # fmt: skip
+
+    def camera(self, row: int, roll_rad: float = 0.0) -> Camera:
+        """Give the virtual camera of a frame's crop."""
+        return crop_camera(self.table.camera(row), self.targets_m[row], self.crop.size_px, self.crop.side_m, roll_rad)
+
+    def _source_camera(self, row: int) -> Camera:
+        """Give the camera of the picture that crops are cut from."""
+        if self.packed is None:
+            return self.table.camera(row)
+        about = self.packed.about
+        return crop_camera(self.table.camera(row), self.targets_m[row], about.size_px, about.side_m)
+
+    def image(self, row: int, to: Camera) -> UInt8[np.ndarray, "S S 3"]:
+        """Cut the RGB crop of a frame."""
+        source = self._source_camera(row)
+        if self.packed is not None:
+            return cut(self.packed.image(row), source, to)
+        return cut(load_image(self.paths, self.table.key(row), source), source, to)
+
+    def mask(self, row: int, to: Camera) -> UInt8[np.ndarray, "S S"]:
+        """Cut the mask of a frame; all person where the data set has no masks."""
+        if not self.table.has_masks:
+            return np.full((to.height_px, to.width_px), 255, np.uint8)
+        source = self._source_camera(row)
+        if self.packed is not None:
+            return cut(self.packed.mask(row), source, to)
+        return cut(load_mask(self.paths, self.table.key(row), source), source, to)
+
+    def background(self, row: int, to: Camera) -> UInt8[np.ndarray, "S S 3"]:
+        """Cut the background of a frame out of the median image of its subject and camera."""
+        key, camera = self.table.key(row), self.table.camera(row)
+        who = (key.subject, key.camera)
+        if who not in self.backgrounds:
+            self.backgrounds[who] = self._prepared_background(who, camera)
+        image, straight = self.backgrounds[who]
+        here = straight._replace(R_cam_from_world=camera.R_cam_from_world, centre_world_m=camera.centre_world_m)
+        return cut(image, here, to)
+
+    def _prepared_background(self, who: tuple[int, int], camera: Camera) -> tuple[np.ndarray, Camera]:
+        """Read a background, remove its distortion and shrink it as far as crops do anyway (it is cut often)."""
+        path = background_path(self.paths, *who)
+        image, straight = undistorted(load_background(path), camera)
+        is_here = (self.table.frames[:, [0, 3]] == who).all(1) & np.isfinite(self.targets_m).all(1)
+        farthest_m = np.linalg.norm(self.targets_m[is_here] - camera.centre_world_m, axis=1).max()
+        finest_px = self.crop.size_px * farthest_m / self.crop.side_m
+        shrink = max(1, int(straight.focal_px.min() / finest_px))
+        smaller = resized(straight, straight.width_px // shrink, straight.height_px // shrink)
+        return cv2.resize(image, (smaller.width_px, smaller.height_px), interpolation=cv2.INTER_AREA), smaller
+
+    def read(self, row: int, roll_rad: float) -> CutOut:
+        """Cut image, mask and background of a frame, rolled in the image plane."""
+        to = self.camera(row, roll_rad)
+        return CutOut(to, self.image(row, to), self.mask(row, to), self.background(row, to))

@@ -1,0 +1,213 @@
+"""One file of a Human3.6M-like data set at a time: where it lies and what it says.  Millimetres become metres here.
+
+A data set may add two things to Human3.6M's `h36m_meta.mat`: lens distortion `k`, `p`, and a text `distortion` that
+says whose formula they belong to (`h36m`, the default, or `opencv`).
+"""
+
+import re
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.io
+from jaxtyping import Float, UInt8
+from scipy.io.matlab import MatReadError
+
+from config import Paths
+from utils.camera import Camera
+from utils.image import read_image, read_mask
+
+METRES_PER_MILLIMETRE = 1e-3
+BROKEN = frozenset({(11, 2, 2, 1)})
+"""(subject, action, sub-action, camera) that is damaged in the original and skipped everywhere."""
+ENDINGS = ("jpg", "png", "jpeg")
+DAMAGED = (ValueError, TypeError, LookupError, OSError, ArithmeticError, MemoryError, MatReadError, zlib.error)
+"""What SciPy was seen to raise on files with changed or missing bytes."""
+FOLDER = re.compile(r"s_(\d+)_act_(\d+)_subact_(\d+)_ca_(\d+)")
+
+
+class FrameKey(NamedTuple):
+    """One row of the index."""
+
+    subject: int
+    action: int
+    subaction: int
+    camera: int
+    frame: int
+    """Starts at 1."""
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder that the frame lies in."""
+        return folder_name(self.subject, self.action, self.subaction, self.camera)
+
+    @property
+    def stem(self) -> str:
+        """File name without its ending."""
+        return f"{self.folder}_{self.frame:06d}"
+
+
+class Meta(NamedTuple):
+    """What `h36m_meta.mat` says about one folder."""
+
+    camera: Camera
+    joints_world_m: Float[np.ndarray, "N 17 3"]
+    """Row n belongs to frame n + 1; NaN where there are no labels."""
+
+
+def folder_name(subject: int, action: int, subaction: int, camera: int) -> str:
+    """Name the folder of one subject, action, sub-action and camera."""
+    return f"s_{subject:02d}_act_{action:02d}_subact_{subaction:02d}_ca_{camera:02d}"
+
+
+def folder_key(name: str) -> tuple[int, int, int, int] | None:
+    """Read subject, action, sub-action and camera off a folder's name; None if it is not such a folder."""
+    match = FOLDER.fullmatch(name)
+    if match is None:
+        return None
+    subject, action, subaction, camera = (int(part) for part in match.groups())
+    return subject, action, subaction, camera
+
+
+def find_folders(paths: Paths) -> list[tuple[int, int, int, int]]:
+    """List the (subject, action, sub-action, camera) folders of a data set, in order, without the broken one."""
+    if not paths.h36m_location.is_dir():
+        raise FileNotFoundError(
+            f"paths.h36m_location {paths.h36m_location} is not a folder; make the embedded data with "
+            "python dataset_def/synthetic/make_h36m.py, or point it at your Human3.6M"
+        )
+    keys = [folder_key(path.name) for path in paths.h36m_location.iterdir()]
+    found = sorted(key for key in keys if key is not None and key not in BROKEN)
+    if not found:
+        raise FileNotFoundError(f"{paths.h36m_location} holds no folder like s_01_act_02_subact_01_ca_01")
+    return found
+
+
+def meta_path(paths: Paths, key: tuple[int, int, int, int]) -> Path:
+    """Say where the calibration and the joints of a folder lie."""
+    return paths.h36m_location / folder_name(*key) / "h36m_meta.mat"
+
+
+def image_path(paths: Paths, key: FrameKey) -> Path:
+    """Say where a frame lies: the .jpg or .png that exists, the .jpg if none does."""
+    folder = paths.h36m_location / key.folder
+    candidates = [folder / f"{key.stem}.{ending}" for ending in ENDINGS]
+    return next((path for path in candidates if path.exists()), candidates[0])
+
+
+def mask_path(paths: Paths, key: FrameKey) -> Path:
+    """Say where the mask of a frame lies."""
+    return paths.masks_location / key.folder / f"{key.stem}.png"
+
+
+def background_path(paths: Paths, subject: int, camera: int) -> Path:
+    """Say where the median image of a subject and camera lies."""
+    return paths.backgrounds_location / f"s_{subject:02d}_ca_{camera:02d}.npy"
+
+
+def has_masks(paths: Paths) -> bool:
+    """Tell whether the data set comes with person masks."""
+    return paths.masks_location.is_dir() and any(paths.masks_location.iterdir())
+
+
+def listed_frames(folder: Path) -> set[int]:
+    """List the frame numbers whose images lie in a folder."""
+    pattern = re.compile(re.escape(folder.name) + r"_(\d+)\.(?:" + "|".join(ENDINGS) + ")")
+    matches = (pattern.fullmatch(path.name) for path in folder.iterdir())
+    return {int(match.group(1)) for match in matches if match is not None}
+
+
+def _checked_size(path: Path, image: np.ndarray, camera: Camera) -> None:
+    """Stop if an image is not of the size that its calibration belongs to."""
+    if image.shape[:2] != (camera.height_px, camera.width_px):
+        raise ValueError(
+            f"{path} is {image.shape[1]} x {image.shape[0]} pixels, but its h36m_meta.mat describes "
+            f"{camera.width_px} x {camera.height_px}; resize the images, or scale f, c, img_width and img_height"
+        )
+
+
+def load_image(paths: Paths, key: FrameKey, camera: Camera) -> UInt8[np.ndarray, "H W 3"]:
+    """Read one RGB frame and check its size against the calibration."""
+    path = image_path(paths, key)
+    image = read_image(path)
+    _checked_size(path, image, camera)
+    return image
+
+
+def load_mask(paths: Paths, key: FrameKey, camera: Camera) -> UInt8[np.ndarray, "H W"]:
+    """Read one person mask and check its size against the calibration."""
+    path = mask_path(paths, key)
+    mask = read_mask(path)
+    _checked_size(path, mask, camera)
+    return mask
+
+
+def load_meta(path: Path) -> Meta:
+    """Read camera and joints of one folder.
+
+    Raises:
+        FileNotFoundError, ValueError: missing, unreadable, of another format, or with impossible content.
+    """
+    content = _read_mat(path)
+    joints_mm = _field(path, content, "pose3d_world").astype(np.float64)
+    if joints_mm.ndim != 3 or joints_mm.shape[1:] != (17, 3):
+        raise ValueError(f"{path}: pose3d_world is {joints_mm.shape}, expected (frames, 17, 3)")
+    return Meta(_camera(path, content), joints_mm * METRES_PER_MILLIMETRE)
+
+
+def _read_mat(path: Path) -> dict[str, Any]:
+    """Read a MATLAB file of version 5 or 7."""
+    try:
+        return scipy.io.loadmat(path)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} does not exist; every folder of frames needs one") from None
+    except NotImplementedError:
+        raise ValueError(f"{path} is a MATLAB 7.3 file; save it again with save(..., '-v7')") from None
+    except DAMAGED as error:
+        raise ValueError(f"{path} cannot be read ({type(error).__name__}); copy it again") from error
+
+
+def _field(path: Path, content: dict[str, Any], name: str) -> np.ndarray:
+    """Take one field of a MATLAB file, or say that it is not there."""
+    if name not in content:
+        found = ", ".join(sorted(key for key in content if not key.startswith("_")))
+        raise ValueError(f"{path} has no field {name} (it has: {found}); see FORMATS for what h36m_meta.mat holds")
+    return np.asarray(content[name])
+
+
+def _numbers(path: Path, content: dict[str, Any], name: str, count: int) -> Float[np.ndarray, "n"]:
+    """Take a field of so many finite numbers."""
+    values = _field(path, content, name).astype(np.float64).ravel()
+    if len(values) != count or not np.isfinite(values).all():
+        raise ValueError(f"{path}: {name} holds {values.tolist()}, expected {count} finite numbers")
+    return values
+
+
+def _one_number(path: Path, content: dict[str, Any], name: str) -> int:
+    """Take a field that repeats one number for every frame."""
+    values = np.unique(_field(path, content, name))
+    if len(values) != 1:
+        raise ValueError(f"{path}: {name} changes within the folder ({values.tolist()}); split the folder")
+    return int(values[0])
+
+
+def _camera(path: Path, content: dict[str, Any]) -> Camera:
+    """Make the camera of one folder; T is the camera's centre, not a translation."""
+    R = _numbers(path, content, "R", 9).reshape(3, 3)
+    if np.abs(R @ R.T - np.eye(3)).max() > 1e-3 or np.linalg.det(R) < 0:
+        raise ValueError(f"{path}: R is not a rotation matrix")
+    distortion = str(np.asarray(content.get("distortion", "h36m")).ravel()[0]).strip()
+    if distortion not in ("h36m", "opencv"):
+        raise ValueError(f"{path}: distortion is {distortion!r}, expected 'h36m' or 'opencv'")
+    return Camera(
+        R_cam_from_world=R,
+        centre_world_m=_numbers(path, content, "T", 3) * METRES_PER_MILLIMETRE,
+        focal_px=_numbers(path, content, "f", 2),
+        centre_px=_numbers(path, content, "c", 2),
+        width_px=_one_number(path, content, "img_width"),
+        height_px=_one_number(path, content, "img_height"),
+        k=_numbers(path, content, "k", 3) if "k" in content else np.zeros(3),
+        p=_numbers(path, content, "p", 2) if "p" in content else np.zeros(2),
+        distortion=distortion,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,75 @@
+"""Compute the background of every subject and camera: the median over time, in bounded memory.
+
+    python dataset_def/h36m_get_background.py
+
+Reads   frames named in <index_location>/index.npz
+Writes  <backgrounds_location>/s_01_ca_02.npy, uint8 RGB; files that exist are kept
+Next    sample/train_enc_dec.py
+"""
+
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from config import BackgroundConfig, start
+from dataset_def.h36m_files import background_path, load_image
+from dataset_def.h36m_index import FrameTable, load_table
+from utils.artifacts import save_background
+from utils.processes import for_each
+
+
+def spread(rows: np.ndarray, count: int) -> np.ndarray:
+    """Choose at most so many rows, evenly."""
+    return rows if len(rows) <= count else rows[((np.arange(count) + 0.5) * len(rows) / count).astype(int)]
+
+
+def median_in_bands(stack: UInt8[np.ndarray, "T H W 3"], max_bytes: int) -> UInt8[np.ndarray, "H W 3"]:
+    """Compute the median over time a band of image rows at a time.
+
+    np.median would make floats; the middle element of a partition stays uint8 (the upper one of an even number).
+    """
+    num_frames, height, width, _ = stack.shape
+    band = max(1, max_bytes // (2 * num_frames * width * 3))
+    median = np.empty(stack.shape[1:], np.uint8)
+    for top in range(0, height, band):
+        rows = np.array(stack[:, top : top + band])
+        rows.partition(num_frames // 2, axis=0)
+        median[top : top + band] = rows[num_frames // 2]
+    return median
+
+
+def make_background(config: BackgroundConfig, table: FrameTable, who: tuple[int, int]) -> None:
+    """Write the median image of one subject and camera; frames wait in a temporary file, not in memory."""
+    rows = np.flatnonzero((table.frames[:, [0, 3]] == who).all(1))
+    chosen = spread(rows, config.max_frames)
+    first = table.camera(chosen[0])
+    shape = (len(chosen), first.height_px, first.width_px, 3)
+    with tempfile.TemporaryFile(dir=config.paths.backgrounds_location) as stream:
+        stack = np.memmap(stream, np.uint8, "w+", shape=shape)  # type: ignore[call-overload]
+        for number, row in enumerate(chosen):
+            image = load_image(config.paths, table.key(row), table.camera(row))
+            if image.shape != shape[1:]:
+                raise ValueError(
+                    f"{table.key(row).stem} is {image.shape[1]} x {image.shape[0]} pixels, other frames of the same "
+                    f"subject and camera are {shape[2]} x {shape[1]}"
+                )
+            stack[number] = image
+        median = median_in_bands(stack, config.memory_mb * 2**20)
+    save_background(background_path(config.paths, *who), median)
+
+
+def main(config: BackgroundConfig) -> None:
+    """Write all backgrounds that are not there yet."""
+    table = load_table(config.paths)
+    everyone = [(int(subject), int(camera)) for subject, camera in np.unique(table.frames[:, [0, 3]], axis=0)]
+    missing = [who for who in everyone if not background_path(config.paths, *who).exists()]
+    Path(config.paths.backgrounds_location).mkdir(parents=True, exist_ok=True)
+    for_each(partial(make_background, config, table), missing, 1, "median images")
+    print(f"{len(everyone)} backgrounds in {config.paths.backgrounds_location}, {len(missing)} of them new")
+
+
+if __name__ == "__main__":
+    start(main, BackgroundConfig)

@@ -1,0 +1,187 @@
+"""The table of all frames with their cameras, joints and crop centres, and the choice of rows from it."""
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from config import Paths
+from dataset_def.h36m_files import FrameKey, find_folders, folder_name, meta_path
+from utils.artifacts import COMMANDS, load_arrays, load_index, save_arrays
+from utils.camera import Camera
+from utils.skeleton import H36M_17
+
+Part = Literal["train", "held_out", "all"]
+Centre = Literal["pelvis", "masks", "box"]
+CAMERA_ARRAYS = Camera._fields
+MAT_HEADER_BYTES = 128
+"""A .mat file starts with a text that holds the time of writing."""
+
+
+class FrameTable(NamedTuple):
+    """Everything about the frames of a data set but the pixels."""
+
+    frames: Int[np.ndarray, "N 5"]
+    """Subject, action, sub-action, camera, frame; sorted, so that the rows of a folder are neighbours."""
+    cameras: list[Camera]
+    """One per folder."""
+    row_camera: Int[np.ndarray, "N"]
+    """Which of `cameras` took the frame."""
+    row_instant: Int[np.ndarray, "N"]
+    """Frames of the same instant, seen by different cameras, share this number."""
+    joints_world_m: Float[np.ndarray, "I 17 3"]
+    """Per instant; NaN without labels."""
+    masks_world_m: Float[np.ndarray, "I 3"]
+    """Triangulated centroid of the masks per instant; NaN where unknown."""
+    box_world_m: Float[np.ndarray, "N 3"]
+    """Centre of the mask's box per frame; NaN where unknown."""
+    every: int
+    """Every n-th frame of the data is in the table."""
+    has_masks: bool
+    fingerprint: str
+
+    def camera(self, row: int) -> Camera:
+        """Give the camera that took a frame."""
+        return self.cameras[self.row_camera[row]]
+
+    def key(self, row: int) -> FrameKey:
+        """Name a frame."""
+        return FrameKey(*self.frames[row].tolist())
+
+
+def data_fingerprint(paths: Paths, folders: list[tuple[int, int, int, int]]) -> str:
+    """Compute a hash of the folders' names and of samples of their meta files; it takes milliseconds."""
+    digest = hashlib.sha256()
+    for key in folders:
+        path = meta_path(paths, key)
+        digest.update(f"{folder_name(*key)} ".encode())
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist; every folder of frames needs one")
+        with open(path, "rb") as stream:
+            size = stream.seek(0, 2)
+            for start in (MAT_HEADER_BYTES, max(MAT_HEADER_BYTES, size - 4096)):
+                stream.seek(start)
+                digest.update(stream.read(4096))
+        digest.update(f" {size}\n".encode())
+    return digest.hexdigest()
+
+
+def index_path(paths: Paths) -> Path:
+    """Say where the frame index lies."""
+    return paths.index_location / "index.npz"
+
+
+def geometry_path(paths: Paths) -> Path:
+    """Say where cameras, joints and crop centres of the index lie."""
+    return paths.index_location / "geometry.npz"
+
+
+def save_geometry(paths: Paths, table: FrameTable) -> None:
+    """Write all of a table that is not in the index."""
+    arrays = table._asdict()
+    cameras = {f"camera_{name}": np.array([getattr(camera, name) for camera in arrays["cameras"]])
+               for name in CAMERA_ARRAYS}  # fmt: skip
+    others = {name: np.asarray(arrays[name]) for name in arrays if name not in ("frames", "cameras")}
+    save_arrays(geometry_path(paths), "geometry", **cameras, **others)
+
+
+def load_table(paths: Paths) -> FrameTable:
+    """Read index and geometry, and check that they were made from the data at `paths.h36m_location`.
+
+    Where that folder does not exist the packed crops alone may be used, and the check is left out.
+    """
+    index = load_index(index_path(paths))
+    stored = load_arrays(geometry_path(paths), "geometry", COMMANDS["index"])
+    if str(stored["fingerprint"]) != index.fingerprint or len(stored["row_camera"]) != len(index.frames):
+        raise ValueError(f"{geometry_path(paths)} and index.npz do not belong together; make both again with: "
+                         f"{COMMANDS['index']}")  # fmt: skip
+    if paths.h36m_location.is_dir() and data_fingerprint(paths, find_folders(paths)) != index.fingerprint:
+        raise ValueError(f"{index_path(paths)} was made from other data than {paths.h36m_location} holds now; make it "
+                         f"again with: {COMMANDS['index']}")  # fmt: skip
+    return FrameTable(
+        frames=index.frames,
+        cameras=_stored_cameras(stored),
+        row_camera=stored["row_camera"],
+        row_instant=stored["row_instant"],
+        joints_world_m=stored["joints_world_m"],
+        masks_world_m=stored["masks_world_m"],
+        box_world_m=stored["box_world_m"],
+        every=int(stored["every"]),
+        has_masks=bool(stored["has_masks"]),
+        fingerprint=index.fingerprint,
+    )
+
+
+def _stored_cameras(stored: dict[str, np.ndarray]) -> list[Camera]:
+    """Build the cameras from one array per field."""
+    columns = {name: stored[f"camera_{name}"] for name in CAMERA_ARRAYS}
+    cameras = [Camera(**{name: column[row] for name, column in columns.items()}) for row in range(len(columns["k"]))]
+    return [camera._replace(width_px=int(camera.width_px), height_px=int(camera.height_px)) for camera in cameras]
+
+
+def targets_world_m(table: FrameTable, centre: Centre) -> Float[np.ndarray, "N 3"]:
+    """Give what the crop of every frame is centred on; NaN where it is not known."""
+    if centre == "pelvis":
+        return table.joints_world_m[table.row_instant, H36M_17.index("pelvis")]
+    if not table.has_masks:
+        raise ValueError(f"crop.centre is {centre!r}, but the index was made without masks; put the masks into "
+                         f"paths.masks_location and run: {COMMANDS['index']}")  # fmt: skip
+    return table.masks_world_m[table.row_instant] if centre == "masks" else table.box_world_m
+
+
+def select_rows(
+    table: FrameTable, subjects: tuple[int, ...], part: Part, held_out: tuple[tuple[int, int], ...]
+) -> Int[np.ndarray, "n"]:
+    """Find the rows of some subjects: all, without, or only the held-out (action, sub-action) sequences."""
+    absent = sorted(set(subjects) - set(np.unique(table.frames[:, 0]).tolist()))
+    if absent:
+        raise ValueError(f"the index has no frames of subjects {absent}, only of "
+                         f"{np.unique(table.frames[:, 0]).tolist()}; change the subjects setting, or add the data and "
+                         f"run: {COMMANDS['index']}")  # fmt: skip
+    is_chosen = np.isin(table.frames[:, 0], subjects)
+    is_held_out = np.zeros(len(table.frames), dtype=bool)
+    for sequence in held_out:
+        is_held_out |= (table.frames[:, 1:3] == sequence).all(1)
+    if part != "all":
+        is_chosen &= is_held_out if part == "held_out" else ~is_held_out
+    if not is_chosen.any():
+        raise ValueError(f"no frame of subjects {list(subjects)} is in part {part!r}; the held-out sequences are "
+                         f"{list(held_out)} (setting subjects.held_out)")  # fmt: skip
+    return np.flatnonzero(is_chosen)
+
+
+def with_known_centre(rows: Int[np.ndarray, "n"], targets_m: Float[np.ndarray, "N 3"], centre: Centre) -> np.ndarray:
+    """Leave out frames whose crop centre is not known, with a warning; stop if none is left."""
+    known = rows[np.isfinite(targets_m[rows]).all(1)]
+    if len(known) == 0:
+        raise ValueError(f"no frame has a crop centre of kind {centre!r}: pelvis needs 3D labels, masks needs masks in "
+                         "two views, box needs a mask that touches the floor; change crop.centre")  # fmt: skip
+    if len(known) < len(rows):
+        warnings.warn(f"{len(rows) - len(known)} of {len(rows)} frames have no crop centre of kind {centre!r} and are "
+                      "left out", stacklevel=3)  # fmt: skip
+    return known
+
+
+def every_nth(table: FrameTable, rows: Int[np.ndarray, "n"], every: int) -> Int[np.ndarray, "m"]:
+    """Keep every n-th instant of each sequence, in all its views."""
+    frame_step = table.every * every
+    return rows[(table.frames[rows, 4] - 1) % frame_step == 0]
+
+
+def spread_sequences(table: FrameTable, rows: Int[np.ndarray, "n"], count: int) -> Int[np.ndarray, "m"]:
+    """Keep so many sequences of each subject, spread evenly over the actions; 0 keeps all."""
+    if count == 0:
+        return rows
+    kept = []
+    for subject in np.unique(table.frames[rows, 0]):
+        of_subject = rows[table.frames[rows, 0] == subject]
+        sequences = np.unique(table.frames[of_subject, 1:3], axis=0)
+        if count > len(sequences):
+            raise ValueError(f"sequences is {count}, but subject {subject} has {len(sequences)}; lower it, or use 0")
+        chosen = sequences[((np.arange(count) + 0.5) * len(sequences) / count).astype(int)]
+        is_chosen = (table.frames[of_subject, None, 1:3] == chosen).all(-1).any(-1)
+        kept.append(of_subject[is_chosen])
+    return np.concatenate(kept)

@@ -1,0 +1,87 @@
+"""Stage 2's samples: one crop and its 17 joints."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from config import Crop, Paths
+from dataset_def.h36m_crops import CropReader
+from dataset_def.h36m_index import Part, every_nth, load_table, select_rows, spread_sequences, with_known_centre
+from utils.camera import Camera
+from utils.image import to_unit_rgb
+from utils.skeleton import H36M_17
+
+
+class PoseSample(NamedTuple):
+    """One crop and its pose."""
+
+    image: Float[Tensor, "*batch 3 H W"]
+    """RGB in [0, 1]."""
+    joints_root_m: Float[Tensor, "*batch 17 3"]
+    """True pose, pelvis at the origin, axes of the crop camera."""
+    R_crop_from_world: Float[Tensor, "*batch 3 3"]
+    frames: Int[Tensor, "*batch 5"]
+    """Subject, action, sub-action, camera, frame."""
+
+
+class PoseData(Dataset[PoseSample]):
+    """One item per frame, in the order of the index; a sample depends on (seed, epoch, index) only."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        crop: Crop,
+        subjects: tuple[int, ...],
+        part: Part,
+        held_out: tuple[tuple[int, int], ...],
+        sequences: int = 0,
+        roll_rad: float = 0.0,
+        seed: int = 0,
+        every: int = 1,
+    ):
+        self.table = load_table(paths)
+        self.reader = CropReader(paths, self.table, crop, roll_rad)
+        self.roll_rad, self.seed = roll_rad, seed
+        rows = spread_sequences(self.table, select_rows(self.table, subjects, part, held_out), sequences)
+        rows = every_nth(self.table, rows, every)
+        self._check_labels(rows)
+        self.rows = with_known_centre(rows, self.reader.targets_m, crop.centre)
+
+    def _check_labels(self, rows: np.ndarray) -> None:
+        """Stop if a frame has no 3D label."""
+        has_label = np.isfinite(self.table.joints_world_m[self.table.row_instant[rows]]).all((1, 2))
+        if not has_label.all():
+            first = self.table.key(rows[~has_label][0])
+            raise ValueError(
+                f"{int((~has_label).sum())} of {len(rows)} frames have no 3D labels (first: {first.stem}); this stage "
+                "needs them: choose labelled subjects"
+            )
+
+    def _joints_root_m(self, row: int, to: Camera) -> Float[Tensor, "17 3"]:
+        """Turn the joints of a frame into the axes of a crop camera, about the pelvis."""
+        joints_world_m = self.table.joints_world_m[self.table.row_instant[row]]
+        joints_root_m = (joints_world_m - joints_world_m[H36M_17.index("pelvis")]) @ to.R_cam_from_world.T
+        return torch.from_numpy(joints_root_m.astype(np.float32))
+
+    def labels_root_m(self) -> Float[Tensor, "N 17 3"]:
+        """Give all true poses, in the order of the items and without in-plane rotation."""
+        return torch.stack([self._joints_root_m(row, self.reader.camera(row)) for row in self.rows.tolist()])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: tuple[int, int]) -> PoseSample:
+        epoch, index = place
+        rng = np.random.default_rng([self.seed, epoch, index])
+        row = int(self.rows[index])
+        to = self.reader.camera(row, rng.uniform(-self.roll_rad, self.roll_rad))
+        return PoseSample(
+            image=to_unit_rgb(self.reader.image(row, to)),
+            joints_root_m=self._joints_root_m(row, to),
+            R_crop_from_world=torch.from_numpy(to.R_cam_from_world.astype(np.float32)),
+            frames=torch.from_numpy(self.table.frames[row].astype(np.int64)),
+        )

@@ -1,0 +1,37 @@
+"""Do the same thing to many items in several processes, with a progress bar."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import TypeVar
+
+import cv2
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def _one_thread_each() -> None:
+    """Keep OpenCV from starting a thread per core in every process."""
+    cv2.setNumThreads(1)
+
+
+def for_each(function: Callable[[Item], Result], items: Sequence[Item], processes: int, label: str) -> list[Result]:
+    """Call a function on every item and give the results in the items' order.
+
+    Args:
+        function: a module's own function, or a `partial` of one; it travels to the processes.
+        processes: 0 takes one per core; 1 stays in this process.
+    """
+    count = min(processes or os.cpu_count() or 1, max(1, len(items)))
+    if count == 1:
+        return [function(item) for item in tqdm(items, desc=label, disable=None)]
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_one_thread_each)
+    with pool:
+        try:
+            return list(tqdm(pool.map(function, items), total=len(items), desc=label, disable=None))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
