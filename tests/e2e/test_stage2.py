@@ -1,0 +1,255 @@
+"""Stage 2 from the index to the figures, on a tiny data set of disc people, as a user starts the scripts."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from config import (
+    ROOT,
+    Crop,
+    DecoderConfig,
+    EmbeddingsConfig,
+    EncDecConfig,
+    EncoderConfig,
+    LabelCurveConfig,
+    Loop,
+    Optim,
+    Paths,
+    PoseConfig,
+    PoseHeadConfig,
+    PreprocessConfig,
+    Subjects,
+)
+from config import TestPoseConfig as PoseTestConfig
+from dataset_def import h36m_preprocess
+from dataset_def.embedded_pose_data import EmbeddedPoseData
+from dataset_def.h36m_pose_data import PoseData
+from models.encoder_decoder import build
+from models.stored import load_encoder_decoder, load_pose
+from sample import label_curve, save_embeddings, train_3d_pose_from_enc
+from sample import test_pose as pose_test
+from tests.tiny_h36m import write_tiny_h36m
+from utils.artifacts import load_checkpoint, load_metrics, load_predictions, save_checkpoint
+from utils.history import load_history
+from utils.settings import to_plain
+
+SUBJECTS = Subjects(train=(1,), labelled=(1,), test=(9,), held_out=((4, 1),))
+STAGE_1 = EncDecConfig(
+    crop=Crop(size_px=32), encoder=EncoderConfig(width=8, points=12, appearance=8), decoder=DecoderConfig(width=8),
+    subjects=SUBJECTS,
+)  # fmt: skip
+LOOP = Loop(workers=0, log_every=5, validate_every=10, checkpoint_every=5)
+COMMAND = "the test"
+
+
+class Workplace:
+    """A tiny data set and a stage-1 checkpoint."""
+
+    def __init__(self, root: Path) -> None:
+        self.paths: Paths = write_tiny_h36m(root, actions=(2, 3, 4), frames=2, size_px=96)
+        h36m_preprocess.main(PreprocessConfig(paths=self.paths, pack_px=48, processes=1))
+        self.encoder = self.write_encoder(root / "stage_1" / "checkpoint_best.pt", seed=0)
+
+    def write_encoder(self, path: Path, seed: int) -> Path:
+        torch.manual_seed(seed)
+        save_checkpoint(path, "enc_dec", 1, to_plain(STAGE_1), {"model": build(STAGE_1).state_dict()})
+        return path
+
+    def config(self, name: str, **changes) -> PoseConfig:
+        settings = PoseConfig(
+            encoder=self.encoder, name=name, paths=self.paths, subjects=SUBJECTS, device="cpu", batch=8, loop=LOOP,
+            head=PoseHeadConfig(hidden=32, dropout=0.0), optim=Optim(steps=10, lr=3e-3, warmup_steps=0, bf16=False),
+        )  # fmt: skip
+        return replace(settings, **changes)
+
+    def run(self, name: str) -> Path:
+        return self.paths.runs_location / "pose" / name
+
+    def test(self, name: str, **changes) -> dict:
+        checkpoint = self.run(name) / "checkpoint_best.pt"
+        return pose_test.main(
+            PoseTestConfig(checkpoint=checkpoint, paths=self.paths, subjects=(9,), device="cpu", **changes)
+        )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Workplace:
+    torch.set_num_threads(1)
+    return Workplace(tmp_path_factory.mktemp("stage2"))
+
+
+def call(script: str, *arguments: object) -> str:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "sample" / script), *map(str, arguments)],
+        capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, cwd="/",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_user_trains_tests_and_draws_from_the_command_line(place, tmp_path):
+    paths: list[object] = []
+    for field in ("h36m_location", "masks_location", "backgrounds_location", "index_location", "runs_location"):
+        paths += [f"--paths.{field.replace('_', '-')}", getattr(place.paths, field)]
+    settings = {
+        "encoder": place.encoder, "name": "typed", "mode": "finetune", "optim.steps": 80, "optim.lr": 3e-3, "batch": 8,
+        "subjects.train": 1, "subjects.test": 9, "head.hidden": 64, "head.dropout": 0.0, "augment.colour": 0,
+        "loop.log-every": 20, "loop.workers": 0,
+    }  # fmt: skip
+    typed = [word for name, value in settings.items() for word in (f"--{name}", value)]
+    call("train_3d_pose_from_enc.py", *typed, "--subjects.held-out", 4, 1, "--augment.no-permute-channels", *paths)
+    run = place.run("typed")
+    losses = [record["joint_distance"] for record in load_history(run / "history.jsonl")]
+    assert losses[-1] < 0.8 * losses[0], losses
+    printed = call("test_pose.py", "--checkpoint", run / "checkpoint_best.pt", "--subjects", 9, *paths)
+    assert "mean pose, 14 joints" in printed and "Directions" in printed and "S9" in printed
+    drawn = call("make_figures.py", "--pose", run, "--folder", tmp_path).splitlines()
+    assert {Path(line).name for line in drawn} == {"skeletons.png", "per_action.png", "pose_loss.png"}
+    assert all(Path(line).stat().st_size > 5000 for line in drawn)
+
+
+def test_predictions_and_metrics_hold_what_their_names_say(place):
+    train_3d_pose_from_enc.main(place.config("stored"))
+    metrics = place.test("stored")
+    origin, stored = load_predictions(place.run("stored") / "predictions.npz", COMMAND)
+    assert len(stored["frames"]) == origin["num_frames"] == 3 * 4 * 2
+    assert set(stored["frames"][:, 0]) == {9}
+    apart_m = np.linalg.norm(stored["predicted_root_m"] - stored["true_root_m"], axis=-1)
+    assert metrics["overall"]["mpjpe_17_mm"]["mean"] == pytest.approx(1000 * apart_m.mean(), rel=1e-4)
+    apart_m = np.linalg.norm(stored["mean_pose_root_m"] - stored["true_root_m"], axis=-1)
+    assert metrics["mean_pose"]["mpjpe_17_mm"]["mean"] == pytest.approx(1000 * apart_m.mean(), rel=1e-4)
+    assert stored["example_image"].shape == (6, 32, 32, 3)
+    about = load_metrics(place.run("stored") / "metrics.json", COMMAND)
+    assert set(about["input_hashes"]) == {"checkpoint", "index"} and "also trained on" not in about["split"]
+
+
+@pytest.mark.parametrize("mode", ["frozen", "finetune", "scratch", "random"])
+def test_one_checkpoint_is_enough_to_predict_and_holds_the_encoder_that_was_used(place, mode):
+    train_3d_pose_from_enc.main(place.config(f"mode_{mode}", mode=mode))
+    stored = load_pose(place.run(f"mode_{mode}") / "checkpoint_best.pt", torch.device("cpu"))
+    assert to_plain(stored.encoder_config) == to_plain(STAGE_1)
+    stage_1 = load_encoder_decoder(place.encoder).network.state_dict()
+    same = {name: torch.equal(value, stage_1[name]) for name, value in stored.network.encoder.state_dict().items()}
+    read_by_pose = [is_same for name, is_same in same.items() if name.startswith("trunk.")]
+    assert all(same.values()) if mode == "frozen" else not all(read_by_pose)
+    assert place.test(f"mode_{mode}")["mode"] == mode
+
+
+def test_a_random_encoder_stays_as_it_began_and_one_from_scratch_does_not(place):
+    for mode, moves in (("random", False), ("scratch", True)):
+        weights = []
+        for steps in (5, 10):
+            name = f"{mode}_{steps}"
+            train_3d_pose_from_enc.main(place.config(name, mode=mode, optim=Optim(steps=steps, bf16=False)))
+            state = load_checkpoint(place.run(name) / "checkpoint_last.pt", "pose")["states"]["model"]
+            weights.append({key: value for key, value in state.items() if key.startswith("encoder.trunk.")})
+        assert any(not torch.equal(weights[0][key], weights[1][key]) for key in weights[0]) == moves
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(place):
+    whole = place.config("whole", mode="finetune", optim=Optim(steps=10, schedule="constant", bf16=False))
+    train_3d_pose_from_enc.main(whole)
+    part = replace(whole, name="part", optim=replace(whole.optim, steps=5))
+    train_3d_pose_from_enc.main(part)
+    train_3d_pose_from_enc.main(replace(part, optim=whole.optim, loop=replace(LOOP, resume=True)))
+    states = [
+        load_checkpoint(place.run(n) / "checkpoint_last.pt", "pose")["states"]["model"] for n in ("whole", "part")
+    ]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items() if name != "_extra_state")
+
+
+def test_training_ends_when_the_held_out_error_no_longer_falls(place):
+    # A step size of almost nothing: the second look cannot gain more than rounding.
+    optim = Optim(steps=200, lr=1e-12, bf16=False, warmup_steps=0)
+    loop = replace(LOOP, validate_every=5)
+    config = place.config("patient", optim=optim, loop=loop, patience=2, head=PoseHeadConfig(hidden=8, layers=0))
+    train_3d_pose_from_enc.main(config)
+    ended = load_checkpoint(place.run("patient") / "checkpoint_last.pt", "pose")["step"]
+    assert ended < 100
+    train_3d_pose_from_enc.main(replace(config, loop=replace(loop, resume=True)))
+    assert load_checkpoint(place.run("patient") / "checkpoint_last.pt", "pose")["step"] == ended
+
+
+def test_a_label_free_crop_is_reported_beside_the_pelvis_crop(place):
+    train_3d_pose_from_enc.main(place.config("label_free"))
+    at_pelvis = place.test("label_free")
+    at_masks = place.test("label_free", centre="masks")
+    names = {path.name for path in place.run("label_free").iterdir()}
+    assert {"metrics.json", "metrics_masks.json", "predictions.npz", "predictions_masks.npz"} <= names
+    assert (at_pelvis["crop_centre"], at_masks["crop_centre"]) == ("pelvis", "masks")
+    assert at_pelvis["overall"] != at_masks["overall"]
+
+
+def test_stored_latents_are_the_encoders_and_train_the_head(place):
+    path = save_embeddings.main(
+        EmbeddingsConfig(checkpoint=place.encoder, paths=place.paths, subjects=(1,), copies=3, device="cpu")
+    )
+    data = EmbeddedPoseData(place.paths, path, place.encoder, (1,), "train", SUBJECTS.held_out)
+    plain = PoseData(place.paths, STAGE_1.crop, (1,), "train", SUBJECTS.held_out)
+    assert len(data) == 3 * len(plain)
+    encoder = load_encoder_decoder(place.encoder).network.eval()
+    for index in (0, len(plain) - 1):
+        points = encoder.encode_points(plain[0, index].image[None])[0]
+        assert torch.allclose(data[0, index].points_crop, points, atol=1e-5)
+        assert torch.allclose(data[0, index].joints_root_m, plain[0, index].joints_root_m, atol=1e-6)
+        copy = data[0, index + len(plain)]
+        assert not torch.allclose(copy.points_crop, points, atol=1e-5)
+        bones = [joints.norm(dim=-1) for joints in (copy.joints_root_m, plain[0, index].joints_root_m)]
+        assert torch.allclose(*bones, atol=1e-5)
+        assert not torch.allclose(copy.joints_root_m, plain[0, index].joints_root_m, atol=1e-3), "the roll turns labels"
+    held_out = EmbeddedPoseData(place.paths, path, place.encoder, (1,), "held_out", SUBJECTS.held_out)
+    assert len(held_out) == 4 * 2
+    train_3d_pose_from_enc.main(place.config("from_latents", mode="embeddings", embeddings=path))
+    assert place.test("from_latents")["overall"]["mpjpe_17_mm"]["mean"] > 0
+
+
+def test_latents_of_another_encoder_are_refused_and_nothing_is_written(place, tmp_path):
+    path = save_embeddings.main(
+        EmbeddingsConfig(checkpoint=place.encoder, paths=place.paths, subjects=(1,), device="cpu")
+    )
+    other = place.write_encoder(tmp_path / "checkpoint_best.pt", seed=1)
+    config = place.config("refused", mode="embeddings", embeddings=path, encoder=other)
+    with pytest.raises(ValueError, match=r"was not made from .*save_embeddings"):
+        train_3d_pose_from_enc.main(config)
+    assert not place.run("refused").exists()
+
+
+def test_a_pose_checkpoint_is_refused_as_an_encoder(place):
+    train_3d_pose_from_enc.main(place.config("wrong_stage"))
+    wrong = place.run("wrong_stage") / "checkpoint_best.pt"
+    with pytest.raises(ValueError, match=r"holds 'pose', but 'enc_dec' is needed.*train_enc_dec"):
+        train_3d_pose_from_enc.main(place.config("never", encoder=wrong))
+
+
+def test_the_label_curve_fills_its_table_and_does_finished_cells_only_once(place, tmp_path):
+    config = LabelCurveConfig(
+        encoders=(place.encoder,), paths=place.paths, subjects=SUBJECTS, device="cpu", sequences=(0, 1), seeds=(0, 1),
+        frozen_steps=2, finetune_steps=2, scratch_steps=4, patience=1, head=PoseHeadConfig(hidden=8), batch=8,
+        loop=replace(LOOP, validate_every=2), output=tmp_path / "label_curve.json",
+    )  # fmt: skip
+    label_curve.main(config)
+    found = json.loads(config.output.read_text())
+    rows = ["mean pose", "random encoder, frozen", "supervised from scratch", "stage 1, frozen", "stage 1, fine-tuned"]
+    assert {title: list(column) for title, column in found["columns"].items()} == {
+        "all labels": rows,
+        "1 sequences": rows,
+    }
+    assert {"protocol", "hardware", "versions", "commit"} <= found.keys()
+    gain = found["comparisons"]["1 sequences"]["stage 1, fine-tuned minus supervised from scratch"]["n_mpjpe_17_mm"]
+    means = [found["columns"]["1 sequences"][row]["n_mpjpe_17_mm"]["mean"] for row in (rows[4], rows[2])]
+    assert gain["difference"]["mean"] == pytest.approx(means[0] - means[1])
+    text = config.output.with_suffix(".md").read_text()
+    assert all(f"| {row} |" in text for row in rows)
+    runs = sorted(place.run("").glob("label_curve_*"))
+    assert len(runs) == 4 * 2 * 2
+    written_at = {path: path.stat().st_mtime_ns for run in runs for path in run.iterdir()}
+    label_curve.main(config)
+    assert written_at == {path: path.stat().st_mtime_ns for run in runs for path in run.iterdir()}
