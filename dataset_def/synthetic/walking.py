@@ -77,7 +77,9 @@ def foot(
     place, heading = path(gait, before_m + eased * (after_m - before_m))
     aside = np.stack([np.cos(heading), -np.sin(heading)], axis=-1) * sign * 0.75 * style.stance_m
     place = place + aside
-    roll = 0.6 * np.sin(np.pi * np.clip((share - 0.45) / 0.3, 0, 1)) - 0.25 * np.sin(np.pi * np.clip(swing * 2 - 1, 0, 1))
+    roll = 0.6 * np.sin(np.pi * np.clip((share - 0.45) / 0.3, 0, 1)) - 0.25 * np.sin(
+        np.pi * np.clip(swing * 2 - 1, 0, 1)
+    )
     height_m = ANKLE_M + gait.lift_m * np.sin(np.pi * swing) ** 1.2 + 0.1 * np.maximum(roll, 0)
     turned = about("y", heading + sign * style.toes_out_rad * 0.6) @ about("x", roll)
     return np.stack([place[:, 0], height_m, place[:, 1]], axis=-1), turned
@@ -91,7 +93,9 @@ def swing_arms(gait: Gait, style: Style, cycles: Float[np.ndarray, "T"]) -> Floa
         out = np.full_like(angle, sign * 0.17 * style.elbows_out)
         direction = np.stack([out, -np.cos(angle), np.sin(angle)], axis=-1)
         shoulder_m = style.rest_joints_m[joint(f"{side}_shoulder")]
-        reach_m = arm_length_m(style.rest_joints_m, side) * (0.965 - 0.06 * np.maximum(np.sin(angle), 0))[:, None] * direction
+        reach_m = (
+            arm_length_m(style.rest_joints_m, side) * (0.965 - 0.06 * np.maximum(np.sin(angle), 0))[:, None] * direction
+        )
         pole = np.broadcast_to([sign * 0.3, 0.0, -1.0], direction.shape)
         arms.append(arm_to(shoulder_m + reach_m, pole, side, style.rest_joints_m))
     return np.stack(arms, axis=1)

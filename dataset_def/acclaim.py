@@ -1,0 +1,221 @@
+"""Read Acclaim motion capture (.asf skeletons, .amc motions, as from mocap.cs.cmu.edu) and map it onto the body's 24 joints.
+
+Both frames have y up.  The skeleton's rest pose is a T-pose facing +z with spread legs; a bone's orientation is
+relative to that pose.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation
+
+from utils.skeleton import SMPL_24, SMPL_24_PARENTS
+
+METRES_PER_INCH = 0.0254
+ORDER = ("rx", "ry", "rz")
+
+BONE_OF_JOINT: dict[str, str] = {
+    "pelvis": "root", "spine1": "lowerback", "spine2": "upperback", "spine3": "thorax", "neck": "lowerneck",
+    "head": "head",
+    **{f"{side}_{joint}": f"{side[0]}{bone}" for side in ("left", "right") for joint, bone in (
+        ("hip", "femur"), ("knee", "tibia"), ("ankle", "foot"), ("foot", "toes"), ("collar", "clavicle"),
+        ("shoulder", "humerus"), ("elbow", "radius"), ("wrist", "hand"), ("hand", "hand"))},
+}  # fmt: skip
+"""Which bone turns with which joint of the body."""
+
+LIMBS: dict[str, str] = {
+    f"{side}_{joint}": f"{side}_{child}" for side in ("left", "right")
+    for joint, child in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
+}  # fmt: skip
+"""Joints whose bone must point where the recorded bone points, with the joint at the bone's end."""
+
+
+class Bone(NamedTuple):
+    """One bone of a skeleton at rest."""
+
+    parent: str
+    direction: Float[np.ndarray, "3"]
+    length_m: float
+    R_rest_from_bone: Float[np.ndarray, "3 3"]
+    """Axes that the bone's angles turn about."""
+    channels: tuple[str, ...]
+
+
+class Skeleton(NamedTuple):
+    """A person's skeleton; bones come after their parents, and the root is no bone."""
+
+    bones: dict[str, Bone]
+    root_channels: tuple[str, ...]
+    metres_per_unit: float
+    radians_per_unit: float
+
+
+class Clip(NamedTuple):
+    """A recorded motion."""
+
+    root_m: Float[np.ndarray, "T 3"]
+    rotations: dict[str, Float[np.ndarray, "T 3 3"]]
+    """Of every bone and of `root`, about the bone's own axes."""
+
+
+class Placed(NamedTuple):
+    """Where the bones are."""
+
+    turned: dict[str, Float[np.ndarray, "T 3 3"]]
+    """Orientation of every bone relative to its rest."""
+    ends_m: dict[str, Float[np.ndarray, "T 3"]]
+    """Far end of every bone; `root` is the root itself."""
+
+
+def clip_files(folder: Path) -> list[tuple[Path, Path]]:
+    """List the motions of a folder, each with its skeleton (`01_02.amc` belongs to `01.asf`).
+
+    Raises:
+        FileNotFoundError: no folder, no motions, or a motion without skeleton.
+    """
+    motions = sorted(folder.glob("*.amc"))
+    if not motions:
+        raise FileNotFoundError(f"{folder} holds no .amc files; give a folder with .asf and .amc files side by side")
+    pairs = [(path, folder / f"{path.stem.split('_')[0]}.asf") for path in motions]
+    for motion, skeleton in pairs:
+        if not skeleton.is_file():
+            raise FileNotFoundError(f"{motion.name} needs the skeleton {skeleton}; copy it there")
+    return pairs
+
+
+def sections(path: Path) -> dict[str, list[list[str]]]:
+    """Split an .asf file into its sections of lines of words."""
+    found: dict[str, list[list[str]]] = {}
+    words: list[list[str]] = []
+    for line in path.read_text(errors="replace").splitlines():
+        parts = line.split("#")[0].split()
+        if parts and parts[0].startswith(":"):
+            words = found.setdefault(parts[0][1:].lower(), [])
+            parts = parts[1:]
+        if parts:
+            words.append(parts)
+    return found
+
+
+def about_axes(angles: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3 3"]:
+    """Turn about x, then y, then z, all fixed.  Source: the Acclaim format, `axis XYZ`."""
+    flat = np.asarray(angles, np.float64).reshape(-1, 3)
+    return Rotation.from_euler("xyz", flat).as_matrix().reshape(*np.shape(angles)[:-1], 3, 3)
+
+
+def read_bone(lines: list[list[str]], parents: dict[str, str], metres: float, radians: float) -> tuple[str, Bone]:
+    """Read one `begin ... end` block."""
+    fields = {words[0]: words[1:] for words in lines}
+    if fields["axis"][3:] not in ([], ["XYZ"]):
+        raise ValueError(f"bone {fields['name'][0]} has axis order {fields['axis'][3:]}; only XYZ is known")
+    direction = np.array(fields["direction"], np.float64)
+    axes = about_axes(np.array(fields["axis"][:3], np.float64) * radians)
+    channels = tuple(name.lower() for name in fields.get("dof", []))
+    name = fields["name"][0]
+    length_m = float(fields["length"][0]) * metres
+    return name, Bone(parents[name], direction / np.linalg.norm(direction), length_m, axes, channels)
+
+
+def read_asf(path: Path) -> Skeleton:
+    """Read a skeleton.
+
+    Raises:
+        ValueError: not an .asf file, damaged, or with an axis order other than XYZ.
+    """
+    found = sections(path)
+    try:
+        units = {words[0]: words[1] for words in found["units"]}
+        metres = METRES_PER_INCH / float(units["length"])
+        radians = np.pi / 180 if units["angle"].startswith("deg") else 1.0
+        parents = {child: words[0] for words in found["hierarchy"] for child in words[1:]}
+        blocks: list[list[list[str]]] = []
+        for words in found["bonedata"]:
+            if words[0] == "begin":
+                blocks.append([])
+            elif words[0] != "end":
+                blocks[-1].append(words)
+        bones = dict(read_bone(block, parents, metres, radians) for block in blocks)
+        order = next(words[1:] for words in found["root"] if words[0] == "order")
+        ordered = {name: bones[name] for name in parents if name in bones}
+    except (KeyError, IndexError, StopIteration, ValueError) as error:
+        raise ValueError(f"{path} is no Acclaim skeleton that can be read ({error!r}); copy it again") from error
+    return Skeleton(ordered, tuple(name.lower() for name in order), metres, radians)
+
+
+def read_values(path: Path) -> dict[str, list[list[float]]]:
+    """Collect the numbers of every bone over the frames of an .amc file."""
+    values: dict[str, list[list[float]]] = {}
+    for line in path.read_text(errors="replace").splitlines():
+        parts = line.split()
+        if len(parts) > 1 and parts[0][0] not in "#:":
+            values.setdefault(parts[0], []).append([float(word) for word in parts[1:]])
+    return values
+
+
+def read_amc(path: Path, skeleton: Skeleton) -> Clip:
+    """Read a motion of this skeleton.
+
+    Raises:
+        ValueError: damaged, or of another skeleton.
+    """
+    try:
+        values = {name: np.array(rows) for name, rows in read_values(path).items()}
+        root = dict(zip(skeleton.root_channels, values["root"].T, strict=True))
+        root_m = np.stack([root[f"t{axis}"] for axis in "xyz"], -1) * skeleton.metres_per_unit
+        rotations = {"root": about_axes(np.stack([root[name] for name in ORDER], -1) * skeleton.radians_per_unit)}
+        for name, bone in skeleton.bones.items():
+            angles = np.zeros((len(root_m), 3))
+            if bone.channels:
+                angles[:, [ORDER.index(channel) for channel in bone.channels]] = values[name]
+            rotations[name] = about_axes(angles * skeleton.radians_per_unit)
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read with its skeleton ({error}); copy both again") from error
+    return Clip(root_m, rotations)
+
+
+def place(skeleton: Skeleton, clip: Clip) -> Placed:
+    """Walk down the skeleton.  Source: the Acclaim format: orientation = parent's, then C L C^-1 with C = `axis`."""
+    turned, ends_m = {"root": clip.rotations["root"]}, {"root": clip.root_m}
+    for name, bone in skeleton.bones.items():
+        C = bone.R_rest_from_bone
+        turned[name] = turned[bone.parent] @ (C @ clip.rotations[name] @ C.T)
+        ends_m[name] = ends_m[bone.parent] + bone.length_m * turned[name] @ bone.direction
+    return Placed(turned, ends_m)
+
+
+def shortest_turn(start: Float[np.ndarray, "3"], end: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
+    """Turn one direction into another, without twist.  Source: Rodrigues' formula; test_acclaim.py."""
+    a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
+    axis = np.cross(a, b)
+    angle = np.arctan2(np.linalg.norm(axis), a @ b)
+    return Rotation.from_rotvec(axis / max(float(np.linalg.norm(axis)), 1e-12) * angle).as_matrix()
+
+
+def to_body(
+    skeleton: Skeleton, placed: Placed, rest_joints_m: Float[np.ndarray, "24 3"]
+) -> Float[np.ndarray, "T 24 3 3"]:
+    """Give the rotations of the body's joints, the root's in the recording's frame (y up).
+
+    Upper and lower arms and legs point where the recorded ones point; trunk, head, hands and feet turn as much from
+    the T-pose as the recorded ones do from their rest.
+
+    Args:
+        rest_joints_m: the body's joints at theta = 0.
+    """
+    turned = {}
+    for joint, bone in BONE_OF_JOINT.items():
+        turned[joint] = placed.turned[bone]
+        if joint in LIMBS:
+            rest_m = rest_joints_m[SMPL_24.index(LIMBS[joint])] - rest_joints_m[SMPL_24.index(joint)]
+            turned[joint] = turned[joint] @ shortest_turn(rest_m, skeleton.bones[bone].direction)
+    rotations = [turned[SMPL_24[0]]]
+    for joint, parent in zip(SMPL_24[1:], SMPL_24_PARENTS[1:], strict=True):
+        rotations.append(turned[SMPL_24[parent]].swapaxes(-1, -2) @ turned[joint])
+    return np.stack(rotations, axis=1)
+
+
+def leg_length_m(skeleton: Skeleton) -> float:
+    """Length of thigh and shank."""
+    return skeleton.bones["lfemur"].length_m + skeleton.bones["ltibia"].length_m

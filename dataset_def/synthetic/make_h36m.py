@@ -1,0 +1,180 @@
+"""Make the embedded data set: a synthetic Human3.6M, in exactly the layout of the real one.
+
+    python dataset_def/synthetic/make_h36m.py
+
+Writes  <h36m_location>, <masks_location>, <truth_location>; a second run goes on where the first one stopped
+Next    dataset_def/h36m_preprocess.py
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from config import SyntheticConfig, start
+from dataset_def.acclaim import clip_files
+from dataset_def.synthetic.appearance import Outfit, Person, make_outfit, make_person
+from dataset_def.synthetic.cameras import make_cameras
+from dataset_def.synthetic.cmu_motion import cmu_motion
+from dataset_def.synthetic.motion import Motion, Style, generate_motion, subject_style
+from dataset_def.synthetic.performance import Performance, perform
+from dataset_def.synthetic.render import render_person
+from dataset_def.synthetic.room import Room, draw_room, make_room
+from dataset_def.synthetic.sequence_files import CAMERAS, Sequence, is_complete, write_truth, write_view
+from models.smpl import Body, load_body
+from utils.artifacts import file_hash, whole_file
+from utils.settings import to_plain
+
+SETTINGS_FILE = "synthetic_settings.json"
+FORMAT = 1
+"""Raised when the same settings would draw other pictures."""
+FREE = ("paths", "processes", "subjects", "actions", "subactions")
+"""Settings that may differ between runs into the same folder: every sequence depends on its own numbers only."""
+
+
+@lru_cache(maxsize=1)
+def the_body(path: Path) -> Body:
+    """Load the body once per process."""
+    return load_body(path)
+
+
+@lru_cache(maxsize=2)
+def the_person(path: Path, subject: int, seed: int) -> Person:
+    """Make a subject once per process."""
+    return make_person(subject, seed, the_body(path))
+
+
+@lru_cache(maxsize=2)
+def the_room(subject: int, seed: int, size_px: int) -> tuple[Room, tuple[np.ndarray, ...]]:
+    """Draw a subject's room, as its four cameras see it, once per process."""
+    room = make_room(subject, seed)
+    return room, tuple(draw_room(room, camera) for camera in make_cameras(subject, seed, size_px))
+
+
+def outfit_number(sequence: Sequence, outfits: int) -> int:
+    """Choose what a subject wears in a sequence."""
+    return ((sequence.action - 2) * 2 + sequence.subaction - 1) % outfits
+
+
+def move(config: SyntheticConfig, sequence: Sequence, style: Style) -> Motion:
+    """Take the sequence's motion from the generator or from recorded clips."""
+    rng = np.random.default_rng([config.seed, *sequence])
+    if config.motion == "generator":
+        return generate_motion(sequence.action, rng, config.frames, config.frames_per_second, style)
+    clips = clip_files(Path(config.motion.removeprefix("cmu:")))
+    return cmu_motion(clips, rng, config.frames, config.frames_per_second, config.cmu_frames_per_second, style)
+
+
+def stage(config: SyntheticConfig, sequence: Sequence) -> tuple[Performance, Outfit]:
+    """Let the subject perform a sequence, dressed for it."""
+    body_path = config.paths.models_smpl_location
+    body, person = the_body(body_path), the_person(body_path, sequence.subject, config.seed)
+    betas = torch.as_tensor(np.asarray(person.betas), dtype=torch.float32)[None]
+    rest_joints_m = body.rest_joints_m(betas)[0].double().numpy()
+    style = subject_style(sequence.subject, config.seed)._replace(rest_joints_m=rest_joints_m)
+    cameras = make_cameras(sequence.subject, config.seed, config.size_px)
+    performance = perform(move(config, sequence, style), body, np.asarray(person.betas), cameras)
+    return performance, make_outfit(person, outfit_number(sequence, config.outfits), config.seed, body)
+
+
+def make_sequence(config: SyntheticConfig, sequence: Sequence) -> None:
+    """Make and write one sequence, seen by four cameras."""
+    performance, outfit = stage(config, sequence)
+    faces = the_body(config.paths.models_smpl_location).faces.numpy()
+    room, backgrounds = the_room(sequence.subject, config.seed, config.size_px)
+    cameras = make_cameras(sequence.subject, config.seed, config.size_px)
+    write_truth(config.paths, sequence, performance)
+    for number, camera, background in zip(CAMERAS, cameras, backgrounds, strict=True):
+        rng = np.random.default_rng([config.seed, *sequence, number])
+        drawn = [
+            render_person(background, room, camera, vertices_world_m, faces, outfit, rng)
+            for vertices_world_m in performance.vertices_world_m
+        ]
+        images, masks = [image for image, _ in drawn], [mask for _, mask in drawn]
+        write_view(config.paths, sequence, number, camera, performance.joints_world_m, images, masks, config.image)
+
+
+def settings_of(config: SyntheticConfig) -> dict[str, Any]:
+    """Collect what the pictures depend on."""
+    settings = {name: value for name, value in to_plain(config).items() if name not in FREE}
+    if config.motion != "generator":
+        settings["clips"] = [path.name for path, _ in clip_files(Path(config.motion.removeprefix("cmu:")))]
+    return {"format": FORMAT, **settings, "body": file_hash(config.paths.models_smpl_location)}
+
+
+def check_location(location: Path, settings: dict[str, Any]) -> None:
+    """Refuse a folder that holds something else than these settings make.
+
+    Raises:
+        ValueError: it was made with other settings, or not by this script.
+    """
+    found = location / SETTINGS_FILE
+    remedy = f"delete {location}, or give another place for all of paths.h36m_location, masks_location, truth_location"
+    if found.is_file():
+        before = json.loads(found.read_text())
+        names = sorted(name for name in settings.keys() | before.keys() if settings.get(name) != before.get(name))
+        if names:
+            was = ", ".join(f"{name} {before.get(name)}" for name in names)
+            now = ", ".join(f"{name} {settings.get(name)}" for name in names)
+            raise ValueError(f"{location} was made with {was}, and this run has {now}; {remedy}")
+    elif location.is_dir() and any(location.glob("s_*")):
+        raise ValueError(f"{location} holds data that this script did not make; {remedy}")
+
+
+def claim(config: SyntheticConfig) -> None:
+    """Note the settings in the folders; all three are checked before anything is written."""
+    settings = settings_of(config)
+    locations = (config.paths.h36m_location, config.paths.masks_location, config.paths.truth_location)
+    for location in locations:
+        check_location(location, settings)
+    for location in locations:
+        location.mkdir(parents=True, exist_ok=True)
+        if not (location / SETTINGS_FILE).is_file():
+            with whole_file(location / SETTINGS_FILE) as partial:
+                partial.write_text(json.dumps(settings, indent=1))
+
+
+def one_thread() -> None:
+    """Keep each worker on one core."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def finished(config: SyntheticConfig, sequences: list[Sequence], make: Callable[..., None]) -> Iterator[None]:
+    """Make sequences in several processes; yields as each is done."""
+    processes = min(config.processes or os.cpu_count() or 1, len(sequences))
+    if processes <= 1:
+        for sequence in sequences:
+            yield make(config, sequence)
+        return
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=one_thread) as pool:
+        running = [pool.submit(make, config, sequence) for sequence in sequences]
+        try:
+            for done in as_completed(running):
+                yield done.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def main(config: SyntheticConfig) -> None:
+    """Make every sequence that is not there yet."""
+    claim(config)
+    wanted = [Sequence(s, a, b) for s in config.subjects for a in config.actions for b in config.subactions]
+    missing = [sequence for sequence in wanted if not is_complete(config.paths, sequence)]
+    per_sequence = len(CAMERAS) * config.frames
+    with tqdm(total=len(missing) * per_sequence, unit="image", desc="synthetic Human3.6M", disable=None) as bar:
+        for _ in finished(config, missing, make_sequence):
+            bar.update(per_sequence)
+
+
+if __name__ == "__main__":
+    start(main, SyntheticConfig)

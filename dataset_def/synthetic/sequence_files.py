@@ -1,0 +1,110 @@
+"""Write one sequence in Human3.6M's layout (frames, masks, h36m_meta.mat) and its truth.
+
+A folder is complete or absent: it is written beside its place and then renamed, the frames last.
+"""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from scipy.io import savemat
+
+from config import Paths
+from dataset_def.synthetic.performance import Performance
+from utils.camera import Camera
+from utils.image import write_image
+
+CAMERAS = (1, 2, 3, 4)
+
+
+class Sequence(NamedTuple):
+    """Which sequence."""
+
+    subject: int
+    action: int
+    subaction: int
+
+    @property
+    def name(self) -> str:
+        """Name without the camera."""
+        return f"s_{self.subject:02d}_act_{self.action:02d}_subact_{self.subaction:02d}"
+
+    def folder(self, camera: int) -> str:
+        """Name of a camera's folder."""
+        return f"{self.name}_ca_{camera:02d}"
+
+
+def is_complete(paths: Paths, sequence: Sequence) -> bool:
+    """Tell whether all of a sequence is there."""
+    folders = [paths.h36m_location / sequence.folder(camera) for camera in CAMERAS]
+    folders += [paths.masks_location / sequence.folder(camera) for camera in CAMERAS]
+    return all(folder.is_dir() for folder in folders) and (paths.truth_location / f"{sequence.name}.npz").is_file()
+
+
+def write_truth(paths: Paths, sequence: Sequence, performance: Performance) -> None:
+    """Save the body's parameters; no train script may read them."""
+    place = paths.truth_location / f"{sequence.name}.npz"
+    partial = place.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(
+            file,
+            theta=performance.theta.astype(np.float32),
+            betas=performance.betas.astype(np.float32),
+            translation_m=performance.translation_m.astype(np.float32),
+        )
+    partial.rename(place)
+
+
+def write_meta(place: Path, camera: Camera, joints_world_m: Float[np.ndarray, "T 17 3"]) -> None:
+    """Save poses and calibration as Human3.6M's preprocessing does: millimetres, T is the camera's centre."""
+    num_frames = len(joints_world_m)
+    savemat(
+        place,
+        {
+            "pose3d_world": joints_world_m * 1000.0,
+            "R": camera.R_cam_from_world,
+            "T": camera.centre_world_m[None] * 1000.0,
+            "f": camera.focal_px[None],
+            "c": camera.centre_px[None],
+            "img_height": np.full((num_frames, 1), float(camera.height_px)),
+            "img_width": np.full((num_frames, 1), float(camera.width_px)),
+        },
+    )
+
+
+def fresh_partial(place: Path) -> Path:
+    """Make an empty folder beside the place; what an interrupted run left there goes."""
+    partial = place.with_name(place.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    return partial
+
+
+def replace_folder(partial: Path, place: Path) -> None:
+    """Give a finished folder its name."""
+    if place.is_dir():
+        shutil.rmtree(place)
+    partial.rename(place)
+
+
+def write_view(
+    paths: Paths,
+    sequence: Sequence,
+    number: int,
+    camera: Camera,
+    joints_world_m: Float[np.ndarray, "T 17 3"],
+    images: list[UInt8[np.ndarray, "H W 3"]],
+    masks: list[UInt8[np.ndarray, "H W"]],
+    ending: str,
+) -> None:
+    """Write what one camera saw."""
+    folder = sequence.folder(number)
+    frames, silhouettes = fresh_partial(paths.h36m_location / folder), fresh_partial(paths.masks_location / folder)
+    for row, (image, mask) in enumerate(zip(images, masks, strict=True), start=1):
+        write_image(frames / f"{folder}_{row:06d}.{ending}", image)
+        write_image(silhouettes / f"{folder}_{row:06d}.png", mask)
+    write_meta(frames / "h36m_meta.mat", camera, joints_world_m)
+    replace_folder(silhouettes, paths.masks_location / folder)
+    replace_folder(frames, paths.h36m_location / folder)
