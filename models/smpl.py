@@ -1,0 +1,156 @@
+"""The body: shape and pose to a mesh and its joints, for any file in SMPL's format (utils/body_file.py)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from utils.body_file import BodyFile, dense, read_body_file, read_h36m_regressor
+
+
+class BodyOutput(NamedTuple):
+    """A batch of posed bodies."""
+
+    vertices_m: Float[Tensor, "B V 3"]
+    joints_m: Float[Tensor, "B 24 3"]
+
+
+def rotations_from_theta(theta: Float[Tensor, "B 72"]) -> Float[Tensor, "B 24 3 3"]:
+    """Turn SMPL's 72 axis-angle numbers into 24 rotation matrices, the root first."""
+    return roma.rotvec_to_rotmat(theta.reshape(-1, 24, 3))
+
+
+class Body(nn.Module):
+    """SMPL's function from rotations, shape and translation to vertices and joints, in metres.
+
+    theta = 0 is the T-pose, y up, facing +z.  The root turns about its own rest position, which is not the origin.
+    The arrays are non-persistent buffers: no checkpoint carries a (possibly licensed) body.
+    Source: Loper et al., SMPL, 2015, equations 2 to 12.
+    """
+
+    faces: Int[Tensor, "F 3"]
+    template_m: Float[Tensor, "V 3"]
+    weights: Float[Tensor, "V 24"]
+    rest_template_joints_m: Float[Tensor, "24 3"]
+    shape_of_vertices: Float[Tensor, "n V*3"]
+    shape_of_joints: Float[Tensor, "n 72"]
+    pose_of_vertices: Float[Tensor, "rows V*3"]
+    h36m_regressor: Float[Tensor, "17 V"]
+
+    def __init__(self, file: BodyFile, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.parents: tuple[int, ...] = tuple(int(parent) for parent in file.parents)
+        num_vertices = len(file.v_template)
+        regressor = dense(file.J_regressor)
+        shape_of_joints = np.einsum("jv,vcn->njc", regressor, file.shapedirs)
+
+        def keep(name: str, value: np.ndarray) -> None:
+            self.register_buffer(name, torch.tensor(np.ascontiguousarray(value), dtype=dtype), persistent=False)
+
+        keep("template_m", file.v_template)
+        keep("weights", file.weights)
+        keep("rest_template_joints_m", regressor @ file.v_template)
+        keep("shape_of_vertices", file.shapedirs.transpose(2, 0, 1).reshape(-1, num_vertices * 3))
+        keep("shape_of_joints", shape_of_joints.reshape(-1, 72))
+        keep("pose_of_vertices", pose_directions(file.posedirs))
+        self.register_buffer("faces", torch.tensor(file.faces, dtype=torch.int64), persistent=False)
+        self.has_h36m_joints = file.J_regressor_h36m is not None
+        if file.J_regressor_h36m is not None:
+            keep("h36m_regressor", dense(file.J_regressor_h36m))
+
+    @property
+    def num_betas(self) -> int:
+        """How many shape directions the file has."""
+        return int(self.shape_of_vertices.shape[0])
+
+    def forward(
+        self,
+        rotations: Float[Tensor, "B 24 3 3"],
+        betas: Float[Tensor, "B n"],
+        translation_m: Float[Tensor, "B 3"],
+    ) -> BodyOutput:
+        """Shape, pose and move a batch of bodies.
+
+        Args:
+            rotations: each joint relative to its parent; the root relative to the world.
+            betas: may be fewer than the file's directions; the missing ones are zero.
+        """
+        shaped_m = self.shaped_vertices_m(betas)
+        posed_m = shaped_m + self.pose_offsets_m(rotations)
+        turned, joints_m = self._chain(rotations, self.rest_joints_m(betas))
+        vertices_m = self._skin(posed_m, turned)
+        return BodyOutput(vertices_m + translation_m[:, None], joints_m + translation_m[:, None])
+
+    def shaped_vertices_m(self, betas: Float[Tensor, "B n"]) -> Float[Tensor, "B V 3"]:
+        """Give the bodies of these shapes in the T-pose."""
+        offsets_m = betas @ self.shape_of_vertices[: self._known(betas)]
+        return self.template_m + offsets_m.view(len(betas), -1, 3)
+
+    def rest_joints_m(self, betas: Float[Tensor, "B n"]) -> Float[Tensor, "B 24 3"]:
+        """Give the joints of these shapes in the T-pose."""
+        offsets_m = betas @ self.shape_of_joints[: self._known(betas)]
+        return self.rest_template_joints_m + offsets_m.view(len(betas), 24, 3)
+
+    def pose_offsets_m(self, rotations: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B V 3"] | Float[Tensor, ""]:
+        """Give what the pose adds to the surface before it is skinned; a single zero where the file has nothing."""
+        if not len(self.pose_of_vertices):
+            return self.template_m.new_zeros(())
+        eye = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
+        feature = (rotations[:, 1:] - eye).flatten(1)
+        return (feature @ self.pose_of_vertices).view(len(rotations), -1, 3)
+
+    def h36m_joints_m(self, vertices_m: Float[Tensor, "B V 3"]) -> Float[Tensor, "B 17 3"]:
+        """Read Human3.6M's 17 joints off the surface.
+
+        Raises:
+            ValueError: the body file has no 17-joint regressor.
+        """
+        if not self.has_h36m_joints:
+            raise ValueError(
+                "this body file has no J_regressor_h36m; give load_body the path of J_regressor_h36m_correct.npy "
+                "(setting paths.h36m_regressor_location)"
+            )
+        return self.h36m_regressor @ vertices_m
+
+    def _known(self, betas: Tensor) -> int:
+        if betas.shape[1] > self.num_betas:
+            raise ValueError(f"{betas.shape[1]} betas were given, but the body file has {self.num_betas} directions")
+        return betas.shape[1]
+
+    def _chain(self, rotations: Tensor, rest_joints_m: Tensor) -> tuple[Float[Tensor, "B 24 3 4"], Tensor]:
+        """Walk down the skeleton; gives the map of each joint from the T-pose, and the posed joints."""
+        R, joints_m = [rotations[:, 0]], [rest_joints_m[:, 0]]
+        for child, parent in enumerate(self.parents[1:], start=1):
+            bone_m = rest_joints_m[:, child] - rest_joints_m[:, parent]
+            joints_m.append(joints_m[parent] + (R[parent] @ bone_m[..., None])[..., 0])
+            R.append(R[parent] @ rotations[:, child])
+        R_all, posed_m = torch.stack(R, dim=1), torch.stack(joints_m, dim=1)
+        shift_m = posed_m[..., None] - R_all @ rest_joints_m[..., None]
+        return torch.cat([R_all, shift_m], dim=-1), posed_m
+
+    def _skin(self, vertices_m: Tensor, from_rest: Float[Tensor, "B 24 3 4"]) -> Float[Tensor, "B V 3"]:
+        blended = (self.weights @ from_rest.flatten(2)).unflatten(-1, (3, 4))
+        return (blended[..., :3] @ vertices_m[..., None])[..., 0] + blended[..., 3]
+
+
+def pose_directions(posedirs: Float[np.ndarray, "V 3 P"]) -> Float[np.ndarray, "rows V*3"]:
+    """Lay the pose directions out for one product; no rows at all where they are zero, which costs nothing then."""
+    if not posedirs.any():
+        return np.zeros((0, posedirs.shape[0] * 3))
+    return posedirs.reshape(-1, posedirs.shape[2]).T
+
+
+def load_body(path: Path | str, dtype: torch.dtype = torch.float32, h36m_regressor: Path | str | None = None) -> Body:
+    """Read a body file and build its layer.
+
+    Args:
+        h36m_regressor: a (17, V) .npy that replaces the file's own; SMPL's files have none.
+    """
+    file = read_body_file(Path(path))
+    if h36m_regressor is not None:
+        file = file._replace(J_regressor_h36m=read_h36m_regressor(Path(h36m_regressor), len(file.v_template)))
+    return Body(file, dtype)

@@ -1,0 +1,156 @@
+"""Reads body models in SMPL's format: the published .pkl files without chumpy and without running code, or .npz."""
+
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse
+
+from utils.safe_pickle import load_records, to_array
+
+ROOT_PARENT = 2**32 - 1
+"""How unsigned tables write the parent of the root, which is -1 here."""
+
+
+class BodyFile(NamedTuple):
+    """The arrays of a body model; V vertices, n shape directions, 24 joints."""
+
+    v_template: np.ndarray
+    """(V, 3) metres, T-pose, y up, facing +z."""
+    shapedirs: np.ndarray
+    """(V, 3, n) metres per beta."""
+    posedirs: np.ndarray
+    """(V, 3, 207) metres per entry of the 23 rotation matrices minus identity."""
+    J_regressor: np.ndarray | scipy.sparse.csc_matrix
+    """(24, V)."""
+    weights: np.ndarray
+    """(V, 24), rows sum to one."""
+    parents: np.ndarray
+    """(24,), -1 for the root, each before its children."""
+    faces: np.ndarray
+    """(F, 3) int64."""
+    J_regressor_h36m: np.ndarray | None = None
+    """(17, V) or nothing: SMPL's own files have none."""
+
+
+NEEDED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
+
+
+def read_body_file(path: Path) -> BodyFile:
+    """Read a body model from .pkl or .npz and check that its parts fit together.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, lacks an array, holds anything but arrays, or its shapes contradict each other.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no body model at {path}; use models/assets/open_body.npz or put SMPL's .pkl or .npz there"
+        )
+    readers = {".pkl": _pickled, ".npz": _zipped}
+    if path.suffix not in readers:
+        raise ValueError(f"{path} ends in {path.suffix!r}; body models are .pkl or .npz")
+    try:
+        content = readers[path.suffix](path)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    return _checked(path, _arrays(path, content))
+
+
+def read_h36m_regressor(path: Path, num_vertices: int) -> np.ndarray:
+    """Read a 17-joint regressor such as J_regressor_h36m_correct.npy.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not (17, V) for this body, or its rows do not sum to one.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no 17-joint regressor at {path}")
+    regressor = np.load(path, allow_pickle=False)
+    if regressor.shape != (17, num_vertices):
+        raise ValueError(f"{path} has shape {regressor.shape}; this body needs (17, {num_vertices})")
+    if not np.allclose(regressor.sum(axis=1), 1, atol=1e-3):
+        raise ValueError(f"the rows of {path} do not sum to one")
+    return regressor
+
+
+def dense(matrix: np.ndarray | scipy.sparse.csc_matrix) -> np.ndarray:
+    """Give a matrix as an ordinary array."""
+    return np.asarray(matrix.todense()) if isinstance(matrix, scipy.sparse.spmatrix) else np.asarray(matrix)
+
+
+def _pickled(path: Path) -> dict[str, Any]:
+    with path.open("rb") as stream:
+        content = load_records(stream)
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__}, not the dictionary of a body model")
+    return content
+
+
+def _zipped(path: Path) -> dict[str, Any]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name.removesuffix(".npy"): _member(archive, name) for name in archive.namelist()}
+    except (zipfile.BadZipFile, EOFError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+        raise ValueError(f"it is damaged or cut short ({error})") from error
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> Any:
+    """One array of an .npz; those that hold objects, such as a sparse matrix, go through the restricted reader."""
+    with archive.open(name) as stream:
+        version = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        if read_header(stream)[2].hasobject:
+            return load_records(stream)
+    with archive.open(name) as stream:
+        return np.lib.format.read_array(stream, allow_pickle=False)
+
+
+def _arrays(path: Path, content: dict[str, Any]) -> dict[str, Any]:
+    missing = [key for key in NEEDED if key not in content]
+    if missing:
+        raise ValueError(f"{path} lacks {', '.join(missing)}; a body model needs {', '.join(NEEDED)}")
+    arrays = {}
+    for key in (*NEEDED, "J_regressor_h36m"):
+        if key in content:
+            try:
+                arrays[key] = to_array(content[key])
+            except ValueError as error:
+                raise ValueError(f"{key} of {path} cannot be read: {error}") from error
+    return arrays
+
+
+def _checked(path: Path, arrays: dict[str, Any]) -> BodyFile:
+    num_vertices = len(arrays["v_template"])
+    directions = arrays["shapedirs"].shape[-1] if arrays["shapedirs"].ndim == 3 else "n"
+    wanted: dict[str, tuple] = {
+        "v_template": (num_vertices, 3),
+        "shapedirs": (num_vertices, 3, directions),
+        "posedirs": (num_vertices, 3, 207),
+        "J_regressor": (24, num_vertices),
+        "weights": (num_vertices, 24),
+        "kintree_table": (2, 24),
+        "f": (arrays["f"].shape[0] if arrays["f"].ndim else 0, 3),
+        "J_regressor_h36m": (17, num_vertices),
+    }
+    for key, array in arrays.items():
+        if array.shape != wanted[key]:
+            raise ValueError(f"{key} of {path} has shape {array.shape}, expected {wanted[key]}")
+        if not np.isfinite(array.data if scipy.sparse.issparse(array) else array).all():
+            raise ValueError(f"{key} of {path} holds values that are not finite")
+    faces = arrays["f"].astype(np.int64)
+    if len(faces) and not 0 <= faces.min() <= faces.max() < num_vertices:
+        raise ValueError(f"f of {path} names vertices outside 0 to {num_vertices - 1}")
+    tables = {"kintree_table": _parents(path, arrays.pop("kintree_table")), "f": faces}
+    del arrays["f"]
+    return BodyFile(**arrays, parents=tables["kintree_table"], faces=tables["f"])
+
+
+def _parents(path: Path, table: np.ndarray) -> np.ndarray:
+    parents = table[0].astype(np.int64)
+    parents[parents == ROOT_PARENT] = -1
+    before = np.arange(len(parents))
+    if parents[0] != -1 or (parents[1:] < 0).any() or (parents >= before).any() or (table[1] != before).any():
+        raise ValueError(f"kintree_table of {path} is not a tree whose joints follow their parents: {table.tolist()}")
+    return parents
