@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from config import LabelCurveConfig, Optim, PoseConfig, TestPoseConfig, start
 from sample import test_pose, train_3d_pose_from_enc
-from utils.artifacts import file_hash, load_checkpoint, whole_file
-from utils.benchmark import save_result
-from utils.label_table import MEAN_POSE, CellResult, comparisons, markdown, read_cell, summaries
+from utils import label_table
+from utils.artifacts import file_hash, load_checkpoint
+from utils.label_table import MEAN_POSE, CellResult
 from utils.settings import to_plain
 
 Recipe = Literal["random", "scratch", "frozen", "finetune"]
@@ -85,28 +85,7 @@ def run_cell(cell: Cell, config: LabelCurveConfig) -> CellResult:
         checkpoint = folder / "checkpoint_best.pt"
         test_pose.main(TestPoseConfig(checkpoint=checkpoint, device=config.device, paths=config.paths,
                                       subjects=config.subjects.test, every=config.every))  # fmt: skip
-    return read_cell(folder)
-
-
-def column_title(sequences: int) -> str:
-    """Name a column by its labels."""
-    return f"{sequences} sequences" if sequences else "all labels"
-
-
-def protocol(config: LabelCurveConfig, num_frames: int) -> str:
-    """Say how the numbers came about."""
-    labelled, test = (", ".join(f"S{n}" for n in names) for names in (config.subjects.labelled, config.subjects.test))
-    held_out = len(config.subjects.held_out)
-    return (
-        f"Trained on labels of {labelled}: all sequences but {held_out}, or the number of sequences named; the "
-        f"{held_out} held-out ones choose the checkpoint in every cell. Tested on {test}, {num_frames} images (every "
-        f"{config.every}. frame of the index, all cameras), 17 joints with the pelvis at the origin, crop as stage 1 "
-        f"was trained. {len(config.seeds)} seeds, {len(config.encoders)} stage-1 encoder(s). The same augmentation and "
-        f"batch size in all cells; random and frozen {config.frozen_steps} steps, fine-tuned {config.finetune_steps}, "
-        f"from scratch at most {config.scratch_steps} ({config.scratch_schedule} step size, ended after "
-        f"{config.patience} looks of {config.loop.validate_every} steps without a better held-out error). Brackets: "
-        "95 % bootstrap over sequences and seeds; differences: paired over the same sequences."
-    )
+    return label_table.read_cell(folder)
 
 
 def main(config: LabelCurveConfig) -> Path:
@@ -121,14 +100,10 @@ def main(config: LabelCurveConfig) -> Path:
     for count in config.sequences:
         column = {MEAN_POSE: [results[Cell("frozen", count, seed)].mean_pose_errors for seed in config.seeds]}
         column |= {ROWS[r]: [results[Cell(r, count, seed)].errors for seed in config.seeds] for r in ROWS}
-        columns[column_title(count)] = summaries(column, frames)
-        compared[column_title(count)] = comparisons(column, frames, PAIRS)
-    text = protocol(config, len(frames))
+        columns[label_table.column_title(count)] = label_table.summaries(column, frames)
+        compared[label_table.column_title(count)] = label_table.comparisons(column, frames, PAIRS)
     best_steps = {pose_config(cell, config).name: result.step for cell, result in results.items()}
-    save_result(config.output, text, columns=columns, comparisons=compared, steps_of_tested_checkpoint=best_steps)
-    with whole_file(config.output.with_suffix(".md")) as partial:
-        partial.write_text(markdown(columns, compared, text))
-    print(markdown(columns, compared, text))
+    print(label_table.write_table(config, columns, compared, len(frames), best_steps))
     return config.output
 
 

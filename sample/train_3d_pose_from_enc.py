@@ -27,16 +27,13 @@ from utils.settings import to_plain
 
 def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseData | EmbeddedPoseData:
     """Open the labelled subjects' images, or their stored latents."""
+    who, sequences = config.subjects, config.sequences if part == "train" else 0
     if config.embeddings is not None:
         return EmbeddedPoseData(
-            config.paths, config.embeddings, config.encoder, config.subjects.labelled, part,
-            config.subjects.held_out, config.sequences if part == "train" else 0,
-        )  # fmt: skip
-    roll_rad = config.augment.roll_rad if part == "train" else 0.0
-    return PoseData(
-        config.paths, stage_1.config.crop, config.subjects.labelled, part, config.subjects.held_out,
-        config.sequences if part == "train" else 0, roll_rad, config.loop.seed,
-    )  # fmt: skip
+            config.paths, config.embeddings, config.encoder, who.labelled, part, who.held_out, sequences
+        )
+    roll_rad, seed = config.augment.roll_rad if part == "train" else 0.0, config.loop.seed
+    return PoseData(config.paths, stage_1.config.crop, who.labelled, part, who.held_out, sequences, roll_rad, seed)
 
 
 def make_network(config: PoseConfig, stage_1: StoredEncoder, labels_root_m: Tensor) -> PoseFromImage:
@@ -102,13 +99,12 @@ def main(config: PoseConfig) -> float:
             nn.utils.clip_grad_norm_(network.parameters(), config.optim.gradient_clip)
         optimizer.step()
         schedule.step()
-        run.log(
-            **{config.head.loss: loss}, train_n_mpjpe_mm=n_mpjpe_mm(predicted.detach(), sample.joints_root_m).mean()
-        )
+        error_mm = n_mpjpe_mm(predicted.detach(), sample.joints_root_m).mean()
+        run.log(**{config.head.loss: loss}, train_n_mpjpe_mm=error_mm)
         if run.is_due("validate"):
-            error_mm = held_out_error_mm(trained, held_out, config, run)
-            run.log(held_out_n_mpjpe_mm=error_mm)
-            run.save_best(error_mm)
+            held_out_mm = held_out_error_mm(trained, held_out, config, run)
+            run.log(held_out_n_mpjpe_mm=held_out_mm)
+            run.save_best(held_out_mm)
             if config.patience and run.looks_without_gain >= config.patience:
                 run.stop()
     assert run.best is not None

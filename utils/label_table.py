@@ -8,7 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from utils.artifacts import load_predictions
+from config import LabelCurveConfig
+from utils.artifacts import load_predictions, whole_file
+from utils.benchmark import save_result
 from utils.bootstrap import compare, mean_interval
 from utils.metrics import pose_errors
 
@@ -18,6 +20,11 @@ MEAN_POSE = "mean pose"
 Errors = dict[str, Float[np.ndarray, "N"]]
 Column = Mapping[str, Sequence[Errors]]
 """Per row of the table: the errors of each seed."""
+
+Columns = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
+"""Column, row, measure -> interval."""
+Compared = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]]
+"""Column, pair of rows, measure -> difference and percent, each an interval."""
 
 
 class CellResult(NamedTuple):
@@ -74,9 +81,9 @@ def comparisons(
 
 
 def markdown(
-    columns: Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]],
-    compared: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]],
-    protocol: str,
+    columns: Columns,
+    compared: Compared,
+    about: str,
 ) -> str:
     """Write the table, the paired comparisons below it, and the protocol."""
     rows = list(next(iter(columns.values())))
@@ -92,9 +99,42 @@ def markdown(
         gains = [compared[column][pair][name] for column in columns for name in MEASURES.values()]
         cells = [f"{written(gain['difference'])}, {written(gain['percent'])} %" for gain in gains]
         lines.append(f"| {pair} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", protocol, ""])
+    return "\n".join([*lines, "", about, ""])
 
 
 def written(interval: Mapping[str, float]) -> str:
     """Write a mean with its 95 percent interval."""
     return f"{interval['mean']:.1f} [{interval['low']:.1f}, {interval['high']:.1f}]"
+
+
+def column_title(sequences: int) -> str:
+    """Name a column by its labels."""
+    return f"{sequences} sequences" if sequences else "all labels"
+
+
+def protocol(config: LabelCurveConfig, num_frames: int) -> str:
+    """Say how the numbers came about."""
+    labelled, test = (", ".join(f"S{n}" for n in names) for names in (config.subjects.labelled, config.subjects.test))
+    held_out = len(config.subjects.held_out)
+    return (
+        f"Trained on labels of {labelled}: all sequences but {held_out}, or the number of sequences named; the "
+        f"{held_out} held-out ones choose the checkpoint in every cell. Tested on {test}, {num_frames} images (every "
+        f"{config.every}. frame of the index, all cameras), 17 joints with the pelvis at the origin, crop as stage 1 "
+        f"was trained. {len(config.seeds)} seeds, {len(config.encoders)} stage-1 encoder(s). The same augmentation and "
+        f"batch size in all cells; random and frozen {config.frozen_steps} steps, fine-tuned {config.finetune_steps}, "
+        f"from scratch at most {config.scratch_steps} ({config.scratch_schedule} step size, ended after "
+        f"{config.patience} looks of {config.loop.validate_every} steps without a better held-out error). Brackets: "
+        "95 % bootstrap over sequences and seeds; differences: paired over the same sequences."
+    )
+
+
+def write_table(
+    config: LabelCurveConfig, columns: Columns, compared: Compared, num_frames: int, best_steps: dict[str, int]
+) -> str:
+    """Write the json and the markdown table beside it; return the latter."""
+    about = protocol(config, num_frames)
+    save_result(config.output, about, columns=columns, comparisons=compared, steps_of_tested_checkpoint=best_steps)
+    text = markdown(columns, compared, about)
+    with whole_file(config.output.with_suffix(".md")) as partial:
+        partial.write_text(text)
+    return text
