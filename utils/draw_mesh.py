@@ -83,8 +83,11 @@ def draw_mesh(
         ValueError: a vertex is at or behind the camera.
     Source: Pineda 1988 (edge functions); perspective by interpolating value / depth; test_draw_mesh.py.
     """
-    if vertices_px.size and not (vertices_px[:, 2] > 0).all():
-        raise ValueError(f"{int((~(vertices_px[:, 2] > 0)).sum())} vertices are behind the camera; move the mesh forward")
+    is_behind = ~(vertices_px[:, 2] > 0)
+    if is_behind.any():
+        raise ValueError(
+            f"{int(is_behind.sum())} vertices are behind the camera; move the mesh forward"
+        )
     corners = np.ascontiguousarray(vertices_px, dtype=np.float64).copy()
     corners[:, :2] = np.floor(corners[:, :2] * STEPS + 0.5)
     covered = np.zeros(depth.shape, dtype=np.bool_)
@@ -106,9 +109,7 @@ def _add_face_normals(normals, vertices, faces):  # type: ignore[no-untyped-def]
             normals[k, 2] += z
 
 
-def vertex_normals(
-    vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]
-) -> Float[np.ndarray, "V 3"]:
+def vertex_normals(vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> Float[np.ndarray, "V 3"]:
     """Average the normals of the faces around each vertex, weighted by area; zero for a vertex of no face."""
     normals = np.zeros(vertices_m.shape)
     _add_face_normals(normals, vertices_m, faces)

@@ -10,7 +10,7 @@ import numba
 from dataset_def.synthetic.patterns import cycle, lattice, value_noise
 
 CENTRE, HALF, AXES, COLOUR, SECOND, KIND, SEED, REACH = 0, 3, 6, 15, 18, 21, 22, 23
-"""First column of each part of a box's row; AXES are the rows of R_box_from_world, REACH is half the diagonal squared."""
+"""First column of each part of a box's row; AXES are the rows of R_box_from_world, REACH is (half diagonal)²."""
 PLAIN, CARPET, WALL, WINDOW, RADIATOR, SCREEN, WOOD, CURTAIN, POSTER, SHELF, CUSHION = range(11)
 """The kinds of surface."""
 
@@ -106,7 +106,7 @@ def surface_share(kind: int, u: float, v: float, a: float, b: float, seed: int) 
     if kind == POSTER:
         if framed(u, v, a, b, 0.03):
             return 1.1, 0.0
-        band = lattice(int(math.floor(v / (0.3 * b))), int(math.floor(u / (0.55 * a))), seed)
+        band = lattice(math.floor(v / (0.3 * b)), math.floor(u / (0.55 * a)), seed)
         return 0.8 + 0.35 * band, 1.0 if band > 0.35 else 0.0
     return 0.97 + 0.06 * value_noise(u * 5, v * 5, seed), 0.0
 
@@ -115,14 +115,16 @@ def surface_share(kind: int, u: float, v: float, a: float, b: float, seed: int) 
 def shelf_colour(u: float, v: float, b: float, seed: int) -> tuple[float, float, float]:
     """Draw a shelf full of books: boards, and spines of random width, height and colour."""
     board = 0.34
-    level = int(math.floor((v + b) / board))
+    level = math.floor((v + b) / board)
     height = (v + b) - level * board
     if height < 0.025:
         return 0.42, 0.33, 0.25
-    book = int(math.floor(u / 0.05 + 0.6 * value_noise(u * 14, level * 7.3, seed)))
+    book = math.floor(u / 0.05 + 0.6 * value_noise(u * 14, level * 7.3, seed))
     if height > 0.2 + 0.1 * lattice(book, level, seed) or lattice(book, level, seed + 9) < 0.1:
         return 0.13, 0.1, 0.08
     tint, light = lattice(book, level, seed + 1), 0.25 + 0.55 * lattice(book, level, seed + 2)
-    return light * (0.6 + 0.4 * math.cos(6.28 * tint)), light * (0.55 + 0.35 * math.cos(6.28 * tint - 2.1)), light * (
-        0.55 + 0.4 * math.cos(6.28 * tint + 2.1)
+    return (
+        light * (0.6 + 0.4 * math.cos(6.28 * tint)),
+        light * (0.55 + 0.35 * math.cos(6.28 * tint - 2.1)),
+        light * (0.55 + 0.4 * math.cos(6.28 * tint + 2.1)),
     )

@@ -8,8 +8,22 @@ from jaxtyping import Float, Float32
 
 from dataset_def.synthetic.patterns import cycle
 from dataset_def.synthetic.raycast import (
-    AXES, CARPET, CENTRE, COLOUR, CUSHION, HALF, KIND, SECOND, SEED, SHELF, WALL,
-    carpet_share, first_hit, is_shadowed, shelf_colour, surface_share,
+    AXES,
+    CARPET,
+    CENTRE,
+    COLOUR,
+    CUSHION,
+    HALF,
+    KIND,
+    SECOND,
+    SEED,
+    SHELF,
+    WALL,
+    carpet_share,
+    first_hit,
+    is_shadowed,
+    shelf_colour,
+    surface_share,
 )  # fmt: skip
 
 AMBIENT = 0.5
