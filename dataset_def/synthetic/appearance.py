@@ -190,12 +190,6 @@ def _offsets_m(rng: np.random.Generator, person: Person, points_m: np.ndarray, c
     thick[[clothes.SHIRT, clothes.SLEEVE, clothes.PRINT, clothes.UNDER]] = shirt, 0.7 * shirt + 0.002, shirt, 0.004
     thick[[clothes.TROUSERS, clothes.BELT, clothes.SHOE, clothes.SOLE]] = trousers, trousers, 0.01, 0.012
     thick[clothes.SOCK] = 0.004
-        trousers,
-        trousers,
-        0.01,
-        0.012,
-        0.004,
-    )
     thick[[clothes.HAIR, clothes.BEARD]] = person.style.thick_m, 0.008 if person.style.thick_m else 0.006
     offsets_m = thick[parts]
     flare = rng.choice([0.0, 0.03], p=[0.7, 0.3])
