@@ -65,7 +65,8 @@ def describe(config: TestPoseConfig, stored: StoredPose, centre: str) -> str:
     """Say which frames were measured, and whether any network saw these subjects before."""
     seen = set(stored.config.subjects.labelled) | set(stored.encoder_config.subjects.train)
     names = [f"S{subject}" + " (also trained on)" * (subject in seen) for subject in config.subjects]
-    return f"{', '.join(names)}; all cameras; every {config.every}. frame of the index; crop centred on {centre}"
+    frames = "all frames" if config.every == 1 else f"one frame in {config.every}"
+    return f"{', '.join(names)}; {frames} and cameras of the index; crop centred on {centre}"
 
 
 def main(config: TestPoseConfig) -> dict[str, Any]:

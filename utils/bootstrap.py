@@ -47,7 +47,7 @@ def interval(center: float, resampled: Float[np.ndarray, "K"]) -> Interval:
     Source: percentile bootstrap, Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
     """
     low, high = np.percentile(resampled, [2.5, 97.5])
-    return Interval(float(center), float(low), float(high))
+    return Interval(center, float(low), float(high))
 
 
 def mean_interval(
@@ -57,7 +57,7 @@ def mean_interval(
     require_frames(values, frames)
     rng = np.random.default_rng(seed)
     weights = draws(int(sequence_numbers(frames).max()) + 1, rng, resamples)
-    return interval(values.mean(), resampled_means(np.atleast_2d(values), frames, weights, rng))
+    return interval(float(values.mean()), resampled_means(np.atleast_2d(values), frames, weights, rng))
 
 
 def compare(
@@ -76,8 +76,10 @@ def compare(
     rng = np.random.default_rng(seed)
     weights = draws(int(sequence_numbers(frames).max()) + 1, rng, resamples)
     ours_means, baseline_means = (resampled_means(values, frames, weights, rng) for values in (ours, baseline))
-    gain, center = ours_means - baseline_means, ours.mean() - baseline.mean()
-    return Comparison(interval(center, gain), interval(100 * center / baseline.mean(), 100 * gain / baseline_means))
+    gain, center = ours_means - baseline_means, float(ours.mean() - baseline.mean())
+    return Comparison(
+        interval(center, gain), interval(100 * center / float(baseline.mean()), 100 * gain / baseline_means)
+    )
 
 
 def resampled_means(

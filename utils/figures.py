@@ -1,6 +1,6 @@
 """Pictures of results: arrays in, a matplotlib Figure out.  Nothing here shows or saves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -101,7 +101,7 @@ def skeleton_key() -> list[Line2D]:
     return [*sides, predicted, Line2D([], [], color=MIDDLE, linestyle="--", label="true")]
 
 
-def loss_curves(history: Sequence[dict[str, float]], caption: str) -> Figure:
+def loss_curves(history: Sequence[Mapping[str, float | int]], caption: str) -> Figure:
     """Draw every logged term over the steps, one panel per term, each in its own unit."""
     names = [name for name in dict.fromkeys(key for record in history for key in record)
              if name not in ("step", "elapsed_s")]  # fmt: skip

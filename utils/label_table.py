@@ -116,15 +116,16 @@ def protocol(config: LabelCurveConfig, num_frames: int) -> str:
     """Say how the numbers came about."""
     labelled, test = (", ".join(f"S{n}" for n in names) for names in (config.subjects.labelled, config.subjects.test))
     held_out = len(config.subjects.held_out)
+    every = "all frames" if config.every == 1 else f"one frame in {config.every}"
     return (
         f"Trained on labels of {labelled}: all sequences but {held_out}, or the number of sequences named; the "
-        f"{held_out} held-out ones choose the checkpoint in every cell. Tested on {test}, {num_frames} images (every "
-        f"{config.every}. frame of the index, all cameras), 17 joints with the pelvis at the origin, crop as stage 1 "
-        f"was trained. {len(config.seeds)} seeds, {len(config.encoders)} stage-1 encoder(s). The same augmentation and "
-        f"batch size in all cells; random and frozen {config.frozen_steps} steps, fine-tuned {config.finetune_steps}, "
-        f"from scratch at most {config.scratch_steps} ({config.scratch_schedule} step size, ended after "
-        f"{config.patience} looks of {config.loop.validate_every} steps without a better held-out error). Brackets: "
-        "95 % bootstrap over sequences and seeds; differences: paired over the same sequences."
+        f"{held_out} held-out ones choose the checkpoint in every cell. Tested on {test}: {num_frames} images ({every} "
+        f"and cameras of the index), 17 joints with the pelvis at the origin, crop as stage 1 was trained. "
+        f"{len(config.seeds)} seeds, {len(config.encoders)} stage-1 encoder(s). The same augmentation and batch in "
+        f"all cells; random and frozen {config.frozen_steps} steps, fine-tuned {config.finetune_steps}, from scratch "
+        f"at most {config.scratch_steps} ({config.scratch_schedule} step size, ended after {config.patience} looks of "
+        f"{config.loop.validate_every} steps without a better held-out error). Brackets: 95 % bootstrap over sequences "
+        "and seeds; differences: paired over the same sequences."
     )
 
 
