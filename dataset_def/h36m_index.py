@@ -43,11 +43,11 @@ class FrameTable(NamedTuple):
     has_masks: bool
     fingerprint: str
 
-    def camera(self, row: int) -> Camera:
+    def camera(self, row: int | np.integer) -> Camera:
         """Give the camera that took a frame."""
         return self.cameras[self.row_camera[row]]
 
-    def key(self, row: int) -> FrameKey:
+    def key(self, row: int | np.integer) -> FrameKey:
         """Name a frame."""
         return FrameKey(*self.frames[row].tolist())
 
