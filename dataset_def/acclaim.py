@@ -1,4 +1,4 @@
-"""Read Acclaim motion capture (.asf skeletons, .amc motions, as from mocap.cs.cmu.edu) and map it onto the body's 24 joints.
+"""Read Acclaim motion capture (.asf, .amc, as from mocap.cs.cmu.edu) and map it onto the body's 24 joints.
 
 Both frames have y up.  The skeleton's rest pose is a T-pose facing +z with spread legs; a bone's orientation is
 relative to that pose.

@@ -32,7 +32,7 @@ def make_cameras(subject: int, seed: int, size_px: int) -> tuple[Camera, ...]:
     cameras = []
     for centre_m in CENTRES_WORLD_M:
         centre_m = centre_m + rng.uniform(-0.12, 0.12, 3)
-        target_m = AREA_MIDDLE_WORLD_M + [0.0, 0.0, LOOK_AT_HEIGHT_M] + rng.uniform(-0.1, 0.1, 3)
+        target_m = AREA_MIDDLE_WORLD_M + np.array([0.0, 0.0, LOOK_AT_HEIGHT_M]) + rng.uniform(-0.1, 0.1, 3)
         focal_px = rng.uniform(1145, 1150) + rng.uniform(-1, 1, 2)
         centre_px = np.array([rng.uniform(507, 517), rng.uniform(500, 515)])
         cameras.append(

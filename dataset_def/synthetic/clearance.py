@@ -10,8 +10,8 @@ CAPSULES: tuple[tuple[str, str, float, float], ...] = (
     ("neck", "head", 0.06, 0.0), ("head", "head", 0.10, 0.0), ("left_hip", "left_knee", 0.065, 0.0),
     ("right_hip", "right_knee", 0.065, 0.0), ("left_knee", "left_ankle", 0.05, 0.0),
     ("right_knee", "right_ankle", 0.05, 0.0), ("left_elbow", "left_wrist", 0.035, 0.0),
-    ("right_elbow", "right_wrist", 0.035, 0.0), ("left_wrist", "left_hand", 0.03, 0.0),
-    ("right_wrist", "right_hand", 0.03, 0.0),
+    ("right_elbow", "right_wrist", 0.035, 0.0), ("left_wrist", "left_hand", 0.01, 0.0),
+    ("right_wrist", "right_hand", 0.01, 0.0),
 )  # fmt: skip
 """Ends, radius (a little less than flesh: hands may rest on the body) and shift to the left, metres."""
 
@@ -24,7 +24,7 @@ PAIRS: tuple[tuple[int, int], ...] = (
 )  # fmt: skip
 HEAD_LIFT_M = np.array([0.0, 0.08, 0.02])
 """From the head's joint to the middle of the skull."""
-HAND_STRETCH = 1.5
+HAND_STRETCH = 1.3
 """Finger tips over the hand's joint, counted from the wrist."""
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from dataset_def.synthetic.limbs import SIDES, Controls, arm_length_m, arm_to, joint, place_joints, solve
+from dataset_def.synthetic.limbs import SIDES, Controls, arm_length_m, arm_to, basis, joint, place_joints, solve
 from dataset_def.synthetic.style import Style
 
 DOWN_OUT = (0.45, -1.0, -0.25)
@@ -124,7 +124,7 @@ def gesture(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
 
 def phone(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
     """Hold a phone at the ear."""
-    return _goal(rng, at, at.head_m, (0.125, -0.03, 0.08), 0.02, (0.7, -1.0, 0.45), at.R_chest_from_head, -0.4)
+    return _goal(rng, at, at.head_m, (0.12, -0.11, 0.1), 0.02, (0.6, -1.0, 0.25), at.R_chest_from_head, -0.4)
 
 
 def mouth(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
@@ -140,19 +140,19 @@ def plate(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
 def camera(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
     """Hold a camera before the eyes."""
     spread = (0.02, 0.06, 0.06)
-    return _goal(rng, at, at.head_m, (0.1, 0.01, 0.29), spread, (0.9, -0.9, 0.1), at.R_chest_from_head, -0.3)
+    return _goal(rng, at, at.head_m, (0.09, -0.05, 0.28), spread, (0.6, -1.0, 0.1), at.R_chest_from_head, -0.3)
 
 
 def hip(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
     """Put the hand on the hip."""
     spread = (0.02, 0.03, 0.03)
-    return _goal(rng, at, at.pelvis_m, (0.215, 0.09, 0.03), spread, (1.0, 0.0, -0.55), at.R_chest_from_pelvis, 0.5)
+    return _goal(rng, at, at.pelvis_m, (0.245, 0.09, 0.03), spread, (1.0, 0.0, -0.55), at.R_chest_from_pelvis, 0.5)
 
 
 def pocket(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
     """Put the hand into the trouser pocket."""
     spread = (0.015, 0.02, 0.02)
-    return _goal(rng, at, at.pelvis_m, (0.2, -0.03, 0.06), spread, (0.6, 0.0, -1.0), at.R_chest_from_pelvis)
+    return _goal(rng, at, at.pelvis_m, (0.225, -0.02, 0.06), spread, (0.6, 0.0, -1.0), at.R_chest_from_pelvis)
 
 
 def back(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
@@ -163,7 +163,7 @@ def back(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
 
 def folded(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
     """Fold the arms: the forearm lies across the belly."""
-    offset = (-0.19, -0.21 + 0.035 * at.sign, 0.235 + 0.02 * at.sign)
+    offset = (-0.17, -0.2 + 0.045 * at.sign, 0.265 + 0.035 * at.sign)
     return _goal(rng, at, at.shoulder_m, offset, 0.015, (0.8, -0.7, -0.1))
 
 
@@ -185,8 +185,9 @@ def scalp(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
 def lap(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
     """Lay the hand on the thigh or the knee."""
     along = rng.uniform(0.4, 0.95)
-    above = at.R_stage_from_chest.T @ np.array([0.0, 0.115, 0.0])
-    origin_m = at.hip_m + along * (at.knee_m - at.hip_m) + above
+    thigh_m = at.knee_m - at.hip_m
+    top = at.R_stage_from_chest.T @ np.array([0.0, 1.0, 1.0])
+    origin_m = at.hip_m + along * thigh_m + 0.13 * basis(thigh_m, top)[:, 2]
     return _goal(rng, at, origin_m, (0.0, 0.0, 0.0), (0.04, 0.01, 0.02), (0.9, -0.3, -0.5))
 
 
@@ -194,7 +195,7 @@ def prop(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
     """Prop the hand on the floor or on the seat, beside or behind the pelvis."""
     pelvis_stage_m = at.R_stage_from_chest @ at.pelvis_m + at.chest_stage_m
     floor_m = pelvis_stage_m + at.R_stage_from_chest @ np.array([at.sign * 0.34, 0.0, rng.uniform(-0.35, 0.1)])
-    floor_m[1] = max(0.09, pelvis_stage_m[1] - 0.35)
+    floor_m[1] = max(0.17, pelvis_stage_m[1] - 0.3)
     return _goal(rng, at, at.R_stage_from_chest.T @ (floor_m - at.chest_stage_m), (0, 0, 0), 0.04, (0.8, 0.0, -1.0))
 
 
@@ -203,7 +204,7 @@ def pick(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
     pelvis_stage_m = at.R_stage_from_chest @ at.pelvis_m + at.chest_stage_m
     ahead = at.R_stage_from_chest @ np.array([at.sign * 0.17, 0.0, 0.0]) + np.array([0.0, 0.0, rng.uniform(0.3, 0.6)])
     floor_m = np.array([pelvis_stage_m[0], 0.0, pelvis_stage_m[2]]) + ahead
-    floor_m[1] = rng.uniform(0.12, 0.5)
+    floor_m[1] = rng.uniform(0.2, 0.55)
     return _goal(rng, at, at.R_stage_from_chest.T @ (floor_m - at.chest_stage_m), (0, 0, 0), 0.03, (1.0, 0.3, -0.3))
 
 

@@ -1,6 +1,7 @@
 """From a few controls (pelvis, ankles, hands) to the rotations of the body's 24 joints.
 
-Two frames: the stage (y up, metres, floor at y = 0) and the body's own (x left, y up, z forward, theta = 0 is the T-pose).
+Two frames: the stage (y up, metres, floor at y = 0) and the body's own (x left, y up, z forward; theta = 0 is the
+T-pose).
 Every function takes any number of leading axes.
 """
 

@@ -154,13 +154,15 @@ def finished(config: SyntheticConfig, sequences: list[Sequence], make: Callable[
     processes = min(config.processes or os.cpu_count() or 1, len(sequences))
     if processes <= 1:
         for sequence in sequences:
-            yield make(config, sequence)
+            make(config, sequence)
+            yield
         return
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=one_thread) as pool:
         running = [pool.submit(make, config, sequence) for sequence in sequences]
         try:
             for done in as_completed(running):
-                yield done.result()
+                done.result()
+                yield
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

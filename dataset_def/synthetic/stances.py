@@ -11,7 +11,10 @@ from dataset_def.synthetic.style import Style
 
 ANKLE_M = 0.08
 """Height of the ankle of a planted foot; the exact floor contact is made later, on the body's surface."""
-UP = np.array([0.0, 1.0, 0.0])
+KNEE_M = 0.06
+"""Height of the knee's joint when one kneels on it."""
+THIGH_SHARE = 0.49
+"""Of the leg's length."""
 PLANTED_RAD = (0.8, 0.8)
 RELAXED_RAD = (0.25, 0.25)
 SIGNS = np.array([1.0, -1.0])
@@ -93,7 +96,7 @@ def stand(rng: np.random.Generator, style: Style) -> Controls:
     ankles = np.array([[width_m, stagger_m], [-width_m, -stagger_m]])
     pelvis = (rng.normal(0, 0.05), rng.normal(0, 0.12), 0.6 * shift_m)
     trunk = (style.stoop_rad + rng.normal(0, 0.1), rng.normal(0, 0.2), rng.normal(0, 0.08) - 0.6 * shift_m)
-    return on_feet(rng, style, ankles, (shift_m, 0.02), pelvis, trunk, rng.uniform(0.0, 0.03))
+    return on_feet(rng, style, ankles, (shift_m, 0.02), pelvis, trunk, min(rng.exponential(0.005), 0.03))
 
 
 def stride(rng: np.random.Generator, style: Style) -> Controls:
@@ -103,7 +106,7 @@ def stride(rng: np.random.Generator, style: Style) -> Controls:
     shift = (rng.uniform(-0.5, 0.5) * side_m, rng.uniform(-0.5, 0.5) * ahead_m)
     pelvis = (rng.normal(0.03, 0.08), rng.normal(0, 0.2), rng.normal(0, 0.05))
     trunk = (style.stoop_rad + rng.normal(0.03, 0.15), rng.normal(0, 0.3), rng.normal(0, 0.12))
-    return on_feet(rng, style, ankles, shift, pelvis, trunk, rng.uniform(0.0, 0.12))
+    return on_feet(rng, style, ankles, shift, pelvis, trunk, rng.uniform(0.0, 0.4) ** 2)
 
 
 def stoop(rng: np.random.Generator, style: Style) -> Controls:
@@ -152,7 +155,7 @@ def sit_chair(rng: np.random.Generator, style: Style) -> Controls:
 def sit_floor(rng: np.random.Generator, style: Style) -> Controls:
     """Sit on the floor: cross-legged, or each leg stretched or drawn up."""
     ankles, knees, feet, limits = np.zeros((2, 3)), np.zeros((2, 3)), np.tile(np.eye(3), (2, 1, 1)), [0.0, 0.0]
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         ankles[:, 0] = -SIGNS * rng.uniform(0.03, 0.14)
         ankles[:, 1], ankles[:, 2] = 0.1, rng.uniform(0.26, 0.36) + SIGNS * rng.uniform(0.06, 0.08)
         knees[:] = np.stack([SIGNS, np.full(2, rng.uniform(0.2, 0.6)), np.full(2, 0.4)], axis=-1)
@@ -171,18 +174,20 @@ def sit_floor(rng: np.random.Generator, style: Style) -> Controls:
 
 def kneel(rng: np.random.Generator, style: Style) -> Controls:
     """Kneel on both knees, upright or sitting on the heels, or on one knee."""
-    leg = leg_m(style)
-    feet = about("x", np.full(2, 1.9))
+    on_one = rng.random() < 0.45
+    back_rad = rng.uniform(-0.15, 0.25) if on_one else rng.uniform(-0.05, 1.1)
+    thigh_m, shank_m = THIGH_SHARE * leg_m(style), (1 - THIGH_SHARE) * leg_m(style)
+    hips_m = rest_bone(style.rest_joints_m, "left_hip", "pelvis")[1]
+    height_m = KNEE_M + thigh_m * np.cos(back_rad) + hips_m
+    behind_m = thigh_m * np.sin(back_rad) - shank_m
+    ankles = np.stack([SIGNS * rng.uniform(0.08, 0.13), np.full(2, ANKLE_M), np.full(2, behind_m)], axis=-1)
     knees = np.stack([SIGNS * 0.15, np.full(2, -0.1), np.ones(2)], axis=-1)
-    lowered = rng.uniform(0.0, 0.26) if rng.random() < 0.6 else 0.0
-    ankles = np.stack([SIGNS * rng.uniform(0.08, 0.13), np.full(2, 0.09), np.full(2, -0.42 * leg + lowered)], axis=-1)
-    height_m = 0.62 * leg + 0.05 - 0.9 * lowered
-    if rng.random() < 0.45:
+    feet, limits = about("x", np.full(2, 2.8)), [1.25, 1.25]
+    if on_one:
         front = int(rng.integers(2))
-        height_m = 0.6 * leg + 0.06
-        ankles[:, 2] = -0.46 * leg
-        ankles[front] = [SIGNS[front] * rng.uniform(0.1, 0.2), ANKLE_M, rng.uniform(0.3, 0.42)]
-        knees[front], feet[front] = [SIGNS[front] * 0.2, 0.6, 1.0], np.eye(3)
-    pelvis_rad = (rng.uniform(-0.05, 0.25), rng.normal(0, 0.1), rng.normal(0, 0.04))
+        ankles[front] = [SIGNS[front] * rng.uniform(0.1, 0.2), ANKLE_M, rng.uniform(0.28, 0.42)]
+        knees[front], feet[front], limits[front] = [SIGNS[front] * 0.2, 0.6, 1.0], np.eye(3), 0.8
+    pelvis_rad = (rng.uniform(-0.05, 0.15), rng.normal(0, 0.1), rng.normal(0, 0.03))
     trunk_rad = (rng.uniform(0.0, 0.5), rng.normal(0, 0.2), rng.normal(0, 0.1))
-    return controls(rng, (0.0, height_m, 0.0), pelvis_rad, trunk_rad, ankles, knees, feet, (0.8, 0.8))
+    pelvis_m = (0.0, height_m, 0.0)
+    return controls(rng, pelvis_m, pelvis_rad, trunk_rad, ankles, knees, feet, (limits[0], limits[1]))
