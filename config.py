@@ -186,6 +186,51 @@ class SyntheticConfig:
             )
 
 
+def real_paths() -> Paths:
+    """Where the real recording lies; give the same places to the other scripts (`--paths.h36m-location ...`)."""
+    place = ROOT / "data" / "real"
+    return Paths(
+        h36m_location=place / "frames",
+        masks_location=place / "masks",
+        backgrounds_location=place / "backgrounds",
+        index_location=place / "index",
+        truth_location=place / "truth",
+    )
+
+
+@dataclass(frozen=True)
+class ImportMultiviewConfig:
+    """dataset_def/import_multiview.py: a real recording by calibrated cameras, in Human3.6M's layout."""
+
+    paths: Paths = field(default_factory=real_paths)
+    about_location: Path = ROOT / "data" / "real" / "about"
+    """Gets the report, the reprojection figure, and what the import still needs while it runs."""
+    wheel: Path | None = None
+    """pose2sim-0.7.0-py3-none-any.whl, which holds the recording; without it, pip fetches it into
+    downloads_location."""
+    downloads_location: Path = ROOT / "data" / "downloads"
+    subject: int = 20
+    """Number of the man on the beam; the static trial gets the next one, because its room differs."""
+    sequence_frames: int = 20
+    """The recording is cut into sequences of so many frames (sub-actions 1, 2, ...), so that some can be held out."""
+    refine_cameras: bool = True
+    """Turn the cameras by the small angles that the keypoints ask for; their places stay as calibrated."""
+    outlier_px: float = 40.0
+    """Keypoints farther than this from where the other cameras see the joint do not count."""
+    smooth_hz: float = 6.0
+    """Movements of the joints faster than this are taken for noise; 0 leaves them."""
+    processes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.subject < 12 or self.sequence_frames < 2:
+            raise ValueError(
+                f"subject is {self.subject} and sequence_frames {self.sequence_frames}; use a subject that Human3.6M "
+                "does not have (12 or more) and at least 2 frames"
+            )
+        if self.outlier_px <= 0 or self.smooth_hz < 0:
+            raise ValueError(f"outlier_px {self.outlier_px} must be positive, smooth_hz {self.smooth_hz} not negative")
+
+
 @dataclass(frozen=True)
 class PreprocessConfig:
     """dataset_def/h36m_preprocess.py: scan the data, write the index, optionally pack the crops."""

@@ -1,0 +1,188 @@
+"""The embedded data set: layout; images, masks, cameras and bodies agree; repeatability, resuming, refusals."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from config import Paths, SyntheticConfig
+from dataset_def.h36m_files import load_meta
+from dataset_def.synthetic import make_h36m
+from dataset_def.synthetic.cameras import AREA_MIDDLE_WORLD_M, make_cameras
+from dataset_def.synthetic.sequence_files import Sequence, is_complete
+from models.smpl import load_body, rotations_from_theta
+from utils.camera import project, to_camera
+from utils.image import read_image, read_mask
+
+SIZE_PX = 96
+FOLDERS = [f"s_01_act_{action:02d}_subact_01_ca_{camera:02d}" for action in (10, 14) for camera in (1, 2, 3, 4)]
+
+
+def settings(root: Path, **changes) -> SyntheticConfig:
+    paths = Paths(h36m_location=root / "frames", masks_location=root / "masks", truth_location=root / "truth")
+    config = SyntheticConfig(
+        paths=paths, size_px=SIZE_PX, frames=3, subjects=(1,), actions=(10, 14), subactions=(1,), processes=1
+    )
+    return replace(config, **changes)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    make_h36m.main(settings(root))
+    return root
+
+
+@pytest.fixture
+def copied(made, tmp_path) -> Path:
+    shutil.copytree(made, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """All pictures, and the numbers of the other files (their headers carry the time)."""
+    pictures = {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.suffix in (".jpg", ".png")}
+    metas = {str(p.relative_to(root)): load_meta(p).joints_world_m.tobytes() for p in root.rglob("*.mat")}
+    truths = {str(p.relative_to(root)): np.load(p)["theta"].tobytes() for p in root.rglob("*.npz")}
+    return pictures | metas | truths
+
+
+def test_the_layout_is_human36m_s(made):
+    assert sorted(p.name for p in (made / "frames").glob("s_*")) == FOLDERS
+    assert sorted(p.name for p in (made / "masks").glob("s_*")) == FOLDERS
+    for folder in FOLDERS:
+        names = [f"{folder}_{frame:06d}" for frame in (1, 2, 3)]
+        assert sorted(p.name for p in (made / "frames" / folder).iterdir()) == [
+            "h36m_meta.mat",
+            *(f"{n}.jpg" for n in names),
+        ]
+        assert sorted(p.name for p in (made / "masks" / folder).iterdir()) == [f"{n}.png" for n in names]
+    assert sorted(p.name for p in (made / "truth").glob("*.npz")) == [
+        "s_01_act_10_subact_01.npz", "s_01_act_14_subact_01.npz",
+    ]  # fmt: skip
+    assert not list(made.rglob("*.partial"))
+
+
+def test_the_mat_file_has_human36m_s_fields_and_units(made):
+    from scipy.io import loadmat
+
+    content = loadmat(made / "frames" / FOLDERS[0] / "h36m_meta.mat")
+    shapes = {name: content[name].shape for name in ("pose3d_world", "R", "T", "f", "c", "img_height", "img_width")}
+    assert shapes == {
+        "pose3d_world": (3, 17, 3), "R": (3, 3), "T": (1, 3), "f": (1, 2), "c": (1, 2), "img_height": (3, 1),
+        "img_width": (3, 1),
+    }  # fmt: skip
+    assert 3000 < np.linalg.norm(content["T"]) < 7000, "T is the camera's centre in millimetres"
+    assert abs(content["f"][0, 0] / SIZE_PX - 1.147) < 0.01
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_joints_project_into_the_frame_and_onto_the_mask(made, folder):
+    meta = load_meta(made / "frames" / folder / "h36m_meta.mat")
+    for row, joints_world_m in enumerate(meta.joints_world_m):
+        name = f"{folder}_{row + 1:06d}"
+        mask = read_mask(made / "masks" / folder / f"{name}.png")
+        image = read_image(made / "frames" / folder / f"{name}.jpg")
+        assert mask.shape == image.shape[:2] == (SIZE_PX, SIZE_PX)
+        joints_img_px = project(meta.camera, to_camera(meta.camera, joints_world_m))
+        assert (joints_img_px > 1).all() and (joints_img_px < SIZE_PX - 1).all()
+        near = cv2.dilate((mask > 128).astype(np.uint8), np.ones((3, 3)))
+        hit = near[joints_img_px[:, 1].astype(int), joints_img_px[:, 0].astype(int)].sum()
+        assert hit == 17, f"{hit} of 17 joints lie on the mask of {name}"
+        border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+        assert not border.any(), f"{name} cuts the person off"
+
+
+def test_the_truth_gives_the_joints_and_stands_on_the_floor(made):
+    body = load_body(Paths().models_smpl_location)
+    truth = np.load(made / "truth" / "s_01_act_10_subact_01.npz")
+    rotations = rotations_from_theta(torch.tensor(truth["theta"]))
+    betas = torch.tensor(truth["betas"])[None].expand(3, -1)
+    out = body(rotations, betas, torch.tensor(truth["translation_m"]))
+    meta = load_meta(made / "frames" / "s_01_act_10_subact_01_ca_03" / "h36m_meta.mat")
+    off_mm = 1000 * np.abs(body.h36m_joints_m(out.vertices_m).numpy() - meta.joints_world_m).max()
+    assert off_mm < 0.1, f"{off_mm:.2f} mm, expected below 0.1 mm"
+    lowest_mm = 1000 * out.vertices_m[..., 2].min(1).values.numpy()
+    assert np.abs(lowest_mm).max() < 0.1, f"lowest points at {lowest_mm} mm"
+
+
+def test_the_views_are_the_same_instant(made):
+    poses = [load_meta(made / "frames" / folder / "h36m_meta.mat").joints_world_m for folder in FOLDERS[:4]]
+    for pose in poses[1:]:
+        np.testing.assert_array_equal(pose, poses[0])
+
+
+def test_cameras_stand_like_human36m_s():
+    for subject in (1, 9):
+        cameras = make_cameras(subject, 0, 1000)
+        distances_m = [np.linalg.norm(camera.centre_world_m - AREA_MIDDLE_WORLD_M - [0, 0, 0.95]) for camera in cameras]
+        assert min(distances_m) > 4.3 and max(distances_m) < 6.6
+        for camera in cameras:
+            assert camera.focal_px.min() > 1143 and camera.focal_px.max() < 1152
+            np.testing.assert_allclose(camera.R_cam_from_world @ camera.R_cam_from_world.T, np.eye(3), atol=1e-12)
+            up_cam = camera.R_cam_from_world @ [0, 0, 1]
+            assert up_cam[1] < -0.9 and np.linalg.det(camera.R_cam_from_world) > 0
+    assert make_cameras(1, 0, 1000)[0].centre_px[0] != make_cameras(5, 0, 1000)[0].centre_px[0]
+
+
+def test_two_processes_make_the_same_bytes(made, tmp_path):
+    make_h36m.main(settings(tmp_path, processes=2))
+    assert contents(tmp_path) == contents(made)
+
+
+def test_a_second_run_does_nothing(copied, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a finished data set is made again")
+
+    monkeypatch.setattr(make_h36m, "make_sequence", refuse)
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("*")}
+    make_h36m.main(settings(copied, processes=2))
+    assert {path: path.stat().st_mtime_ns for path in copied.rglob("*")} == before
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(made, copied):
+    lost = copied / "frames" / FOLDERS[2]
+    shutil.rmtree(lost)
+    lost.with_name(lost.name + ".partial").mkdir()
+    (lost.with_name(lost.name + ".partial") / "rest.jpg").write_bytes(b"half")
+    untouched = copied / "frames" / FOLDERS[5] / f"{FOLDERS[5]}_000001.jpg"
+    before = untouched.stat().st_mtime_ns
+    assert not is_complete(settings(copied).paths, Sequence(1, 10, 1))
+    make_h36m.main(settings(copied))
+    assert contents(copied) == contents(made)
+    assert untouched.stat().st_mtime_ns == before
+
+
+def test_more_actions_join_the_same_folder(copied):
+    make_h36m.main(settings(copied, actions=(10, 14, 2), frames=3))
+    assert is_complete(settings(copied).paths, Sequence(1, 2, 1))
+
+
+def test_other_settings_are_refused_and_change_nothing(copied):
+    before = contents(copied)
+    with pytest.raises(ValueError, match=r"seed 0.*seed 1.*delete"):
+        make_h36m.main(settings(copied, seed=1))
+    assert contents(copied) == before
+
+
+def test_foreign_data_are_left_alone(tmp_path):
+    (tmp_path / "frames" / "s_01_act_02_subact_01_ca_01").mkdir(parents=True)
+    with pytest.raises(ValueError, match="did not make"):
+        make_h36m.main(settings(tmp_path))
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["frames", "s_01_act_02_subact_01_ca_01"]
+
+
+def test_every_sequence_gets_an_outfit_of_its_own_or_one_for_all():
+    every = [Sequence(1, action, subaction) for action in range(2, 17) for subaction in (1, 2)]
+    assert sorted(make_h36m.outfit_number(sequence, 30) for sequence in every) == list(range(30))
+    assert {make_h36m.outfit_number(sequence, 1) for sequence in every} == {0}
+
+
+def test_the_settings_file_names_no_place(made):
+    content = json.loads((made / "frames" / make_h36m.SETTINGS_FILE).read_text())
+    assert str(made) not in json.dumps(content) and content["seed"] == 0
