@@ -85,9 +85,7 @@ def draw_mesh(
     """
     is_behind = ~(vertices_px[:, 2] > 0)
     if is_behind.any():
-        raise ValueError(
-            f"{int(is_behind.sum())} vertices are behind the camera; move the mesh forward"
-        )
+        raise ValueError(f"{int(is_behind.sum())} vertices are behind the camera; move the mesh forward")
     corners = np.ascontiguousarray(vertices_px, dtype=np.float64).copy()
     corners[:, :2] = np.floor(corners[:, :2] * STEPS + 0.5)
     covered = np.zeros(depth.shape, dtype=np.bool_)

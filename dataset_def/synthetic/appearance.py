@@ -82,11 +82,17 @@ def make_person(subject: int, seed: int, body: Body) -> Person:
     return Person(betas[: body.num_betas], (float(red), float(green), float(blue)), HAIRS[hair], STYLES[style])
 
 
+NEUTRALS: tuple[RGB, ...] = (
+    (0.90, 0.90, 0.88), (0.09, 0.09, 0.10), (0.45, 0.45, 0.47), (0.20, 0.28, 0.45), (0.55, 0.47, 0.34),
+    (0.13, 0.16, 0.27), (0.33, 0.36, 0.24),
+)  # fmt: skip
+"""White, black, grey, denim, khaki, navy, olive."""
+
+
 def vivid(rng: np.random.Generator, hue: float | None = None) -> RGB:
-    """Draw a colour rich in hue; one in six is grey, black, white or denim."""
+    """Draw a colour rich in hue; without a given hue, one in six is a neutral."""
     if hue is None and rng.random() < 0.17:
-        neutral = [(0.9, 0.9, 0.88), (0.09, 0.09, 0.1), (0.45, 0.45, 0.47), (0.2, 0.28, 0.45)]
-        return neutral[int(rng.integers(len(neutral)))]
+        return NEUTRALS[int(rng.integers(len(NEUTRALS)))]
     tone = rng.random() if hue is None else hue % 1.0
     return colorsys.hsv_to_rgb(tone, rng.uniform(0.6, 1.0), rng.uniform(0.45, 0.95))
 
@@ -170,19 +176,34 @@ def _materials(rng: np.random.Generator, person: Person) -> Float[np.ndarray, "1
     if rng.random() < 0.3:
         table[clothes.SLEEVE] = _garment(rng, hue + rng.uniform(0.25, 0.75), 0.6, 0.6)
     table[clothes.TROUSERS] = _garment(rng, hue + rng.uniform(0.2, 0.8), 0.6283, 0.6)
+    if table[clothes.TROUSERS, clothes.KIND] == patterns.PLAIN and rng.random() < 0.6:
+        table[clothes.TROUSERS, clothes.FIRST : clothes.FIRST + 3] = NEUTRALS[int(rng.integers(len(NEUTRALS)))]
     skin = np.array(person.skin)
     sole = np.array((0.9, 0.9, 0.88) if rng.random() < 0.6 else (0.12, 0.1, 0.09))
+    fixed: dict[int, np.ndarray | RGB]
     fixed = {clothes.SKIN: skin, clothes.HAIR: person.hair, clothes.BEARD: person.hair, clothes.EYE: (0.1, 0.07, 0.06),
              clothes.BROW: 0.6 * np.array(person.hair) + 0.1 * skin, clothes.LIPS: skin * (0.85, 0.55, 0.55),
              clothes.SHOE: vivid(rng), clothes.SOLE: sole, clothes.SOCK: vivid(rng), clothes.UNDER: vivid(rng),
              clothes.BELT: (0.14, 0.1, 0.07), clothes.PRINT: vivid(rng, hue + 0.5)}  # fmt: skip
     for part, colour in fixed.items():
-        table[part, clothes.FIRST : clothes.FIRST + 3] = colour
+        table[part, clothes.FIRST : clothes.FIRST + 3] = np.asarray(colour)
     return table
 
 
-def _offsets_m(rng: np.random.Generator, person: Person, points_m: np.ndarray, cuts: np.ndarray) -> np.ndarray:
-    """Choose how far each vertex's cloth or hair stands off the skin."""
+def _tapered(values: Float[np.ndarray, "V"], faces: np.ndarray, rounds: int) -> Float[np.ndarray, "V"]:
+    """Let values fall off smoothly towards zeros nearby, never rising above what they were."""
+    starts, ends = faces.ravel(), np.roll(faces, 1, axis=1).ravel()
+    degree = np.maximum(np.bincount(starts, minlength=len(values)), 1)
+    smooth = values
+    for _ in range(rounds):
+        smooth = np.minimum(values, np.bincount(starts, weights=smooth[ends], minlength=len(values)) / degree)
+    return smooth
+
+
+def _offsets_m(
+    rng: np.random.Generator, person: Person, points_m: np.ndarray, faces: np.ndarray, cuts: np.ndarray
+) -> Float[np.ndarray, "V"]:
+    """Choose how far each vertex's cloth or hair stands off the skin; hair thins out towards its line."""
     parts = np.zeros(len(points_m), dtype=np.int64)
     clothes.name_parts(parts, points_m, cuts)
     shirt, trousers = rng.uniform(0.006, 0.02), rng.uniform(0.006, 0.016)
@@ -191,7 +212,8 @@ def _offsets_m(rng: np.random.Generator, person: Person, points_m: np.ndarray, c
     thick[[clothes.TROUSERS, clothes.BELT, clothes.SHOE, clothes.SOLE]] = trousers, trousers, 0.01, 0.012
     thick[clothes.SOCK] = 0.004
     thick[[clothes.HAIR, clothes.BEARD]] = person.style.thick_m, 0.008 if person.style.thick_m else 0.006
-    offsets_m = thick[parts]
+    is_hair = np.isin(parts, (clothes.HAIR, clothes.BEARD))
+    offsets_m = np.where(is_hair, _tapered(thick[parts] * is_hair, faces, 3), thick[parts])
     flare = rng.choice([0.0, 0.03], p=[0.7, 0.3])
     below = np.clip((cuts[clothes.HIP_Y] - points_m[:, 1]) / 0.4, 0, 1)
     return offsets_m + flare * below * np.isin(parts, (clothes.TROUSERS, clothes.SHIRT))
@@ -203,7 +225,7 @@ def make_outfit(person: Person, outfit_number: int, seed: int, body: Body) -> Ou
     rng = np.random.default_rng([seed, outfit_number, 13, *(likeness % 2**31)])
     points_m = body.template_m.detach().cpu().double().numpy()
     cuts, materials = _cut_clothes(rng, person, body), _materials(rng, person)
-    offsets_m = _offsets_m(rng, person, points_m, cuts)
+    offsets_m = _offsets_m(rng, person, points_m, body.faces.cpu().numpy(), cuts)
     colours = np.zeros((len(points_m), 3), dtype=np.float32)
     clothes.paint_points(colours, points_m, cuts, materials)
     return Outfit(points_m.astype(np.float32), offsets_m, cuts, materials, colours)

@@ -25,7 +25,9 @@ KIND, FIRST, SECOND, SIZE, PHASE, TURNED, SIDE_STRIPE, SEED, COLUMNS = 0, 1, 4, 
 def head_part(x: float, y: float, z: float, cuts) -> int:  # type: ignore[no-untyped-def]
     """Tell hair, face and its features apart; x, y, z in half heads from the middle of the head."""
     in_face = z > 0.0 and (x / 0.86) ** 2 + ((y + 0.25) / (0.25 + cuts[FRINGE])) ** 2 < 1
-    if not in_face and y > (cuts[NAPE] if z < 0.1 else max(cuts[NAPE], -0.1)) and (z < 0.05 or y > -0.1):
+    # Hair worn long frames the cheeks; short hair ends at the temples.
+    side = 0.35 if cuts[NAPE] < -0.6 else 0.0
+    if not in_face and y > (cuts[NAPE] if z < side else max(cuts[NAPE], 0.1)):
         return HAIR
     if z > 0.35:
         across = abs(abs(x) - 0.36)

@@ -61,10 +61,10 @@ def cast_shadow(
     middle = vertices_world_m[:, :2].mean(axis=0)
     low_x, low_y = middle - 0.5 * CELLS * CELL_M
     contact = np.zeros((CELLS, CELLS), dtype=np.float32)
-    _floor_cover(contact, vertices_world_m, low_x, low_y, 0.0, 0.0, 0.75, 0.12)
+    _floor_cover(contact, vertices_world_m, low_x, low_y, 0.0, 0.0, 0.9, 0.12)
     wide = np.zeros_like(contact)
     slant = 0.45 * room.towards_light[:2] / room.towards_light[2]
-    _floor_cover(wide, vertices_world_m, low_x, low_y, slant[0], slant[1], 0.55, 1.5)
+    _floor_cover(wide, vertices_world_m, low_x, low_y, slant[0], slant[1], 0.7, 1.6)
     shadow = 1 - (1 - cv2.GaussianBlur(contact, (0, 0), 0.9)) * (1 - cv2.GaussianBlur(wide, (0, 0), 3.0))
     corners = [[low_x + i * CELLS * CELL_M, low_y + j * CELLS * CELL_M, 0] for i in (0, 1) for j in (0, 1)]
     corners_cam_m = to_camera(camera, np.array(corners))
@@ -78,9 +78,9 @@ def cast_shadow(
 
 def _box(points_px: Float[np.ndarray, "N 2"], camera: Camera) -> tuple[int, int, int, int]:
     """Give left, top, right, bottom of the pixels around points, inside the image."""
-    low, high = np.floor(points_px.min(axis=0)) - 1, np.ceil(points_px.max(axis=0)) + 1
-    left, top = (int(np.clip(v, 0, s)) for v, s in zip(low, (camera.width_px, camera.height_px), strict=True))
-    right, bottom = (int(np.clip(v, 0, s)) for v, s in zip(high, (camera.width_px, camera.height_px), strict=True))
+    x, y = np.ascontiguousarray(points_px.T)
+    left, right = (int(np.clip(v, 0, camera.width_px)) for v in (np.floor(x.min()) - 1, np.ceil(x.max()) + 1))
+    top, bottom = (int(np.clip(v, 0, camera.height_px)) for v in (np.floor(y.min()) - 1, np.ceil(y.max()) + 1))
     return left, top, right, bottom
 
 
@@ -107,7 +107,7 @@ def _lay_over(image, mask, values, covered, cuts, materials, tint, left, top):  
 
 
 @numba.njit(nogil=True, cache=True)
-def _record(image, out, gain, noise, seed):  # type: ignore[no-untyped-def]
+def _record(seen, out, gain, noise, seed):  # type: ignore[no-untyped-def]
     """Turn light into bytes: exposure, and sensor noise that grows with brightness."""
     state = numba.uint64(seed * 2 + 1)
     for row in range(image.shape[0]):
@@ -162,9 +162,9 @@ def render_person(
     cast_shadow(image, room, camera, dressed_m)
     _draw_person(image, mask, room, camera, dressed_m, normals, faces, outfit)
     focus, gain, noise = rng.uniform(0.25, 0.5), rng.normal(1, 0.025), rng.uniform(1.2, 3.0)
-    image = cv2.GaussianBlur(image, (3, 3), focus * max(1.0, camera.height_px / 512))
+    seen = np.asarray(cv2.GaussianBlur(image, (3, 3), focus * max(1.0, camera.height_px / 512)))
     out = np.empty_like(background)
-    _record(image, out, gain, noise, int(rng.integers(1, 2**62)))
+    _record(seen, out, gain, noise, int(rng.integers(1, 2**62)))
     return out, mask
 
 
@@ -180,5 +180,5 @@ def _draw_person(image, mask, room, camera, dressed_m, normals, faces, outfit): 
     depth = np.full(values.shape[:2], np.inf, dtype=np.float32)
     light = light_on(room, normals, dressed_m[:, 2])
     attributes = np.column_stack([outfit.canonical_m, light])
-    covered = draw_mesh(values, depth, corners, faces, attributes)
+    covered = draw_mesh(values, depth, corners, faces, attributes, cull=True)
     _lay_over(image, mask, values, covered, outfit.cuts, outfit.materials, room.tint, left, top)

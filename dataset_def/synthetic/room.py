@@ -131,7 +131,7 @@ def draw_room(room: Room, camera: Camera) -> UInt8[np.ndarray, "H W 3"]:
         ValueError: the lens is distorted.
     """
     if camera.is_distorted:
-        raise ValueError(f"the room is drawn with straight rays, but the lens has k {camera.k} and p {camera.p}")
+        raise ValueError(f"rooms are drawn with straight rays; the lens is distorted: k {camera.k} and p {camera.p}")
     origin, R = camera.centre_world_m.astype(np.float64), camera.R_cam_from_world.astype(np.float64)
     linear = cast_room(
         room.boxes, room.marks_world_m, room.lights_world_m, origin, R, camera.K, camera.height_px, camera.width_px

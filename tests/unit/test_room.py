@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from dataset_def.synthetic.furniture import box, placed, stick
+from dataset_def.synthetic.raycast import enter_box, first_hit
+from dataset_def.synthetic.room import HALF_LENGTH_M, HALF_WIDTH_M, draw_room, make_room
+from utils.camera import Camera, project, to_camera
+
+
+def looking_camera(centre_world_m: tuple[float, float, float], size_px: int = 96) -> Camera:
+    """Look from a place of the room at the person's waist."""
+    centre = np.array(centre_world_m)
+    z = np.array([0, 0, 0.9]) - centre
+    z /= np.linalg.norm(z)
+    x = np.cross(z, [0, 0, 1.0])
+    x /= np.linalg.norm(x)
+    focal = np.full(2, 1.147 * size_px)
+    return Camera(np.stack([x, np.cross(z, x), z]), centre, focal, np.full(2, size_px / 2), size_px, size_px)
+
+
+CAMERAS = [looking_camera(c) for c in ((1.8, 5.0, 1.6), (1.8, -5.1, 1.6), (-1.8, 5.2, 1.5), (-1.8, -3.7, 1.6))]
+
+
+def test_a_ray_enters_and_leaves_a_turned_box_where_geometry_says():
+    cube = box((3, 0, 0), (2, 2, 2), (1, 1, 1), turn=Rotation.from_euler("z", np.pi / 4))
+    near, far = enter_box(cube, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+    assert (near, far) == pytest.approx((3 - np.sqrt(2), 3 + np.sqrt(2)))
+    near, far = enter_box(cube, 0.0, 2.0, 0.0, 1.0, 0.0, 0.0)
+    assert near > far
+
+
+def test_the_first_of_two_boxes_is_hit():
+    shell = box((0, 0, 0), (20, 20, 20), (1, 1, 1))
+    boxes = np.stack([shell, box((5, 0, 0), (1, 1, 1), (1, 1, 1)), box((3, 0, 0), (1, 1, 1), (1, 1, 1))])
+    assert first_hit(boxes, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0) == pytest.approx((2.5, 2))
+    assert first_hit(boxes, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0) == pytest.approx((10, 0))
+
+
+def test_a_stick_reaches_from_end_to_end():
+    start, end = np.array([1.0, 2, 0]), np.array([2.0, 2.5, 1.4])
+    bar = stick(start, end, 0.02, (1, 1, 1))
+    way = (end - start) / np.linalg.norm(end - start)
+    near, far = enter_box(bar, *(start - way), *way)
+    assert (near, far) == pytest.approx((1, 1 + np.linalg.norm(end - start)))
+
+
+def test_placing_furniture_turns_its_position_and_its_axes():
+    piece = placed([box((1, 0, 0.5), (0.4, 0.2, 1), (1, 1, 1))], 2, 3, np.pi / 2)[0]
+    np.testing.assert_allclose(piece[:3], [2, 4, 0.5], atol=1e-12)
+    # Its long side, 0.4 m, now lies along y.
+    near, far = enter_box(piece, 2.0, 0.0, 0.5, 0.0, 1.0, 0.0)
+    assert (near, far) == pytest.approx((3.8, 4.2))
+
+
+@pytest.mark.parametrize("subject", [1, 9])
+def test_tape_on_the_floor_is_white_where_each_camera_projects_it(subject: int):
+    room = make_room(subject, 0)
+    mark = room.marks_world_m[np.hypot(*room.marks_world_m[:, :2].T).argmin()]
+    for camera in (looking_camera((1.8, 5.0, 1.6), 256), looking_camera((-1.8, -3.7, 1.6), 256)):
+        image = draw_room(room, camera).astype(int)
+        x, y = project(camera, to_camera(camera, np.array([mark[0], mark[1], 0])))
+        around = np.percentile(image[int(y) - 8 : int(y) + 9, int(x) - 8 : int(x) + 9], 20, axis=(0, 1))
+        assert image[int(y), int(x)].min() > around.max() + 40, "the tape's centre is not white"
+        # Half-way between the tape's arms there is carpet again.
+        beside = mark[:2] + 0.12 * (mark[2:4] + np.array([-mark[3], mark[2]]))
+        x, y = project(camera, to_camera(camera, np.array([*beside, 0])))
+        assert image[int(y), int(x)].min() < around.max() + 40
+
+
+def test_nothing_stands_where_the_person_walks_or_a_camera_looks():
+    for subject in (1, 5, 6, 7, 8, 9, 11):
+        boxes = make_room(subject, 0).boxes
+        for camera in CAMERAS:
+            for x, y in [(0, 0), (1.7, 0), (-1.7, 0), (0, 1.7), (0, -1.7), (1.2, 1.2), (-1.2, -1.2)]:
+                for z in (0.05, 1.0, 1.9):
+                    way = np.array([x, y, z]) - camera.centre_world_m
+                    reach = np.linalg.norm(way)
+                    assert first_hit(boxes, *camera.centre_world_m, *(way / reach))[0] > reach
+
+
+def test_the_room_is_ten_by_fourteen_metres_and_furniture_stays_inside():
+    room = make_room(1, 0)
+    np.testing.assert_allclose(room.boxes[0, 3:5], [HALF_WIDTH_M, HALF_LENGTH_M])
+    assert (np.abs(room.boxes[1:, 0]) < HALF_WIDTH_M).all()
+    assert (np.abs(room.boxes[1:, 1]) < HALF_LENGTH_M).all()
+
+
+def test_a_room_repeats_for_its_numbers_and_differs_between_subjects():
+    first, again, other = (
+        draw_room(make_room(1, 0), CAMERAS[0]),
+        draw_room(make_room(1, 0), CAMERAS[0]),
+        make_room(5, 0),
+    )
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first.astype(int) - draw_room(other, CAMERAS[0])).mean() > 8
+
+
+def test_a_distorted_lens_is_refused():
+    with pytest.raises(ValueError, match="distort"):
+        draw_room(make_room(1, 0), CAMERAS[0]._replace(k=np.array([0.1, 0, 0])))
