@@ -107,7 +107,7 @@ def _lay_over(image, mask, values, covered, cuts, materials, tint, left, top):  
 
 
 @numba.njit(nogil=True, cache=True)
-def _record(seen, out, gain, noise, seed):  # type: ignore[no-untyped-def]
+def _record(image, out, gain, noise, seed):  # type: ignore[no-untyped-def]
     """Turn light into bytes: exposure, and sensor noise that grows with brightness."""
     state = numba.uint64(seed * 2 + 1)
     for row in range(image.shape[0]):
