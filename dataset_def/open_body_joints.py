@@ -9,10 +9,10 @@ from utils.skeleton import H36M_17, SMPL_24, SMPL_24_PARENTS, mirrored
 
 CENTRE_BONES: dict[str, dict[str, float]] = {
     "root": {"pelvis": 1.0},
-    "spine05": {"pelvis": 0.6, "spine1": 0.4},
-    "spine04": {"spine1": 0.7, "spine2": 0.3},
-    "spine03": {"spine2": 0.8, "spine3": 0.2},
-    "spine02": {"spine3": 0.9, "spine2": 0.1},
+    "spine05": {"pelvis": 0.9, "spine1": 0.1},
+    "spine04": {"pelvis": 0.5, "spine1": 0.5},
+    "spine03": {"spine1": 0.7, "spine2": 0.3},
+    "spine02": {"spine2": 0.7, "spine3": 0.3},
     "spine01": {"spine3": 1.0},
     "neck01": {"neck": 0.9, "spine3": 0.1},
     "neck02": {"neck": 0.8, "head": 0.2},
@@ -43,15 +43,18 @@ SIDE_HEADS: dict[str, tuple[str, ...]] = {
 
 CENTRE_HEADS: dict[str, tuple[str, ...]] = {
     "pelvis": ("root", "spine04"),
-    "spine1": ("spine04",),
-    "spine2": ("spine03",),
-    "spine3": ("spine02",),
+    "spine1": ("spine03",),
+    "spine2": ("spine02",),
+    "spine3": ("spine01",),
     "neck": ("neck01",),
     "head": ("neck03", "head"),
 }
 
 SAME_IN_H36M = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
 """Joints that both skeletons have, on both sides."""
+
+NUM_CANDIDATES = 400
+"""Nearest vertices that a joint may be a mean of; with 200 those of the spine are all on the back."""
 
 
 def joint_shares(bone_labels: list[str]) -> Float[np.ndarray, "K 24"]:
@@ -116,7 +119,6 @@ def fit_regressor(
     vertices_m: Float[np.ndarray, "N V 3"],
     mirror: Int[np.ndarray, "V"],
     counterparts: list[int],
-    num_candidates: int,
 ) -> Float[np.ndarray, "J V"]:
     """Write each point as a mean of a few surface vertices: weights not negative, rows sum to one, left like right.
 
@@ -127,7 +129,7 @@ def fit_regressor(
         if other < joint:
             regressor[joint] = regressor[other][mirror]
             continue
-        regressor[joint] = _fit_row(targets_m[:, joint], vertices_m, mirror if other == joint else None, num_candidates)
+        regressor[joint] = _fit_row(targets_m[:, joint], vertices_m, mirror if other == joint else None)
     return regressor
 
 
@@ -135,15 +137,14 @@ def _fit_row(
     target_m: Float[np.ndarray, "N 3"],
     vertices_m: Float[np.ndarray, "N V 3"],
     mirror: Int[np.ndarray, "V"] | None,
-    num_candidates: int,
 ) -> Float[np.ndarray, "V"]:
     distance_m = np.linalg.norm(vertices_m - target_m[:, None], axis=-1).mean(axis=0)
-    candidates = np.argsort(distance_m, kind="stable")[:num_candidates]
+    candidates = np.argsort(distance_m, kind="stable")[:NUM_CANDIDATES]
     offsets_m = vertices_m[:, candidates] - target_m[:, None]
     if mirror is not None:
         offsets_m = (offsets_m + vertices_m[:, mirror[candidates]] - target_m[:, None]) / 2
-    matrix = offsets_m.transpose(0, 2, 1).reshape(-1, num_candidates)
-    rows = np.concatenate([matrix / np.sqrt(len(matrix)), 10 * np.ones((1, num_candidates))])
+    matrix = offsets_m.transpose(0, 2, 1).reshape(-1, NUM_CANDIDATES)
+    rows = np.concatenate([matrix / np.sqrt(len(matrix)), 10 * np.ones((1, NUM_CANDIDATES))])
     wanted = np.append(np.zeros(len(matrix)), 10)
     weights = nnls(rows, wanted)[0]
     row = np.zeros(vertices_m.shape[1])

@@ -56,16 +56,13 @@ def random_phenotypes(num_people: int, rng: np.random.Generator) -> dict[str, Fl
     Anny's ages 2/3 and 1 are young and old adults; its other numbers run from 0 to 1 between extremes.
     """
 
-    def around(mean: float, spread: float) -> np.ndarray:
-        return np.clip(rng.normal(mean, spread, num_people), 0, 1)
-
     return {
         "gender": rng.uniform(0, 1, num_people),
         "age": rng.uniform(2 / 3, 1, num_people),
-        "muscle": around(0.5, 0.2),
-        "weight": around(0.5, 0.2),
-        "height": around(0.4, 0.07),
-        "proportions": around(0.5, 0.2),
+        "muscle": rng.uniform(0.25, 0.95, num_people),
+        "weight": rng.uniform(0.4, 1, num_people),
+        "height": np.clip(rng.normal(0.38, 0.07, num_people), 0, 1),
+        "proportions": np.clip(rng.normal(0.5, 0.15, num_people), 0, 1),
     }
 
 

@@ -122,7 +122,7 @@ def _arrays(path: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked(path: Path, arrays: dict[str, Any]) -> BodyFile:
-    num_vertices = len(arrays["v_template"])
+    num_vertices = arrays["v_template"].shape[0] if arrays["v_template"].ndim else 0
     directions = arrays["shapedirs"].shape[-1] if arrays["shapedirs"].ndim == 3 else "n"
     wanted: dict[str, tuple] = {
         "v_template": (num_vertices, 3),
@@ -139,12 +139,15 @@ def _checked(path: Path, arrays: dict[str, Any]) -> BodyFile:
             raise ValueError(f"{key} of {path} has shape {array.shape}, expected {wanted[key]}")
         if not np.isfinite(array.data if scipy.sparse.issparse(array) else array).all():
             raise ValueError(f"{key} of {path} holds values that are not finite")
-    faces = arrays["f"].astype(np.int64)
+    faces = dense(arrays["f"]).astype(np.int64)
     if len(faces) and not 0 <= faces.min() <= faces.max() < num_vertices:
         raise ValueError(f"f of {path} names vertices outside 0 to {num_vertices - 1}")
-    tables = {"kintree_table": _parents(path, arrays.pop("kintree_table")), "f": faces}
-    del arrays["f"]
-    return BodyFile(**arrays, parents=tables["kintree_table"], faces=tables["f"])
+    parents = _parents(path, dense(arrays["kintree_table"]))
+    regressor = arrays["J_regressor"]
+    rest = {key: dense(arrays[key]) for key in arrays if key not in ("kintree_table", "f", "J_regressor")}
+    if not np.allclose(rest["weights"].sum(axis=1), 1, atol=1e-2):
+        raise ValueError(f"the rows of weights of {path} do not sum to one")
+    return BodyFile(**rest, J_regressor=regressor, parents=parents, faces=faces)
 
 
 def _parents(path: Path, table: np.ndarray) -> np.ndarray:

@@ -15,105 +15,38 @@ import numpy as np
 import scipy.sparse
 
 PLAIN_DTYPE = re.compile(r"[fiu][1248]|b1|b|B|f|d")
-SPARSE_FORMATS = ("csc", "csr", "coo")
+
+KNOWN_NAMES: dict[tuple[str, str], str] = {
+    ("numpy", "ndarray"): "class",
+    ("numpy", "dtype"): "dtype",
+    ("numpy.core.multiarray", "_reconstruct"): "array",
+    ("numpy._core.multiarray", "_reconstruct"): "array",
+    ("numpy.core.multiarray", "scalar"): "scalar",
+    ("numpy._core.multiarray", "scalar"): "scalar",
+    ("numpy.core.numeric", "_frombuffer"): "buffer",
+    ("numpy._core.numeric", "_frombuffer"): "buffer",
+    ("chumpy", "Ch"): "chumpy",
+    ("chumpy.ch", "Ch"): "chumpy",
+    ("chumpy.reordering", "Select"): "select",
+    ("scipy.sparse.csc", "csc_matrix"): "csc",
+    ("scipy.sparse._csc", "csc_matrix"): "csc",
+    ("scipy.sparse.csr", "csr_matrix"): "csr",
+    ("scipy.sparse._csr", "csr_matrix"): "csr",
+    ("scipy.sparse.coo", "coo_matrix"): "coo",
+    ("scipy.sparse._coo", "coo_matrix"): "coo",
+    ("builtins", "set"): "ignored",
+    ("__builtin__", "set"): "ignored",
+    ("builtins", "object"): "ignored",
+    ("__builtin__", "object"): "ignored",
+    ("copyreg", "_reconstructor"): "rebuilt",
+    ("copy_reg", "_reconstructor"): "rebuilt",
+    ("_codecs", "encode"): "bytes",
+}
+"""What a pickle may name, and the kind of record that stands for it."""
 
 
 class RefusedError(ValueError):
     """A pickle names something that no body model needs."""
-
-
-class Record:
-    """Remembers the arguments and the state of an object that is not built.
-
-    Every stand-in is a class with `__setstate__`, so a pickle cannot set attributes on the stand-ins themselves.
-    """
-
-    def __init__(self, *arguments: Any) -> None:
-        self.arguments = arguments
-        self.state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-
-class ArrayRecord(Record):
-    """An array; its state is (version, shape, dtype, is_fortran, data)."""
-
-
-class ScalarRecord(Record):
-    """A NumPy number; its arguments are (dtype, data)."""
-
-
-class DtypeRecord(Record):
-    """A dtype; its first argument is a code such as f8, its state starts with (version, byte order)."""
-
-
-class NdarrayRecord(Record):
-    """The class numpy.ndarray, which pickles name and which is never called."""
-
-
-class ChumpyRecord(Record):
-    """A chumpy.ch.Ch; its array is in its state under x."""
-
-
-class SelectRecord(Record):
-    """A chumpy.reordering.Select: entries `idxs` of the flattened `a`, in the shape `preferred_shape`."""
-
-
-class SparseRecord(Record):
-    """A SciPy matrix; its state is a dictionary."""
-
-
-class IgnoredRecord(Record):
-    """A thing that may be present and is never read, such as a set of chumpy's dirty variables."""
-
-
-class Latin1Record(Record):
-    """Bytes, as Python 3 writes them into old pickles; the arguments are (text, "latin1")."""
-
-
-class RebuiltRecord:
-    """`copyreg._reconstructor`: gives an empty record of the class it is called with."""
-
-    def __new__(cls, kind: Any, *_: Any) -> Any:  # noqa: D102
-        if not (isinstance(kind, type) and issubclass(kind, Record)):
-            raise RefusedError(f"{kind!r} is not part of a body model")
-        return kind()
-
-    def __setstate__(self, state: Any) -> None:
-        raise RefusedError("a state for copyreg._reconstructor is not part of a body model")
-
-
-def _known_names() -> dict[tuple[str, str], type]:
-    names: dict[tuple[str, str], type] = {
-        ("numpy", "ndarray"): NdarrayRecord,
-        ("numpy", "dtype"): DtypeRecord,
-        ("chumpy", "Ch"): ChumpyRecord,
-        ("chumpy.ch", "Ch"): ChumpyRecord,
-        ("chumpy.reordering", "Select"): SelectRecord,
-        ("builtins", "set"): IgnoredRecord,
-        ("builtins", "object"): IgnoredRecord,
-        ("copyreg", "_reconstructor"): RebuiltRecord,
-        ("_codecs", "encode"): Latin1Record,
-    }
-    for package in ("numpy.core", "numpy._core"):
-        names[f"{package}.multiarray", "_reconstruct"] = ArrayRecord
-        names[f"{package}.multiarray", "scalar"] = ScalarRecord
-    for form in SPARSE_FORMATS:
-        for module in (f"scipy.sparse.{form}", f"scipy.sparse._{form}"):
-            names[module, f"{form}_matrix"] = names[module, f"{form}_array"] = SparseRecord
-    return names
-
-
-KNOWN_NAMES = _known_names()
-
-
-class _RecordUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        """Give the record for a known name and refuse all others."""
-        if (module, name) not in KNOWN_NAMES:
-            raise RefusedError(f"it names {module}.{name}, which is no part of a body model; nothing was run")
-        return KNOWN_NAMES[module, name]
 
 
 def load_records(stream: IO[bytes]) -> Any:
@@ -126,8 +59,8 @@ def load_records(stream: IO[bytes]) -> Any:
         return _RecordUnpickler(stream, encoding="latin1").load()
     except RefusedError:
         raise
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ValueError(f"it is damaged or cut short ({error})") from error
+    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as e:
+        raise ValueError(f"it is damaged or cut short ({e})") from e
 
 
 def to_array(value: Any) -> np.ndarray | scipy.sparse.csc_matrix:
@@ -136,35 +69,78 @@ def to_array(value: Any) -> np.ndarray | scipy.sparse.csc_matrix:
     Raises:
         ValueError: the record does not describe an array of plain numbers.
     """
-    builders: dict[type, Callable[[Any], Any]] = {
-        ArrayRecord: _array,
-        ScalarRecord: lambda record: np.frombuffer(_raw(record.arguments[1]), _dtype(record.arguments[0])).reshape(()),
-        ChumpyRecord: lambda record: to_array(record.state["x"]),
-        SelectRecord: _selected,
-        SparseRecord: _sparse,
+    builders: dict[str, Callable[[Any], Any]] = {
+        "array": _array,
+        "buffer": _from_buffer,
+        "scalar": lambda record: np.frombuffer(_raw(record.arguments[1]), _dtype(record.arguments[0])).reshape(()),
+        "chumpy": lambda record: to_array(record.state["x"]),
+        "select": _selected,
+        "csc": lambda record: _compressed(record.state, scipy.sparse.csc_matrix),
+        "csr": lambda record: _compressed(record.state, scipy.sparse.csr_matrix),
+        "coo": _coordinates,
     }
+    kind = _kind(value)
     try:
-        if type(value) in builders:
-            return builders[type(value)](value)
+        if kind in builders:
+            return builders[kind](value)
         array = np.asarray(value) if isinstance(value, (list, tuple, int, float, np.ndarray)) else None
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is described incompletely ({error!r})") from error
     if array is None or array.dtype.kind not in "fiub":
-        raise ValueError(f"it is a {type(value).__name__}, not an array of numbers")
+        raise ValueError(f"it is a {kind or type(value).__name__}, not an array of numbers")
     return array
 
 
-def _array(record: ArrayRecord) -> np.ndarray:
+class _RecordUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        """Give the record for a known name and refuse all others."""
+        if (module, name) not in KNOWN_NAMES:
+            raise RefusedError(f"it names {module}.{name}, which is no part of a body model; nothing was run")
+        return _record_class(KNOWN_NAMES[module, name])
+
+
+def _record_class(kind: str) -> type:
+    """A class whose objects remember their arguments and their state; made anew, so no file can leave a trace in it."""
+
+    class Record:
+        record_kind = kind
+
+        def __new__(cls, *arguments: Any) -> Any:
+            if kind == "rebuilt":
+                if not (isinstance(arguments[0], type) and hasattr(arguments[0], "record_kind")):
+                    raise RefusedError(f"it rebuilds a {arguments[0]!r}, which is no part of a body model")
+                return arguments[0]()
+            return super().__new__(cls)
+
+        def __init__(self, *arguments: Any) -> None:
+            self.arguments = arguments
+            self.state: Any = None
+
+        def __setstate__(self, state: Any) -> None:
+            self.state = state
+
+    return Record
+
+
+def _kind(value: Any) -> str:
+    return type(value).record_kind if hasattr(type(value), "record_kind") else ""
+
+
+def _array(record: Any) -> np.ndarray:
     _, shape, dtype, is_fortran, data = record.state
     if dtype.arguments[0] in ("O", "O8", "O4"):
         if len(data) != 1:
             raise ValueError("it is an array of objects, not of numbers")
         return to_array(data[0])
-    flat = np.frombuffer(_raw(data), _dtype(dtype))
-    return flat.reshape(shape, order="F" if is_fortran else "C")
+    return np.frombuffer(_raw(data), _dtype(dtype)).reshape(shape, order="F" if is_fortran else "C")
 
 
-def _dtype(record: DtypeRecord) -> np.dtype:
+def _from_buffer(record: Any) -> np.ndarray:
+    data, dtype, shape, order = record.arguments
+    return np.frombuffer(_raw(data), _dtype(dtype)).reshape(shape, order=order)
+
+
+def _dtype(record: Any) -> np.dtype:
     code = str(record.arguments[0])
     if not PLAIN_DTYPE.fullmatch(code):
         raise ValueError(f"its dtype {code!r} is not a plain number")
@@ -173,24 +149,33 @@ def _dtype(record: DtypeRecord) -> np.dtype:
 
 
 def _raw(data: Any) -> bytes:
-    if isinstance(data, Latin1Record):
+    """Bytes as Python 2 wrote them (text, once decoded), as Python 3 writes them into old pickles, or as they are."""
+    if _kind(data) == "bytes":
         data = data.arguments[0]
-    return data.encode("latin1") if isinstance(data, str) else bytes(data)
+    return data.encode("latin1") if isinstance(data, str) else memoryview(data).tobytes()
 
 
-def _selected(record: SelectRecord) -> np.ndarray:
+def _selected(record: Any) -> np.ndarray:
+    """Entries `idxs` of the flattened `a`, in the shape `preferred_shape`."""
     state = record.state
     entries = to_array(state["a"]).ravel()[to_array(state["idxs"]).ravel()]
-    return entries.reshape(to_array(state["preferred_shape"])) if state.get("preferred_shape") is not None else entries
+    shape = state.get("preferred_shape")
+    return entries if shape is None else entries.reshape([int(size) for size in to_array(shape)])
 
 
-def _sparse(record: SparseRecord) -> scipy.sparse.csc_matrix:
-    state = record.state
-    shape = tuple(int(size) for size in to_array(state["_shape"] if "_shape" in state else state["shape"]))
-    data = to_array(state["data"])
-    if "row" in state:
-        return scipy.sparse.coo_matrix((data, (to_array(state["row"]), to_array(state["col"]))), shape).tocsc()
-    compressed = scipy.sparse.csr_matrix if state.get("format") == "csr" else scipy.sparse.csc_matrix
-    matrix = compressed((data, to_array(state["indices"]), to_array(state["indptr"])), shape)
+def _compressed(state: dict[str, Any], matrix_class: Any) -> scipy.sparse.csc_matrix:
+    parts = (to_array(state["data"]), to_array(state["indices"]), to_array(state["indptr"]))
+    matrix = matrix_class(parts, _shape(state))
     matrix.check_format(full_check=True)
     return matrix.tocsc()
+
+
+def _coordinates(record: Any) -> scipy.sparse.csc_matrix:
+    state = record.state
+    row, column = state["coords"] if "coords" in state else (state["row"], state["col"])
+    parts = (to_array(state["data"]), (to_array(row), to_array(column)))
+    return scipy.sparse.coo_matrix(parts, _shape(state)).tocsc()
+
+
+def _shape(state: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(int(size) for size in to_array(state["_shape" if "_shape" in state else "shape"]))

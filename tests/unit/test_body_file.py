@@ -1,0 +1,327 @@
+import io
+import pickle
+import struct
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from utils.body_file import BodyFile, dense, read_body_file, read_h36m_regressor
+from utils.safe_pickle import load_records, to_array
+from utils.skeleton import SMPL_24_PARENTS
+
+NUM_VERTICES = 30
+
+
+class Ch:
+    __module__ = "chumpy.ch"
+
+    def __init__(self, x):
+        self.x = x
+        self._dirty_vars = set()
+
+
+class Select:
+    __module__ = "chumpy.reordering"
+
+    def __init__(self, a, idxs, preferred_shape):
+        self.a, self.idxs, self.preferred_shape = a, idxs, preferred_shape
+
+
+class csc_matrix:  # noqa: N801
+    __module__ = "scipy.sparse.csc"
+
+    def __init__(self, matrix):
+        self._shape, self.maxprint, self.format = matrix.shape, 50, "csc"
+        self.data, self.indices, self.indptr = matrix.data, matrix.indices, matrix.indptr
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes what Python 2's cPickle wrote: byte strings for text and data, and the module names of its time."""
+
+    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+    names: ClassVar = {
+        "numpy._core.multiarray": "numpy.core.multiarray",
+        "builtins": "__builtin__",
+        "copyreg": "copy_reg",
+    }
+
+    def save_bytes(self, value):
+        self.write(b"T" + struct.pack("<i", len(value)) + value)
+
+    def save_text(self, value):
+        self.save_bytes(value.encode("latin1"))
+
+    def save_global(self, value, name=None):
+        module = self.names.get(value.__module__, value.__module__)
+        self.write(b"c" + module.encode() + b"\n" + (name or value.__name__).encode() + b"\n")
+        self.memoize(value)
+
+    dispatch[bytes] = save_bytes
+    dispatch[str] = save_text
+    dispatch[type] = save_global
+
+
+def arrays(num_directions=10, seed=0):
+    rng = np.random.default_rng(seed)
+    regressor = scipy.sparse.random(24, NUM_VERTICES, 0.3, format="csc", random_state=1)
+    weights = rng.uniform(size=(NUM_VERTICES, 24))
+    return {
+        "v_template": rng.normal(size=(NUM_VERTICES, 3)),
+        "shapedirs": rng.normal(size=(NUM_VERTICES, 3, num_directions)),
+        "posedirs": np.asfortranarray(rng.normal(size=(NUM_VERTICES, 3, 207))),
+        "J_regressor": regressor,
+        "weights": weights / weights.sum(axis=1, keepdims=True),
+        "kintree_table": np.array([[2**32 - 1, *SMPL_24_PARENTS[1:]], range(24)], np.uint32),
+        "f": rng.integers(0, NUM_VERTICES, (50, 3)).astype(np.uint32),
+    }
+
+
+def like_python_2(content, protocol=2) -> bytes:
+    stream = io.BytesIO()
+    Python2Pickler(stream, protocol).dump(content)
+    return stream.getvalue()
+
+
+def published_form() -> dict:
+    """As the public files are: chumpy objects, an old SciPy matrix, and entries that nobody needs."""
+    content = arrays()
+    return content | {
+        "shapedirs": Ch(content["shapedirs"]),
+        "J_regressor": csc_matrix(content["J_regressor"]),
+        "bs_style": "lbs\xe9",
+        "J": Ch(np.zeros((24, 3))),
+        "vert_sym_idxs": np.arange(NUM_VERTICES),
+    }
+
+
+def saved(tmp_path: Path, data: bytes, name="body.pkl") -> Path:
+    path = tmp_path / name
+    path.write_bytes(data)
+    return path
+
+
+def assert_same(body: BodyFile, content: dict) -> None:
+    for key in ("v_template", "shapedirs", "posedirs", "weights"):
+        np.testing.assert_array_equal(getattr(body, key), content[key])
+    np.testing.assert_array_equal(dense(body.J_regressor), content["J_regressor"].toarray())
+    np.testing.assert_array_equal(body.faces, content["f"])
+    assert tuple(body.parents) == SMPL_24_PARENTS
+
+
+def test_a_python_2_pickle_loads_without_chumpy(tmp_path):
+    data = like_python_2(published_form())
+    for name in (b"cchumpy.ch\nCh\n", b"cscipy.sparse.csc\ncsc_matrix\n", b"cnumpy.core.multiarray\n_reconstruct\n"):
+        assert name in data
+    assert_same(read_body_file(saved(tmp_path, data)), arrays())
+    assert "chumpy" not in sys.modules
+
+
+@pytest.mark.parametrize("protocol", [0, 1])
+def test_the_older_protocols_load_too(tmp_path, protocol):
+    content = arrays()
+    content = content | {"shapedirs": Ch(content["shapedirs"]), "J_regressor": csc_matrix(content["J_regressor"])}
+    data = like_python_2(content, protocol)
+    assert b"copy_reg\n_reconstructor" in data
+    assert_same(read_body_file(saved(tmp_path, data)), arrays())
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_pickles_of_this_python_and_numpy_load(tmp_path, protocol):
+    assert_same(read_body_file(saved(tmp_path, pickle.dumps(arrays(), protocol))), arrays())
+
+
+@pytest.mark.parametrize("form", ["csr", "coo"])
+def test_other_sparse_forms_give_the_same_matrix(tmp_path, form):
+    content = arrays() | {"J_regressor": arrays()["J_regressor"].asformat(form)}
+    assert_same(read_body_file(saved(tmp_path, pickle.dumps(content, 2))), arrays())
+
+
+def test_a_sliced_model_gives_the_selected_entries(tmp_path):
+    content, chosen = arrays(), np.arange(NUM_VERTICES * 30)
+    whole = np.concatenate([content["shapedirs"].ravel(), np.full(17, 9.0)])
+    sliced = content | {"shapedirs": Select(Ch(whole), chosen, (NUM_VERTICES, 3, 10))}
+    assert_same(read_body_file(saved(tmp_path, like_python_2(sliced))), content)
+
+
+def test_three_hundred_directions_and_a_signed_root_load_from_npz(tmp_path):
+    content = arrays(300)
+    content["kintree_table"] = np.array([SMPL_24_PARENTS, range(24)], np.int64)
+    np.savez(tmp_path / "body.npz", **{**content, "J_regressor": content["J_regressor"].toarray()})
+    body = read_body_file(tmp_path / "body.npz")
+    assert_same(body, content)
+    assert body.shapedirs.shape == (NUM_VERTICES, 3, 300)
+
+
+def test_an_npz_with_a_pickled_sparse_matrix_loads(tmp_path):
+    np.savez(tmp_path / "body.npz", **arrays())
+    assert_same(read_body_file(tmp_path / "body.npz"), arrays())
+
+
+# ----------------------------------------------------------------------------------------------------------- refusals
+
+
+class Runs:
+    """Pickles as a call."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def write_a_trace(path: str) -> None:
+    Path(path).touch()
+
+
+def attacks(trace: Path) -> dict[str, bytes]:
+    import functools
+    import os
+
+    code = f"open({str(trace)!r}, 'w')"
+    return {
+        "posix.system": pickle.dumps(Runs(os.system, f"touch {trace}"), 2),
+        "builtins.eval": pickle.dumps(Runs(eval, code), 2),
+        "builtins.exec": pickle.dumps({"v_template": Runs(exec, code)}, 4),
+        "builtins.getattr": pickle.dumps(Runs(getattr, "a", "upper"), 2),
+        "functools.partial": pickle.dumps(functools.partial(eval, code), 2),
+        "write_a_trace": pickle.dumps(Runs(write_a_trace, str(trace)), 2),
+        "numpy.load": b"cnumpy\nload\n(V" + str(trace).encode() + b"\ntR.",
+        "chumpy.ch.Ch.__init__": b"\x80\x04\x8c\x09chumpy.ch\x8c\x0bCh.__init__\x93.",
+        "subprocess.Popen": b"csubprocess\nPopen\n(V" + f"touch {trace}".encode() + b"\ntR.",
+        "scipy.sparse.linalg": b"cscipy.sparse.linalg\nsplu\n.",
+    }
+
+
+@pytest.mark.parametrize("name", sorted(attacks(Path("trace"))))
+def test_anything_else_in_a_pickle_is_refused_by_name_and_does_not_run(tmp_path, name):
+    trace = tmp_path / "trace"
+    path = saved(tmp_path, attacks(trace)[name])
+    with pytest.raises(ValueError, match=name.rpartition(".")[2]):
+        read_body_file(path)
+    assert not trace.exists()
+
+
+def test_the_attacks_would_run_without_the_restriction(tmp_path):
+    pickle.loads(attacks(tmp_path / "trace")["builtins.eval"])
+    assert (tmp_path / "trace").exists()
+
+
+def test_code_inside_an_object_array_of_an_npz_is_refused(tmp_path):
+    trace = tmp_path / "trace"
+    held = np.empty((), object)
+    held[()] = Runs(eval, f"open({str(trace)!r}, 'w')")
+    np.savez(tmp_path / "body.npz", **{**arrays(), "J_regressor": held})
+    with pytest.raises(ValueError, match=r"builtins\.eval"):
+        read_body_file(tmp_path / "body.npz")
+    assert not trace.exists()
+
+
+def test_a_dtype_that_reads_bytes_as_pointers_is_refused():
+    array, dtype = (
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR",
+        b"cnumpy\ndtype\n(S'%s'\nI0\nI1\ntR",
+    )
+    forged = array + b"(I1\n(I1\nt" + dtype + b"I00\nS'AAAAAAAA'\ntb."
+    assert to_array(load_records(io.BytesIO(forged % b"f8"))) == np.frombuffer(b"AAAAAAAA")
+    for code in (b"V8", b"S8", b"O8", b"f8,f8", b"M8"):
+        with pytest.raises(ValueError):
+            to_array(load_records(io.BytesIO(forged % code)))
+
+
+def test_a_pickle_leaves_no_trace_in_the_stand_ins():
+    spoil = b"\x80\x02cchumpy.ch\nCh\nN}U\x05spoilK\x01s\x86b."
+    with pytest.raises(ValueError):
+        load_records(io.BytesIO(spoil))
+    fresh = load_records(io.BytesIO(like_python_2(Ch(np.ones(3)))))
+    assert not hasattr(type(fresh), "spoil")
+
+
+# -------------------------------------------------------------------------------------------------------- damaged files
+
+
+def test_a_file_cut_short_anywhere_gives_one_sentence(tmp_path):
+    for data, name in ((like_python_2(published_form()), "body.pkl"), (npz_bytes(), "body.npz")):
+        for length in np.linspace(0, len(data) - 1, 60).astype(int):
+            with pytest.raises(ValueError, match=r"body\.\w+ cannot be read"):
+                read_body_file(saved(tmp_path, data[:length], name))
+
+
+def npz_bytes() -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays())
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ["body.pkl", "body.npz"])
+def test_a_file_with_wrong_bytes_never_fails_in_another_way(tmp_path, name):
+    whole = like_python_2(published_form()) if name == "body.pkl" else npz_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(150):
+        data = bytearray(whole)
+        near_the_front = rng.random() < 0.7
+        for position in rng.integers(0, 400 if near_the_front else len(data), 3):
+            data[position] = rng.integers(0, 256)
+        try:
+            read_body_file(saved(tmp_path, bytes(data), name))
+        except ValueError:
+            refused += 1
+    assert refused > 20
+
+
+@pytest.mark.parametrize("key", ["v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f"])
+def test_a_missing_array_is_named(tmp_path, key):
+    content = arrays()
+    del content[key]
+    with pytest.raises(ValueError, match=f"lacks {key};"):
+        read_body_file(saved(tmp_path, pickle.dumps(content, 2)))
+
+
+WRONG = {
+    "v_template": np.zeros(3),
+    "shapedirs": np.zeros((NUM_VERTICES, 10)),
+    "posedirs": np.zeros((NUM_VERTICES, 3, 206)),
+    "J_regressor": np.zeros((17, NUM_VERTICES)),
+    "weights": np.full((NUM_VERTICES, 24), np.nan),
+    "kintree_table": np.array([[-1, 2, *SMPL_24_PARENTS[2:]], range(24)]),
+    "f": np.full((4, 3), NUM_VERTICES),
+}
+
+
+@pytest.mark.parametrize("key", sorted(WRONG))
+def test_an_array_that_does_not_fit_is_named(tmp_path, key):
+    content = arrays() | {key: WRONG[key]}
+    with pytest.raises(ValueError, match=f"{key if key != 'v_template' else 'shape'} "):
+        read_body_file(saved(tmp_path, pickle.dumps(content, 2)))
+
+
+@pytest.mark.parametrize("value", ["text", None, {"a": 1}, np.array(["a"]), np.array([1, "a"], object)])
+def test_an_entry_that_is_no_array_of_numbers_is_named(tmp_path, value):
+    with pytest.raises(ValueError, match="weights of"):
+        read_body_file(saved(tmp_path, pickle.dumps(arrays() | {"weights": value}, 2)))
+
+
+def test_a_missing_file_and_a_wrong_ending_are_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no body model"):
+        read_body_file(tmp_path / "body.pkl")
+    with pytest.raises(ValueError, match=r"\.pkl or \.npz"):
+        read_body_file(saved(tmp_path, b"", "body.obj"))
+
+
+def test_a_separate_h36m_regressor_is_checked(tmp_path):
+    path = tmp_path / "regressor.npy"
+    good = np.full((17, NUM_VERTICES), 1 / NUM_VERTICES)
+    np.save(path, good)
+    np.testing.assert_array_equal(read_h36m_regressor(path, NUM_VERTICES), good)
+    with pytest.raises(ValueError, match="shape"):
+        read_h36m_regressor(path, NUM_VERTICES + 1)
+    np.save(path, good * 2)
+    with pytest.raises(ValueError, match="sum to one"):
+        read_h36m_regressor(path, NUM_VERTICES)
+    with pytest.raises(FileNotFoundError):
+        read_h36m_regressor(tmp_path / "none.npy", NUM_VERTICES)
