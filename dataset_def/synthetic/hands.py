@@ -13,6 +13,8 @@ from dataset_def.synthetic.limbs import SIDES, Controls, arm_length_m, arm_to, b
 from dataset_def.synthetic.style import Style
 
 DOWN_OUT = (0.45, -1.0, -0.25)
+LOWEST_WRIST_M = 0.19
+"""A hand that hangs from a lower wrist would reach through the floor."""
 
 
 class Anchors(NamedTuple):
@@ -195,7 +197,7 @@ def prop(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
     """Prop the hand on the floor or on the seat, beside or behind the pelvis."""
     pelvis_stage_m = at.R_stage_from_chest @ at.pelvis_m + at.chest_stage_m
     floor_m = pelvis_stage_m + at.R_stage_from_chest @ np.array([at.sign * 0.34, 0.0, rng.uniform(-0.35, 0.1)])
-    floor_m[1] = max(0.17, pelvis_stage_m[1] - 0.3)
+    floor_m[1] = pelvis_stage_m[1] - 0.3
     return _goal(rng, at, at.R_stage_from_chest.T @ (floor_m - at.chest_stage_m), (0, 0, 0), 0.04, (0.8, 0.0, -1.0))
 
 
@@ -222,8 +224,12 @@ def anywhere(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
 
 def place_arm(rng: np.random.Generator, style: Style, pose: Controls, side: str, hand: Hand) -> Controls:
     """Draw where a hand goes and turn the arm's joints accordingly."""
-    goal = hand(rng, style, anchors(pose, style, side))
-    arm = arm_to(goal.wrist_m, goal.pole, side, style.rest_joints_m, goal.twist_rad, goal.wrist_rad)
+    at = anchors(pose, style, side)
+    goal = hand(rng, style, at)
+    wrist_stage_m = at.R_stage_from_chest @ goal.wrist_m + at.chest_stage_m
+    wrist_stage_m[1] = max(wrist_stage_m[1], LOWEST_WRIST_M)
+    wrist_m = at.R_stage_from_chest.T @ (wrist_stage_m - at.chest_stage_m)
+    arm = arm_to(wrist_m, goal.pole, side, style.rest_joints_m, goal.twist_rad, goal.wrist_rad)
     arms = np.array(pose.arms)
     arms[SIDES.index(side)] = arm
     return pose._replace(arms=arms)

@@ -110,7 +110,7 @@ def walk(rng: np.random.Generator, style: Style, gait: Gait, times_s: Float[np.n
     spread_m = max(gait.stride_m, 0.12) / 2
     height_m = np.sqrt((0.99 * leg_m(style)) ** 2 - spread_m**2) + 0.08 + ANKLE_M + 0.012 * np.cos(4 * np.pi * cycles)
     pelvis_m = np.stack([place[:, 0], height_m, place[:, 1]], axis=-1)
-    sway = np.stack([np.full_like(wave, gait.stoop_rad / 2), 0.08 * wave, 0.03 * wave], axis=-1)
+    sway = np.stack([np.full_like(wave, gait.stoop_rad / 4), 0.08 * wave, 0.03 * wave], axis=-1)
     ahead = np.stack([np.sin(heading), np.zeros_like(heading), np.cos(heading)], axis=-1)
     looks = np.array([rng.normal(0.05, 0.15), rng.normal(0, 0.3), rng.normal(0, 0.06)])
     drift = 0.25 * np.sin(times_s * rng.uniform(0.5, 1.5) + rng.uniform(0, 6))

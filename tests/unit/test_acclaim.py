@@ -10,6 +10,7 @@ from dataset_def.acclaim import (
     BONE_OF_JOINT,
     LIMBS,
     Clip,
+    about_axes,
     clip_files,
     place,
     read_amc,
@@ -75,6 +76,11 @@ def test_a_skeleton_by_hand(two_bones):
     # lower one: root 90 about y and upper 90 about y turn the lower bone's swing to the side (+x at rest) to -x.
     np.testing.assert_allclose(placed.ends_m["upper"][1], [0, 36 * UNIT_M, 0], atol=1e-12)
     np.testing.assert_allclose(placed.ends_m["lower"][1], [-4.5 * UNIT_M, 36 * UNIT_M, 0], atol=1e-12)
+
+
+def test_angles_turn_about_fixed_axes_x_first():
+    turned = about_axes(np.radians([90.0, 0.0, 90.0])) @ np.array([0.0, 1.0, 0.0])
+    np.testing.assert_allclose(turned, [0.0, 0.0, 1.0], atol=1e-12)
 
 
 def test_bad_files_are_refused_by_name(two_bones):
