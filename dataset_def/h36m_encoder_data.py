@@ -110,8 +110,9 @@ class EncoderData(Dataset[ViewGroup]):
         epoch, index = place
         rng = np.random.default_rng([self.seed, epoch, index])
         instants = (index, self._other_instant(index, rng))
-        rows = [row for instant in instants for row in rng.choice(self.rows[instant], VIEWS_PER_INSTANT, replace=False)]
-        rolls_rad = rng.uniform(-self.roll_rad, self.roll_rad, len(rows))
+        pairs = [rng.choice(self.rows[instant], VIEWS_PER_INSTANT, replace=False) for instant in instants]
+        rows = np.concatenate(pairs).tolist()
+        rolls_rad = rng.uniform(-self.roll_rad, self.roll_rad, len(rows)).tolist()
         crops = [self.reader.read(row, roll_rad) for row, roll_rad in zip(rows, rolls_rad, strict=True)]
         masks = np.stack([crop.mask for crop in crops])[:, None].astype(np.float32) * np.float32(1 / 255)
         rotations = np.stack([crop.camera.R_cam_from_world for crop in crops]).astype(np.float32)

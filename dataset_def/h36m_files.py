@@ -22,8 +22,18 @@ METRES_PER_MILLIMETRE = 1e-3
 BROKEN = frozenset({(11, 2, 2, 1)})
 """(subject, action, sub-action, camera) that is damaged in the original and skipped everywhere."""
 ENDINGS = ("jpg", "png", "jpeg")
-DAMAGED = (ValueError, TypeError, LookupError, OSError, ArithmeticError, MemoryError, MatReadError, zlib.error)
-"""What SciPy was seen to raise on files with changed or missing bytes."""
+DAMAGED = (
+    ValueError,
+    TypeError,
+    LookupError,
+    NameError,
+    OSError,
+    ArithmeticError,
+    MemoryError,
+    MatReadError,
+    zlib.error,
+)
+"""What SciPy was seen to raise on files with missing or changed bytes (some changed bytes end its process)."""
 FOLDER = re.compile(r"s_(\d+)_act_(\d+)_subact_(\d+)_ca_(\d+)")
 
 
@@ -158,10 +168,10 @@ def load_meta(path: Path) -> Meta:
 
 def _read_mat(path: Path) -> dict[str, Any]:
     """Read a MATLAB file of version 5 or 7."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; every folder of frames needs one")
     try:
         return scipy.io.loadmat(path)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} does not exist; every folder of frames needs one") from None
     except NotImplementedError:
         raise ValueError(f"{path} is a MATLAB 7.3 file; save it again with save(..., '-v7')") from None
     except DAMAGED as error:
@@ -169,11 +179,13 @@ def _read_mat(path: Path) -> dict[str, Any]:
 
 
 def _field(path: Path, content: dict[str, Any], name: str) -> np.ndarray:
-    """Take one field of a MATLAB file, or say that it is not there."""
+    """Take one field of numbers from a MATLAB file, or say that it is not there."""
     if name not in content:
         found = ", ".join(sorted(key for key in content if not key.startswith("_")))
         raise ValueError(f"{path} has no field {name} (it has: {found}); see FORMATS for what h36m_meta.mat holds")
-    return np.asarray(content[name])
+    if content[name].dtype.kind not in "fiub":
+        raise ValueError(f"{path}: {name} holds {content[name].dtype} instead of numbers")
+    return content[name]
 
 
 def _numbers(path: Path, content: dict[str, Any], name: str, count: int) -> Float[np.ndarray, "n"]:
@@ -195,7 +207,7 @@ def _one_number(path: Path, content: dict[str, Any], name: str) -> int:
 def _camera(path: Path, content: dict[str, Any]) -> Camera:
     """Make the camera of one folder; T is the camera's centre, not a translation."""
     R = _numbers(path, content, "R", 9).reshape(3, 3)
-    if np.abs(R @ R.T - np.eye(3)).max() > 1e-3 or np.linalg.det(R) < 0:
+    if np.abs(R).max() > 1.001 or np.abs(R @ R.T - np.eye(3)).max() > 1e-3 or np.linalg.det(R) < 0:
         raise ValueError(f"{path}: R is not a rotation matrix")
     distortion = str(np.asarray(content.get("distortion", "h36m")).ravel()[0]).strip()
     if distortion not in ("h36m", "opencv"):

@@ -3,9 +3,27 @@
 from jaxtyping import install_import_hook
 
 hook = install_import_hook(
-    ["utils.skeleton", "utils.camera", "utils.metrics", "utils.image", "models.smpl", "models.encoder_decoder",
-     "models.pose_from_latent", "models.losses", "models.decoders", "models.encoders", "utils.views", "utils.image_metrics",
-     "utils.figures", "utils.pose_report", "dataset_def.crop",
-     "dataset_def.h36m_files", "dataset_def.h36m_index", "dataset_def.h36m_crops", "dataset_def.mask_centres", "dataset_def.packed_crops"],
+    [
+        "utils.skeleton",
+        "utils.camera",
+        "utils.metrics",
+        "utils.image",
+        "models.smpl",
+        "models.encoder_decoder",
+        "models.pose_from_latent",
+        "models.losses",
+        "models.decoders",
+        "models.encoders",
+        "utils.views",
+        "utils.image_metrics",
+        "utils.figures",
+        "utils.pose_report",
+        "dataset_def.crop",
+        "dataset_def.h36m_files",
+        "dataset_def.h36m_index",
+        "dataset_def.h36m_crops",
+        "dataset_def.mask_centres",
+        "dataset_def.packed_crops",
+    ],
     "beartype.beartype",
-)  # fmt: skip
+)

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.io
 
 from config import Paths
-from dataset_def.h36m_files import FrameKey, folder_name
+from dataset_def.h36m_files import folder_name
 from utils.camera import Camera, project, to_camera
 from utils.image import write_image
 from utils.skeleton import H36M_17
@@ -52,19 +52,31 @@ def draw_discs(image: np.ndarray, mask: np.ndarray, camera: Camera, joints_m: np
     """Draw a disc at each joint, antialiased, with its centre right to a fraction of a pixel."""
     points_cam_m = to_camera(camera, joints_m)
     for name, (x, y), depth_m in zip(H36M_17, project(camera, points_cam_m), points_cam_m[:, 2], strict=True):
-        distance_px = np.hypot(np.arange(camera.width_px) + 0.5 - x, (np.arange(camera.height_px) + 0.5 - y)[:, None])
-        cover = np.clip(radius_m * camera.focal_px[0] / depth_m - distance_px + 0.5, 0, 1)
-        image[:] = np.round(image + cover[..., None] * (COLOURS[name] - image.astype(float))).astype(np.uint8)
-        mask[:] = np.maximum(mask, np.round(255 * cover).astype(np.uint8))
+        draw_disc(image, mask, x, y, radius_m * camera.focal_px[0] / depth_m, COLOURS[name])
 
 
-def write_folder(paths: Paths, key, joints_m, camera: Camera, ending: str, with_masks: bool, labels: bool) -> None:
+def draw_disc(image: np.ndarray, mask: np.ndarray, x: float, y: float, radius_px: float, colour: np.ndarray) -> None:
+    """Draw one disc; (0.5, 0.5) is the centre of the first pixel."""
+    near = int(radius_px) + 2
+    rows = slice(max(0, int(y) - near), max(0, int(y) + near))
+    columns = slice(max(0, int(x) - near), max(0, int(x) + near))
+    down, across = np.arange(len(image))[rows, None] + 0.5 - y, np.arange(image.shape[1])[columns] + 0.5 - x
+    cover = np.clip(radius_px - np.hypot(down, across) + 0.5, 0, 1)
+    part = image[rows, columns].astype(float)
+    image[rows, columns] = np.round(part + cover[..., None] * (colour - part)).astype(np.uint8)
+    mask[rows, columns] = np.maximum(mask[rows, columns], np.round(255 * cover).astype(np.uint8))
+
+
+def write_folder(
+    paths: Paths, key: tuple[int, int, int, int], joints_m, camera: Camera, ending: str, with_masks: bool, labels: bool
+) -> None:
+    """Write the frames, masks and meta file of one folder."""
     subject, _, _, number = key
     for frame, pose_m in enumerate(joints_m, start=1):
         image = wall(subject, number, camera.width_px, camera.height_px)
         mask = np.zeros(image.shape[:2], np.uint8)
         draw_discs(image, mask, camera, pose_m, 0.12)
-        stem = FrameKey(*key, frame).stem
+        stem = f"{folder_name(*key)}_{frame:06d}"
         write_image(paths.h36m_location / folder_name(*key) / f"{stem}.{ending}", image)
         if with_masks:
             write_image(paths.masks_location / folder_name(*key) / f"{stem}.png", mask)
@@ -119,7 +131,8 @@ def write_tiny_h36m(
         for action in actions:
             for subaction in subactions:
                 rng = np.random.default_rng([subject, action, subaction])
-                walk = [standing_joints_m(*rng.uniform(-0.8, 0.8, 2), rng.uniform(0, 6)) for _ in range(frames)]
+                places = rng.uniform((-0.8, -0.8, 0), (0.8, 0.8, 6), (frames, 3))
+                walk = [standing_joints_m(x_m, y_m, heading_rad) for x_m, y_m, heading_rad in places]
                 for number in cameras:
                     camera = looking_camera(number, size_px, size_px + 2 * (number in (1, 4)), k, p)
                     key = (subject, action, subaction, number)

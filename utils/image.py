@@ -105,7 +105,7 @@ def jitter_colours(
     gain = _draw(per_channel, -0.4 * strength, 0.4 * strength, generator, images).exp()
     offset = _draw(per_channel, -0.2 * strength, 0.2 * strength, generator, images)
     contrast = _draw(per_channel, -0.5 * strength, 0.5 * strength, generator, images).exp()
-    blur = _draw((len(images), 1, 1, 1), 0, strength, generator, images)
+    blur = _draw((len(images), 1, 1, 1), 0.0, strength, generator, images)
     mean = images.mean((2, 3), keepdim=True)
     smooth = torch.nn.functional.avg_pool2d(images, 3, stride=1, padding=1, count_include_pad=False)
     images = torch.lerp(images, smooth, blur)
