@@ -6,6 +6,7 @@ Writes  <h36m_location>, <masks_location>, <truth_location>; a second run goes o
 Next    dataset_def/h36m_preprocess.py
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -107,7 +108,9 @@ def settings_of(config: SyntheticConfig) -> dict[str, Any]:
     """Collect what the pictures depend on."""
     settings = {name: value for name, value in to_plain(config).items() if name not in FREE}
     if config.motion != "generator":
-        settings["clips"] = [path.name for path, _ in clip_files(Path(config.motion.removeprefix("cmu:")))]
+        clips = clip_files(Path(config.motion.removeprefix("cmu:")))
+        content = "".join(file_hash(path) for pair in clips for path in pair)
+        settings["motion"] = f"cmu, content {hashlib.sha256(content.encode()).hexdigest()[:16]}"
     return {"format": FORMAT, **settings, "body": file_hash(config.paths.models_smpl_location)}
 
 
