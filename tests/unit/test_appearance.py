@@ -25,6 +25,8 @@ def test_subjects_differ_in_build_skin_and_hair(body: Body):
     people = [make_person(subject, 0, body) for subject in KNOWN]
     assert len({person.style for person in people}) == len(KNOWN) == len(STYLES)
     assert len({person.hair for person in people}) == len(KNOWN)
+    for direction in (0, 1):
+        assert np.diff(np.sort([person.betas[direction] for person in people])).min() > 0.1
     for i, one in enumerate(people):
         for other in people[:i]:
             assert np.linalg.norm(one.betas - other.betas) > 1

@@ -124,6 +124,11 @@ def test_an_image_repeats_for_its_generator_and_differs_by_noise_only(body: Body
     np.testing.assert_array_equal(first, again)
     difference = np.abs(first.astype(int) - other)
     assert 0.5 < difference.mean() < 20
+    # The grain, which is what neighbouring pixels of the plain ceiling do not share, is new in every image.
+    grain = [np.diff(image[:8].astype(float), axis=1).ravel() for image in (first, other)]
+    scene = np.diff(draw_room(room, FRONT)[:8].astype(float), axis=1).ravel()
+    flat = np.abs(scene) < 1
+    assert abs(np.corrcoef(grain[0][flat], grain[1][flat])[0, 1]) < 0.3
 
 
 def test_the_body_is_closed_and_its_faces_turn_outwards(body: Body):

@@ -4,7 +4,7 @@ from scipy.spatial.transform import Rotation
 
 from dataset_def.synthetic.furniture import box, placed, stick
 from dataset_def.synthetic.raycast import enter_box, first_hit
-from dataset_def.synthetic.room import HALF_LENGTH_M, HALF_WIDTH_M, draw_room, make_room
+from dataset_def.synthetic.room import HALF_LENGTH_M, HALF_WIDTH_M, Room, draw_room, make_room
 from utils.camera import Camera, project, to_camera
 
 
@@ -51,21 +51,29 @@ def test_placing_furniture_turns_its_position_and_its_axes():
     # Its long side, 0.4 m, now lies along y.
     near, far = enter_box(piece, 2.0, 0.0, 0.5, 0.0, 1.0, 0.0)
     assert (near, far) == pytest.approx((3.8, 4.2))
+    # Turned by 30 degrees, a ray along the turned long side crosses all of it.
+    piece = placed([box((0, 0, 0.5), (0.4, 0.2, 1), (1, 1, 1))], 0, 0, np.pi / 6)[0]
+    near, far = enter_box(piece, 0.0, 0.0, 0.5, np.cos(np.pi / 6), np.sin(np.pi / 6), 0.0)
+    assert (near, far) == pytest.approx((-0.2, 0.2))
+
+
+def window_around(room: Room, camera: Camera, place_world_m: np.ndarray) -> np.ndarray:
+    """Draw the 5 x 5 pixels around a place on the floor."""
+    corner = np.floor(project(camera, to_camera(camera, place_world_m))) - 2
+    return draw_room(room, camera._replace(centre_px=camera.centre_px - corner, width_px=5, height_px=5)).astype(int)
 
 
 @pytest.mark.parametrize("subject", [1, 9])
-def test_tape_on_the_floor_is_white_where_each_camera_projects_it(subject: int):
-    room = make_room(subject, 0)
-    mark = room.marks_world_m[np.hypot(*room.marks_world_m[:, :2].T).argmin()]
-    for camera in (looking_camera((1.8, 5.0, 1.6), 256), looking_camera((-1.8, -3.7, 1.6), 256)):
-        image = draw_room(room, camera).astype(int)
-        x, y = project(camera, to_camera(camera, np.array([mark[0], mark[1], 0])))
-        around = np.percentile(image[int(y) - 8 : int(y) + 9, int(x) - 8 : int(x) + 9], 20, axis=(0, 1))
-        assert image[int(y), int(x)].min() > around.max() + 40, "the tape's centre is not white"
-        # Half-way between the tape's arms there is carpet again.
-        beside = mark[:2] + 0.12 * (mark[2:4] + np.array([-mark[3], mark[2]]))
-        x, y = project(camera, to_camera(camera, np.array([*beside, 0])))
-        assert image[int(y), int(x)].min() < around.max() + 40
+@pytest.mark.parametrize("centre_world_m", [(1.8, 5.0, 1.6), (-1.8, -3.7, 1.6)])
+def test_tape_on_the_floor_is_white_where_each_camera_projects_it(subject: int, centre_world_m: tuple):
+    room, camera = make_room(subject, 0), looking_camera(centre_world_m, 1000)
+    for x, y, along_x, along_y, *_ in room.marks_world_m[::2]:
+        if to_camera(camera, np.array([x, y, 0]))[2] < 1:
+            continue
+        tape, carpet = np.array([x, y, 0]), np.array([x + 0.1 * (along_x - along_y), y + 0.1 * (along_y + along_x), 0])
+        assert window_around(room, camera, tape)[2, 2].min() > 130, f"no tape at {x:.2f}, {y:.2f} m"
+        # Between the arms of the cross, 14 cm from its middle, there is carpet.
+        assert window_around(room, camera, carpet)[2, 2].min() < 110
 
 
 def test_nothing_stands_where_the_person_walks_or_a_camera_looks():
