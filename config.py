@@ -210,9 +210,11 @@ class ImportMultiviewConfig:
     downloads_location."""
     downloads_location: Path = ROOT / "data" / "downloads"
     subject: int = 20
-    """Number of the man on the beam; the static trial gets the next one, because its room differs."""
-    sequence_frames: int = 20
+    """Number that the recording gets; its last part gets the next one (see test_frames)."""
+    sequence_frames: int = 15
     """The recording is cut into sequences of so many frames (sub-actions 1, 2, ...), so that some can be held out."""
+    test_frames: int = 25
+    """So many frames at the end become a subject of their own, which the test scripts can read: the same man, later."""
     refine_cameras: bool = True
     """Turn the cameras by the small angles that the keypoints ask for; their places stay as calibrated."""
     outlier_px: float = 40.0
@@ -222,10 +224,10 @@ class ImportMultiviewConfig:
     processes: int = 0
 
     def __post_init__(self) -> None:
-        if self.subject < 12 or self.sequence_frames < 2:
+        if self.subject < 12 or self.sequence_frames < 2 or self.test_frames < 0:
             raise ValueError(
-                f"subject is {self.subject} and sequence_frames {self.sequence_frames}; use a subject that Human3.6M "
-                "does not have (12 or more) and at least 2 frames"
+                f"subject is {self.subject}, sequence_frames {self.sequence_frames}, test_frames {self.test_frames}; "
+                "use a subject that Human3.6M does not have (12 or more), at least 2 and at least 0 frames"
             )
         if self.outlier_px <= 0 or self.smooth_hz < 0:
             raise ValueError(f"outlier_px {self.outlier_px} must be positive, smooth_hz {self.smooth_hz} not negative")
@@ -328,8 +330,8 @@ class ImageLoss:
 
     pixels: float = 1.0
     """Weight of the mean absolute difference of RGB in [0, 1]."""
-    features: float = 2.0
-    """Weight of the ImageNet feature difference."""
+    features: float = 0.5
+    """Weight of the ImageNet feature difference (2 in the paper)."""
     network: Literal["efficientnet_lite0", "resnet18"] = "efficientnet_lite0"
     """efficientnet_lite0 comes with a package; resnet18 is downloaded by torchvision on first use."""
     feature_norm: Literal["l1", "l2"] = "l1"
@@ -588,7 +590,7 @@ def rhodin() -> Preset:
             encoder=EncoderConfig(kind="unet", dropout=0.3, own_appearance_encoder=False),
             decoder=DecoderConfig(kind="paper", dropout=0.3, composite=False),
             augment=ImageAugmentation(),
-            loss=ImageLoss(person=1.0),
+            loss=ImageLoss(features=2.0, person=1.0),
             optim=Optim(steps=400_000, schedule="constant", warmup_steps=0, bf16=False),
             loop=Loop(validate_every=5000, checkpoint_every=2000),
         ),
@@ -617,7 +619,7 @@ def seed() -> Preset:
             decoder=DecoderConfig(kind="seed", composite=False),
             pairing=Pairing(same_view=0.0, appearance_from="other_action"),
             augment=ImageAugmentation(roll_rad=0.0),
-            loss=ImageLoss(imagenet_normalised=False, person=1.0),
+            loss=ImageLoss(features=2.0, imagenet_normalised=False, person=1.0),
             optim=Optim(steps=200_000, schedule="constant", warmup_steps=0, bf16=False),
             loop=Loop(validate_every=5000, checkpoint_every=2000),
             normalise="seed",

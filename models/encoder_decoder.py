@@ -32,11 +32,11 @@ class EncoderDecoder(nn.Module):
         encoder = config.encoder
         self.normalise, self.points = config.normalise, encoder.points
         self.trunk = build_trunk(encoder, config.crop.size_px)
-        self.to_points = nn.Sequential(nn.Linear(self.trunk.size, 3 * encoder.points), nn.Dropout(encoder.dropout))
-        if encoder.relu_on_points:
-            self.to_points.append(nn.ReLU())
+        linear = nn.Linear(self.trunk.size, 3 * encoder.points)
         if config.decoder.kind == "compact":
-            self.start_points_in_the_body()
+            start_points_in_the_body(linear)
+        last = nn.ReLU() if encoder.relu_on_points else nn.Identity()
+        self.to_points = nn.Sequential(linear, nn.Dropout(encoder.dropout), last)
         own = encoder.own_appearance_encoder
         self.appearance_trunk = CompactTrunk(encoder.width // 2, config.crop.size_px, blocks=1) if own else None
         size = self.appearance_trunk.size if self.appearance_trunk is not None else self.trunk.size
@@ -44,14 +44,6 @@ class EncoderDecoder(nn.Module):
         self.decoder = build_decoder(
             config.decoder, encoder.points, encoder.appearance, config.crop.side_m, config.crop.size_px
         )
-
-    def start_points_in_the_body(self) -> None:
-        """Begin with the points spread over an upright person's volume, so that splats meet gradients at once."""
-        linear = self.to_points[0]
-        spread_m = torch.tensor([0.2, 0.45, 0.2])
-        with torch.no_grad():
-            linear.weight.mul_(0.3)
-            linear.bias.copy_((torch.randn(self.points, 3) * spread_m).flatten())
 
     def normalised(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """Bring RGB in [0, 1] to the scale that the encoder expects."""
@@ -107,6 +99,14 @@ class EncoderDecoder(nn.Module):
             points, appearance = self.encode_points(pose_image), self.encode_appearance(clean_image)
         points_target = torch.einsum("bij,bpj->bpi", R_target_from_source, points)
         return self.decode(points_target, appearance[appearance_row], background)
+
+
+def start_points_in_the_body(linear: nn.Linear) -> None:
+    """Begin with the points spread over an upright person's volume, so that splats meet gradients at once."""
+    spread_m = torch.tensor([0.2, 0.45, 0.2])
+    with torch.no_grad():
+        linear.weight.mul_(0.3)
+        linear.bias.copy_((torch.randn(linear.out_features // 3, 3) * spread_m).flatten())
 
 
 def build(config: EncDecConfig) -> EncoderDecoder:

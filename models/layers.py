@@ -19,8 +19,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.first = ConvBlock(channels, channels)
-        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
-        nn.init.zeros_(self.second[1].weight)  # starts as the identity, which lets a short training get going
+        norm = nn.BatchNorm2d(channels)
+        nn.init.zeros_(norm.weight)  # starts as the identity, which lets a short training get going
+        self.second = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1, bias=False), norm)
 
     def forward(self, features: Tensor) -> Tensor:
         """Add a correction to the features."""

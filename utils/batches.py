@@ -44,12 +44,12 @@ class Batches(Sampler[list[Item]]):
 
 def one_thread(worker: int) -> None:
     """Keep a data worker from taking more than its core."""
-    cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
 
 def batch_loader(dataset: Dataset, batches: Sampler[list[Item]] | list[list[Item]], workers: int) -> DataLoader[Any]:
     """Read the given batches, with workers that draw nothing from the global random generator."""
+    cv2.setNumThreads(0)  # here, not in the worker: a forked process that touches OpenCV's thread pool hangs
     return DataLoader(
         dataset,
         batch_sampler=batches,

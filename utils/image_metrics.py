@@ -94,3 +94,15 @@ def blurred(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
     window = (window / window.sum()).repeat(3, 1, 1, 1)
     down = functional.conv2d(images, window.mT, groups=3)
     return functional.conv2d(down, window, groups=3)
+
+
+def image_errors(
+    drawn: Float[Tensor, "B 3 H W"], true: Float[Tensor, "B 3 H W"], mask: Float[Tensor, "B 1 H W"]
+) -> dict[str, Float[Tensor, "B"]]:
+    """Measure every image inside the person's box (2 px wider than the mask) and over the image."""
+    inside = box_pixels(person_boxes(mask, margin_px=2), *mask.shape[-2:])
+    errors = {}
+    for name, measure in (("l1", l1), ("psnr_db", psnr_db), ("ssim", ssim)):
+        errors[f"{name}_in_box"] = measure(drawn, true, inside)
+        errors[f"{name}_image"] = measure(drawn, true)
+    return errors

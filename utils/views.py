@@ -1,5 +1,6 @@
 """Groups of views as one flat batch: which image is drawn from which, and the rotation between their cameras."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -47,3 +48,12 @@ def flat_views(
         target_row=target_row,
         appearance_row=flat_rows(appearance_view),
     )
+
+
+def turned_about_vertical(
+    points_crop: Float[Tensor, "B P 3"], R_crop_from_world: Float[Tensor, "B 3 3"], yaw_rad: float
+) -> Float[Tensor, "B P 3"]:
+    """Turn points about the world's vertical, counter-clockwise seen from above."""
+    c, s = math.cos(yaw_rad), math.sin(yaw_rad)
+    R_world = points_crop.new_tensor([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+    return torch.einsum("bij,bpj->bpi", R_crop_from_world @ R_world @ R_crop_from_world.mT, points_crop)

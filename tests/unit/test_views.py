@@ -3,7 +3,7 @@
 import roma
 import torch
 
-from utils.views import flat_rows, flat_views
+from utils.views import flat_rows, flat_views, turned_about_vertical
 
 
 def test_rows_of_the_second_group_start_after_the_first():
@@ -33,3 +33,10 @@ def test_target_pictures_are_those_of_the_target_rows():
     assert views.target_background[:, 0, 0, 0].tolist() == [11, 11, 13, 13]
     assert views.target_mask[:, 0, 0, 0].tolist() == [21, 21, 23, 23]
     assert views.appearance_row.tolist() == [2, 3, 0, 1]
+
+
+def test_a_quarter_turn_about_the_vertical_takes_x_to_y_in_the_world():
+    R = roma.random_rotmat(1)
+    x_axis, y_axis = R[:, :, 0], R[:, :, 1]  # world axes as the camera sees them
+    turned = turned_about_vertical(x_axis[:, None], R, torch.pi / 2)
+    torch.testing.assert_close(turned[:, 0], y_axis, atol=1e-5, rtol=0)
