@@ -81,11 +81,11 @@ def _warp(image: np.ndarray, from_camera: Camera, to: Camera) -> np.ndarray:
     OpenCV's first pixel centre is at (0, 0) and ours at (0.5, 0.5): half a pixel is taken off both principal points.
     Source: Hartley and Zisserman, Multiple View Geometry, 8.4.2 (H = K' R K^-1).
     """
-    from_K, to_K = from_camera.K, to.K
+    from_K = from_camera.K
     from_K[:2, 2] -= 0.5
-    to_K[:2, 2] -= 0.5
-    R_from_to = from_camera.R_cam_from_world @ to.R_cam_from_world.T
-    homography = from_K @ R_from_to @ np.linalg.inv(to_K)
+    (fx, fy), (cx, cy) = to.focal_px, to.centre_px - 0.5
+    inverse_to_K = np.array([[1 / fx, 0.0, -cx / fx], [0.0, 1 / fy, -cy / fy], [0.0, 0.0, 1.0]])
+    homography = from_K @ from_camera.R_cam_from_world @ to.R_cam_from_world.T @ inverse_to_K
     return cv2.warpPerspective(
         image, homography, (to.width_px, to.height_px), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     )

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 
 from config import Crop, Paths
 from dataset_def.crop import crop_camera, cut, undistorted
@@ -67,21 +67,28 @@ class CropReader:
         about = self.packed.about
         return crop_camera(self.table.camera(row), self.targets_m[row], about.size_px, about.side_m)
 
-    def image(self, row: int, to: Camera) -> UInt8[np.ndarray, "S S 3"]:
-        """Cut the RGB crop of a frame."""
-        source = self._source_camera(row)
+    def image(self, row: int, to: Camera, source: Camera | None = None) -> UInt8[np.ndarray, "S S 3"]:
+        """Cut the RGB crop of a frame; `source` spares computing the picture's camera again."""
+        source = source or self._source_camera(row)
         if self.packed is not None:
             return cut(self.packed.image(row), source, to)
         return cut(load_image(self.paths, self.table.key(row), source), source, to)
 
-    def mask(self, row: int, to: Camera) -> UInt8[np.ndarray, "S S"]:
+    def mask(self, row: int, to: Camera, source: Camera | None = None) -> UInt8[np.ndarray, "S S"]:
         """Cut the mask of a frame; all person where the data set has no masks."""
         if not self.table.has_masks:
             return np.full((to.height_px, to.width_px), 255, np.uint8)
-        source = self._source_camera(row)
+        source = source or self._source_camera(row)
         if self.packed is not None:
             return cut(self.packed.mask(row), source, to)
         return cut(load_mask(self.paths, self.table.key(row), source), source, to)
+
+    def read_backgrounds(self, rows: Int[np.ndarray, "n"]) -> None:
+        """Read the backgrounds of frames now, so that a missing one stops a script before it writes anything."""
+        for row in np.unique(self.table.frames[rows][:, [0, 3]], axis=0, return_index=True)[1]:
+            key = self.table.key(int(rows[row]))
+            who = (key.subject, key.camera)
+            self.backgrounds[who] = self._prepared_background(who, self.table.camera(int(rows[row])))
 
     def background(self, row: int, to: Camera) -> UInt8[np.ndarray, "S S 3"]:
         """Cut the background of a frame out of the median image of its subject and camera."""
@@ -106,5 +113,5 @@ class CropReader:
 
     def read(self, row: int, roll_rad: float) -> CutOut:
         """Cut image, mask and background of a frame, rolled in the image plane."""
-        to = self.camera(row, roll_rad)
-        return CutOut(to, self.image(row, to), self.mask(row, to), self.background(row, to))
+        to, source = self.camera(row, roll_rad), self._source_camera(row)
+        return CutOut(to, self.image(row, to, source), self.mask(row, to, source), self.background(row, to))
