@@ -1,13 +1,15 @@
 """Reads body models in SMPL's format: the published .pkl files without chumpy and without running code, or .npz."""
 
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse
 
-from utils.safe_pickle import load_records, to_array
+from utils.safe_pickle import DAMAGE, RefusedError, load_records, to_array
 
 ROOT_PARENT = 2**32 - 1
 """How unsigned tables write the parent of the root, which is -1 here."""
@@ -92,8 +94,10 @@ def _zipped(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy"): _member(archive, name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, EOFError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
-        raise ValueError(f"it is damaged or cut short ({error})") from error
+    except RefusedError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, tokenize.TokenError, *DAMAGE, NotImplementedError, RuntimeError) as error:
+        raise ValueError(f"it is damaged or cut short ({str(error) or type(error).__name__})") from error
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> Any:

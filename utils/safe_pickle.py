@@ -45,6 +45,13 @@ KNOWN_NAMES: dict[tuple[str, str], str] = {
 """What a pickle may name, and the kind of record that stands for it."""
 
 
+DAMAGE = (
+    pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, RecursionError, MemoryError,
+    OverflowError,
+)  # fmt: skip
+"""What Python raises on wrong bytes: a length that was hit asks for more memory than there is."""
+
+
 class RefusedError(ValueError):
     """A pickle names something that no body model needs."""
 
@@ -59,8 +66,8 @@ def load_records(stream: IO[bytes]) -> Any:
         return _RecordUnpickler(stream, encoding="latin1").load()
     except RefusedError:
         raise
-    except (pickle.UnpicklingError, EOFError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as e:
-        raise ValueError(f"it is damaged or cut short ({e})") from e
+    except DAMAGE as error:
+        raise ValueError(f"it is damaged or cut short ({str(error) or type(error).__name__})") from error
 
 
 def to_array(value: Any) -> np.ndarray | scipy.sparse.csc_matrix:

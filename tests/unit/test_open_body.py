@@ -190,6 +190,29 @@ def test_decimating_a_sphere_keeps_it_closed_and_round():
     assert np.linalg.norm(centres, axis=1).min() > 0.96
 
 
+def test_decimating_a_thin_ring_does_not_pinch_it():
+    import trimesh
+
+    ring = trimesh.creation.torus(1.0, 0.01, major_sections=20, minor_sections=3)
+    fewer = decimate(np.asarray(ring.vertices), np.asarray(ring.faces), np.zeros(len(ring.vertices), bool), 20)
+    edges = Counter(
+        tuple(sorted(edge)) for face in fewer.tolist() for edge in zip(face, face[1:] + face[:1], strict=True)
+    )
+    assert set(edges.values()) == {2}
+    assert len(np.unique(fewer)) - len(edges) + len(fewer) == 0
+
+
+def test_decimating_a_cube_of_many_flat_triangles_keeps_its_volume_and_area():
+    import trimesh
+
+    cube = trimesh.creation.box().subdivide().subdivide().subdivide()
+    vertices = np.asarray(cube.vertices)
+    fewer = vertices[decimate(vertices, np.asarray(cube.faces), np.zeros(len(vertices), bool), 60)]
+    normals = np.cross(fewer[:, 1] - fewer[:, 0], fewer[:, 2] - fewer[:, 0])
+    assert np.linalg.norm(normals, axis=1).sum() / 2 == pytest.approx(6)
+    assert np.einsum("fc,fc->", fewer[:, 0], normals) / 6 == pytest.approx(1)
+
+
 def test_decimating_half_a_sphere_leaves_its_border_alone():
     vertices, faces = icosphere()
     half = faces[(vertices[faces][..., 0] > -1e-9).all(axis=1)]
