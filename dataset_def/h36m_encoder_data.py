@@ -65,6 +65,7 @@ class EncoderData(Dataset[ViewGroup]):
         self.reader = CropReader(paths, self.table, crop, roll_rad)
         self.pairing, self.roll_rad, self.seed = pairing, roll_rad, seed
         rows = with_known_centre(select_rows(self.table, subjects, part, held_out), self.reader.targets_m, crop.centre)
+        self.reader.read_backgrounds(rows)
         self._group_by_instant(rows)
         self._find_partners()
 
