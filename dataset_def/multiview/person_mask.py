@@ -1,0 +1,139 @@
+"""Cuts a person out of a picture: GrabCut, told by the projected keypoints where the body surely is and may be."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from dataset_def.multiview.keypoint_files import BODY_25B
+from utils.camera import Camera, project, to_camera
+
+LIMBS: tuple[tuple[str, str, float], ...] = (
+    ("head_top", "neck", 0.11), ("neck", "pelvis", 0.15), ("left_shoulder", "right_shoulder", 0.09),
+    ("left_shoulder", "left_hip", 0.12), ("right_shoulder", "right_hip", 0.12), ("left_hip", "right_hip", 0.13),
+    ("left_shoulder", "left_elbow", 0.07), ("right_shoulder", "right_elbow", 0.07),
+    ("left_elbow", "left_wrist", 0.055), ("right_elbow", "right_wrist", 0.055),
+    ("left_wrist", "left_hand", 0.06), ("right_wrist", "right_hand", 0.06),
+    ("left_hip", "left_knee", 0.11), ("right_hip", "right_knee", 0.11), ("left_knee", "left_ankle", 0.075),
+    ("right_knee", "right_ankle", 0.075), ("left_ankle", "left_heel", 0.05), ("right_ankle", "right_heel", 0.05),
+    ("left_heel", "left_big_toe", 0.05), ("right_heel", "right_big_toe", 0.05),
+    ("left_heel", "left_small_toe", 0.05), ("right_heel", "right_small_toe", 0.05),
+)  # fmt: skip
+"""Ends and radius in metres of the capsules that a clothed adult fills."""
+HAND = 0.75
+"""Length of a hand over that of the forearm; the keypoints end at the wrist, and the hand may be bent."""
+SURE, PROBABLE, POSSIBLE = 0.35, 0.9, 1.9
+"""Factors on the radius: inside is surely body, probably body, possibly body; beyond is surely not."""
+
+
+class Capsules(NamedTuple):
+    """The limbs in one picture."""
+
+    ends_px: Float[np.ndarray, "L 2 2"]
+    radius_px: Float[np.ndarray, "L"]
+    is_sure: Bool[np.ndarray, "L"]
+    """False for hands, whose place is guessed."""
+
+
+def with_hands_and_pelvis(keypoints_m: Float[np.ndarray, "25 3"]) -> dict[str, Float[np.ndarray, "3"]]:
+    """Name the keypoints and add finger tips and the middle of the hips."""
+    named = dict(zip(BODY_25B, keypoints_m, strict=True))
+    named["pelvis"] = (named["left_hip"] + named["right_hip"]) / 2
+    for side in ("left", "right"):
+        wrist, elbow = named[f"{side}_wrist"], named[f"{side}_elbow"]
+        named[f"{side}_hand"] = wrist + HAND * (wrist - elbow)
+    return named
+
+
+def body_capsules(camera: Camera, keypoints_world_m: Float[np.ndarray, "25 3"]) -> Capsules:
+    """Project the limbs whose two ends are known."""
+    named = with_hands_and_pelvis(to_camera(camera, keypoints_world_m))
+    known = [limb for limb in LIMBS if np.isfinite(named[limb[0]] + named[limb[1]]).all()]
+    limbs = [(named[a], named[b], radius) for a, b, radius in known]
+    ends_px = [project(camera, np.stack([a, b])) for a, b, _ in limbs]
+    radius_px = [radius * camera.focal_px.mean() / (a[2] + b[2]) * 2 for a, b, radius in limbs]
+    is_sure = ["hand" not in end for _, end, _ in known]
+    return Capsules(np.array(ends_px).reshape(-1, 2, 2), np.array(radius_px), np.array(is_sure))
+
+
+def drawn(capsules: Capsules, factor: float, shape: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
+    """Fill the capsules, with their radius times a factor."""
+    image = np.zeros(shape, np.uint8)
+    for ends, radius in zip(capsules.ends_px, capsules.radius_px, strict=True):
+        first, second = (tuple(round(value) for value in end) for end in ends)
+        thickness = max(1, round(2 * factor * radius))
+        cv2.line(image, first, second, 1, thickness)  # type: ignore[arg-type]
+    return image > 0
+
+
+def seeds(
+    capsules: Capsules, shape: tuple[int, int], difference: Float[np.ndarray, "H W"] | None, changed_level: float
+) -> UInt8[np.ndarray, "H W"]:
+    """Label pixels for GrabCut; a difference from the empty room decides where it is known."""
+    labels = np.full(shape, cv2.GC_BGD, np.uint8)
+    possible, probable = drawn(capsules, POSSIBLE, shape), drawn(capsules, PROBABLE, shape)
+    labels[possible] = cv2.GC_PR_BGD
+    if difference is not None:
+        is_known = np.isfinite(difference)
+        probable = np.where(is_known, (difference > changed_level) & possible, probable)
+        labels[is_known & (difference < changed_level / 2)] = cv2.GC_BGD
+    labels[probable] = cv2.GC_PR_FGD
+    sure = capsules.is_sure
+    labels[drawn(Capsules(capsules.ends_px[sure], capsules.radius_px[sure], sure[sure]), SURE, shape)] = cv2.GC_FGD
+    return labels
+
+
+def largest_part(mask: Bool[np.ndarray, "H W"], seed: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """Keep the parts that touch the sure body, and close holes smaller than 0.2 % of it."""
+    _, parts = cv2.connectedComponents(mask.astype(np.uint8))
+    kept = np.isin(parts, np.unique(parts[seed & mask])) & mask
+    num, holes, stats, _ = cv2.connectedComponentsWithStats((~kept).astype(np.uint8), connectivity=4)
+    small = [i for i in range(1, num) if stats[i, cv2.CC_STAT_AREA] < 0.002 * kept.sum()]
+    return kept | np.isin(holes, small)
+
+
+def cut_out(
+    image: UInt8[np.ndarray, "H W 3"],
+    capsules: Capsules,
+    difference: Float[np.ndarray, "H W"] | None = None,
+    scale: float = 0.4,
+    changed_level: float = 24.0,
+    rounds: int = 3,
+) -> UInt8[np.ndarray, "H W"]:
+    """Cut the person out: 255 inside, 0 outside.
+
+    Args:
+        difference: from the empty room, 0 to 255; NaN where the room is not known.  None before a room is known.
+        scale: of the picture that GrabCut works on; its time goes with the square.
+    """
+    height, width = image.shape[:2]
+    if not len(capsules.ends_px):
+        return np.zeros((height, width), np.uint8)
+    low, high = box_around(capsules, height, width)
+    rows, columns = slice(low[1], high[1]), slice(low[0], high[0])
+    size = (int((high[0] - low[0]) * scale), int((high[1] - low[1]) * scale))
+    small = cv2.resize(np.ascontiguousarray(image[rows, columns]), size, interpolation=cv2.INTER_AREA)
+    changed = (
+        None if difference is None else cv2.resize(difference[rows, columns], size, interpolation=cv2.INTER_NEAREST)
+    )
+    here = capsules._replace(ends_px=(capsules.ends_px - low) * scale, radius_px=capsules.radius_px * scale)
+    labels = seeds(here, small.shape[:2], changed, changed_level)
+    sure = labels == cv2.GC_FGD
+    cv2.setRNGSeed(0)
+    cv2.grabCut(small, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), rounds, cv2.GC_INIT_WITH_MASK)
+    body = largest_part((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), sure)
+    soft = cv2.GaussianBlur(body.astype(np.float32), (0, 0), 1.0)
+    mask = np.zeros((height, width), np.uint8)
+    full = cv2.resize(soft, (high[0] - low[0], high[1] - low[1]), interpolation=cv2.INTER_LINEAR)
+    mask[rows, columns] = np.where(full > 0.5, 255, 0)
+    return mask
+
+
+def box_around(capsules: Capsules, height: int, width: int) -> tuple[list[int], list[int]]:
+    """Find the part of the picture in which the person can be, with a margin that shows GrabCut the room."""
+    margin = 1.5 * POSSIBLE * capsules.radius_px.max(initial=1.0)
+    points = capsules.ends_px.reshape(-1, 2)
+    low = np.clip(points.min(axis=0) - margin, 0, [width - 2, height - 2]).astype(int)
+    high = np.clip(points.max(axis=0) + margin, low + 2, [width, height]).astype(int)
+    return low.tolist(), high.tolist()

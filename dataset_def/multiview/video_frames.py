@@ -1,0 +1,88 @@
+"""Frames of a video as an ideal camera of the calibration's size would see them: no bars, no lens distortion."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from utils.camera import Camera, distort
+
+BAR_LEVEL = 48
+"""A black bar of a compressed video stays below this in nine of ten pixels."""
+
+
+class Letterbox(NamedTuple):
+    """How a picture of the calibration's size lies in a video of another size: shrunk evenly, between two bars."""
+
+    scale: float
+    left_px: float
+    top_px: float
+
+
+def letterbox(camera: Camera, width_px: int, height_px: int) -> Letterbox:
+    """Fit the calibrated picture into a video, centred, without changing its proportions."""
+    scale = min(width_px / camera.width_px, height_px / camera.height_px)
+    return Letterbox(scale, (width_px - scale * camera.width_px) / 2, (height_px - scale * camera.height_px) / 2)
+
+
+def check_bars(name: str, image: UInt8[np.ndarray, "H W 3"], camera: Camera) -> None:
+    """Stop if a video has another size than its calibration without the bars that would explain it.
+
+    Raises:
+        ValueError: the picture may have been cut or stretched; the calibration does not fit it.
+    """
+    height_px, width_px = image.shape[:2]
+    box = letterbox(camera, width_px, height_px)
+    rows, columns = int(box.top_px), int(box.left_px)
+    bars = [image[:rows], image[height_px - rows :], image[:, :columns], image[:, width_px - columns :]]
+    brightest = max((int(np.percentile(bar, 90)) for bar in bars if bar.size), default=0)
+    if brightest > BAR_LEVEL:
+        raise ValueError(
+            f"{name} is {width_px} x {height_px}, its calibration {camera.width_px} x {camera.height_px}, and no black "
+            f"bars explain the difference (level {brightest}); scale or cut the calibration to the video"
+        )
+
+
+def sampling_map(camera: Camera, box: Letterbox) -> Float32[np.ndarray, "H W 2"]:
+    """Say where in the video each pixel of the ideal camera lies, in OpenCV's pixels (centres at whole numbers)."""
+    ideal_px = np.stack(np.meshgrid(np.arange(camera.width_px), np.arange(camera.height_px)), axis=-1) + 0.5
+    lens_px = distort(camera, (ideal_px - camera.centre_px) / camera.focal_px) * camera.focal_px + camera.centre_px
+    return (lens_px * box.scale + [box.left_px, box.top_px] - 0.5).astype(np.float32)
+
+
+def pinhole(camera: Camera) -> Camera:
+    """Describe the ideal camera: the same without distortion."""
+    return camera._replace(k=np.zeros(3), p=np.zeros(2))
+
+
+def undistorted_px(camera: Camera, points_px: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 2"]:
+    """Take pixels of the calibrated picture to those of the ideal camera, by fixed-point iteration."""
+    lens = (points_px - camera.centre_px) / camera.focal_px
+    ideal = lens
+    for _ in range(10):
+        ideal = ideal + lens - distort(camera, ideal)
+    return ideal * camera.focal_px + camera.centre_px
+
+
+def video_frames(path: Path) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Read the RGB frames of a video.
+
+    Raises:
+        ValueError: the file is no video that OpenCV can read.
+    """
+    video = cv2.VideoCapture(str(path))
+    is_read, bgr = video.read()
+    if not is_read:
+        raise ValueError(f"{path} is not a video that OpenCV can read; copy it again")
+    while is_read:
+        yield cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+        is_read, bgr = video.read()
+    video.release()
+
+
+def ideal_image(image: UInt8[np.ndarray, "H W 3"], where: Float32[np.ndarray, "h w 2"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Resample a frame as the ideal camera sees it; what lies a little outside repeats the border."""
+    return cv2.remap(image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
