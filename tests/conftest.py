@@ -18,6 +18,7 @@ hook = install_import_hook(
         "utils.image_metrics",
         "utils.figures",
         "utils.pose_report",
+        "dataset_def.multiview",
         "dataset_def.crop",
         "dataset_def.h36m_files",
         "dataset_def.h36m_index",
