@@ -337,6 +337,9 @@ class ImageLoss:
     feature_norm: Literal["l1", "l2"] = "l1"
     imagenet_normalised: bool = True
     """Feed the feature network images on its own distribution (the predecessor did not)."""
+    opacity: float = 0.1
+    """Weight of the cross-entropy between the drawn opacity and the mask; only where the decoder composites and masks
+    exist.  Masks are no 3D label, and stage 4 needs them anyway; 0 does without."""
     person: float = 4.0
     """Weight of the person's pixels (mask, where masks exist) against 1 for the rest."""
 
@@ -364,6 +367,11 @@ class EncDecConfig:
     """Of the encoder's input.  seed: BGR divided by 256, as the predecessor fed it."""
 
     def __post_init__(self) -> None:
+        if self.loss.opacity and not self.decoder.composite:
+            raise ValueError(
+                f"loss.opacity is {self.loss.opacity}, but decoder.composite is off, so no opacity is drawn; "
+                "set one of them"
+            )
         if self.augment.permute_channels and not self.encoder.own_appearance_encoder:
             raise ValueError(
                 "augment.permute_channels needs encoder.own_appearance_encoder: the appearance would be read from an "
@@ -590,7 +598,7 @@ def rhodin() -> Preset:
             encoder=EncoderConfig(kind="unet", dropout=0.3, own_appearance_encoder=False),
             decoder=DecoderConfig(kind="paper", dropout=0.3, composite=False),
             augment=ImageAugmentation(),
-            loss=ImageLoss(features=2.0, person=1.0),
+            loss=ImageLoss(features=2.0, opacity=0.0, person=1.0),
             optim=Optim(steps=400_000, schedule="constant", warmup_steps=0, bf16=False),
             loop=Loop(validate_every=5000, checkpoint_every=2000),
         ),
@@ -619,7 +627,7 @@ def seed() -> Preset:
             decoder=DecoderConfig(kind="seed", composite=False),
             pairing=Pairing(same_view=0.0, appearance_from="other_action"),
             augment=ImageAugmentation(roll_rad=0.0),
-            loss=ImageLoss(features=2.0, imagenet_normalised=False, person=1.0),
+            loss=ImageLoss(features=2.0, imagenet_normalised=False, opacity=0.0, person=1.0),
             optim=Optim(steps=200_000, schedule="constant", warmup_steps=0, bf16=False),
             loop=Loop(validate_every=5000, checkpoint_every=2000),
             normalise="seed",

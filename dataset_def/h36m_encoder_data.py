@@ -94,6 +94,11 @@ class EncoderData(Dataset[ViewGroup]):
             raise ValueError(f"pairing.appearance_from {self.pairing.appearance_from!r} finds no other instant for "
                              f"{first.stem}; use another choice, or data with more frames")  # fmt: skip
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether the masks are the data's own, not all ones."""
+        return self.table.has_masks
+
     def __len__(self) -> int:
         return len(self.rows)
 

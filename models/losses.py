@@ -3,7 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy
 
 from config import ImageLoss
 from models.perceptual import ImageFeatures, imagenet_normalised
@@ -18,7 +18,7 @@ class ImageDifference(nn.Module):
     """Compare drawn with true images: pixels, and features of a frozen ImageNet network.
 
     Source: Rhodin et al. 2018, section 3 (L1 of pixels plus twice the mean over three feature maps); the weight of the
-    person's pixels is ours.
+    person's pixels and the opacity term are ours.
     """
 
     def __init__(self, config: ImageLoss) -> None:
@@ -28,15 +28,18 @@ class ImageDifference(nn.Module):
 
     def forward(
         self,
-        drawn: Float[Tensor, "B 3 H W"],
+        drawn: Float[Tensor, "B 4 H W"],
         true: Float[Tensor, "B 3 H W"],
         mask: Float[Tensor, "B 1 H W"],
     ) -> dict[str, Float[Tensor, ""]]:
-        """Give the unweighted terms `pixels` and `features`."""
+        """Give the unweighted terms that have a weight, of `pixels`, `features`, `opacity`; drawn is RGB and opacity."""
+        rgb, opacity = drawn[:, :3], drawn[:, 3:]
         weight = 1 + (self.config.person - 1) * mask
-        terms = {"pixels": weighted_mean((drawn - true).abs(), weight)}
+        terms = {"pixels": weighted_mean((rgb - true).abs(), weight)}
         if self.features is not None:
-            terms["features"] = self.feature_difference(drawn, true, weight)
+            terms["features"] = self.feature_difference(rgb, true, weight)
+        if self.config.opacity > 0:
+            terms["opacity"] = binary_cross_entropy(opacity.clamp(1e-4, 1 - 1e-4), mask)
         return terms
 
     def feature_difference(

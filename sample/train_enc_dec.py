@@ -57,7 +57,7 @@ def held_out_error(
     for sample in in_order(data, config.groups, every=every):
         views = paired(to_device(sample, run.device))
         drawn = draw_with(model, views, views.image, run, config)
-        errors.append(compare(drawn[:, :3], views.target_image, views.target_mask)["pixels"].item())
+        errors.append(compare(drawn, views.target_image, views.target_mask)["pixels"].item())
     model.train()
     return sum(errors) / len(errors)
 
@@ -66,20 +66,22 @@ def main(config: EncDecConfig) -> float:
     """Train, and return the best held-out pixel error."""
     run = Run("enc_dec", config)
     data, held_out = make_data(config, "train"), make_data(config, "held_out")
+    if config.loss.opacity and not data.has_masks:
+        raise ValueError(f"{config.paths.masks_location} has no masks; set --loss.opacity 0, or make masks")
     model = build(config).to(run.device, memory_format=torch.channels_last)
     compare = ImageDifference(config.loss).to(run.device)
     optimizer = make_optimizer(model.parameters(), config.optim)
     schedule = make_schedule(optimizer, config.optim)
     run.track(model=model, optimizer=optimizer, schedule=schedule)
     draw = run.parallel(model)
-    weights = {"pixels": config.loss.pixels, "features": config.loss.features}
+    weights = {"pixels": config.loss.pixels, "features": config.loss.features, "opacity": config.loss.opacity}
 
     for step, sample in run.steps(run.loader(data, config.groups), last=config.optim.steps):
         views = paired(sample)
         augment = config.augment
         pose_image = jitter_colours(views.image, augment.colour, augment.permute_channels, run.generator(step))
         drawn = draw_with(draw, views, pose_image, run, config)
-        terms = compare(drawn[:, :3], views.target_image, views.target_mask)
+        terms = compare(drawn, views.target_image, views.target_mask)
         total = weighted_sum(terms, weights)
         optimizer.zero_grad(set_to_none=True)
         total.backward()

@@ -8,6 +8,17 @@ from models.losses import ImageDifference, weighted_mean, weighted_sum
 from models.perceptual import efficientnet_lite0, fold_batch_norms, imagenet_normalised
 
 
+def with_opacity(rgb: torch.Tensor, opacity: torch.Tensor) -> torch.Tensor:
+    return torch.cat([rgb, opacity], dim=1)
+
+
+def test_a_half_opaque_person_costs_log_two():
+    compare = ImageDifference(ImageLoss(features=0.0))
+    true = torch.rand(1, 3, 32, 32)
+    drawn = with_opacity(true, torch.full((1, 1, 32, 32), 0.5))
+    assert compare(drawn, true, torch.ones(1, 1, 32, 32))["opacity"].item() == pytest.approx(0.6931, abs=1e-3)
+
+
 def test_weighted_mean_by_hand():
     error = torch.tensor([[[[1.0, 3.0]], [[5.0, 7.0]]]])  # two channels of a 1 x 2 image
     assert weighted_mean(error, torch.ones(1, 1, 1, 2)) == 4.0
@@ -18,18 +29,20 @@ def test_equal_images_cost_nothing_and_person_pixels_weigh_more():
     compare = ImageDifference(ImageLoss(person=4.0))
     true, mask = torch.rand(2, 3, 64, 64), torch.zeros(2, 1, 64, 64)
     mask[:, :, 16:48, 16:48] = 1
-    same = compare(true, true, mask)
+    same = compare(with_opacity(true, mask), true, mask)
     assert same["pixels"] == 0
     assert same["features"] == 0
+    assert same["opacity"] < 1e-3
     wrong_person, wrong_room = true + 0.1 * mask, true + 0.1 * (1 - mask)
-    ratio = compare(wrong_person, true, mask)["pixels"] / compare(wrong_room, true, mask)["pixels"]
+    costs = [compare(with_opacity(image, mask), true, mask)["pixels"] for image in (wrong_person, wrong_room)]
+    ratio = costs[0] / costs[1]
     assert ratio == pytest.approx(4 / 3, rel=1e-3)  # the person covers a quarter
 
 
 def test_features_are_frozen_and_stay_in_evaluation():
     compare = ImageDifference(ImageLoss()).train()
     before = {name: value.clone() for name, value in compare.state_dict().items()}
-    drawn = torch.rand(2, 3, 64, 64, requires_grad=True)
+    drawn = torch.rand(2, 4, 64, 64, requires_grad=True)
     compare(drawn, torch.rand(2, 3, 64, 64), torch.ones(2, 1, 64, 64))["features"].backward()
     assert drawn.grad.abs().sum() > 0
     assert not any(p.requires_grad for p in compare.parameters())
