@@ -24,7 +24,7 @@ MIDDLES: dict[str, tuple[str, ...]] = {
 """Joints of Human3.6M that a keypoint detector does not name: the mean of others."""
 
 
-def read_openpose(name: str, text: str) -> Float[np.ndarray, "P 25 3"]:
+def read_openpose(name: str, text: str) -> Float[np.ndarray, "_ 25 3"]:
     """Read the people of one OpenPose file: x, y in pixels of ours, and confidence; zero confidence is 'not seen'.
 
     Raises:

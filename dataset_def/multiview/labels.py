@@ -21,7 +21,7 @@ from utils.camera import Camera
 
 SURE_CONFIDENCE = 0.3
 """Keypoints below it do not refine cameras."""
-People = list[list[Float[np.ndarray, "P 25 3"]]]
+People = list[list[Float[np.ndarray, "_ 25 3"]]]
 """Keypoints of everybody, by camera, then by frame."""
 
 

@@ -34,7 +34,7 @@ class PersonTrack(NamedTuple):
 
 
 def same_person(
-    cameras: list[Camera], people: list[Float[np.ndarray, "P 25 3"]], outlier_px: float
+    cameras: list[Camera], people: list[Float[np.ndarray, "_ 25 3"]], outlier_px: float
 ) -> Float[np.ndarray, "V 25 3"]:
     """Choose one person per view so that the views agree best; a view without people gives zeros."""
     nobody = np.zeros((1, len(BODY_25B), 3))
@@ -55,7 +55,7 @@ def disagreement(triangulated: Triangulated, outlier_px: float) -> float:
 
 
 def track_person(
-    cameras: list[Camera], people: list[list[Float[np.ndarray, "P 25 3"]]], outlier_px: float
+    cameras: list[Camera], people: list[list[Float[np.ndarray, "_ 25 3"]]], outlier_px: float
 ) -> PersonTrack:
     """Follow the person on whom the views agree; `people` is by camera, then by frame."""
     frames = [same_person(cameras, list(views), outlier_px) for views in zip(*people, strict=False)]

@@ -122,7 +122,7 @@ def room_picture_path(session: Path, camera: int) -> Path:
     return needed(session / ROOM_PICTURES.format(name=CAMERAS[camera]))
 
 
-def load_people(session: Path, camera: int) -> list[Float[np.ndarray, "P 25 3"]]:
+def load_people(session: Path, camera: int) -> list[Float[np.ndarray, "_ 25 3"]]:
     """Read the keypoints of everybody in every frame of one camera, in pixels of the calibrated picture."""
     folder = needed(session / TRIAL / "pose" / f"{CAMERAS[camera]}_json")
     files = sorted(folder.glob("*.json"))

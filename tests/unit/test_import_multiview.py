@@ -17,7 +17,7 @@ from dataset_def.multiview.calibration_files import read_calibration
 from dataset_def.multiview.empty_room import INPAINTED, OTHER_PICTURE, OWN, complete, masked_median
 from dataset_def.multiview.keypoint_files import BODY_25B, h36m_from_body_25b, read_openpose
 from dataset_def.multiview.person_joints import fill_gaps, same_person, smoothed
-from dataset_def.multiview.person_mask import body_capsules, cut_out
+from dataset_def.multiview.person_mask import LIMBS, body_capsules, cut_out
 from dataset_def.multiview.refine_cameras import refine_rotations, turned
 from dataset_def.multiview.triangulate import triangulate
 from dataset_def.multiview.video_frames import (
@@ -120,7 +120,7 @@ def test_a_bad_calibration_is_refused_in_words(old, new, words):
 
 def test_exact_pixels_give_exact_points():
     points = some_points()
-    found = triangulate(CAMERAS, pixels_of(points), np.ones((4, len(points))), outlier_px=20)
+    found = triangulate(CAMERAS, pixels_of(points), np.ones((4, len(points))), outlier_px=20.0)
     assert np.abs(found.points_world_m - points).max() < 1e-6
     assert found.is_used.all()
 
@@ -132,7 +132,7 @@ def test_one_camera_that_saw_something_else_does_no_harm():
     pixels[wrong, np.arange(len(points))] += rng.choice([-1, 1], (len(points), 2)) * rng.uniform(
         60, 200, (len(points), 2)
     )
-    found = triangulate(CAMERAS, pixels, np.ones((4, len(points))), outlier_px=20)
+    found = triangulate(CAMERAS, pixels, np.ones((4, len(points))), outlier_px=20.0)
     assert np.abs(found.points_world_m - points).max() < 1e-6
     assert not found.is_used[wrong, np.arange(len(points))].any()
     assert (found.error_px[wrong, np.arange(len(points))] > 60).all()
@@ -141,7 +141,7 @@ def test_one_camera_that_saw_something_else_does_no_harm():
 def test_two_cameras_are_enough_and_one_is_not():
     points = some_points(2)
     confidence = np.array([[1, 1], [1, 0], [0, 0], [0, 0.0]])
-    found = triangulate(CAMERAS, pixels_of(points), confidence, outlier_px=20)
+    found = triangulate(CAMERAS, pixels_of(points), confidence, outlier_px=20.0)
     assert np.abs(found.points_world_m[0] - points[0]).max() < 1e-6
     assert np.isnan(found.points_world_m[1]).all()
     assert np.isnan(found.error_px[2:]).all()
@@ -150,8 +150,8 @@ def test_two_cameras_are_enough_and_one_is_not():
 def test_noise_is_averaged_over_cameras():
     points, rng = some_points(200), np.random.default_rng(2)
     pixels = pixels_of(points) + rng.normal(0, 2, (4, 200, 2))
-    all_four = triangulate(CAMERAS, pixels, np.ones((4, 200)), 40).points_world_m
-    two = triangulate(CAMERAS[:2], pixels[:2], np.ones((2, 200)), 40).points_world_m
+    all_four = triangulate(CAMERAS, pixels, np.ones((4, 200)), 40.0).points_world_m
+    two = triangulate(CAMERAS[:2], pixels[:2], np.ones((2, 200)), 40.0).points_world_m
     error_m = [np.linalg.norm(found - points, axis=1).mean() for found in (all_four, two)]
     assert error_m[0] < 0.8 * error_m[1]
 
@@ -160,7 +160,7 @@ def test_turned_cameras_are_turned_back():
     points, rng = some_points(60), np.random.default_rng(3)
     pixels = pixels_of(points)
     skewed = [turned(camera, rng.normal(0, 0.008, 3)) for camera in CAMERAS]
-    first = triangulate(skewed, pixels, np.ones((4, 60)), 60)
+    first = triangulate(skewed, pixels, np.ones((4, 60)), 60.0)
     found = refine_rotations(skewed, pixels, np.ones((4, 60)), first.points_world_m)
     before, after = (
         [
@@ -170,7 +170,7 @@ def test_turned_cameras_are_turned_back():
         for c in (skewed, found)
     )
     assert max(after) < 0.15 * max(before), f"{before} rad became {after}"
-    again = triangulate(found, pixels, np.ones((4, 60)), 60)
+    again = triangulate(found, pixels, np.ones((4, 60)), 60.0)
     assert np.nanmedian(again.error_px) < 0.2 * np.nanmedian(first.error_px)
 
 
@@ -191,7 +191,7 @@ def test_the_same_person_is_found_among_bystanders():
     seen = [np.concatenate([pixels, np.ones((25, 1))], axis=1) for pixels in pixels_of(man)]
     bystander = [np.concatenate([pixels, np.full((25, 1), 2.0)], axis=1) for pixels in pixels_of(wrong)]
     people = [np.stack([bystander[0], seen[0]]), np.stack([seen[1], bystander[1]]), seen[2][None], seen[3][None]]
-    np.testing.assert_allclose(same_person(CAMERAS, people, 40), np.stack(seen))
+    np.testing.assert_allclose(same_person(CAMERAS, people, 40.0), np.stack(seen))
 
 
 def test_openpose_files_of_another_skeleton_are_refused():
@@ -214,9 +214,9 @@ def test_gaps_are_interpolated_and_what_was_never_seen_stays_unknown():
 def test_smoothing_halves_the_power_at_the_cutoff():
     times_s = np.arange(600) / 60
     wave = np.sin(2 * np.pi * 6 * times_s)[:, None, None] * np.ones((1, 1, 3))
-    ratio = smoothed(wave, 60, 6)[100:500].std() / wave[100:500].std()
+    ratio = smoothed(wave, 60.0, 6.0)[100:500].std() / wave[100:500].std()
     assert ratio == pytest.approx(np.sqrt(0.5), rel=0.02)
-    assert smoothed(wave, 60, 0) is wave
+    assert smoothed(wave, 60.0, 0.0) is wave
 
 
 def test_undistorting_pixels_inverts_the_lens():
@@ -230,7 +230,8 @@ def test_undistorting_pixels_inverts_the_lens():
 def test_a_letterboxed_video_is_put_back_to_the_calibrated_size():
     camera = CAMERAS[0]._replace(width_px=544, height_px=960, k=np.zeros(3))
     rows, columns = np.mgrid[:960, :544]
-    picture = np.stack([columns / 3, rows / 5, np.full(rows.shape, 90)], axis=-1).astype(np.uint8)
+    waves = [127 + 100 * np.sin(columns / 20), 127 + 100 * np.sin(rows / 20), np.full(rows.shape, 90)]
+    picture = np.stack(waves, axis=-1).astype(np.uint8)
     box = letterbox(camera, 540, 960)
     assert box.scale == 540 / 544 and box.left_px == 0
     assert box.top_px == pytest.approx(960 * (1 - 540 / 544) / 2)
@@ -241,7 +242,7 @@ def test_a_letterboxed_video_is_put_back_to_the_calibrated_size():
     back = ideal_image(video, sampling_map(camera, box))
     assert back.shape == (960, 544, 3)
     inside = np.abs(back[20:-20, 5:-5].astype(int) - picture[20:-20, 5:-5])
-    assert inside.max() <= 3
+    assert inside.max() <= 6, f"{inside.max()} levels; a row more or less makes 5, the bar of 3.5 rows makes 17"
     with pytest.raises(ValueError, match="no black bars explain"):
         check_bars("video", np.full((960, 540, 3), 120, np.uint8), camera)
 
@@ -269,6 +270,15 @@ def test_the_mask_is_the_man():
         assert overlap > 0.9, f"overlap {overlap:.3f}, expected above 0.9"
 
 
+def test_limbs_are_as_wide_as_perspective_makes_them():
+    camera = CAMERAS[0]._replace(R_cam_from_world=np.eye(3), centre_world_m=np.zeros(3))
+    capsules = body_capsules(camera, np.tile([0.0, 0.0, 4.0], (25, 1)))
+    shin = [limb[:2] for limb in LIMBS].index(("left_knee", "left_ankle"))
+    assert LIMBS[shin][2] == 0.075
+    assert capsules.radius_px[shin] == pytest.approx(0.075 * 800 / 4)
+    np.testing.assert_allclose(capsules.ends_px[shin], [[270, 480]] * 2)
+
+
 def test_a_man_who_cannot_be_placed_has_an_empty_mask():
     image, _, _ = picture_of_a_man()
     assert not cut_out(image, body_capsules(CAMERAS[0], np.full((25, 3), np.nan))).any()
@@ -279,10 +289,12 @@ def test_the_room_is_what_the_masks_leave():
     room = rng.integers(0, 255, (40, 30, 3), dtype=np.uint8)
     images, person = np.repeat(room[None], 9, axis=0), np.zeros((9, 40, 30), dtype=bool)
     for frame in range(9):
-        images[frame, 10:30, 2 * frame : 2 * frame + 6] = 255
-        person[frame, 10:30, 2 * frame : 2 * frame + 6] = True
-    images[:, 5, 5], person[:, 5, 5] = 255, True
+        images[frame, 10:30, frame : frame + 15] = 0
+        person[frame, 10:30, frame : frame + 15] = True
+    person[:3], images[:3] = False, room
+    images[:, 5, 5], person[:, 5, 5] = 0, True
     median, known = masked_median(images, person)
+    assert person.mean(axis=0).max() > 0.6
     assert not known[5, 5] and known.sum() == known.size - 1
     np.testing.assert_array_equal(median[known], room[known])
 
@@ -354,7 +366,7 @@ def test_refined_cameras_agree_on_things_that_did_not_refine_them(tmp_path):
             pixels[number - 1, point] = undistorted_px(calibrated[number - 1], np.array(place, dtype=float))
             seen[number - 1, point] = 1
     errors_px = [
-        np.nanmedian(triangulate([pinhole(c) for c in cameras], pixels, seen, 1000).error_px)
+        np.nanmedian(triangulate([pinhole(c) for c in cameras], pixels, seen, 1000.0).error_px)
         for cameras in (calibrated, refined)
     ]
     assert errors_px[0] > 7 and errors_px[1] < 5, f"{errors_px} px, expected above 7 and below 5"
