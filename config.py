@@ -88,7 +88,7 @@ class Subjects:
 class Optim:
     """How the weights are moved."""
 
-    steps: int = 4000
+    steps: int = 3000
     lr: float = 1e-3
     """Adam's step size."""
     weight_decay: float = 0.0
@@ -426,7 +426,7 @@ class EmbeddingsConfig:
 class PoseHeadConfig:
     """The network that reads 17 joints from the latent points."""
 
-    hidden: int = 1024
+    hidden: int = 512
     layers: int = 2
     dropout: float = 0.5
     loss: Literal["joint_distance", "zscored_mse"] = "joint_distance"
@@ -454,9 +454,9 @@ class PoseConfig:
     """Labelled training sequences per subject, spread over the actions; 0 for all."""
     head: PoseHeadConfig = field(default_factory=PoseHeadConfig)
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
-    optim: Optim = field(default_factory=lambda: Optim(steps=2000))
-    loop: Loop = field(default_factory=Loop)
-    batch: int = 64
+    optim: Optim = field(default_factory=lambda: Optim(steps=1200))
+    loop: Loop = field(default_factory=lambda: Loop(validate_every=200, checkpoint_every=200))
+    batch: int = 32
     encoder_lr_factor: float = 0.3
     """The encoder's step size over the head's, mode finetune."""
     patience: int = 0
@@ -501,22 +501,22 @@ class LabelCurveConfig:
     sequences: tuple[int, ...] = (0, 3)
     """One column each: labelled training sequences per subject, 0 for all."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    frozen_steps: int = 2000
+    frozen_steps: int = 800
     """Steps of the head on a frozen encoder, random or stage 1's."""
-    finetune_steps: int = 2000
+    finetune_steps: int = 800
     """Steps of stage 1's encoder and the head end to end."""
-    scratch_steps: int = 6000
-    """Most steps of the supervised baseline; it stops when its held-out error no longer falls."""
-    patience: int = 8
-    """Looks without a better held-out error after which the supervised baseline stops."""
-    scratch_schedule: Literal["constant", "cosine"] = "constant"
+    scratch_steps: int = 2400
+    """Most steps of the supervised baseline; enough when its held-out error no longer falls at the end."""
+    patience: int = 0
+    """Looks without a better held-out error after which the supervised baseline stops; 0 trains all steps."""
+    scratch_schedule: Literal["constant", "cosine"] = "cosine"
     """Of the supervised baseline; constant lets patience alone decide when it ends."""
     lr: float = 1e-3
     head: PoseHeadConfig = field(default_factory=PoseHeadConfig)
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
     """The same for every row."""
-    batch: int = 64
-    loop: Loop = field(default_factory=lambda: Loop(validate_every=250))
+    batch: int = 32
+    loop: Loop = field(default_factory=lambda: Loop(validate_every=200))
     """Its seed is replaced by each of `seeds`; resume and overwrite are decided cell by cell."""
     every: int = 1
     """Test on every n-th frame."""
@@ -526,6 +526,17 @@ class LabelCurveConfig:
     def __post_init__(self) -> None:
         if not self.encoders or not self.seeds or not self.sequences:
             raise ValueError("encoders, seeds and sequences need at least one value each")
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """sample/export_weights.py: one small file of trained weights, to be shared."""
+
+    checkpoint: Path
+    """checkpoint_best.pt of stage 2, with a frozen encoder (it then holds encoder, decoder and pose head)."""
+    output: Path = ROOT / "models" / "assets" / "open_weights.pt"
+    about: str = ""
+    """How the weights were made: data, size, commands."""
 
 
 # ------------------------------------------------------------------------------------------------------------ figures

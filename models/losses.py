@@ -32,7 +32,7 @@ class ImageDifference(nn.Module):
         true: Float[Tensor, "B 3 H W"],
         mask: Float[Tensor, "B 1 H W"],
     ) -> dict[str, Float[Tensor, ""]]:
-        """Give the unweighted terms that have a weight, of `pixels`, `features`, `opacity`; drawn is RGB and opacity."""
+        """Give the unweighted terms that have a weight; `drawn` is RGB and opacity."""
         rgb, opacity = drawn[:, :3], drawn[:, 3:]
         weight = 1 + (self.config.person - 1) * mask
         terms = {"pixels": weighted_mean((rgb - true).abs(), weight)}

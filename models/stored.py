@@ -30,11 +30,22 @@ class StoredPose(NamedTuple):
 
 
 def load_encoder_decoder(path: Path) -> StoredEncoder:
-    """Rebuild stage 1's network from its checkpoint, on the CPU and ready to train."""
-    checkpoint = load_checkpoint(path, "enc_dec")
-    config = config_from_dict(EncDecConfig, checkpoint["config"])
+    """Rebuild stage 1's network, on the CPU and ready to train.
+
+    Args:
+        path: a checkpoint of stage 1, or one of stage 2 whose encoder stayed frozen, as models/assets holds.
+    """
+    checkpoint = load_checkpoint(path, "enc_dec", "pose")
+    weights, settings = checkpoint["states"]["model"], checkpoint["config"]
+    if checkpoint["stage"] == "pose":
+        if settings["mode"] not in ("frozen", "embeddings"):
+            raise ValueError(f"{path} was trained with mode {settings['mode']}, which moves the encoder away from its "
+                             "decoder; give the checkpoint of stage 1")  # fmt: skip
+        settings = weights["_extra_state"]
+        weights = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
+    config = config_from_dict(EncDecConfig, settings)
     network = build(config)
-    load_weights(network, checkpoint["states"]["model"], path)
+    load_weights(network, weights, path)
     return StoredEncoder(network, config, checkpoint["step"])
 
 

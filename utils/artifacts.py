@@ -189,8 +189,8 @@ def save_checkpoint(
         torch.save(content, partial)
 
 
-def load_checkpoint(path: Path, stage: str) -> Checkpoint:
-    """Read a checkpoint of the given stage onto the CPU, without running anything in it.
+def load_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:
+    """Read a checkpoint of the given stage (or of one of `also`) onto the CPU, without running anything in it.
 
     Raises:
         FileNotFoundError, ValueError: missing, damaged or of another stage, with the command that makes it.
@@ -203,7 +203,8 @@ def load_checkpoint(path: Path, stage: str) -> Checkpoint:
         raise damaged(path, command) from error
     if not isinstance(content, dict):
         raise damaged(path, command)
-    check_kind(path, content.get("stage"), stage, content.get("format"), command)
+    found = content.get("stage")
+    check_kind(path, found, found if found in also else stage, content.get("format"), command)
     return Checkpoint(**content)  # type: ignore[typeddict-item]
 
 
