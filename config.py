@@ -385,6 +385,8 @@ class TestEncDecConfig:
 
     checkpoint: Path
     """checkpoint_best.pt of stage 1."""
+    out: Path | None = None
+    """Folder for predictions.npz and metrics.json; without it, the checkpoint's."""
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     subjects: tuple[int, ...] = (9, 11)
@@ -476,6 +478,8 @@ class TestPoseConfig:
 
     checkpoint: Path
     """checkpoint_best.pt of stage 2."""
+    out: Path | None = None
+    """Folder for predictions.npz and metrics.json; without it, the checkpoint's."""
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     subjects: tuple[int, ...] = (9, 11)
@@ -526,6 +530,16 @@ class LabelCurveConfig:
     def __post_init__(self) -> None:
         if not self.encoders or not self.seeds or not self.sequences:
             raise ValueError("encoders, seeds and sequences need at least one value each")
+
+
+@dataclass(frozen=True)
+class ReadmeConfig:
+    """sample/make_readme.py: the README's tables, from files that other commands wrote."""
+
+    metrics: tuple[Path, ...] = ()
+    """metrics.json of test scripts, kept under results_location as <stage>_<run>.json before the tables are filled."""
+    results_location: Path = ROOT / "tests" / "benchmarks" / "results"
+    readme: Path = ROOT / "README.md"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
     python sample/test_enc_dec.py --checkpoint runs/enc_dec/demo/checkpoint_best.pt
 
 Reads   checkpoint_best.pt (sample/train_enc_dec.py), the test subjects' images
-Writes  predictions.npz, metrics.json beside the checkpoint
+Writes  predictions.npz, metrics.json beside the checkpoint, or in --out
 Next    sample/make_figures.py
 """
 
@@ -105,7 +105,7 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
         for recipe, errors in measured.errors.items()
     }
     split = f"{', '.join(f'S{s}' for s in config.subjects)}; always another camera; appearance from another instant"
-    folder = config.checkpoint.parent
+    folder = config.out or config.checkpoint.parent
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
     save_metrics(folder / "metrics.json", split, measured.frames, inputs, {"step": step, **table})
     save_predictions(folder / "predictions.npz", split, measured.frames, inputs, step=np.array(step),

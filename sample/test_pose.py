@@ -4,7 +4,7 @@
     python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt --centre masks     (no label in the crop)
 
 Reads   checkpoint_best.pt (sample/train_3d_pose_from_enc.py; holds encoder and head), the test subjects' images
-Writes  predictions.npz, metrics.json beside the checkpoint (predictions_masks.npz, ... for another crop centre)
+Writes  predictions.npz, metrics.json beside the checkpoint or in --out (metrics_masks.json, ... for another centre)
 Next    sample/make_figures.py
 """
 
@@ -90,7 +90,10 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     }  # fmt: skip
 
     split = describe(config, stored, crop.centre)
-    folder, suffix = config.checkpoint.parent, "" if crop.centre == trained_crop.centre else f"_{crop.centre}"
+    folder, suffix = (
+        config.out or config.checkpoint.parent,
+        "" if crop.centre == trained_crop.centre else f"_{crop.centre}",
+    )
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
     arrays = {name: values.numpy() for name, values in found._asdict().items() if name != "frames"}
     save_predictions(folder / f"predictions{suffix}.npz", split, frames, inputs, **arrays, step=np.array(stored.step),
