@@ -564,6 +564,8 @@ class FiguresConfig:
     """A run of stage 1, runs/enc_dec/<name>, with the predictions.npz of sample/test_enc_dec.py."""
     pose: Path | None = None
     """A run of stage 2, runs/pose/<name>, with the predictions.npz of sample/test_pose.py."""
+    pictures: tuple[Path, ...] = ()
+    """Pictures that another script drew, such as data/real/about/reprojection.png, to be kept beside the others."""
     folder: Path = ROOT / "images"
     """Where the pictures go."""
     prefix: str = ""
@@ -572,7 +574,7 @@ class FiguresConfig:
     """How the captions call the data."""
 
     def __post_init__(self) -> None:
-        if self.enc_dec is None and self.pose is None:
+        if self.enc_dec is None and self.pose is None and not self.pictures:
             raise ValueError("nothing to draw; give --enc-dec runs/enc_dec/<name>, --pose runs/pose/<name>, or both")
 
 

@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 
 from config import FiguresConfig, start
 from utils.artifacts import load_metrics, load_predictions, whole_file
-from utils.figures import image_grid, loss_curves, skeleton_grid, table_figure, turntable_grid
+from utils.figures import image_rows, loss_curves, skeleton_grid, table_figure, turntable_grid
 from utils.history import load_history
+from utils.image import read_image, write_image
 
 COLUMNS = {"MPJPE mm": "mpjpe_17_mm", "N-MPJPE mm": "n_mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm",
            "yaw °": "yaw_error_degrees"}  # fmt: skip
@@ -36,9 +37,11 @@ def enc_dec_figures(run: Path, data: str) -> dict[str, Figure]:
     grid = {name: stored[f"grid_{name}"] for name in ("input", "target", "predicted")}
     swap = {"pose from": stored["swap_pose"], "appearance from": stored["swap_appearance"], "drawn": stored["swapped"]}
     return {
-        "novel_views": image_grid(grid, f"Novel views of one image.\n{about}"),
-        "turntable": turntable_grid(stored["turntable_input"], stored["turntable"], f"One image, turned.\n{about}"),
-        "swapped_appearance": image_grid(swap, f"The pose of one, the looks of another.\n{about}"),
+        "novel_views": image_rows(grid, f"Novel views of one image.\n{about}"),
+        "turntable": turntable_grid(
+            stored["turntable_input"][:4], stored["turntable"][:4], f"One image, turned.\n{about}"
+        ),
+        "swapped_appearance": image_rows(swap, f"The pose of one, the looks of another.\n{about}"),
     }
 
 
@@ -77,6 +80,10 @@ def main(config: FiguresConfig) -> list[Path]:
     figures: dict[str, Figure] = {}
     if config.enc_dec is not None:
         figures |= enc_dec_figures(config.enc_dec, config.data) | history_figure(config.enc_dec, config.data)
+    for picture in config.pictures:
+        path = config.folder / f"{config.prefix}{picture.stem}.jpg"
+        write_image(path, read_image(picture), quality=88)
+        print(path)
     if config.pose is not None:
         figures |= pose_figures(config.pose, config.data) | history_figure(config.pose, config.data)
     return save(figures, config)

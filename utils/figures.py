@@ -41,6 +41,18 @@ def image_grid(columns: dict[str, UInt8[np.ndarray, "N H W 3"]], caption: str, i
     return with_caption(figure, caption)
 
 
+def image_rows(rows: dict[str, UInt8[np.ndarray, "N H W 3"]], caption: str, inch: float = 1.1) -> Figure:
+    """Draw one column per example and one titled row per kind of image."""
+    count = len(next(iter(rows.values())))
+    figure = Figure(figsize=(inch * count + 0.4, inch * len(rows) + 0.6), dpi=160, layout="constrained")
+    grid = figure.subplots(len(rows), count, squeeze=False)
+    for row, (title, images) in enumerate(rows.items()):
+        for column in range(count):
+            show_image(grid[row, column], images[column])
+        grid[row, 0].set_ylabel(title, fontsize=LABEL_SIZE)
+    return with_caption(figure, caption)
+
+
 def turntable_grid(inputs: UInt8[np.ndarray, "N H W 3"], views: UInt8[np.ndarray, "N K H W 3"], caption: str) -> Figure:
     """Draw each input image and the same person seen from K yaws around it."""
     turns = {f"{360 * k // views.shape[1]}°": views[:, k] for k in range(views.shape[1])}

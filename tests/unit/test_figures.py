@@ -9,6 +9,7 @@ from utils.figures import (
     RIGHT,
     bone_colour,
     image_grid,
+    image_rows,
     loss_curves,
     skeleton_grid,
     table_figure,
@@ -74,3 +75,12 @@ def test_a_loss_curve_draws_each_term_only_where_it_was_logged():
     figure = loss_curves([{"step": 10, "total": 2.0}, {"step": 20, "total": 1.0, "held_out_mm": 3.0}], "")
     drawn = {one.get_title(): one.lines[0].get_xydata().tolist() for one in figure.axes if one.lines}
     assert drawn == {"total": [[10, 2], [20, 1]], "held out mm": [[20, 3]]}
+
+
+def test_image_rows_show_one_example_per_column():
+    first = pictures(3)
+    second = first[::-1]
+    axes = image_rows({"input": first, "target": second}, "").axes
+    assert len(axes) == 6
+    assert np.array_equal(axes[4].images[0].get_array(), second[1])
+    assert [axes[0].get_ylabel(), axes[3].get_ylabel()] == ["input", "target"]
