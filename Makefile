@@ -12,6 +12,7 @@ STAGE_1 := runs/enc_dec/$(NAME)
 STAGE_2 := runs/pose/$(NAME)
 DATA := data/synthetic/ready
 SEEDS ?= 0 1 2
+WEIGHTS := models/assets/open_weights.pt
 go_on = $(if $(wildcard $(1)/checkpoint_last.pt),--loop.resume,--loop.overwrite)
 
 .PHONY: demo test table lint clean env
@@ -21,7 +22,11 @@ go_on = $(if $(wildcard $(1)/checkpoint_last.pt),--loop.resume,--loop.overwrite)
 demo: $(STAGE_1)/trained $(STAGE_1)/embeddings.pkl $(STAGE_2)/trained
 	$(RUN) sample/test_enc_dec.py --checkpoint $(STAGE_1)/checkpoint_best.pt
 	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)/checkpoint_best.pt
-	$(RUN) sample/make_figures.py --enc-dec $(STAGE_1) --pose $(STAGE_2) --folder runs/figures
+	$(RUN) sample/make_figures.py --enc-dec $(STAGE_1) --pose $(STAGE_2) --folder runs/figures --prefix demo_
+	@echo "The same with the weights that come with the repository ($(WEIGHTS)):"
+	$(RUN) sample/test_enc_dec.py --checkpoint $(WEIGHTS) --out runs/enc_dec/open_weights
+	$(RUN) sample/test_pose.py --checkpoint $(WEIGHTS) --out runs/pose/open_weights
+	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --folder runs/figures --prefix open_weights_
 
 table: $(STAGE_1)/trained
 	$(RUN) sample/label_curve.py --encoders $(STAGE_1)/checkpoint_best.pt --seeds $(SEEDS)

@@ -12,6 +12,7 @@ from config import Crop, Pairing, Paths
 from dataset_def.h36m_crops import CropReader
 from dataset_def.h36m_index import Part, load_table, select_rows, with_known_centre
 from utils.image import to_unit_rgb
+from utils.views import FlatViews, flat_views
 
 VIEWS_PER_INSTANT = 2
 
@@ -32,6 +33,10 @@ class ViewGroup(NamedTuple):
     """For each row, the row whose appearance is used."""
     frames: Int[Tensor, "*batch V 5"]
     """Subject, action, sub-action, camera, frame."""
+
+    def paired(self) -> FlatViews:
+        """Flatten a batch of groups, every image beside its target."""
+        return flat_views(*self[:-1])
 
 
 def choose_targets(same_view: float, rng: np.random.Generator) -> Int[np.ndarray, "4"]:

@@ -7,7 +7,6 @@ Writes  predictions.npz, metrics.json beside the checkpoint, or in --out
 Next    sample/make_figures.py
 """
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,14 +19,13 @@ from config import Pairing, TestEncDecConfig, start
 from dataset_def.h36m_encoder_data import EncoderData, ViewGroup
 from models.encoder_decoder import EncoderDecoder
 from models.stored import load_encoder_decoder
+from models.view_pictures import example_pictures
 from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
 from utils.bootstrap import mean_interval
 from utils.engine import choose_device
-from utils.image import to_picture
 from utils.image_metrics import image_errors
 from utils.pose_report import text_table
-from utils.views import flat_views, turned_about_vertical
 
 RECIPES = ("predicted", "background alone", "input view itself")
 
@@ -47,7 +45,7 @@ def measure(network: EncoderDecoder, data: EncoderData, config: TestEncDecConfig
     frames = []
     for sample in tqdm(in_order(data, config.batch // 4, every=every), disable=None, desc="test_enc_dec"):
         sample = to_device(sample, device)
-        views = flat_views(*sample[: ViewGroup._fields.index("frames")])
+        views = sample.paired()
         drawn = network(views.image, views.image, views.R_target_from_source, views.target_background,
                         views.appearance_row)[:, :3].clamp(0, 1)  # fmt: skip
         for recipe, image in zip(RECIPES, (drawn, views.target_background, views.image), strict=True):
@@ -58,38 +56,10 @@ def measure(network: EncoderDecoder, data: EncoderData, config: TestEncDecConfig
     return Measured(errors, np.concatenate(frames))
 
 
-@torch.no_grad()
-def example_pictures(
-    network: EncoderDecoder, data: EncoderData, count: int, device: torch.device
-) -> dict[str, np.ndarray]:
-    """Draw the pictures of the figures: novel views, turntables, swapped appearance."""
+def examples(data: EncoderData, count: int) -> ViewGroup:
+    """Take groups spread over the test subjects."""
     rows = np.linspace(0, len(data) - 1, count + 2).round().astype(int)[1:-1]
-    groups = to_device(default_collate([data[0, int(row)] for row in rows]), device)
-    views = flat_views(*groups[: ViewGroup._fields.index("frames")])
-    first = torch.arange(0, len(views.image), 4, device=device)  # one image of every group
-    points, appearance = network.encode(views.image)
-    turned = torch.einsum("bij,bpj->bpi", views.R_target_from_source, points)
-    drawn = network.decode(turned, appearance[views.appearance_row], views.target_background)
-    other = appearance[first.roll(1)]
-    backgrounds = groups.background.flatten(0, 1)[first]
-    swapped = network.decode(points[first], other, backgrounds)
-    table = [
-        network.decode(
-            turned_about_vertical(points[first], groups.R_crop_from_world[:, 0], yaw), appearance[first], backgrounds
-        )
-        for yaw in (2 * math.pi / 8 * step for step in range(8))
-    ]
-    return {
-        "grid_input": pictures(views.image[first]), "grid_target": pictures(views.target_image[first]),
-        "grid_predicted": pictures(drawn[first]), "turntable_input": pictures(views.image[first]),
-        "turntable": np.stack([pictures(view) for view in table], axis=1), "swap_pose": pictures(views.image[first]),
-        "swap_appearance": pictures(views.image[first.roll(1)]), "swapped": pictures(swapped),
-    }  # fmt: skip
-
-
-def pictures(images: Tensor) -> np.ndarray:
-    """Turn tensors (RGB, or RGB and opacity) into RGB pictures."""
-    return np.stack([to_picture(image[:3]) for image in images])
+    return default_collate([data[0, int(row)] for row in rows])
 
 
 def main(config: TestEncDecConfig) -> dict[str, Any]:
@@ -105,11 +75,13 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
         for recipe, errors in measured.errors.items()
     }
     split = f"{', '.join(f'S{s}' for s in config.subjects)}; always another camera; appearance from another instant"
+    groups = to_device(examples(data, config.examples), device)
+    pictures = example_pictures(network, groups.paired(), groups.background, groups.R_crop_from_world)
     folder = config.out or config.checkpoint.parent
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
     save_metrics(folder / "metrics.json", split, measured.frames, inputs, {"step": step, **table})
     save_predictions(folder / "predictions.npz", split, measured.frames, inputs, step=np.array(step),
-                     **example_pictures(network, data, config.examples, device))  # fmt: skip
+                     **pictures)  # fmt: skip
     rows = {recipe: [f"{value['mean']:.4f}" for value in errors.values()] for recipe, errors in table.items()}
     print(f"{split}: {len(measured.frames)} pairs\n{text_table(rows, list(table['predicted']))}")
     return table

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from config import EncDecConfig, start
-from dataset_def.h36m_encoder_data import EncoderData, ViewGroup
+from dataset_def.h36m_encoder_data import EncoderData
 from models.encoder_decoder import build
 from models.losses import ImageDifference, weighted_sum
 from utils.batches import in_order, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.image import jitter_colours
-from utils.views import FlatViews, flat_views
+from utils.views import FlatViews
 
 
 def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> EncoderData:
@@ -31,11 +31,6 @@ def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> Encod
     roll_rad = config.augment.roll_rad if is_train else 0.0
     who = config.subjects
     return EncoderData(config.paths, config.crop, who.train, part, who.held_out, pairing, roll_rad, config.loop.seed)
-
-
-def paired(sample: ViewGroup) -> FlatViews:
-    """Flatten a batch of groups."""
-    return flat_views(*sample[: ViewGroup._fields.index("frames")])
 
 
 def draw_with(draw: nn.Module, views: FlatViews, pose_image: Tensor, run: Run, config: EncDecConfig) -> Tensor:
@@ -55,7 +50,7 @@ def held_out_error(
     every = max(1, len(data) // (40 * config.groups))
     errors = []
     for sample in in_order(data, config.groups, every=every):
-        views = paired(to_device(sample, run.device))
+        views = to_device(sample, run.device).paired()
         drawn = draw_with(model, views, views.image, run, config)
         errors.append(compare(drawn, views.target_image, views.target_mask)["pixels"].item())
     model.train()
@@ -77,7 +72,7 @@ def main(config: EncDecConfig) -> float:
     weights = {"pixels": config.loss.pixels, "features": config.loss.features, "opacity": config.loss.opacity}
 
     for step, sample in run.steps(run.loader(data, config.groups), last=config.optim.steps):
-        views = paired(sample)
+        views = sample.paired()
         augment = config.augment
         pose_image = jitter_colours(views.image, augment.colour, augment.permute_channels, run.generator(step))
         drawn = draw_with(draw, views, pose_image, run, config)
