@@ -26,6 +26,7 @@ demo: $(STAGE_1)/trained $(STAGE_1)/embeddings.pkl $(STAGE_2)/trained
 	@echo "The same with the weights that come with the repository ($(WEIGHTS)):"
 	$(RUN) sample/test_enc_dec.py --checkpoint $(WEIGHTS) --out runs/enc_dec/open_weights
 	$(RUN) sample/test_pose.py --checkpoint $(WEIGHTS) --out runs/pose/open_weights
+	$(RUN) sample/test_pose.py --checkpoint $(WEIGHTS) --out runs/pose/open_weights --centre masks
 	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --folder runs/figures --prefix open_weights_
 
 table: $(STAGE_1)/trained

@@ -59,7 +59,8 @@ def main(config: ReadmeConfig) -> str:
     """Keep the given metrics, fill the README, and return its text."""
     for path in config.metrics:
         load_metrics(path, "the test script")  # refuses a file of another kind
-        shutil.copyfile(path, config.results_location / f"{path.parent.parent.name}_{path.parent.name}.json")
+        suffix = path.stem.removeprefix("metrics")  # metrics_masks.json: another crop centre
+        shutil.copyfile(path, config.results_location / f"{path.parent.parent.name}_{path.parent.name}{suffix}.json")
     text = filled(config.readme.read_text(), config.results_location)
     with whole_file(config.readme) as partial:
         partial.write_text(text)
