@@ -12,6 +12,8 @@ from models.encoder_decoder import EncoderDecoder
 from utils.skeleton import H36M_17
 
 SMALLEST_SPREAD_M = 0.001
+STAGE_1_STEP = "stage_1_step"
+"""Key of the encoder's step beside its settings; checkpoints of earlier versions lack it."""
 
 
 class PoseFromLatent(nn.Module):
@@ -57,15 +59,21 @@ class PoseFromImage(nn.Module):
     """Stage 1's encoder with a pose head behind it.
 
     A frozen encoder takes no gradients, and its BatchNorm statistics do not move.  The settings that build the encoder
-    travel with the weights, so that one checkpoint is enough to predict.
+    travel with the weights, so that one checkpoint is enough to predict; so does the step that stage 1 had reached.
     """
 
     def __init__(
-        self, encoder: EncoderDecoder, head: PoseFromLatent, is_encoder_frozen: bool, encoder_settings: dict[str, Any]
+        self,
+        encoder: EncoderDecoder,
+        head: PoseFromLatent,
+        is_encoder_frozen: bool,
+        encoder_settings: dict[str, Any],
+        encoder_step: int | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        self.is_encoder_frozen, self.encoder_settings = is_encoder_frozen, encoder_settings
+        self.is_encoder_frozen = is_encoder_frozen
+        self.encoder_origin = encoder_settings | ({} if encoder_step is None else {STAGE_1_STEP: encoder_step})
         learned = [p for part in (encoder.trunk, encoder.to_points) for p in part.parameters() if p.requires_grad]
         encoder.requires_grad_(False)
         for parameter in [] if is_encoder_frozen else learned:
@@ -73,12 +81,12 @@ class PoseFromImage(nn.Module):
         self.train()
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Give the encoder's settings to the state_dict; plain types only."""
-        return self.encoder_settings
+        """Give the encoder's settings and step to the state_dict; plain types only."""
+        return self.encoder_origin
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take the encoder's settings from a state_dict."""
-        self.encoder_settings = state
+        """Take the encoder's settings and step from a state_dict."""
+        self.encoder_origin = state
 
     def train(self, mode: bool = True) -> "PoseFromImage":
         """Switch to training, but for a frozen encoder."""

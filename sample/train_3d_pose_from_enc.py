@@ -42,7 +42,7 @@ def make_network(config: PoseConfig, stage_1: StoredEncoder, labels_root_m: Tens
     head = PoseFromLatent(stage_1.config.encoder.points, config.head)
     head.set_label_statistics(labels_root_m)
     is_frozen = config.mode in ("embeddings", "frozen", "random")
-    return PoseFromImage(encoder, head, is_frozen, encoder_settings=to_plain(stage_1.config))
+    return PoseFromImage(encoder, head, is_frozen, to_plain(stage_1.config), stage_1.step)
 
 
 def parameter_groups(config: PoseConfig, network: PoseFromImage) -> list[dict[str, object]]:

@@ -33,7 +33,7 @@ from dataset_def import h36m_preprocess
 from dataset_def.embedded_pose_data import EmbeddedPoseData
 from dataset_def.h36m_pose_data import PoseData
 from models.encoder_decoder import build
-from models.stored import load_encoder_decoder, load_pose
+from models.stored import UNKNOWN_STEP, load_encoder_decoder, load_pose
 from sample import export_weights, label_curve, save_embeddings, train_3d_pose_from_enc
 from sample import test_pose as pose_test
 from tests.tiny_h36m import write_tiny_h36m
@@ -234,6 +234,17 @@ def test_a_fine_tuned_checkpoint_is_refused_as_an_encoder(place):
 def test_a_checkpoint_of_stage_1_is_refused_where_a_pose_is_wanted(place):
     with pytest.raises(ValueError, match=r"holds 'enc_dec', but 'pose' is needed.*train_3d_pose_from_enc"):
         pose_test.main(PoseTestConfig(checkpoint=place.encoder, paths=place.paths, subjects=(9,), device="cpu"))
+
+
+def test_a_pose_checkpoint_tells_the_step_of_stage_1_and_an_old_one_still_opens(place, tmp_path):
+    train_3d_pose_from_enc.main(place.config("step"))
+    checkpoint = load_checkpoint(place.run("step") / "checkpoint_best.pt", "pose")
+    assert load_encoder_decoder(place.run("step") / "checkpoint_best.pt").step == 1 != checkpoint["step"]
+    del checkpoint["states"]["model"]["_extra_state"]["stage_1_step"]
+    old = tmp_path / "old.pt"
+    save_checkpoint(old, "pose", checkpoint["step"], checkpoint["config"], checkpoint["states"])
+    assert load_encoder_decoder(old).step == UNKNOWN_STEP
+    assert load_pose(old, torch.device("cpu")).step == checkpoint["step"]
 
 
 def test_exported_weights_are_half_as_large_and_predict_the_same(place, tmp_path):
