@@ -538,6 +538,8 @@ class ReadmeConfig:
 
     metrics: tuple[Path, ...] = ()
     """metrics.json of test scripts, kept under results_location as <stage>_<run>.json before the tables are filled."""
+    reports: tuple[Path, ...] = ()
+    """report.json of imported recordings, such as data/real/about/report.json, kept there as real_import.json."""
     results_location: Path = ROOT / "tests" / "benchmarks" / "results"
     readme: Path = ROOT / "README.md"
 
@@ -549,8 +551,12 @@ class ExportConfig:
     checkpoint: Path
     """checkpoint_best.pt of stage 2, with a frozen encoder (it then holds encoder, decoder and pose head)."""
     output: Path = ROOT / "models" / "assets" / "open_weights.pt"
+    stage_1_run: Path | None = None
+    """runs/enc_dec/<name> that made the encoder; its commands, commits and steps are written down too."""
+    metrics: tuple[Path, ...] = ()
+    """metrics.json of test scripts, whose numbers are written down too (without those per action)."""
     about: str = ""
-    """How the weights were made: data, size, commands."""
+    """A sentence on how the weights were made: data, size."""
 
 
 # ------------------------------------------------------------------------------------------------------------ figures

@@ -67,3 +67,22 @@ def check_same_settings(now: dict[str, Any], then: dict[str, Any]) -> None:
         if not is_free and new.get(name) != old.get(name):
             raise ValueError(f"--{name} is {new.get(name)}, but the run was started with {old.get(name)}; resume with "
                              "the same settings, or start another run with --name")  # fmt: skip
+
+
+def without_folders(value: Any, root: str = "") -> Any:
+    """Cut the folders of one machine out of plain settings or a command: `--a=/x/root/b` is then `--a=b`.
+
+    Args:
+        root: absolute folder below which a path is kept; of another absolute path only the last name stays.
+    """
+    if isinstance(value, dict):
+        return {name: without_folders(item, root) for name, item in value.items()}
+    if isinstance(value, list):
+        return [without_folders(item, root) for item in value]
+    if not isinstance(value, str):
+        return value
+    option, equals, path = value.rpartition("=")
+    if not path.startswith("/"):
+        return value
+    is_below = bool(root) and Path(path).is_relative_to(root)
+    return f"{option}{equals}{Path(path).relative_to(root) if is_below else Path(path).name}"

@@ -18,7 +18,6 @@ from config import (
     EmbeddingsConfig,
     EncDecConfig,
     EncoderConfig,
-    ExportConfig,
     LabelCurveConfig,
     Loop,
     Optim,
@@ -33,8 +32,8 @@ from dataset_def import h36m_preprocess
 from dataset_def.embedded_pose_data import EmbeddedPoseData
 from dataset_def.h36m_pose_data import PoseData
 from models.encoder_decoder import build
-from models.stored import UNKNOWN_STEP, load_encoder_decoder, load_pose
-from sample import export_weights, label_curve, save_embeddings, train_3d_pose_from_enc
+from models.stored import load_encoder_decoder, load_pose
+from sample import label_curve, save_embeddings, train_3d_pose_from_enc
 from sample import test_pose as pose_test
 from tests.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions, save_checkpoint
@@ -234,31 +233,6 @@ def test_a_fine_tuned_checkpoint_is_refused_as_an_encoder(place):
 def test_a_checkpoint_of_stage_1_is_refused_where_a_pose_is_wanted(place):
     with pytest.raises(ValueError, match=r"holds 'enc_dec', but 'pose' is needed.*train_3d_pose_from_enc"):
         pose_test.main(PoseTestConfig(checkpoint=place.encoder, paths=place.paths, subjects=(9,), device="cpu"))
-
-
-def test_a_pose_checkpoint_tells_the_step_of_stage_1_and_an_old_one_still_opens(place, tmp_path):
-    train_3d_pose_from_enc.main(place.config("step"))
-    checkpoint = load_checkpoint(place.run("step") / "checkpoint_best.pt", "pose")
-    assert load_encoder_decoder(place.run("step") / "checkpoint_best.pt").step == 1 != checkpoint["step"]
-    del checkpoint["states"]["model"]["_extra_state"]["stage_1_step"]
-    old = tmp_path / "old.pt"
-    save_checkpoint(old, "pose", checkpoint["step"], checkpoint["config"], checkpoint["states"])
-    assert load_encoder_decoder(old).step == UNKNOWN_STEP
-    assert load_pose(old, torch.device("cpu")).step == checkpoint["step"]
-
-
-def test_exported_weights_are_half_as_large_and_predict_the_same(place, tmp_path):
-    train_3d_pose_from_enc.main(place.config("shared"))
-    checkpoint, small = place.run("shared") / "checkpoint_best.pt", tmp_path / "small.pt"
-    export_weights.main(ExportConfig(checkpoint=checkpoint, output=small, about="a test"))
-    assert small.stat().st_size < 0.6 * checkpoint.stat().st_size
-    assert str(place.paths.h36m_location) not in small.with_suffix(".json").read_text()
-    image = torch.rand(3, 3, 32, 32)
-    poses = [load_pose(path, torch.device("cpu")).network(image) for path in (checkpoint, small)]
-    assert (poses[0] - poses[1]).norm(dim=-1).max() < 0.01, "metres"
-    encoder = load_encoder_decoder(small).network.eval()
-    expected = load_encoder_decoder(place.encoder).network.eval()
-    assert torch.allclose(encoder.encode_points(image), expected.encode_points(image), atol=1e-2)
 
 
 def test_the_label_curve_fills_its_table_and_does_finished_cells_only_once(place, tmp_path):

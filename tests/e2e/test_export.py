@@ -1,0 +1,86 @@
+"""Checkpoints of stage 2 tell where they come from, and so do the weights exported from them."""
+
+import json
+import re
+import sys
+
+import pytest
+import torch
+
+from config import ROOT, EmbeddingsConfig, ExportConfig
+from models.stored import UNKNOWN_STEP, load_encoder_decoder, load_pose
+from sample import export_weights, save_embeddings, train_3d_pose_from_enc
+from tests.e2e.test_stage2 import Workplace
+from utils.artifacts import load_checkpoint, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Workplace:
+    torch.set_num_threads(1)
+    return Workplace(tmp_path_factory.mktemp("export"))
+
+
+def test_a_pose_checkpoint_tells_the_step_of_stage_1_and_an_old_one_still_opens(place, tmp_path):
+    train_3d_pose_from_enc.main(place.config("step"))
+    checkpoint = load_checkpoint(place.run("step") / "checkpoint_best.pt", "pose")
+    assert load_encoder_decoder(place.run("step") / "checkpoint_best.pt").step == 1 != checkpoint["step"]
+    del checkpoint["states"]["model"]["_extra_state"]["stage_1_step"]
+    old = tmp_path / "old.pt"
+    save_checkpoint(old, "pose", checkpoint["step"], checkpoint["config"], checkpoint["states"])
+    assert load_encoder_decoder(old).step == UNKNOWN_STEP
+    assert load_pose(old, torch.device("cpu")).step == checkpoint["step"]
+
+
+def test_exported_weights_are_half_as_large_and_predict_the_same(place, tmp_path):
+    train_3d_pose_from_enc.main(place.config("shared"))
+    checkpoint, small = place.run("shared") / "checkpoint_best.pt", tmp_path / "small.pt"
+    export_weights.main(ExportConfig(checkpoint=checkpoint, output=small, about="a test"))
+    assert small.stat().st_size < 0.6 * checkpoint.stat().st_size
+    assert str(place.paths.h36m_location) not in small.with_suffix(".json").read_text()
+    image = torch.rand(3, 3, 32, 32)
+    poses = [load_pose(path, torch.device("cpu")).network(image) for path in (checkpoint, small)]
+    assert (poses[0] - poses[1]).norm(dim=-1).max() < 0.01, "metres"
+    encoder = load_encoder_decoder(small).network.eval()
+    expected = load_encoder_decoder(place.encoder).network.eval()
+    assert torch.allclose(encoder.encode_points(image), expected.encode_points(image), atol=1e-2)
+
+
+def texts(value: object) -> list[str]:
+    if isinstance(value, (dict, list)):
+        return [text for item in (value.values() if isinstance(value, dict) else value) for text in texts(item)]
+    return [value] if isinstance(value, str) else []
+
+
+def test_exported_weights_tell_how_they_were_made_but_not_in_which_folders(place, tmp_path, monkeypatch):
+    run, latents = place.paths.runs_location / "enc_dec" / "told", tmp_path / "latents.pkl"
+    encoder = place.write_encoder(run / "checkpoint_best.pt", seed=0)
+    start = {"command": [str(ROOT / "sample" / "train_enc_dec.py"), f"--x={run}/y", "--z", "/else/w"], "commit": "c"}
+    (run / "config.json").write_text(json.dumps({"starts": [start]}))
+    save_embeddings.main(EmbeddingsConfig(checkpoint=encoder, paths=place.paths, subjects=(1,), device="cpu")).rename(
+        latents
+    )
+    monkeypatch.setattr(sys, "argv", [str(ROOT / "sample" / "train_3d_pose_from_enc.py"), "--encoder", str(encoder)])
+    train_3d_pose_from_enc.main(place.config("told", encoder=encoder, mode="embeddings", embeddings=latents))
+    overall = place.test("told")["overall"]
+    settings = ExportConfig(
+        checkpoint=place.run("told") / "checkpoint_best.pt", output=tmp_path / "small.pt", stage_1_run=run,
+        metrics=(place.run("told") / "metrics.json",),
+    )  # fmt: skip
+    export_weights.main(settings)
+    about = json.loads((tmp_path / "small.json").read_text())
+    commands = [[start["command"] for start in about[stage]["starts"]] for stage in ("stage_1", "stage_2")]
+    assert commands == [
+        ["python sample/train_enc_dec.py --x=runs/enc_dec/told/y --z w"],
+        ["python sample/train_3d_pose_from_enc.py --encoder runs/enc_dec/told/checkpoint_best.pt"],
+    ]
+    assert about["stage_1"]["steps"] == 1 and about["stage_1"]["starts"][0]["commit"] == "c"
+    assert about["stage_2"]["steps"] == 10 and about["stage_2"]["settings"]["embeddings"] == "embeddings.pkl"
+    told = about["metrics"]["pose/told/metrics.json"]
+    assert told["metrics"]["overall"] == overall and "per_action" not in told["metrics"]
+    rooted = [text for text in texts(about) for word in re.split(r"[\s='\"]", text) if word.startswith("/")]
+    assert rooted == []
+    assert load_encoder_decoder(tmp_path / "small.pt").step == 1
+
+    place.write_encoder(run / "checkpoint_best.pt", seed=1)
+    with pytest.raises(ValueError, match="the encoder is not that of"):
+        export_weights.main(settings)
