@@ -7,6 +7,7 @@ Writes  images/<prefix>{novel_views, turntable, swapped_appearance, enc_dec_loss
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -55,12 +56,20 @@ def pose_figures(run: Path, data: str) -> dict[str, Figure]:
     skeletons = skeleton_grid(
         stored["predicted_root_m"][rows], stored["true_root_m"][rows], stored["example_image"], about
     )
-    means = metrics["per_action"] | {"all": {key: metrics["overall"][key]["mean"] for key in COLUMNS.values()}}
-    values = np.array([[line[key] for key in COLUMNS.values()] for line in means.values()])
-    return {
-        "skeletons": skeletons,
-        "per_action": table_figure(list(means), list(COLUMNS), values, f"17 joints.  {about}"),
-    }
+    return {"skeletons": skeletons, "per_action": action_figure(metrics, run, about)}
+
+
+def action_figure(metrics: dict[str, Any], run: Path, about: str) -> Figure:
+    """Draw the errors per action, and over all frames in the last row."""
+    rows = metrics["per_action"] | {"all": metrics["overall"]}
+    cells = [[line[key] for key in COLUMNS.values()] for line in rows.values()]
+    if not all(isinstance(cell, dict) for line in cells for cell in line):
+        raise ValueError(f"{run}/metrics.json was written by an earlier version, without intervals per action; make it "
+                         f"again with: python sample/test_pose.py --checkpoint {run}/checkpoint_best.pt")  # fmt: skip
+    means = np.array([[cell["mean"] for cell in line] for line in cells])
+    half_widths = np.array([[(cell["high"] - cell["low"]) / 2 for cell in line] for line in cells])
+    caption = f"17 joints; ± half the width of a 95 % bootstrap interval over sequences.\n{about}"
+    return table_figure(list(rows), list(COLUMNS), means, caption, half_widths)
 
 
 def save(figures: dict[str, Figure], config: FiguresConfig) -> list[Path]:

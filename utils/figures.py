@@ -13,7 +13,7 @@ from utils.skeleton import H36M_17, H36M_17_PARENTS
 LEFT, RIGHT, MIDDLE = "#1f6fb5", "#d1495b", "#555555"
 SIDES: dict[str, tuple[int, int]] = {"as the camera sees it": (0, 1), "from the camera's right": (2, 1)}
 """Title and the two crop-camera axes that run to the right and down the page."""
-CAPTION_SIZE, LABEL_SIZE = 9, 8
+CAPTION_SIZE = LABEL_SIZE = 8
 
 
 def with_caption(figure: Figure, caption: str) -> Figure:
@@ -117,6 +117,7 @@ def loss_curves(history: Sequence[Mapping[str, float | int]], caption: str) -> F
     """Draw every logged term over the steps, one panel per term, each in its own unit."""
     names = [name for name in dict.fromkeys(key for record in history for key in record)
              if name not in ("step", "elapsed_s")]  # fmt: skip
+    last = max((record["step"] for record in history), default=1)
     columns = min(3, max(1, len(names)))
     rows = max(1, -(-len(names) // columns))
     figure = Figure(figsize=(3.2 * columns, 2.1 * rows + 0.4), dpi=160, layout="constrained")
@@ -127,24 +128,36 @@ def loss_curves(history: Sequence[Mapping[str, float | int]], caption: str) -> F
         points = [(record["step"], record[name]) for record in history if name in record]
         axes.plot(*zip(*points, strict=True), color=LEFT, linewidth=1.2, marker="." if len(points) < 30 else "")
         axes.set_title(name.replace("_", " "), fontsize=LABEL_SIZE)
+        axes.set_xlim(0, 1.03 * last)
+        axes.set_xlabel("step", fontsize=LABEL_SIZE)
         axes.tick_params(labelsize=6)
         axes.grid(alpha=0.3)
     return with_caption(figure, caption)
 
 
 def table_figure(
-    rows: Sequence[str], columns: Sequence[str], values: Float[np.ndarray, "R C"], caption: str, decimals: int = 0
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Float[np.ndarray, "R C"],
+    caption: str,
+    half_widths: Float[np.ndarray, "R C"] | None = None,
 ) -> Figure:
     """Draw a table of numbers, each column shaded from its best (light) to its worst value (dark); lower is better."""
-    figure = Figure(figsize=(1.6 + 1.15 * len(columns), 0.28 * len(rows) + 1.1), dpi=160, layout="constrained")
+    figure = Figure(figsize=(1.6 + 1.15 * len(columns), 0.24 * (len(rows) + 1) + 0.55), dpi=160, layout="constrained")
     axes = figure.subplots()
     axes.set_axis_off()
     spread = np.ptp(values, axis=0)
     shade = (values - values.min(axis=0)) / np.where(spread > 0, spread, 1)
     colours = [[(1 - 0.45 * s, 1 - 0.3 * s, 1 - 0.1 * s) for s in line] for line in shade]
-    text = [[f"{value:.{decimals}f}" for value in line] for line in values]
-    table = axes.table(text, cellColours=colours, rowLabels=list(rows), colLabels=list(columns), loc="center")
+    text = [[f"{value:.0f}" for value in line] for line in values]
+    if half_widths is not None:
+        pairs = (zip(line, widths, strict=True) for line, widths in zip(values, half_widths, strict=True))
+        text = [[f"{value:.0f} ± {width:.0f}" for value, width in line] for line in pairs]
+    table = axes.table(
+        text, colours, cellLoc="center", rowLabels=list(rows), colLabels=list(columns), bbox=(0, 0, 1, 1)
+    )
     table.auto_set_font_size(False)
     table.set_fontsize(LABEL_SIZE)
-    table.scale(1, 1.25)
+    for cell in table.get_celld().values():
+        cell.set_linewidth(0.4)
     return with_caption(figure, caption)

@@ -1,9 +1,11 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from sample.make_figures import COLUMNS, action_figure
 from utils.figures import (
     LEFT,
     RIGHT,
@@ -84,3 +86,24 @@ def test_image_rows_show_one_example_per_column():
     assert len(axes) == 6
     assert np.array_equal(axes[4].images[0].get_array(), second[1])
     assert [axes[0].get_ylabel(), axes[3].get_ylabel()] == ["input", "target"]
+
+
+def test_a_table_shows_each_mean_with_half_the_width_of_its_interval():
+    figure = table_figure(["Eating"], ["MPJPE mm"], np.array([[61.2]]), "", np.array([[4.4]]))
+    texts = [cell.get_text().get_text() for cell in figure.axes[0].tables[0].get_celld().values()]
+    assert sorted(texts) == ["61 ± 4", "Eating", "MPJPE mm"]
+
+
+def test_metrics_without_intervals_per_action_are_refused_with_the_remedy():
+    interval = {"mean": 61.2, "low": 57.0, "high": 66.0}
+    overall = dict.fromkeys(COLUMNS.values(), interval)
+    assert action_figure({"per_action": {"Eating": overall}, "overall": overall}, Path("runs/pose/a"), "").axes
+    old = {"per_action": {"Eating": dict.fromkeys(COLUMNS.values(), 61.2)}, "overall": overall}
+    with pytest.raises(ValueError, match="earlier version.*test_pose.py --checkpoint runs/pose/a/"):
+        action_figure(old, Path("runs/pose/a"), "")
+
+
+def test_all_loss_curves_share_their_steps():
+    figure = loss_curves([{"step": 10, "total": 2.0}, {"step": 20, "total": 1.0, "held_out_mm": 3.0}], "")
+    limits = {one.get_xlim() for one in figure.axes if one.lines}
+    assert len(limits) == 1 and limits.pop()[0] == 0

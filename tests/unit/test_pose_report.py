@@ -23,15 +23,25 @@ def test_actions_are_averaged_over_their_own_frames():
     table = per_action(errors, frames)
     assert list(table) == ["Directions", "WalkTogether"]
     assert [line["num_frames"] for line in table.values()] == [3, 3]
-    assert table["Directions"]["mpjpe_16_mm"] == pytest.approx(10, abs=1e-3)
-    assert table["WalkTogether"]["mpjpe_17_mm"] == pytest.approx(30 * 16 / 17, abs=1e-3)
+    assert table["Directions"]["mpjpe_16_mm"]["mean"] == pytest.approx(10, abs=1e-3)
+    assert table["WalkTogether"]["mpjpe_17_mm"]["mean"] == pytest.approx(30 * 16 / 17, abs=1e-3)
+
+
+def test_the_interval_of_an_action_spans_its_sequences_and_no_others():
+    frames = np.array([[9, action, part, 1, 1] for action in (2, 16) for part in (1, 2)], dtype=np.int32)
+    table = per_action({"error_mm": np.array([10.0, 20.0, 500.0, 500.0])}, frames)
+    assert table["Directions"]["error_mm"] == {"mean": 15, "low": 10, "high": 20}
+    assert table["WalkTogether"]["error_mm"] == {"mean": 500, "low": 500, "high": 500}
+    assert [line["num_sequences"] for line in table.values()] == [2, 2]
 
 
 def test_printed_tables_hold_the_numbers():
     frames, errors = frames_and_errors()
     overall = overall_table({"predicted": intervals(errors, frames)})
     assert "20.0 [10.0, 30.0]" in next(line for line in overall.splitlines() if line.startswith("predicted, 16"))
-    assert "28.2" in next(line for line in action_table(per_action(errors, frames)).splitlines() if "WalkT" in line)
+    assert "28.2 [28.2, 28.2]" in next(
+        line for line in action_table(per_action(errors, frames)).splitlines() if "WalkT" in line
+    )
 
 
 def test_the_markdown_table_has_a_line_per_recipe_and_a_signed_difference_per_pair():
