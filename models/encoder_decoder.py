@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from config import EncDecConfig
 from models.decoders import build_decoder
 from models.encoders import CompactTrunk, build_trunk
+from models.layers import QuietLinear
 from models.perceptual import imagenet_normalised
 
 
@@ -32,15 +33,17 @@ class EncoderDecoder(nn.Module):
         encoder = config.encoder
         self.normalise, self.points = config.normalise, encoder.points
         self.trunk = build_trunk(encoder, config.crop.size_px)
-        linear = nn.Linear(self.trunk.size, 3 * encoder.points)
-        if config.decoder.kind == "compact":
+        is_ours = config.decoder.kind == "compact"
+        linear = QuietLinear(self.trunk.size, 3 * encoder.points, scale=0.01 if is_ours else 1.0)
+        if is_ours:
             start_points_in_the_body(linear)
         last = nn.ReLU() if encoder.relu_on_points else nn.Identity()
         self.to_points = nn.Sequential(linear, nn.Dropout(encoder.dropout), last)
         own = encoder.own_appearance_encoder
         self.appearance_trunk = CompactTrunk(encoder.width // 2, config.crop.size_px, blocks=1) if own else None
         size = self.appearance_trunk.size if self.appearance_trunk is not None else self.trunk.size
-        self.to_appearance = nn.Sequential(nn.Linear(size, encoder.appearance), nn.Dropout(encoder.dropout), nn.ReLU())
+        looks = QuietLinear(size, encoder.appearance, scale=0.05 if is_ours else 1.0)
+        self.to_appearance = nn.Sequential(looks, nn.Dropout(encoder.dropout), nn.ReLU())
         self.decoder = build_decoder(
             config.decoder, encoder.points, encoder.appearance, config.crop.side_m, config.crop.size_px
         )
@@ -101,12 +104,27 @@ class EncoderDecoder(nn.Module):
         return self.decode(points_target, appearance[appearance_row], background)
 
 
-def start_points_in_the_body(linear: nn.Linear) -> None:
+def start_points_in_the_body(linear: QuietLinear) -> None:
     """Begin with the points spread over an upright person's volume, so that splats meet gradients at once."""
     spread_m = torch.tensor([0.2, 0.45, 0.2])
     with torch.no_grad():
         linear.weight.mul_(0.3)
-        linear.bias.copy_((torch.randn(linear.out_features // 3, 3) * spread_m).flatten())
+        linear.bias.copy_((torch.randn(linear.out_features // 3, 3) * spread_m).flatten() / linear.scale)
+
+
+@torch.no_grad()
+def settle_random(network: EncoderDecoder, images: Float[Tensor, "N 3 H W"]) -> None:
+    """Make a fair baseline of an untrained encoder: no residual branch switched off, statistics of real images."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        nn.init.ones_(norm.weight)
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average over all batches
+    network.train()
+    for some in images.split(64):
+        network.encode_points(some)
+    for norm in norms:
+        norm.momentum = 0.1
 
 
 def build(config: EncDecConfig) -> EncoderDecoder:

@@ -56,15 +56,16 @@ def pose_config(cell: Cell, config: LabelCurveConfig) -> PoseConfig:
         optim=Optim(steps=steps, lr=config.lr, schedule=config.scratch_schedule if is_scratch else "cosine"),
         loop=replace(config.loop, seed=cell.seed), patience=config.patience if is_scratch else 0,
     )  # fmt: skip
-    made_from = fingerprint(settings)
+    made_from = fingerprint(settings, config)
     return replace(settings, name=f"label_curve_{cell.recipe}_{cell.sequences or 'all'}_seed{cell.seed}_{made_from}")
 
 
-def fingerprint(settings: PoseConfig) -> str:
+def fingerprint(settings: PoseConfig, config: LabelCurveConfig) -> str:
     """Name everything a cell's result depends on, so that a finished cell is never taken for another."""
     plain = to_plain(settings)
     for free in ("name", "paths", "device", "encoder"):
         del plain[free]
+    plain |= {"test_every": config.every, "test_subjects": list(config.subjects.test)}
     plain["loop"] = {"seed": settings.loop.seed, "validate_every": settings.loop.validate_every}
     starts_from: object = file_hash(settings.encoder)
     if settings.mode in ("random", "scratch"):

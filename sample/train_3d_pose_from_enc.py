@@ -15,7 +15,7 @@ from config import ImageAugmentation, PoseConfig, start
 from dataset_def.embedded_pose_data import EmbeddedPoseData, EmbeddedSample
 from dataset_def.h36m_index import Part
 from dataset_def.h36m_pose_data import PoseData, PoseSample
-from models.encoder_decoder import build
+from models.encoder_decoder import build, settle_random
 from models.pose_from_latent import PoseFromImage, PoseFromLatent
 from models.stored import StoredEncoder, load_encoder_decoder
 from utils.batches import in_order, to_device
@@ -36,11 +36,14 @@ def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseDat
     return PoseData(config.paths, stage_1.config.crop, who.labelled, part, who.held_out, sequences, roll_rad, seed)
 
 
-def make_network(config: PoseConfig, stage_1: StoredEncoder, labels_root_m: Tensor) -> PoseFromImage:
+def make_network(config: PoseConfig, stage_1: StoredEncoder, train: PoseData | EmbeddedPoseData) -> PoseFromImage:
     """Put a pose head behind stage 1's encoder, or behind one that starts anew."""
     encoder = build(stage_1.config) if config.mode in ("scratch", "random") else stage_1.network
+    if config.mode == "random" and isinstance(train, PoseData):
+        some = range(0, len(train), max(1, len(train) // 256))
+        settle_random(encoder, torch.stack([train[0, index].image for index in some]))
     head = PoseFromLatent(stage_1.config.encoder.points, config.head)
-    head.set_label_statistics(labels_root_m)
+    head.set_label_statistics(train.labels_root_m())
     is_frozen = config.mode in ("embeddings", "frozen", "random")
     return PoseFromImage(encoder, head, is_frozen, to_plain(stage_1.config), stage_1.step)
 
@@ -81,7 +84,7 @@ def main(config: PoseConfig) -> float:
     stage_1 = load_encoder_decoder(config.encoder)
     train, held_out = make_data(config, stage_1, "train"), make_data(config, stage_1, "held_out")
     run = Run("pose", config)
-    network = make_network(config, stage_1, train.labels_root_m()).to(run.device)
+    network = make_network(config, stage_1, train).to(run.device)
     optimizer = make_optimizer(parameter_groups(config, network), config.optim)
     schedule = make_schedule(optimizer, config.optim)
     run.track(model=network, optimizer=optimizer, schedule=schedule)

@@ -116,6 +116,11 @@ def protocol(config: LabelCurveConfig, num_frames: int) -> str:
     """Say how the numbers came about."""
     labelled, test = (", ".join(f"S{n}" for n in names) for names in (config.subjects.labelled, config.subjects.test))
     held_out = len(config.subjects.held_out)
+    ended = (
+        f"ended after {config.patience} looks of {config.loop.validate_every} steps without a better held-out error"
+        if config.patience
+        else "all of them; the checkpoint is the best of the looks at the held-out sequences"
+    )
     every = "all frames" if config.every == 1 else f"one frame in {config.every}"
     return (
         f"Trained on labels of {labelled}: all sequences but {held_out}, or the number of sequences named; the "
@@ -123,9 +128,9 @@ def protocol(config: LabelCurveConfig, num_frames: int) -> str:
         f"and cameras of the index), 17 joints with the pelvis at the origin, crop as stage 1 was trained. "
         f"{len(config.seeds)} seeds, {len(config.encoders)} stage-1 encoder(s). The same augmentation and batch in "
         f"all cells; random and frozen {config.frozen_steps} steps, fine-tuned {config.finetune_steps}, from scratch "
-        f"at most {config.scratch_steps} ({config.scratch_schedule} step size, ended after {config.patience} looks of "
-        f"{config.loop.validate_every} steps without a better held-out error). Brackets: 95 % bootstrap over sequences "
-        "and seeds; differences: paired over the same sequences."
+        f"at most {config.scratch_steps} ({config.scratch_schedule} step size; {ended}). Brackets: 95 % bootstrap over "
+        "sequences and seeds of stage 2, which do not cover the variation of stage 1 where it was trained once; "
+        "differences: paired over the same sequences."
     )
 
 

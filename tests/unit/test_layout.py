@@ -79,7 +79,7 @@ def test_nothing_edits_the_search_path(path):
 @pytest.mark.parametrize("path", [path for path in FILES if path.name != "config.py"], ids=short)
 def test_files_and_functions_stay_short(path):
     lines = len(path.read_text().splitlines())
-    longest_file = 115 if short(path).startswith("sample/") else 320
+    longest_file = 120 if short(path).startswith("sample/") else 320
     assert lines <= longest_file, f"{short(path)} has {lines} lines, at most {longest_file} are wanted"
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef):
