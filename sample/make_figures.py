@@ -64,12 +64,10 @@ def action_figure(metrics: dict[str, Any], run: Path, about: str) -> Figure:
     rows = metrics["per_action"] | {"all": metrics["overall"]}
     cells = [[line[key] for key in COLUMNS.values()] for line in rows.values()]
     if not all(isinstance(cell, dict) for line in cells for cell in line):
-        raise ValueError(f"{run}/metrics.json was written by an earlier version, without intervals per action; make it "
-                         f"again with: python sample/test_pose.py --checkpoint {run}/checkpoint_best.pt")  # fmt: skip
-    means = np.array([[cell["mean"] for cell in line] for line in cells])
-    half_widths = np.array([[(cell["high"] - cell["low"]) / 2 for cell in line] for line in cells])
+        raise ValueError(f"{run}/metrics.json, of an earlier version, lacks intervals; run sample/test_pose.py again")
+    low, mean, high = (np.array([[cell[key] for cell in line] for line in cells]) for key in ("low", "mean", "high"))
     caption = f"17 joints; ± half the width of a 95 % bootstrap interval over sequences.\n{about}"
-    return table_figure(list(rows), list(COLUMNS), means, caption, half_widths)
+    return table_figure(list(rows), list(COLUMNS), mean, caption, (high - low) / 2)
 
 
 def save(figures: dict[str, Figure], config: FiguresConfig) -> list[Path]:

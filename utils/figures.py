@@ -7,6 +7,7 @@ from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 
@@ -153,9 +154,7 @@ def table_figure(
     if half_widths is not None:
         pairs = (zip(line, widths, strict=True) for line, widths in zip(values, half_widths, strict=True))
         text = [[f"{value:.0f} ± {width:.0f}" for value, width in line] for line in pairs]
-    table = axes.table(
-        text, colours, cellLoc="center", rowLabels=list(rows), colLabels=list(columns), bbox=(0, 0, 1, 1)
-    )
+    table = axes.table(text, colours, cellLoc="center", rowLabels=list(rows), colLabels=list(columns), bbox=Bbox.unit())
     table.auto_set_font_size(False)
     table.set_fontsize(LABEL_SIZE)
     for cell in table.get_celld().values():

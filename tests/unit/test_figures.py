@@ -99,7 +99,7 @@ def test_metrics_without_intervals_per_action_are_refused_with_the_remedy():
     overall = dict.fromkeys(COLUMNS.values(), interval)
     assert action_figure({"per_action": {"Eating": overall}, "overall": overall}, Path("runs/pose/a"), "").axes
     old = {"per_action": {"Eating": dict.fromkeys(COLUMNS.values(), 61.2)}, "overall": overall}
-    with pytest.raises(ValueError, match="earlier version.*test_pose.py --checkpoint runs/pose/a/"):
+    with pytest.raises(ValueError, match=r"runs/pose/a/metrics.json, of an earlier version.*test_pose.py"):
         action_figure(old, Path("runs/pose/a"), "")
 
 
