@@ -1,8 +1,10 @@
 """The README's tables come from files, and the committed README says what the committed files say."""
 
+import json
 import re
 
 import numpy as np
+import pytest
 
 from config import ROOT, ReadmeConfig
 from sample import make_readme
@@ -34,6 +36,25 @@ def test_a_block_is_replaced_by_the_numbers_of_its_file(tmp_path):
 def test_a_block_without_its_file_stays(tmp_path):
     text = "<!-- begin none.md -->\nkept\n<!-- end none.md -->"
     assert make_readme.filled(text, tmp_path) == text
+
+
+def test_an_import_report_becomes_a_line_per_camera(tmp_path):
+    about = tmp_path / "mine" / "about"
+    about.mkdir(parents=True)
+    numbers = {"median_error_as_calibrated_px": [13.05, 9], "median_error_refined_px": [7.34, 7],
+               "turned_rad": [0.0174533, 0], "used_share": [0.95, 1]}  # fmt: skip
+    (about / "report.json").write_text(json.dumps({"cameras": ["left", "right"]} | numbers))
+    results, readme = tmp_path / "results", tmp_path / "README.md"
+    readme.write_text("<!-- begin mine_import.json -->\n<!-- end mine_import.json -->\n")
+    config = ReadmeConfig(reports=(about / "report.json",), results_location=results, readme=readme)
+    lines = make_readme.main(config).splitlines()
+    assert "| left | 13.1 | 7.3 | 1.00 | 95 |" in lines
+    assert "| right | 9.0 | 7.0 | 0.00 | 100 |" in lines
+    assert (results / "mine_import.json").read_text() == (about / "report.json").read_text()
+    del numbers["used_share"]
+    (about / "report.json").write_text(json.dumps({"cameras": ["left", "right"]} | numbers))
+    with pytest.raises(ValueError, match=r"no report .* lacks used_share"):
+        make_readme.main(config)
 
 
 def test_the_committed_readme_agrees_with_the_committed_results():
