@@ -11,7 +11,7 @@ NAME := make_demo
 STAGE_1 := runs/enc_dec/$(NAME)
 STAGE_2 := runs/pose/$(NAME)
 DATA := data/synthetic/ready
-SEEDS ?= 0 1 2
+SEEDS ?= 0 1
 WEIGHTS := models/assets/open_weights.pt
 go_on = $(if $(wildcard $(1)/checkpoint_last.pt),--loop.resume,--loop.overwrite)
 
@@ -33,7 +33,7 @@ table: $(STAGE_1)/trained
 	$(RUN) sample/label_curve.py --encoders $(STAGE_1)/checkpoint_best.pt --seeds $(SEEDS)
 
 test: .venv/ready_dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile
 
 lint: .venv/ready_dev
 	$(BIN)/ruff check .

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, softplus
 
 from config import DecoderConfig
-from models.layers import ConvBlock, ResidualBlock, double_conv
+from models.layers import ConvBlock, ResidualBlock
+from models.perceptual import imagenet_normalised
 
 
 class PointSplat(nn.Module):
@@ -107,9 +108,9 @@ class PaperDecoder(nn.Module):
             nn.Linear(3 * points, 4 * width * self.side**2), nn.Dropout(config.dropout), nn.ReLU()
         )
         widths = [4 * width + appearance, 4 * width, 2 * width, width]
-        self.ups = nn.ModuleList(double_conv(a, b) for a, b in itertools.pairwise(widths))
+        last = ConvBlock(2 * width + width, width)  # the background's features join here
+        self.ups = nn.ModuleList([*(ConvBlock(a, b) for a, b in itertools.pairwise(widths[:-1])), last])
         self.background = ConvBlock(3, width)
-        self.ups[2] = double_conv(3 * width, width)
         self.out = nn.Conv2d(width, 3, 1)
 
     def forward(
@@ -124,9 +125,9 @@ class PaperDecoder(nn.Module):
         for level, up in enumerate(self.ups):
             features = interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
             if level == 2:
-                features = torch.cat([features, self.background(background - 0.5)], dim=1)
+                features = torch.cat([features, self.background(imagenet_normalised(background))], dim=1)
             features = up(features)
-        rgb = self.out(features).float() + 0.5
+        rgb = self.out(features).float() + 0.5  # starts at grey
         return torch.cat([rgb, torch.ones_like(rgb[:, :1])], dim=1)
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from config import EncoderConfig
-from models.layers import ConvBlock, double_conv, stage
+from models.layers import double_conv, stage
 
 
 class CompactTrunk(nn.Module):
@@ -57,14 +57,15 @@ class ResNet50Trunk(nn.Module):
     def __init__(self, size_px: int) -> None:
         super().__init__()
         from torchvision.models import ResNet50_Weights, resnet50  # downloads weights: only where asked for
+        from torchvision.models.resnet import Bottleneck
 
         net = resnet50(weights=ResNet50_Weights.IMAGENET1K_V1)
         self.frozen = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, net.layer1, net.layer2)
         self.frozen.requires_grad_(False)
         self.layer3 = net.layer3
-        self.layer4 = nn.Sequential(ConvBlock(1024, 256), ConvBlock(256, 256))
+        self.layer4 = nn.Sequential(*[Bottleneck(1024, 256) for _ in range(3)])  # 256 planes, stride 1
         self.squeeze = nn.Sequential(
-            nn.Conv2d(256, 512, 3, padding=1), nn.Conv2d(512, 128, 5, stride=2, padding=2), nn.BatchNorm2d(128)
+            nn.Conv2d(1024, 512, 3, padding=1), nn.Conv2d(512, 128, 5, stride=2, padding=2), nn.BatchNorm2d(128)
         )
         self.size = 128 * ((size_px // 16 + 1) // 2) ** 2
 

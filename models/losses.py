@@ -50,7 +50,7 @@ class ImageDifference(nn.Module):
     ) -> Float[Tensor, ""]:
         """Average the difference of the feature maps in float32; no gradient to the true image."""
         assert self.features is not None
-        prepare = imagenet_normalised if self.config.imagenet_normalised else lambda image: image
+        prepare = imagenet_normalised if self.config.imagenet_normalised else as_the_predecessor
         maps = self.features(prepare(drawn))
         with torch.no_grad():
             true_maps = self.features(prepare(true))
@@ -60,6 +60,11 @@ class ImageDifference(nn.Module):
             error = difference.abs() if self.config.feature_norm == "l1" else difference**2
             total = total + weighted_mean(error, adaptive_avg_pool2d(weight, error.shape[-2:]))
         return total / len(maps)
+
+
+def as_the_predecessor(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+    """Turn RGB in [0, 1] into BGR divided by 256."""
+    return image.flip(1) * (255 / 256)
 
 
 def weighted_sum(terms: dict[str, Tensor], weights: dict[str, float]) -> Tensor:

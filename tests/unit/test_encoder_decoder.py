@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, ImageAugmentation, rhodin, seed
+from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, ImageAugmentation, full, rhodin, seed
 from models.decoders import PointSplat
 from models.encoder_decoder import EncoderDecoder, build
 
@@ -19,6 +19,8 @@ VARIANTS = {
     "compact at 128 px": small(EncoderConfig(width=8), DecoderConfig(width=16), 128),
     "efficientnet": small(EncoderConfig(kind="efficientnet_lite0"), DecoderConfig(width=16)),
     "paper": replace(rhodin().enc_dec, crop=Crop(size_px=64)),
+    "full": replace(full().enc_dec, crop=Crop(size_px=64)),
+    "seed": replace(seed().enc_dec, crop=Crop(size_px=32), encoder=replace(seed().enc_dec.encoder, width=4)),
 }
 
 
