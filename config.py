@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from math import inf, pi
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -18,6 +19,14 @@ ROOT = Path(__file__).resolve().parent
 DATA = ROOT / "data" / "synthetic"
 
 # --------------------------------------------------------------------------------------------------- shared settings
+
+
+def within(low: float, high: float, **values: float) -> None:
+    """Refuse settings outside a range; `loop__seed` is named loop.seed."""
+    for name, value in values.items():
+        if not low <= value <= high:
+            limits = f"{low} to {high}" if high < inf else f"at least {low}"
+            raise ValueError(f"{name.replace('__', '.')} is {value}; use {limits}")
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,9 @@ class Loop:
     """Delete a run of the same name first."""
 
     def __post_init__(self) -> None:
+        within(1, inf, loop__log_every=self.log_every, loop__validate_every=self.validate_every,
+               loop__checkpoint_every=self.checkpoint_every)  # fmt: skip
+        within(0, inf, loop__seed=self.seed, loop__workers=self.workers, loop__threads=self.threads)
         if self.resume and self.overwrite:
             raise ValueError("loop.resume and loop.overwrite contradict each other; set one")
 
@@ -250,6 +262,10 @@ class PreprocessConfig:
     """What a packed crop is centred on; training on packed crops uses the same."""
     processes: int = 0
 
+    def __post_init__(self) -> None:
+        within(1, inf, every=self.every, pack_px=self.pack_px)
+        within(0.5, 20, pack_side_m=self.pack_side_m)
+
 
 @dataclass(frozen=True)
 class BackgroundConfig:
@@ -260,6 +276,9 @@ class BackgroundConfig:
     """Frames per median, spread over all sequences of the subject and camera."""
     memory_mb: int = 512
     """Upper bound for the stack of image rows held at once."""
+
+    def __post_init__(self) -> None:
+        within(1, inf, max_frames=self.max_frames, memory_mb=self.memory_mb)
 
 
 # ------------------------------------------------------------------------------------------------------------ stage 1
@@ -284,6 +303,10 @@ class EncoderConfig:
     own_appearance_encoder: bool = True
     """Read the appearance with a network of its own, from the clean image."""
 
+    def __post_init__(self) -> None:
+        within(1, inf, encoder__width=self.width, encoder__points=self.points, encoder__appearance=self.appearance)
+        within(0, 0.99, encoder__dropout=self.dropout)
+
 
 @dataclass(frozen=True)
 class DecoderConfig:
@@ -297,6 +320,8 @@ class DecoderConfig:
     """Predict the person and an opacity, and lay them over the given background; needs kind compact."""
 
     def __post_init__(self) -> None:
+        within(4, inf, decoder__width=self.width)
+        within(0, 0.99, decoder__dropout=self.dropout)
         if self.composite and self.kind != "compact":
             raise ValueError(f"decoder.composite needs decoder.kind compact, not {self.kind}; switch one of them")
 
@@ -311,6 +336,9 @@ class Pairing:
     """other_time: another instant of the same sequence.  other_action: another sequence of the same subject (the
     predecessor's choice; needs subjects with one outfit).  same_image: no swap."""
 
+    def __post_init__(self) -> None:
+        within(0, 1, pairing__same_view=self.same_view)
+
 
 @dataclass(frozen=True)
 class ImageAugmentation:
@@ -322,6 +350,10 @@ class ImageAugmentation:
     """Strength of gain, offset, contrast and blur changes of the pose input (not of the target), 0 to 1."""
     permute_channels: bool = False
     """Shuffle the colour channels of the pose input."""
+
+    def __post_init__(self) -> None:
+        within(0, pi, augment__roll_rad=self.roll_rad)
+        within(0, 1, augment__colour=self.colour)
 
 
 @dataclass(frozen=True)
@@ -342,6 +374,10 @@ class ImageLoss:
     exist.  Masks are no 3D label, and stage 4 needs them anyway; 0 does without."""
     person: float = 4.0
     """Weight of the person's pixels (mask, where masks exist) against 1 for the rest."""
+
+    def __post_init__(self) -> None:
+        within(0, inf, loss__pixels=self.pixels, loss__features=self.features, loss__opacity=self.opacity)
+        within(0.01, inf, loss__person=self.person)
 
 
 @dataclass(frozen=True)
@@ -367,6 +403,12 @@ class EncDecConfig:
     """Of the encoder's input.  seed: BGR divided by 256, as the predecessor fed it."""
 
     def __post_init__(self) -> None:
+        within(1, inf, groups=self.groups)
+        if self.encoder.kind in ("efficientnet_lite0", "resnet50") and self.normalise != "imagenet":
+            raise ValueError(
+                f"encoder.kind {self.encoder.kind} starts from ImageNet weights, but normalise is {self.normalise}; "
+                "set --normalise imagenet"
+            )
         if self.loss.opacity and not self.decoder.composite:
             raise ValueError(
                 f"loss.opacity is {self.loss.opacity}, but decoder.composite is off, so no opacity is drawn; "
@@ -397,6 +439,11 @@ class TestEncDecConfig:
     batch: int = 32
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        within(4, inf, batch=self.batch)
+        within(1, inf, max_pairs=self.max_pairs)
+        within(2, inf, examples=self.examples)
+
 
 # ------------------------------------------------------------------------------------------------------------ stage 2
 
@@ -418,6 +465,7 @@ class EmbeddingsConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        within(1, inf, batch=self.batch)
         if self.copies < 1:
             raise ValueError(
                 f"copies is {self.copies}; use 1 for the plain images, more for augmented ones beside them"
@@ -433,6 +481,10 @@ class PoseHeadConfig:
     dropout: float = 0.5
     loss: Literal["joint_distance", "zscored_mse"] = "joint_distance"
     """joint_distance: mean distance in metres.  zscored_mse: the paper's, on joints scaled by the labels' spread."""
+
+    def __post_init__(self) -> None:
+        within(1, inf, head__hidden=self.hidden, head__layers=self.layers)
+        within(0, 0.99, head__dropout=self.dropout)
 
 
 @dataclass(frozen=True)
@@ -465,6 +517,9 @@ class PoseConfig:
     """Stop after so many looks without a better held-out error; 0 trains all steps."""
 
     def __post_init__(self) -> None:
+        within(1, inf, batch=self.batch)
+        within(0, inf, sequences=self.sequences, patience=self.patience)
+        within(0, 10, encoder_lr_factor=self.encoder_lr_factor)
         if (self.mode == "embeddings") != (self.embeddings is not None):
             raise ValueError(
                 f"mode is {self.mode} and embeddings is {self.embeddings}: mode embeddings needs the file of "
@@ -491,6 +546,9 @@ class TestPoseConfig:
     batch: int = 64
     examples: int = 6
     """Test images that are stored with the predictions, for the figures."""
+
+    def __post_init__(self) -> None:
+        within(1, inf, every=self.every, batch=self.batch)
 
 
 @dataclass(frozen=True)
@@ -528,6 +586,7 @@ class LabelCurveConfig:
     """The numbers; a markdown table of the same name lies beside it."""
 
     def __post_init__(self) -> None:
+        within(1, inf, every=self.every, batch=self.batch)
         if not self.encoders or not self.seeds or not self.sequences:
             raise ValueError("encoders, seeds and sequences need at least one value each")
 

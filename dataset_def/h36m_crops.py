@@ -9,7 +9,7 @@ from jaxtyping import Int, UInt8
 from config import Crop, Paths
 from dataset_def.crop import crop_camera, cut, undistorted
 from dataset_def.h36m_files import background_path, load_image, load_mask
-from dataset_def.h36m_index import FrameTable, targets_world_m
+from dataset_def.h36m_index import FrameTable, check_backgrounds, targets_world_m
 from dataset_def.packed_crops import PackAbout, PackedCrops, load_about, pack_folder
 from utils.artifacts import COMMANDS, load_background
 from utils.camera import Camera, resized
@@ -85,6 +85,7 @@ class CropReader:
 
     def read_backgrounds(self, rows: Int[np.ndarray, "n"]) -> None:
         """Read the backgrounds of frames now, so that a missing one stops a script before it writes anything."""
+        check_backgrounds(self.paths, self.table)
         for row in np.unique(self.table.frames[rows][:, [0, 3]], axis=0, return_index=True)[1]:
             key = self.table.key(int(rows[row]))
             who = (key.subject, key.camera)
@@ -103,7 +104,13 @@ class CropReader:
     def _prepared_background(self, who: tuple[int, int], camera: Camera) -> tuple[np.ndarray, Camera]:
         """Read a background, remove its distortion and shrink it as far as crops do anyway (it is cut often)."""
         path = background_path(self.paths, *who)
-        image, straight = undistorted(load_background(path), camera)
+        loaded = load_background(path)
+        if loaded.shape[:2] != (camera.height_px, camera.width_px):
+            raise ValueError(
+                f"{path} is {loaded.shape[1]} x {loaded.shape[0]} pixels, its camera {camera.width_px} x "
+                f"{camera.height_px}; delete it and run: {COMMANDS['background']}"
+            )
+        image, straight = undistorted(loaded, camera)
         is_here = (self.table.frames[:, [0, 3]] == who).all(1) & np.isfinite(self.targets_m).all(1)
         farthest_m = np.linalg.norm(self.targets_m[is_here] - camera.centre_world_m, axis=1).max()
         finest_px = self.crop.size_px * farthest_m / self.crop.side_m

@@ -84,6 +84,7 @@ class EncoderData(Dataset[ViewGroup]):
         self.rows = [by_instant[number] for number in seen_twice]
         firsts = np.array([rows_here[0] for rows_here in self.rows])
         _, self.sequence = np.unique(self.table.frames[firsts][:, :3], axis=0, return_inverse=True)
+        self.action = self.table.frames[firsts][:, 1]
         _, self.subject = np.unique(self.table.frames[firsts][:, 0], return_inverse=True)
 
     def _find_partners(self) -> None:
@@ -91,7 +92,7 @@ class EncoderData(Dataset[ViewGroup]):
         self.in_sequence = [np.flatnonzero(self.sequence == number) for number in range(self.sequence.max() + 1)]
         self.in_subject = [np.flatnonzero(self.subject == number) for number in range(self.subject.max() + 1)]
         if self.pairing.appearance_from == "other_action":
-            lonely = [here for here in self.in_subject if len(np.unique(self.sequence[here])) < 2]
+            lonely = [here for here in self.in_subject if len(np.unique(self.action[here])) < 2]
         else:
             lonely = [here for here in self.in_sequence if len(here) < 2]
         if lonely:
@@ -111,7 +112,7 @@ class EncoderData(Dataset[ViewGroup]):
         """Choose the instant that is shown beside this one."""
         if self.pairing.appearance_from == "other_action":
             everything = self.in_subject[self.subject[index]]
-            candidates = everything[self.sequence[everything] != self.sequence[index]]
+            candidates = everything[self.action[everything] != self.action[index]]
         else:
             everything = self.in_sequence[self.sequence[index]]
             candidates = everything[everything != index]

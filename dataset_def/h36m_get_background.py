@@ -3,21 +3,20 @@
     python dataset_def/h36m_get_background.py
 
 Reads   frames named in <index_location>/index.npz
-Writes  <backgrounds_location>/s_01_ca_02.npy, uint8 RGB; files that exist are kept
+Writes  <backgrounds_location>/s_01_ca_02.npy, uint8 RGB (files that exist are kept), made_from.npz
 Next    sample/train_enc_dec.py
 """
 
 import tempfile
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
 from config import BackgroundConfig, start
 from dataset_def.h36m_files import background_path, load_image
-from dataset_def.h36m_index import FrameTable, load_table
-from utils.artifacts import save_background
+from dataset_def.h36m_index import FrameTable, backgrounds_origin, check_backgrounds, load_table
+from utils.artifacts import save_arrays, save_background
 from utils.processes import for_each
 
 
@@ -66,7 +65,9 @@ def main(config: BackgroundConfig) -> None:
     table = load_table(config.paths)
     everyone = [(int(subject), int(camera)) for subject, camera in np.unique(table.frames[:, [0, 3]], axis=0)]
     missing = [who for who in everyone if not background_path(config.paths, *who).exists()]
-    Path(config.paths.backgrounds_location).mkdir(parents=True, exist_ok=True)
+    check_backgrounds(config.paths, table)
+    if len(missing) == len(everyone):
+        save_arrays(backgrounds_origin(config.paths), "backgrounds", fingerprint=np.array(table.fingerprint))
     for_each(partial(make_background, config, table), missing, 1, "median images")
     print(f"{len(everyone)} backgrounds in {config.paths.backgrounds_location}, {len(missing)} of them new")
 

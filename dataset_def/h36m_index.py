@@ -185,3 +185,26 @@ def spread_sequences(table: FrameTable, rows: Int[np.ndarray, "n"], count: int) 
         is_chosen = (table.frames[of_subject, None, 1:3] == chosen).all(-1).any(-1)
         kept.append(of_subject[is_chosen])
     return np.concatenate(kept)
+
+
+def backgrounds_origin(paths: Paths) -> Path:
+    """Name the file that tells which data the backgrounds were made from."""
+    return paths.backgrounds_location / "made_from.npz"
+
+
+def check_backgrounds(paths: Paths, table: FrameTable) -> None:
+    """Stop if the backgrounds were made from other data; those without a note of it (imported ones) are accepted.
+
+    Raises:
+        ValueError: they belong to other data.
+    """
+    path = backgrounds_origin(paths)
+    if not path.exists():
+        return
+    stored = load_arrays(path, "backgrounds", COMMANDS["background"])
+    if str(stored["fingerprint"]) != table.fingerprint:
+        raise ValueError(
+            f"the backgrounds in {paths.backgrounds_location} were made from other data than the index in "
+            f"{paths.index_location}; delete that folder, or give another --paths.backgrounds-location, and run: "
+            f"{COMMANDS['background']}"
+        )

@@ -1,12 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny_h36m import wall, write_tiny_h36m
 
-from config import BackgroundConfig, PreprocessConfig
+from config import BackgroundConfig, Crop, Pairing, PreprocessConfig
 from dataset_def import h36m_preprocess
+from dataset_def.h36m_encoder_data import EncoderData
 from dataset_def.h36m_files import background_path
 from dataset_def.h36m_get_background import main, median_in_bands, spread
-from utils.artifacts import load_background
+from utils.artifacts import load_background, save_background
 
 
 def test_the_median_is_that_of_numpy_whatever_the_memory():
@@ -49,4 +52,23 @@ def test_backgrounds_that_exist_are_kept_and_nothing_else_is_left(paths):
     background_path(paths, 9, 2).unlink()
     main(BackgroundConfig(paths=paths))
     after = {path: path.stat().st_mtime_ns for path in paths.backgrounds_location.iterdir()}
-    assert len(after) == 8 and sum(before[path] == after[path] for path in before) == 7
+    assert len(after) == 9 and sum(before[path] == after[path] for path in before) == 8  # with made_from.npz
+
+
+def test_backgrounds_of_other_data_are_refused(paths, tmp_path):
+    main(BackgroundConfig(paths=paths))
+    others = write_tiny_h36m(tmp_path, actions=(2,), frames=3)
+    h36m_preprocess.main(PreprocessConfig(paths=others, pack=False, processes=1))
+    mixed = replace(others, backgrounds_location=paths.backgrounds_location)
+    with pytest.raises(ValueError, match="made from other data"):
+        main(BackgroundConfig(paths=mixed))
+    with pytest.raises(ValueError, match="made from other data"):
+        EncoderData(mixed, Crop(size_px=32), (1,), "all", (), Pairing(), 0.0, 0)
+
+
+def test_a_background_of_another_size_is_refused(paths, tmp_path):
+    copied = replace(paths, backgrounds_location=tmp_path / "backgrounds")
+    main(BackgroundConfig(paths=copied))
+    save_background(background_path(copied, 1, 2), np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"s_01_ca_02\.npy is 64 x 64 pixels, its camera 128 x 128"):
+        EncoderData(copied, Crop(size_px=32), (1,), "all", (), Pairing(), 0.0, 0)
