@@ -112,6 +112,8 @@ class Optim:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.lr <= 0:
             raise ValueError(f"optim.steps is {self.steps} and optim.lr is {self.lr}; both must be positive")
+        within(0, inf, optim__weight_decay=self.weight_decay, optim__warmup_steps=self.warmup_steps,
+               optim__gradient_clip=self.gradient_clip)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,7 @@ class SyntheticConfig:
     """Worker processes; 0 takes one per core."""
 
     def __post_init__(self) -> None:
+        within(0, inf, processes=self.processes)
         if self.motion != "generator" and not self.motion.startswith("cmu:"):
             raise ValueError(f"motion is {self.motion!r}; use 'generator' or 'cmu:<folder>'")
         if not 32 <= self.size_px <= 2000 or self.frames < 1 or self.outfits < 1:
@@ -236,6 +239,7 @@ class ImportMultiviewConfig:
     processes: int = 0
 
     def __post_init__(self) -> None:
+        within(0, inf, processes=self.processes)
         if self.subject < 12 or self.sequence_frames < 2 or self.test_frames < 0:
             raise ValueError(
                 f"subject is {self.subject}, sequence_frames {self.sequence_frames}, test_frames {self.test_frames}; "
@@ -265,6 +269,7 @@ class PreprocessConfig:
     def __post_init__(self) -> None:
         within(1, inf, every=self.every, pack_px=self.pack_px)
         within(0.5, 20, pack_side_m=self.pack_side_m)
+        within(0, inf, processes=self.processes)
 
 
 @dataclass(frozen=True)
@@ -333,7 +338,7 @@ class Pairing:
     same_view: float = 0.5
     """Share of targets that are the input view itself (pure auto-encoding)."""
     appearance_from: Literal["other_time", "other_action", "same_image"] = "other_time"
-    """other_time: another instant of the same sequence.  other_action: another sequence of the same subject (the
+    """other_time: another instant of the same sequence.  other_action: another action of the same subject (the
     predecessor's choice; needs subjects with one outfit).  same_image: no swap."""
 
     def __post_init__(self) -> None:
@@ -483,7 +488,8 @@ class PoseHeadConfig:
     """joint_distance: mean distance in metres.  zscored_mse: the paper's, on joints scaled by the labels' spread."""
 
     def __post_init__(self) -> None:
-        within(1, inf, head__hidden=self.hidden, head__layers=self.layers)
+        within(1, inf, head__hidden=self.hidden)
+        within(0, inf, head__layers=self.layers)
         within(0, 0.99, head__dropout=self.dropout)
 
 
@@ -517,7 +523,7 @@ class PoseConfig:
     """Stop after so many looks without a better held-out error; 0 trains all steps."""
 
     def __post_init__(self) -> None:
-        within(1, inf, batch=self.batch)
+        within(2, inf, batch=self.batch)  # batch norm needs two
         within(0, inf, sequences=self.sequences, patience=self.patience)
         within(0, 10, encoder_lr_factor=self.encoder_lr_factor)
         if (self.mode == "embeddings") != (self.embeddings is not None):
@@ -548,7 +554,7 @@ class TestPoseConfig:
     """Test images that are stored with the predictions, for the figures."""
 
     def __post_init__(self) -> None:
-        within(1, inf, every=self.every, batch=self.batch)
+        within(1, inf, every=self.every, batch=self.batch, examples=self.examples)
 
 
 @dataclass(frozen=True)
@@ -586,7 +592,10 @@ class LabelCurveConfig:
     """The numbers; a markdown table of the same name lies beside it."""
 
     def __post_init__(self) -> None:
-        within(1, inf, every=self.every, batch=self.batch)
+        within(1, inf, every=self.every, frozen_steps=self.frozen_steps, finetune_steps=self.finetune_steps,
+               scratch_steps=self.scratch_steps)  # fmt: skip
+        within(2, inf, batch=self.batch)  # batch norm needs two
+        within(0, inf, patience=self.patience)
         if not self.encoders or not self.seeds or not self.sequences:
             raise ValueError("encoders, seeds and sequences need at least one value each")
 

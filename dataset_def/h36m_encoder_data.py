@@ -98,7 +98,7 @@ class EncoderData(Dataset[ViewGroup]):
         if lonely:
             first = self.table.key(self.rows[lonely[0][0]][0])
             raise ValueError(f"pairing.appearance_from {self.pairing.appearance_from!r} finds no other instant for "
-                             f"{first.stem}; use another choice, or data with more frames")  # fmt: skip
+                             f"{first.stem}; use another choice, or data with more frames or actions")  # fmt: skip
 
     @property
     def has_masks(self) -> bool:

@@ -106,6 +106,17 @@ def test_the_other_action_is_another_sequence_of_the_same_subject(paths):
         assert (frames[:, 0] == frames[0, 0]).all() and frames[0, 1] != frames[2, 1]
 
 
+def test_another_subaction_of_the_same_action_is_not_another_action(tmp_path):
+    paths = prepared(tmp_path, subjects=(1,), actions=(2, 3), subactions=(1, 2), frames=2)
+    groups = data(paths, pairing=Pairing(appearance_from="other_action"))
+    for epoch in range(5):
+        for index in range(len(groups)):
+            frames = groups[(epoch, index)].frames
+            assert frames[0, 1] != frames[2, 1], f"both of action {frames[0, 1]}"
+    with pytest.raises(ValueError, match="'other_action' finds no other instant for s_01_act_02"):
+        data(paths, part="train", held_out=((3, 1), (3, 2)), pairing=Pairing(appearance_from="other_action"))
+
+
 def test_pairings_that_find_no_partner_are_refused(paths, tmp_path):
     with pytest.raises(ValueError, match="'other_action' finds no other instant for s_01_act_02"):
         data(paths, part="held_out", held_out=((2, 1),), pairing=Pairing(appearance_from="other_action"))
