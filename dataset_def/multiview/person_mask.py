@@ -121,7 +121,8 @@ def cut_out(
     labels = seeds(here, small.shape[:2], changed, changed_level)
     sure = labels == cv2.GC_FGD
     cv2.setRNGSeed(0)
-    cv2.grabCut(small, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), rounds, cv2.GC_INIT_WITH_MASK)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(small, labels, (0, 0, 1, 1), *models, rounds, cv2.GC_INIT_WITH_MASK)  # a mask needs no rectangle
     body = largest_part((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), sure)
     soft = cv2.GaussianBlur(body.astype(np.float32), (0, 0), 1.0)
     mask = np.zeros((height, width), np.uint8)

@@ -85,4 +85,5 @@ def video_frames(path: Path) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
 
 def ideal_image(image: UInt8[np.ndarray, "H W 3"], where: Float32[np.ndarray, "h w 2"]) -> UInt8[np.ndarray, "h w 3"]:
     """Resample a frame as the ideal camera sees it; what lies a little outside repeats the border."""
-    return cv2.remap(image, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    nothing = np.empty(0, np.float32)  # the second map, which OpenCV's types want and a two-channel map leaves empty
+    return cv2.remap(image, where, nothing, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)

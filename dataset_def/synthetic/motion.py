@@ -139,7 +139,9 @@ def key_poses(
 ) -> tuple[list[Controls], list[float], list[float]]:
     """Draw key poses until the time is filled, with the times at which each is reached and left."""
     roles, stance = draw_roles(rng, style), choose(rng, plan.stances)
-    keys, reached_s, left_s = [], [], []
+    keys: list[Controls] = []
+    reached_s: list[float] = []
+    left_s: list[float] = []
     now_s = -rng.uniform(0.0, 0.8)
     while not keys or reached_s[-1] < duration_s:
         keys.append(next_key(rng, style, plan, roles, stance, keys[-1] if keys else None))
