@@ -35,6 +35,8 @@ def measure(size_px: int, folder: Path) -> dict[str, float]:
     paths = replace(
         Paths(), h36m_location=place / "frames", masks_location=place / "masks", truth_location=place / "truth"
     )
+    for location in (paths.h36m_location, paths.masks_location, paths.truth_location):
+        location.mkdir(parents=True)
     config = SyntheticConfig(paths=paths, size_px=size_px, frames=10, processes=1)
     make_h36m.make_sequence(config, Sequence(1, 2, 1))  # compiles, and draws the room once
     images = 4 * config.frames * len(SEQUENCES)
