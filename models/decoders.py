@@ -91,8 +91,21 @@ class CompactDecoder(nn.Module):
         rgb_opacity = torch.sigmoid(shuffle(self.out(fine), 2).float())
         rgb, opacity = rgb_opacity[:, :3], rgb_opacity[:, 3:]
         if not self.composite:
-            return torch.cat([rgb, torch.ones_like(opacity)], dim=1)
+            return opaque(rgb)
         return torch.cat([opacity * rgb + (1 - opacity) * background, opacity], dim=1)
+
+
+def beside_appearance(
+    features: Float[Tensor, "B F"], appearance: Float[Tensor, "B A"], side: int
+) -> Float[Tensor, "B C s s"]:
+    """Fold features into a square map, and tile the appearance beside them."""
+    folded = features.unflatten(1, (-1, side, side))
+    return torch.cat([folded, appearance[:, :, None, None].expand(-1, -1, side, side)], dim=1)
+
+
+def opaque(rgb: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 4 H W"]:
+    """Add an opacity of one."""
+    return torch.cat([rgb, torch.ones_like(rgb[:, :1])], dim=1)
 
 
 class PaperDecoder(nn.Module):
@@ -120,15 +133,14 @@ class PaperDecoder(nn.Module):
         background: Float[Tensor, "B 3 H W"],
     ) -> Float[Tensor, "B 4 H W"]:
         """Draw RGB; the fourth channel is ones."""
-        features = self.from_points(points_crop_m.flatten(1)).unflatten(1, (-1, self.side, self.side))
-        features = torch.cat([features, appearance[:, :, None, None].expand(-1, -1, self.side, self.side)], dim=1)
+        features = beside_appearance(self.from_points(points_crop_m.flatten(1)), appearance, self.side)
         for level, up in enumerate(self.ups):
             features = interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
             if level == 2:
                 features = torch.cat([features, self.background(imagenet_normalised(background))], dim=1)
             features = up(features)
         rgb = self.out(features).float() + 0.5  # starts at grey
-        return torch.cat([rgb, torch.ones_like(rgb[:, :1])], dim=1)
+        return opaque(rgb)
 
 
 class SeedDecoder(nn.Module):
@@ -152,10 +164,9 @@ class SeedDecoder(nn.Module):
         background: Float[Tensor, "B 3 H W"],
     ) -> Float[Tensor, "B 4 H W"]:
         """Draw RGB; the fourth channel is ones."""
-        features = self.from_points(points_crop_m.flatten(1)).unflatten(1, (-1, self.side, self.side))
-        features = torch.cat([features, appearance[:, :, None, None].expand(-1, -1, self.side, self.side)], dim=1)
+        features = beside_appearance(self.from_points(points_crop_m.flatten(1)), appearance, self.side)
         rgb = self.out(torch.cat([self.layers(features), background], dim=1)).float()
-        return torch.cat([rgb, torch.ones_like(rgb[:, :1])], dim=1)
+        return opaque(rgb)
 
 
 Decoder = CompactDecoder | PaperDecoder | SeedDecoder

@@ -18,14 +18,14 @@ class CompactTrunk(nn.Module):
 
     def __init__(self, width: int, size_px: int, blocks: int = 2) -> None:
         super().__init__()
-        downs = [4, 2, 2] + [2] * (size_px >= 128)  # the last map is 4x4 for 64 px and for 128 px
-        side = size_px // 16 // (2 if size_px >= 128 else 1)
+        is_large = size_px >= 128  # one stage more, so that the last map is 4x4 for 64 px and for 128 px
+        side = size_px // (32 if is_large else 16)
         self.layers = nn.Sequential(
             nn.PixelUnshuffle(4),
             stage(48, 2 * width, blocks, stride=1),
             stage(2 * width, 4 * width, blocks, stride=2),
             stage(4 * width, 8 * width, blocks, stride=2),
-            *[stage(8 * width, 8 * width, 1, stride=2) for _ in downs[3:]],
+            *([stage(8 * width, 8 * width, 1, stride=2)] if is_large else []),
         )
         self.size = 8 * width * side * side
 
@@ -35,7 +35,7 @@ class CompactTrunk(nn.Module):
 
 
 class UNetTrunk(nn.Module):
-    """The contracting half of a U-Net.  Source: Rhodin et al. 2018, section 3; METHOD variant A (32-64-128-256)."""
+    """The contracting half of a U-Net.  Source: Rhodin et al. 2018, section 3 (32-64-128-256 channels)."""
 
     def __init__(self, width: int, size_px: int) -> None:
         super().__init__()

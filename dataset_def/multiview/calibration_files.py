@@ -34,7 +34,7 @@ def read_calibration(name: str, text: str) -> dict[str, Camera]:
 def read_qualisys(name: str, text: str) -> dict[str, Camera]:
     """Read the cameras of a Qualisys .qca.txt file (XML), by serial.
 
-    Source: FORMATS.md section 6; checked by the reprojection of the recording's own keypoints.
+    Source: own derivation, checked by the reprojection of the recording's own keypoints.
     """
     try:
         root = ElementTree.fromstring(text)

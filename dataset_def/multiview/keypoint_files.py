@@ -14,7 +14,7 @@ BODY_25B: tuple[str, ...] = (
     "right_ankle", "neck", "head_top", "left_big_toe", "left_small_toe", "left_heel", "right_big_toe",
     "right_small_toe", "right_heel",
 )  # fmt: skip
-"""Source: OpenPose's BODY_25B model; left joints have odd numbers (FORMATS.md section 6)."""
+"""Source: OpenPose's BODY_25B model; left joints have odd numbers."""
 
 MIDDLES: dict[str, tuple[str, ...]] = {
     "pelvis": ("left_hip", "right_hip"),

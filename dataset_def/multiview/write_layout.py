@@ -1,4 +1,4 @@
-"""Writes videos, cameras and joints as Human3.6M folders (FORMATS section 1), cut into short sequences."""
+"""Writes videos, cameras and joints as Human3.6M folders (the README's layout), cut into short sequences."""
 
 import shutil
 from pathlib import Path
