@@ -1,5 +1,7 @@
 """Shape annotations are checked while the tests run (training does not pay for it)."""
 
+import pytest
+import torch
 from jaxtyping import install_import_hook
 
 hook = install_import_hook(
@@ -28,3 +30,9 @@ hook = install_import_hook(
     ],
     "beartype.beartype",
 )
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers() -> None:
+    """Let every test draw the same numbers in every run."""
+    torch.manual_seed(0)
