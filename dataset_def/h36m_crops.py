@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from config import Crop, Paths
 from dataset_def.crop import crop_camera, cut, undistorted
@@ -27,23 +27,31 @@ class CutOut(NamedTuple):
     background: UInt8[np.ndarray, "S S 3"]
 
 
-def check_pack(about: PackAbout, crop: Crop, roll_rad: float) -> None:
+def check_pack(about: PackAbout, crop: Crop, roll_rad: float, shift_m: float = 0.0) -> None:
     """Stop if packed crops are too small or too coarse for the crops wanted of them."""
-    needed_m = crop.side_m * (np.cos(roll_rad) + np.sin(roll_rad))
+    needed_m = crop.side_m * (np.cos(roll_rad) + np.sin(roll_rad)) + 2 * shift_m
     needed_px = crop.size_px / crop.side_m * max(about.side_m, needed_m) / COARSER_BY
     if about.side_m < needed_m - 1e-6 or about.size_px < needed_px:
         raise ValueError(
             f"the packed crops ({about.size_px} px, {about.side_m} m) are too small or too coarse for crops of "
-            f"{crop.size_px} px, {crop.side_m} m, rolled by up to {roll_rad} rad; pack again with: {COMMANDS['index']} "
+            f"{crop.size_px} px, {crop.side_m} m, rolled by up to {roll_rad} rad, moved by up to {shift_m} m; pack again with: {COMMANDS['index']} "
             f"--centre {crop.centre} --pack-side-m {max(about.side_m, np.ceil(needed_m * 20) / 20):g} "
             f"--pack-px {16 * int(np.ceil(needed_px * 1.05 * COARSER_BY / 16))}"
         )
 
 
+def random_shift(rng: np.random.Generator, largest_m: float) -> Float[np.ndarray, "3"] | None:
+    """Draw how far a crop's centre is moved off: any direction, all lengths up to the largest equally often."""
+    if largest_m == 0:
+        return None
+    direction = rng.normal(size=3)
+    return direction / np.linalg.norm(direction) * rng.uniform(0, largest_m)
+
+
 class CropReader:
     """Cuts crops of a data set's frames."""
 
-    def __init__(self, paths: Paths, table: FrameTable, crop: Crop, roll_rad: float):
+    def __init__(self, paths: Paths, table: FrameTable, crop: Crop, roll_rad: float, shift_m: float = 0.0):
         self.paths, self.table, self.crop = paths, table, crop
         self.targets_m = targets_world_m(table, crop.centre)
         self.packed: PackedCrops | None = None
@@ -51,14 +59,15 @@ class CropReader:
         about = load_about(pack_folder(paths, crop.centre))
         if about is not None:
             self.packed = PackedCrops(paths, crop.centre, table, about)
-            check_pack(about, crop, roll_rad)
+            check_pack(about, crop, roll_rad, shift_m)
         elif not paths.h36m_location.is_dir():
             raise FileNotFoundError(f"neither frames ({paths.h36m_location}) nor packed crops "
                                     f"({pack_folder(paths, crop.centre)}) exist")  # fmt: skip
 
-    def camera(self, row: int, roll_rad: float = 0.0) -> Camera:
-        """Give the virtual camera of a frame's crop."""
-        return crop_camera(self.table.camera(row), self.targets_m[row], self.crop.size_px, self.crop.side_m, roll_rad)
+    def camera(self, row: int, roll_rad: float = 0.0, shift_world_m: Float[np.ndarray, "3"] | None = None) -> Camera:
+        """Give the virtual camera of a frame's crop, rolled, and looking beside its target if it is to."""
+        target_m = self.targets_m[row] if shift_world_m is None else self.targets_m[row] + shift_world_m
+        return crop_camera(self.table.camera(row), target_m, self.crop.size_px, self.crop.side_m, roll_rad)
 
     def _source_camera(self, row: int) -> Camera:
         """Give the camera of the picture that crops are cut from."""
@@ -118,7 +127,7 @@ class CropReader:
         smaller = resized(straight, straight.width_px // shrink, straight.height_px // shrink)
         return cv2.resize(image, (smaller.width_px, smaller.height_px), interpolation=cv2.INTER_AREA), smaller
 
-    def read(self, row: int, roll_rad: float) -> CutOut:
-        """Cut image, mask and background of a frame, rolled in the image plane."""
-        to, source = self.camera(row, roll_rad), self._source_camera(row)
+    def read(self, row: int, roll_rad: float, shift_world_m: Float[np.ndarray, "3"] | None = None) -> CutOut:
+        """Cut image, mask and background of a frame, rolled in the image plane and moved off the centre."""
+        to, source = self.camera(row, roll_rad, shift_world_m), self._source_camera(row)
         return CutOut(to, self.image(row, to, source), self.mask(row, to, source), self.background(row, to))

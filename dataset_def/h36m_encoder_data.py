@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from config import Crop, Pairing, Paths
-from dataset_def.h36m_crops import CropReader
+from dataset_def.h36m_crops import CropReader, random_shift
 from dataset_def.h36m_index import Part, load_table, select_rows, with_known_centre
 from utils.image import to_unit_rgb
 from utils.views import FlatViews, flat_views
@@ -65,10 +65,11 @@ class EncoderData(Dataset[ViewGroup]):
         pairing: Pairing,
         roll_rad: float,
         seed: int,
+        shift_m: float = 0.0,
     ):
         self.table = load_table(paths)
-        self.reader = CropReader(paths, self.table, crop, roll_rad)
-        self.pairing, self.roll_rad, self.seed = pairing, roll_rad, seed
+        self.reader = CropReader(paths, self.table, crop, roll_rad, shift_m)
+        self.pairing, self.roll_rad, self.shift_m, self.seed = pairing, roll_rad, shift_m, seed
         rows = with_known_centre(select_rows(self.table, subjects, part, held_out), self.reader.targets_m, crop.centre)
         self.reader.read_backgrounds(rows)
         self._group_by_instant(rows)
@@ -125,7 +126,10 @@ class EncoderData(Dataset[ViewGroup]):
         pairs = [rng.choice(self.rows[instant], VIEWS_PER_INSTANT, replace=False) for instant in instants]
         rows = np.concatenate(pairs).tolist()
         rolls_rad = rng.uniform(-self.roll_rad, self.roll_rad, len(rows)).tolist()
-        crops = [self.reader.read(row, roll_rad) for row, roll_rad in zip(rows, rolls_rad, strict=True)]
+        shifts = np.repeat([0, 1], VIEWS_PER_INSTANT)
+        moved_m = [random_shift(rng, self.shift_m) for _ in instants]
+        crops = [self.reader.read(row, roll_rad, moved_m[which])
+                 for row, roll_rad, which in zip(rows, rolls_rad, shifts, strict=True)]  # fmt: skip
         masks = np.stack([crop.mask for crop in crops])[:, None].astype(np.float32) * np.float32(1 / 255)
         rotations = np.stack([crop.camera.R_cam_from_world for crop in crops]).astype(np.float32)
         return ViewGroup(

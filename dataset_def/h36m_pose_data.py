@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from config import Crop, Paths
-from dataset_def.h36m_crops import CropReader
+from dataset_def.h36m_crops import CropReader, random_shift
 from dataset_def.h36m_index import Part, every_nth, load_table, select_rows, spread_sequences, with_known_centre
 from utils.camera import Camera
 from utils.image import to_unit_rgb
@@ -42,10 +42,11 @@ class PoseData(Dataset[PoseSample]):
         roll_rad: float = 0.0,
         seed: int = 0,
         every: int = 1,
+        shift_m: float = 0.0,
     ):
         self.table = load_table(paths)
-        self.reader = CropReader(paths, self.table, crop, roll_rad)
-        self.roll_rad, self.seed = roll_rad, seed
+        self.reader = CropReader(paths, self.table, crop, roll_rad, shift_m)
+        self.roll_rad, self.shift_m, self.seed = roll_rad, shift_m, seed
         rows = spread_sequences(self.table, select_rows(self.table, subjects, part, held_out), sequences)
         rows = every_nth(self.table, rows, every)
         self._check_labels(rows)
@@ -78,7 +79,7 @@ class PoseData(Dataset[PoseSample]):
         epoch, index = place
         rng = np.random.default_rng([self.seed, epoch, index])
         row = int(self.rows[index])
-        to = self.reader.camera(row, rng.uniform(-self.roll_rad, self.roll_rad))
+        to = self.reader.camera(row, rng.uniform(-self.roll_rad, self.roll_rad), random_shift(rng, self.shift_m))
         return PoseSample(
             image=to_unit_rgb(self.reader.image(row, to)),
             joints_root_m=self._joints_root_m(row, to),

@@ -50,9 +50,9 @@ def main(config: EmbeddingsConfig) -> Path:
     network = stored.network.to(device).eval()
     rows: Rows = {}
     for copy in range(config.copies):
-        roll_rad = config.augment.roll_rad if copy else 0.0
+        roll_rad, shift_m = (config.augment.roll_rad, config.augment.shift_m) if copy else (0.0, 0.0)
         data = PoseData(config.paths, stored.config.crop, config.subjects, "all", held_out=(), roll_rad=roll_rad,
-                        seed=config.seed)  # fmt: skip
+                        seed=config.seed, shift_m=shift_m)  # fmt: skip
         encode_copy(copy, network, data, config, rows)
     arrays = {name: np.concatenate(values) for name, values in rows.items()}
     path = config.checkpoint.parent / "embeddings.pkl"

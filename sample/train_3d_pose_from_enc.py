@@ -32,8 +32,9 @@ def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseDat
         return EmbeddedPoseData(
             config.paths, config.embeddings, config.encoder, who.labelled, part, who.held_out, sequences
         )
-    roll_rad, seed = config.augment.roll_rad if part == "train" else 0.0, config.loop.seed
-    return PoseData(config.paths, stage_1.config.crop, who.labelled, part, who.held_out, sequences, roll_rad, seed)
+    roll_rad, shift_m = (config.augment.roll_rad, config.augment.shift_m) if part == "train" else (0.0, 0.0)
+    return PoseData(config.paths, stage_1.config.crop, who.labelled, part, who.held_out, sequences, roll_rad,
+                    config.loop.seed, shift_m=shift_m)  # fmt: skip
 
 
 def make_network(config: PoseConfig, stage_1: StoredEncoder, train: PoseData | EmbeddedPoseData) -> PoseFromImage:

@@ -28,9 +28,9 @@ def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> Encod
     """Open the images; held-out ones are not rolled, and always drawn into another view."""
     is_train = part == "train"
     pairing = config.pairing if is_train else replace(config.pairing, same_view=0.0)
-    roll_rad = config.augment.roll_rad if is_train else 0.0
-    who = config.subjects
-    return EncoderData(config.paths, config.crop, who.train, part, who.held_out, pairing, roll_rad, config.loop.seed)
+    roll_rad, shift_m = (config.augment.roll_rad, config.augment.shift_m) if is_train else (0.0, 0.0)
+    who, seed = config.subjects, config.loop.seed
+    return EncoderData(config.paths, config.crop, who.train, part, who.held_out, pairing, roll_rad, seed, shift_m)
 
 
 def draw_with(draw: nn.Module, views: FlatViews, pose_image: Tensor, run: Run, config: EncDecConfig) -> Tensor:

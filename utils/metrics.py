@@ -1,7 +1,7 @@
 """How far a predicted pose is from the true one.  Metres in, millimetres, percent and degrees out.
 
 Poses of 17 or 24 joints have the pelvis in their first row, and every measure but P-MPJPE centres both poses on it;
-poses of other joint counts are taken as they come.  Protocol: METHOD definitions of Human3.6M as others report them.
+poses of other joint counts are taken as they come.  Protocols are those that others report on Human3.6M.
 """
 
 import torch

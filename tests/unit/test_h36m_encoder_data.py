@@ -237,3 +237,28 @@ def test_missing_backgrounds_are_said(tmp_path):
     h36m_preprocess.main(PreprocessConfig(paths=paths, processes=1))
     with pytest.raises(FileNotFoundError, match=r"h36m_get_background\.py"):
         data(paths)[(0, 0)]
+
+
+def test_a_moved_crop_looks_at_one_point_beside_the_person_in_all_cameras_of_an_instant(tmp_path):
+    paths = prepared(tmp_path, subjects=(1,), actions=(2,), frames=3, size_px=192, pack=False)
+    groups = EncoderData(paths, CROP, (1,), "all", (), Pairing(), 0.35, 0, shift_m=0.4)
+    table = groups.table
+    keys = [tuple(key) for key in table.frames.tolist()]
+    moved_m = []
+    for epoch in range(5):
+        sample = groups[(epoch, 0)]
+        for first, second in ((0, 1), (2, 3)):
+            rows = [keys.index(tuple(sample.frames[view].tolist())) for view in (first, second)]
+            centres = np.stack([table.camera(row).centre_world_m for row in rows])
+            axes = sample.R_crop_from_world[[first, second], 2].double().numpy()
+            # where the two lines of sight meet: the point nearest to both
+            depths_m, gap_m, *_ = np.linalg.lstsq(np.stack([axes[0], -axes[1]], 1), centres[1] - centres[0], rcond=None)
+            assert gap_m.sum() < 1e-8
+            met = centres[0] + depths_m[0] * axes[0]
+            moved_m.append(np.linalg.norm(met - groups.reader.targets_m[rows[0]]))
+    assert max(moved_m) <= 0.4 + 1e-5 and max(moved_m) > 0.2 and min(moved_m) < 0.2
+
+
+def test_crops_that_move_need_a_wider_pack(paths):
+    with pytest.raises(ValueError, match=r"moved by up to 0\.3 m; pack again with: .* --pack-side-m 3\.55"):
+        EncoderData(paths, CROP, (1,), "all", (), Pairing(), 0.35, 0, shift_m=0.3)
