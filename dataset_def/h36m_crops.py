@@ -34,8 +34,9 @@ def check_pack(about: PackAbout, crop: Crop, roll_rad: float, shift_m: float = 0
     if about.side_m < needed_m - 1e-6 or about.size_px < needed_px:
         raise ValueError(
             f"the packed crops ({about.size_px} px, {about.side_m} m) are too small or too coarse for crops of "
-            f"{crop.size_px} px, {crop.side_m} m, rolled by up to {roll_rad} rad, moved by up to {shift_m} m; pack again with: {COMMANDS['index']} "
-            f"--centre {crop.centre} --pack-side-m {max(about.side_m, np.ceil(needed_m * 20) / 20):g} "
+            f"{crop.size_px} px, {crop.side_m} m, rolled by up to {roll_rad} rad, moved by up to {shift_m} m; "
+            f"pack again with: {COMMANDS['index']} --centre {crop.centre} "
+            f"--pack-side-m {max(about.side_m, np.ceil(needed_m * 20) / 20):g} "
             f"--pack-px {16 * int(np.ceil(needed_px * 1.05 * COARSER_BY / 16))}"
         )
 
