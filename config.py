@@ -107,7 +107,8 @@ class Optim:
     gradient_clip: float = 0.0
     """Largest gradient norm; 0 switches clipping off."""
     bf16: bool = True
-    """Run the networks in bfloat16; geometry and losses stay in float32."""
+    """Run the networks in bfloat16 where the processor computes it (a GPU, a CPU with AVX-512), else in float32;
+    geometry and losses are always in float32."""
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.lr <= 0:
@@ -395,6 +396,9 @@ class EncDecConfig:
 
     name: str = "demo"
     """The run's folder: runs/enc_dec/<name>."""
+    start_from: Path | None = None
+    """A checkpoint whose weights this run begins with, such as models/assets/open_weights.pt: goes on training a
+    network, or moves it to other cameras and people.  Its encoder, decoder and normalise settings must be the same."""
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     crop: Crop = field(default_factory=Crop)

@@ -21,7 +21,7 @@ from dataset_def.h36m_pose_data import PoseData
 from models.stored import StoredPose, load_pose
 from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
-from utils.engine import choose_device
+from utils.engine import choose_device, mixed_precision
 from utils.image import to_picture
 from utils.metrics import pose_errors
 from utils.pose_report import action_table, intervals, overall_table, per_action
@@ -42,7 +42,7 @@ def predict_all(stored: StoredPose, data: PoseData, batch: int, device: torch.de
     parts = []
     for cpu_sample in tqdm(in_order(data, batch), desc="test_pose", disable=None):
         sample = to_device(cpu_sample, device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=stored.config.optim.bf16):
+        with mixed_precision(device, stored.config.optim.bf16):
             predicted = stored.network(sample.image)
         rows = (predicted, sample.joints_root_m, sample.R_crop_from_world, sample.frames)
         parts.append(Predictions(*(row.cpu() for row in rows)))

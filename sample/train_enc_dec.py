@@ -9,6 +9,7 @@ Next    sample/test_enc_dec.py, sample/save_embeddings.py
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 
 from config import EncDecConfig, start
 from dataset_def.h36m_encoder_data import EncoderData
-from models.encoder_decoder import build
+from models.encoder_decoder import EncoderDecoder, build
 from models.losses import ImageDifference, weighted_sum
+from models.stored import load_encoder_decoder
 from utils.batches import in_order, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.image import jitter_colours
@@ -31,6 +33,16 @@ def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> Encod
     roll_rad, shift_m = (config.augment.roll_rad, config.augment.shift_m) if is_train else (0.0, 0.0)
     who, seed = config.subjects, config.loop.seed
     return EncoderData(config.paths, config.crop, who.train, part, who.held_out, pairing, roll_rad, seed, shift_m)
+
+
+def begin_with(path: Path, config: EncDecConfig) -> EncoderDecoder:
+    """Take the weights of another run of the same network."""
+    stored = load_encoder_decoder(path)
+    for name in ("encoder", "decoder", "normalise"):
+        if getattr(stored.config, name) != getattr(config, name):
+            raise ValueError(f"{path} has {name} {getattr(stored.config, name)}, this run {getattr(config, name)}; "
+                             "give the same settings, or leave out --start-from")  # fmt: skip
+    return stored.network
 
 
 def draw_with(draw: nn.Module, views: FlatViews, pose_image: Tensor, run: Run, config: EncDecConfig) -> Tensor:
@@ -63,7 +75,8 @@ def main(config: EncDecConfig) -> float:
     data, held_out = make_data(config, "train"), make_data(config, "held_out")
     if config.loss.opacity and not data.has_masks:
         raise ValueError(f"{config.paths.masks_location} has no masks; set --loss.opacity 0, or make masks")
-    model = build(config).to(run.device, memory_format=torch.channels_last)
+    model = begin_with(config.start_from, config) if config.start_from else build(config)
+    model = model.to(run.device, memory_format=torch.channels_last)
     compare = ImageDifference(config.loss).to(run.device)
     optimizer = make_optimizer(model.parameters(), config.optim)
     schedule = make_schedule(optimizer, config.optim)

@@ -14,7 +14,7 @@ from toy_run import STEPS, Noise, PowerCutError, ToyConfig, network, train
 from config import Optim, Paths
 from utils.artifacts import load_checkpoint
 from utils.batches import Batches, in_order
-from utils.engine import Run, choose_device, make_optimizer, make_schedule
+from utils.engine import Run, choose_device, make_optimizer, make_schedule, mixed_precision
 from utils.history import load_history
 
 
@@ -231,3 +231,13 @@ def test_two_processes_agree_and_resume_exactly(tmp_path):
     assert_same_states(*({k: v for k, v in end["whole"].items() if "running" not in k} for end in (first, second)))
     config = ToyConfig(Paths(runs_location=tmp_path))
     assert history(replace(config, name="whole")) == history(replace(config, name="parts"))
+
+
+@pytest.mark.parametrize("computes_it", [True, False])
+def test_a_processor_that_would_emulate_bfloat16_stays_with_float32(monkeypatch, computes_it):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: computes_it)
+    one = torch.ones(2, 2)
+    with mixed_precision(torch.device("cpu"), bf16=True):
+        assert (one @ one).dtype == (torch.bfloat16 if computes_it else torch.float32)
+    with mixed_precision(torch.device("cpu"), bf16=False):
+        assert (one @ one).dtype == torch.float32
