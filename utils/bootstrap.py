@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 RESAMPLES = 2000
 FRAME_COLUMNS = ("subject", "action", "subaction", "camera", "frame")
@@ -58,6 +58,46 @@ def mean_interval(
     rng = np.random.default_rng(seed)
     weights = draws(int(sequence_numbers(frames).max()) + 1, rng, resamples)
     return interval(float(values.mean()), resampled_means(np.atleast_2d(values), frames, weights, rng))
+
+
+def median_interval(
+    values: Float[np.ndarray, "N"], frames: Int[np.ndarray, "N 5"], seed: int = 0, resamples: int = RESAMPLES
+) -> Interval:
+    """Bound the median over frames by resampling sequences."""
+    require_frames(values, frames)
+    sequence, order = sequence_numbers(frames), np.argsort(values)
+    ordered, of_sequence = values[order], sequence[order]
+    rng = np.random.default_rng(seed)
+    medians = np.empty(resamples)
+    for row, weight in enumerate(draws(int(sequence.max()) + 1, rng, resamples)):
+        reached = np.cumsum(weight[of_sequence])
+        medians[row] = ordered[np.searchsorted(reached, reached[-1] / 2)]
+    return interval(float(np.median(values)), medians)
+
+
+def ratio_interval(
+    values: Float[np.ndarray, "N"],
+    above: Bool[np.ndarray, "N"],
+    below: Bool[np.ndarray, "N"],
+    frames: Int[np.ndarray, "N 5"],
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Bound the mean over the frames `above` divided by the mean over the frames `below`.
+
+    Both means see the same resampled sequences; resamples without a frame of one of them are left out.
+    """
+    for part in (above, below):
+        require_frames(values[part], frames[part])
+    sequence = sequence_numbers(frames)
+    weights = draws(int(sequence.max()) + 1, np.random.default_rng(seed), resamples)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        upper, lower = (
+            (weights @ totals(np.where(part, values, 0), sequence)) / (weights @ totals(part.astype(float), sequence))
+            for part in (above, below)
+        )
+        ratios = upper / lower
+    return interval(float(values[above].mean() / values[below].mean()), ratios[np.isfinite(ratios)])
 
 
 def compare(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from utils.bootstrap import compare, mean_interval, sequence_numbers
+from utils.bootstrap import compare, mean_interval, median_interval, ratio_interval, sequence_numbers
 
 
 def frames_of(sequences: int, per_sequence: int) -> np.ndarray:
@@ -75,3 +75,35 @@ def test_seeds_that_disagree_widen_the_interval():
 def test_values_of_other_frames_are_refused():
     with pytest.raises(ValueError, match="3 values for 8 frames"):
         mean_interval(np.zeros(3), frames_of(2, 4))
+
+
+def test_the_interval_of_a_median_agrees_with_a_slow_twin():
+    frames = np.concatenate([frames_of(6, 5), frames_of(6, 5)[:9]])
+    values = np.random.default_rng(4).normal(50, 9, size=len(frames))
+    rng, sequence, medians = np.random.default_rng(8), sequence_numbers(frames), []
+    for _ in range(4000):
+        chosen = rng.integers(0, 6, size=6)
+        medians.append(np.median(np.concatenate([values[sequence == number] for number in chosen])))
+    found = median_interval(values, frames, resamples=4000)
+    assert found.mean == np.median(values)
+    assert (found.low, found.high) == pytest.approx(np.percentile(medians, [2.5, 97.5]), abs=1)
+
+
+def test_a_ratio_of_two_groups_is_resampled_by_whole_sequences():
+    frames = frames_of(10, 4)
+    above = frames[:, 3] < 2
+    per_sequence = np.repeat(np.random.default_rng(0).uniform(50, 150, 10), 4)
+    # Twice as bad in every sequence: the ratio is 2 however hard the drawn sequences are.
+    found = ratio_interval(np.where(above, 2, 1) * per_sequence, above, ~above, frames)
+    assert found == pytest.approx((2, 2, 2))
+    noisy = ratio_interval(np.random.default_rng(1).uniform(50, 150, 40), above, ~above, frames)
+    assert noisy.low < noisy.mean < noisy.high
+
+
+def test_a_ratio_leaves_out_resamples_that_miss_a_group():
+    frames = frames_of(3, 2)
+    above = frames[:, 4] < 2
+    found = ratio_interval(np.where(above, 30.0, 10.0), above, ~above, frames)
+    assert found == pytest.approx((3, 3, 3))
+    with pytest.raises(ValueError, match="0 values for 0 frames"):
+        ratio_interval(np.ones(6), np.zeros(6, bool), above, frames)
