@@ -1,0 +1,95 @@
+"""A differentiable silhouette: which share of every pixel a triangle mesh covers, and how vertices change that."""
+
+import importlib.util
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from models.silhouette import numba_scan, torch_scan
+from models.silhouette.topology import Topology
+
+__all__ = ["Backend", "Topology", "silhouette"]
+
+Backend = Literal["auto", "torch", "numba", "triton"]
+
+
+def silhouette(
+    vertices_px: Float[Tensor, "B V 3"],
+    topology: Topology,
+    height: int,
+    width: int,
+    samples: int = 2,
+    backend: Backend = "auto",
+) -> Float[Tensor, "B H W"]:
+    """Draw the coverage of meshes, between 0 and 1, with gradients to x and y of the vertices.
+
+    The gradient is that of the covered area: zero for the depth, outside the image, and between meshes and masks that
+    do not touch.  It is another quadrature than the forward pass, so gradcheck does not hold.  float32 only: other
+    types are cast, under autocast too.
+
+    Args:
+        vertices_px: x, y, depth; the centre of the top-left pixel is at (0.5, 0.5).
+        topology: built once per mesh from its faces, `Topology(body.faces)`.
+        samples: scan lines per pixel in each direction; 2 to train, 4 to fit.
+        backend: "auto" takes numba on the CPU, Triton on CUDA where it is installed, else PyTorch.
+    Raises:
+        ValueError: vertices are NaN or infinite, or fewer than the topology names.
+    Source: own derivation; test_silhouette.py.
+    """
+    _check(vertices_px, topology, height, width, samples)
+    chosen = _choose(backend, vertices_px.device)
+    return _Silhouette.apply(vertices_px.float().contiguous(), topology, height, width, samples, chosen)
+
+
+def _check(vertices_px: Tensor, topology: Topology, height: int, width: int, samples: int) -> None:
+    if vertices_px.ndim != 3 or vertices_px.shape[2] != 3 or not vertices_px.is_floating_point():
+        raise ValueError(
+            f"vertices must be real numbers of shape (B, V, 3), not {vertices_px.dtype} of shape "
+            f"{tuple(vertices_px.shape)}"
+        )
+    if vertices_px.shape[1] < topology.num_vertices:
+        raise ValueError(
+            f"the faces name vertex {topology.num_vertices - 1}, but the mesh has {vertices_px.shape[1]} vertices; "
+            "build the Topology from the faces of this mesh"
+        )
+    if min(height, width, samples) < 1:
+        raise ValueError(f"height {height}, width {width} and samples {samples} must be 1 or more")
+    if not torch.isfinite(vertices_px).all():
+        broken = int((~torch.isfinite(vertices_px)).any(dim=2).sum())
+        raise ValueError(f"{broken} vertices are NaN or infinite; look at the pose, or at points on the camera's plane")
+
+
+def _choose(backend: str, device: torch.device) -> str:
+    """Settle "auto", and refuse a backend on a device it cannot use."""
+    has_triton = importlib.util.find_spec("triton") is not None
+    if backend == "auto":
+        return "numba" if device.type == "cpu" else "triton" if device.type == "cuda" and has_triton else "torch"
+    if backend not in ("torch", "numba", "triton"):
+        raise ValueError(f"silhouette backend {backend!r} is unknown; there are auto, torch, numba and triton")
+    if backend == "numba" and device.type != "cpu":
+        raise ValueError(f"silhouette backend numba works on the CPU, not on {device}; take auto, triton or torch")
+    return "torch" if backend == "triton" and not has_triton else backend
+
+
+class _Silhouette(torch.autograd.Function):
+    """Forward: a scan; backward: the visible crossings it found."""
+
+    @staticmethod
+    def forward(ctx: Any, vertices_px: Tensor, topology: Topology, height: int, width: int, samples: int,
+                backend: str) -> Tensor:  # fmt: skip
+        if backend == "numba":
+            coverage, crossings = numba_scan.scan(vertices_px, topology, height, width, samples)
+        else:
+            coverage, crossings = torch_scan.scan(vertices_px, topology, height, width, samples)
+        ctx.save_for_backward(*crossings)
+        ctx.backend, ctx.shape = backend, vertices_px.shape
+        return coverage
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        crossings = torch_scan.Crossings(*ctx.saved_tensors)
+        pulled = torch_scan.pull(gradient.float(), crossings, ctx.shape)
+        return pulled, None, None, None, None, None
