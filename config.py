@@ -250,6 +250,109 @@ class ImportMultiviewConfig:
             raise ValueError(f"outlier_px {self.outlier_px} must be positive, smooth_hz {self.smooth_hz} not negative")
 
 
+def h36m_paths(name: str = "h36m") -> Paths:
+    """Where a converted Human3.6M lies; give the same places to the other scripts (`--paths.h36m-location ...`)."""
+    place = ROOT / "data" / name
+    return Paths(
+        h36m_location=place / "frames",
+        masks_location=place / "masks",
+        backgrounds_location=place / "backgrounds",
+        index_location=place / "index",
+        truth_location=place / "truth",
+    )
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """dataset_def/convert_h36m.py: the official Human3.6M download, in the layout that the other scripts read."""
+
+    official: Path
+    """Folder of the unpacked download: S1, S5, ... with Videos, Poses_D3_Positions and MySegmentsMat in each."""
+    metadata: Path | None = None
+    """metadata.xml of the download's program code; without it, the one in the folder `official`."""
+    paths: Paths = field(default_factory=h36m_paths)
+    about_location: Path = ROOT / "data" / "h36m" / "about"
+    """Gets report.json, and a note for every folder that was written."""
+    subjects: tuple[int, ...] = (1, 5, 6, 7, 8, 9, 11)
+    actions: tuple[int, ...] = tuple(range(2, 17))
+    subactions: tuple[int, ...] = (1, 2)
+    cameras: tuple[int, ...] = (1, 2, 3, 4)
+    every: int = 5
+    """Write every n-th frame (frames 1, 6, 11, ... for 5); give the same number to dataset_def/h36m_preprocess.py."""
+    size_px: int = 0
+    """Width of the written frames, with height, masks and calibration in proportion; 0 keeps the video's."""
+    image: Literal["jpg", "png"] = "jpg"
+    quality: int = 95
+    """Of .jpg frames."""
+    masks: bool = True
+    """Convert the person masks; a folder without masks is then left out, since later scripts want masks of all frames
+    or of none."""
+    missing_frames: int = 0
+    """Frames that a video or its masks may lack at the end of a sequence; more count as damage."""
+    keep_free_gb: float = 2.0
+    """Space on the disk that must remain, in units of 10^9 bytes."""
+    processes: int = 0
+    """Worker processes; 0 takes one per core."""
+
+    def __post_init__(self) -> None:
+        within(1, inf, every=self.every)
+        within(0, inf, processes=self.processes, missing_frames=self.missing_frames, keep_free_gb=self.keep_free_gb)
+        within(1, 100, quality=self.quality)
+        if self.size_px and not 32 <= self.size_px <= 4000:
+            raise ValueError(f"size_px is {self.size_px}; use 32 to 4000, or 0 to keep the size of the videos")
+        if not set(self.cameras) <= {1, 2, 3, 4}:
+            raise ValueError(f"cameras is {self.cameras}; Human3.6M has the cameras 1, 2, 3 and 4")
+        if not (self.subjects and self.actions and self.subactions and self.cameras):
+            raise ValueError("subjects, actions, subactions and cameras need at least one value each")
+
+
+@dataclass(frozen=True)
+class ConvertLabelsConfig:
+    """dataset_def/convert_labels_h5.py: crops with a labels.h5, in the layout that the other scripts read."""
+
+    crops: Path
+    """Folder with labels.h5 and seq_000/cam_00/img_crop_000000.png, ..."""
+    paths: Paths = field(default_factory=lambda: h36m_paths("labels_h5"))
+    about_location: Path = ROOT / "data" / "labels_h5" / "about"
+    """Gets report.json: what the arrays were found to hold, and the original numbers of sequences and frames."""
+    side_m: float = 2.0
+    """Metres that a crop's side spans at the person's distance; the file does not tell it, and all distances (but no
+    joint and no direction) scale with it."""
+    centre: Literal["auto", "pelvis", "box"] = "auto"
+    """What the crops are centred on: the pelvis, the middle of the projected joints, or whichever lets the lines of
+    sight of several cameras meet better."""
+    detail: float = 1.25
+    """Pixels of the written frames per pixel of the crops; more keeps more detail and takes more space."""
+    image: Literal["jpg", "png"] = "jpg"
+    processes: int = 0
+
+    def __post_init__(self) -> None:
+        within(0, inf, processes=self.processes)
+        within(0.5, 20, side_m=self.side_m)
+        within(0.5, 4, detail=self.detail)
+
+
+@dataclass(frozen=True)
+class CheckDataConfig:
+    """dataset_def/check_data.py: what was found, what is missing, and what that blocks."""
+
+    paths: Paths = field(default_factory=Paths)
+    official: Path | None = None
+    """The official Human3.6M download, as for dataset_def/convert_h36m.py."""
+    metadata: Path | None = None
+    """metadata.xml, if it does not lie in the folder `official`."""
+    crops: Path | None = None
+    """A folder with labels.h5, as for dataset_def/convert_labels_h5.py."""
+    surreal: Path | None = None
+    """SURREAL: the folder that holds train, val and test."""
+    amass: Path | None = None
+    """AMASS: a folder of .npz files, at any depth."""
+    cmu: Path | None = None
+    """CMU motion capture: a folder of .asf and .amc files."""
+    own: tuple[Path, ...] = ()
+    """Folders of own recordings, each with frames, masks, backgrounds and index, as the import writes them."""
+
+
 @dataclass(frozen=True)
 class PreprocessConfig:
     """dataset_def/h36m_preprocess.py: scan the data, write the index, optionally pack the crops."""
@@ -606,6 +709,119 @@ class LabelCurveConfig:
         within(0, inf, patience=self.patience)
         if not self.encoders or not self.seeds or not self.sequences:
             raise ValueError("encoders, seeds and sequences need at least one value each")
+
+
+# ------------------------------------------------------------------------------------------------------------ stage 4
+
+
+@dataclass(frozen=True)
+class MeshHeadConfig:
+    """The network that reads a body from the latent points."""
+
+    kind: Literal["crop", "parent", "seed"] = "crop"
+    """crop: rotations in the axes of the crop camera, as two columns each.  parent: relative to the parent joint, as
+    two columns.  seed: axis-angle through tanh, the predecessor's, which cannot reach people who face away or sit."""
+    hidden: int = 512
+    layers: int = 2
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        within(1, inf, head__hidden=self.hidden)
+        within(0, inf, head__layers=self.layers)
+        within(0, 0.99, head__dropout=self.dropout)
+
+
+@dataclass(frozen=True)
+class MeshLoss:
+    """The terms of stage 4 and their weights; a weight of 0 leaves a term out."""
+
+    pose: float = 1.0
+    """Per metre of mean joint distance, labelled subjects (L_pose)."""
+    hips: bool = True
+    """Compare the hips too; off as the predecessor did."""
+    overlap: float = 0.1
+    """Per unit of 1 - overlap of silhouette and mask, all views (L_verts)."""
+    outside: float = 1.0
+    """Per metre of mean distance of the vertices from the mask (L_verts)."""
+    reach: float = 1.0
+    """Per metre of mean distance of the mask's pixels from the mesh (L_verts)."""
+    prior: float = 0.01
+    """Per unit of the discriminator's squared distance from `real` (L_gan)."""
+    betas: float = 0.001
+    """Per unit of the mean squared shape number, which are standard deviations of people."""
+    overlap_after: float = 0.2
+    """The overlap's weight rises to its full size over this share of the training: far limbs give it no gradient."""
+    distances_end: float = 0.3
+    """Share of the weights of outside and reach that is left at the end; they fall in a straight line."""
+    pose_share: float = 0.6
+    """Intended share of L_pose in the gradient on the head, checked at the start."""
+    verts_share: float = 0.3
+    """Intended share of L_verts."""
+    prior_share: float = 0.1
+    """Intended share of L_gan."""
+    balance: bool = False
+    """Scale the weights at the start so that the shares of the gradient are the intended ones."""
+
+    def __post_init__(self) -> None:
+        within(0, inf, loss__pose=self.pose, loss__overlap=self.overlap, loss__outside=self.outside,
+               loss__reach=self.reach, loss__prior=self.prior, loss__betas=self.betas)  # fmt: skip
+        within(0, 1, loss__overlap_after=self.overlap_after, loss__distances_end=self.distances_end,
+               loss__pose_share=self.pose_share, loss__verts_share=self.verts_share,
+               loss__prior_share=self.prior_share)  # fmt: skip
+        if not self.pose and not self.uses_masks:
+            raise ValueError("loss.pose, loss.overlap, loss.outside and loss.reach are all 0; nothing tells the pose")
+
+    @property
+    def uses_masks(self) -> bool:
+        """Whether any term needs masks."""
+        return max(self.overlap, self.outside, self.reach) > 0
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """sample/train_SMPL_from_enc.py: stage 4, the body's pose and shape from the latent."""
+
+    encoder: Path
+    """checkpoint_best.pt of stage 1, or of stage 2 with a frozen encoder, such as models/assets/open_weights.pt."""
+    prior: Path | None = None
+    """checkpoint_best.pt of stage 3; needed unless loss.prior is 0."""
+    name: str = "demo"
+    """The run's folder: runs/mesh/<name>."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    subjects: Subjects = field(default_factory=Subjects)
+    silhouettes_of: tuple[int, ...] = (1, 5, 6, 7, 8)
+    """Subjects whose images are compared with masks and judged by the prior.  None of their labels are read, so all
+    training subjects may be here; the thesis had subject 1."""
+    mask_px: int = 64
+    """Side of the masks that silhouettes are compared with."""
+    samples: int = 2
+    """Scan lines per pixel of the silhouettes."""
+    backend: Literal["auto", "torch", "numba", "triton"] = "auto"
+    """What draws the silhouettes."""
+    head: MeshHeadConfig = field(default_factory=MeshHeadConfig)
+    loss: MeshLoss = field(default_factory=MeshLoss)
+    augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
+    optim: Optim = field(default_factory=lambda: Optim(steps=1200))
+    loop: Loop = field(default_factory=lambda: Loop(validate_every=300, checkpoint_every=300))
+    batch: int = 24
+    """Labelled images per step."""
+    silhouette_batch: int = 8
+    """Images per step that are compared with the masks of all views."""
+    validate_frames: int = 2
+    """Every n-th frame of the held-out sequences is looked at."""
+
+    def __post_init__(self) -> None:
+        within(2, inf, batch=self.batch)  # batch norm needs two
+        within(1, inf, silhouette_batch=self.silhouette_batch, samples=self.samples,
+               validate_frames=self.validate_frames)  # fmt: skip
+        Crop(size_px=self.mask_px)
+        both = sorted(set(self.silhouettes_of) & set(self.subjects.test))
+        if both:
+            raise ValueError(f"subjects {both} are in silhouettes_of and in subjects.test; remove them from one")
+        if self.loss.prior and self.prior is None:
+            raise ValueError("loss.prior is set, but prior names no discriminator; give --prior runs/gan/<name>/"
+                             "checkpoint_best.pt, or set --loss.prior 0")  # fmt: skip
 
 
 @dataclass(frozen=True)
