@@ -851,6 +851,102 @@ class ExportConfig:
     """A sentence on how the weights were made: data, size."""
 
 
+# ------------------------------------------------------------------------------------------------- bodies, measured
+
+
+@dataclass(frozen=True)
+class TestMeshConfig:
+    """sample/test_SMPL.py: bodies of unseen subjects, in numbers."""
+
+    checkpoint: Path
+    """checkpoint_best.pt of stage 4."""
+    out: Path | None = None
+    """Folder for predictions.npz and metrics.json; without it, the checkpoint's."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    """truth_location may hold the embedded data's truth or the fits of sample/fit_SMPL.py; without either, joints and
+    silhouettes alone are measured."""
+    subjects: tuple[int, ...] = (9, 11)
+    every: int = 1
+    """Use every n-th frame."""
+    centre: Literal["", "pelvis", "masks", "box"] = ""
+    """What the crops are centred on; empty for what the encoder was trained with.  Another choice than the encoder's
+    writes predictions_<centre>.npz and metrics_<centre>.json beside the plain ones."""
+    prior: Path | None = None
+    """checkpoint_best.pt of stage 3; bodies are then scored by it, too."""
+    mask_px: int = 64
+    """Side of the masks that silhouettes are compared with."""
+    batch: int = 16
+    examples: int = 8
+    """Frames whose meshes and masks are stored for the figures, spread over the facing directions."""
+
+    def __post_init__(self) -> None:
+        within(1, inf, every=self.every, batch=self.batch, examples=self.examples)
+        within(16, 1024, mask_px=self.mask_px)
+
+
+@dataclass(frozen=True)
+class FitLoss:
+    """What a fitted body is pulled by; the weight 0 leaves a term out."""
+
+    joints: float = 10.0
+    """Mean distance of the 17 joints, metres."""
+    overlap: float = 1.0
+    """One minus intersection over union of the silhouettes, mean over the views."""
+    outside: float = 5.0
+    """Mean distance of vertices from the masks, metres; falls to zero in the course of a fit."""
+    pose: float = 0.003
+    """Mean squared difference of the joints' rotations from a standing person's."""
+    shape: float = 0.002
+    """Mean squared shape number."""
+    prior: float = 0.02
+    """Mean squared distance of the discriminator's scores from 1; only where a prior is given."""
+
+    def __post_init__(self) -> None:
+        within(0, inf, loss__joints=self.joints, loss__overlap=self.overlap, loss__outside=self.outside,
+               loss__pose=self.pose, loss__shape=self.shape, loss__prior=self.prior)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """sample/fit_SMPL.py: bodies fitted to the masks of all cameras and the joints of a frame."""
+
+    name: str = "demo"
+    """The folder: runs/fit/<name>; its truth/ can be given to sample/test_SMPL.py as paths.truth_location."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    subjects: tuple[int, ...] = (9, 11)
+    every: int = 4
+    """Fit every n-th frame."""
+    sequences: int = 0
+    """Sequences per subject, spread over the actions; 0 for all."""
+    mask_px: int = 128
+    """Side of the masks; they are cut from the frames, not from packed crops."""
+    side_m: float = 2.3
+    """Side of the crops in metres."""
+    batch: int = 20
+    """Frames fitted together; the first batch of a sequence, spread over it, decides the shape for all of it."""
+    joint_steps: int = 150
+    """Steps towards the joints alone."""
+    mask_steps: int = 150
+    """Steps towards joints and masks."""
+    lr: float = 0.05
+    """Adam's step size for rotations (6D), shape and metres; falls to a tenth."""
+    loss: FitLoss = field(default_factory=FitLoss)
+    prior: Path | None = None
+    """checkpoint_best.pt of stage 3."""
+    overwrite: bool = False
+    """Fit anew what a run of the same name has fitted."""
+    result: Path | None = None
+    """A .json that also gets the error against the embedded data's truth, with protocol and hardware."""
+
+    def __post_init__(self) -> None:
+        within(1, inf, every=self.every, batch=self.batch, joint_steps=self.joint_steps)
+        within(0, inf, sequences=self.sequences, mask_steps=self.mask_steps)
+        within(1e-6, 1, lr=self.lr)
+        within(16, 1024, mask_px=self.mask_px)
+
+
 # ------------------------------------------------------------------------------------------------------------ figures
 
 
