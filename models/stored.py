@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-from config import EncDecConfig, PoseConfig
+from config import EncDecConfig, MeshConfig, Paths, PoseConfig
 from models.encoder_decoder import EncoderDecoder, build
 from models.pose_from_latent import STAGE_1_STEP, PoseFromImage, PoseFromLatent
-from utils.artifacts import load_checkpoint
+from models.smpl import Body, load_body
+from models.SMPL_from_latent import MeshFromImage, MeshFromLatent
+from utils.artifacts import file_hash, load_checkpoint
 from utils.settings import config_from_dict
 
 UNKNOWN_STEP = -1
@@ -31,6 +33,19 @@ class StoredPose(NamedTuple):
     encoder_config: EncDecConfig
     config: PoseConfig
     step: int
+
+
+class StoredMesh(NamedTuple):
+    """Stage 4's network, in evaluation and without gradients, with the settings of both stages and its body."""
+
+    network: MeshFromImage
+    config: EncDecConfig
+    mesh_config: MeshConfig
+    step: int
+    encoder_step: int
+    body_hash: str
+    """Of the body file that the network was trained with; its shape numbers mean nothing on another."""
+    num_vertices: int
 
 
 def load_encoder_decoder(path: Path) -> StoredEncoder:
@@ -64,6 +79,50 @@ def load_pose(path: Path, device: torch.device) -> StoredPose:
     load_weights(network, weights, path)
     network.to(device).eval().requires_grad_(False)
     return StoredPose(network, encoder_config, config, checkpoint["step"])
+
+
+def mesh_origin(stage_1: StoredEncoder, body_location: Path, body: Body, settings: dict[str, Any]) -> dict[str, Any]:
+    """Say what a mesh network is made from: stage 1's settings (plain) and step, and the body."""
+    return {
+        "encoder": settings,
+        STAGE_1_STEP: stage_1.step,
+        "body_hash": file_hash(body_location),
+        "num_vertices": len(body.template_m),
+    }
+
+
+def load_mesh(path: Path, device: torch.device) -> StoredMesh:
+    """Rebuild encoder and mesh head from stage 4's checkpoint alone; `load_body_of` gives the body they belong to."""
+    checkpoint = load_checkpoint(path, "mesh")
+    weights = checkpoint["states"]["model"]
+    origin = weights["_extra_state"]
+    mesh_config = config_from_dict(MeshConfig, checkpoint["config"])
+    encoder_config = config_from_dict(EncDecConfig, origin["encoder"])
+    head = MeshFromLatent(encoder_config.encoder.points, mesh_config.head)
+    network = MeshFromImage(build(encoder_config), head, origin)
+    load_weights(network, weights, path)
+    network.to(device).eval().requires_grad_(False)
+    return StoredMesh(network, encoder_config, mesh_config, checkpoint["step"], origin[STAGE_1_STEP],
+                      origin["body_hash"], origin["num_vertices"])  # fmt: skip
+
+
+def load_body_of(stored: StoredMesh, checkpoint: Path, paths: Paths) -> Body:
+    """Read the body file of the settings, and refuse another than the mesh network was trained with.
+
+    Args:
+        checkpoint: where `stored` was read from, for the message.
+    """
+    location = paths.models_smpl_location
+    body = load_body(location, h36m_regressor=paths.h36m_regressor_location)
+    remedy = "give the body file it was trained with as --paths.models-smpl-location, or train again with this one"
+    if len(body.template_m) != stored.num_vertices:
+        raise ValueError(f"{location} has {len(body.template_m)} vertices, but {checkpoint} was trained with a body of "
+                         f"{stored.num_vertices}; {remedy}")  # fmt: skip
+    found = file_hash(location)
+    if found != stored.body_hash:
+        raise ValueError(f"{location} is another body (hash {found[:8]}) than {checkpoint} was trained with (hash "
+                         f"{stored.body_hash[:8]}); {remedy}")  # fmt: skip
+    return body
 
 
 def encoder_origin(weights: dict[str, Any]) -> tuple[dict[str, Any], int]:

@@ -1,0 +1,170 @@
+# ruff: noqa: N999 (the body model is called so)
+"""Stage 4's samples: one crop, and the masks of the same instant in all cameras; joints of labelled subjects only."""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from config import Crop, Paths
+from dataset_def.h36m_crops import CropReader, random_shift
+from dataset_def.h36m_files import mask_path
+from dataset_def.h36m_index import FrameTable, Part, every_nth, load_table, select_rows, with_known_centre
+from dataset_def.mask_centres import PERSON_ABOVE
+from utils.image import to_unit_rgb
+from utils.mesh_views import MeshViews
+from utils.skeleton import H36M_17
+
+MOST_COVERED = 0.8
+"""A person covers less of a crop than this; an inverted mask covers more."""
+MOST_BORDER = 0.6
+"""Share of a crop's border that a person may cover."""
+LOOKED_AT = 400
+"""Masks that are looked at before a training starts, where they must be read from files one by one."""
+
+
+class MeshSample(NamedTuple):
+    """One crop, its pose where that may be known, and all masks of its instant."""
+
+    image: Float[Tensor, "*batch 3 H W"]
+    """RGB in [0, 1]."""
+    joints_root_m: Float[Tensor, "*batch 17 3"]
+    """True pose, pelvis at the origin, axes of the crop camera; zero where it is not labelled."""
+    is_labelled: Bool[Tensor, "*batch"]
+    R_crop_from_world: Float[Tensor, "*batch 3 3"]
+    views: MeshViews
+    frames: Int[Tensor, "*batch 5"]
+    """Subject, action, sub-action, camera, frame."""
+
+
+def mask_fault(mask: UInt8[np.ndarray, "S S"]) -> str | None:
+    """Say what is wrong with the mask of a crop; None if it may show a person."""
+    person = mask > PERSON_ABOVE
+    if not person.any():
+        return "is empty"
+    border = np.concatenate([person[0], person[-1], person[:, 0], person[:, -1]])
+    if person.mean() > MOST_COVERED or border.mean() > MOST_BORDER:
+        return f"covers {person.mean():.0%} of the crop and {border.mean():.0%} of its border: it looks inverted"
+    return None
+
+
+def outside_px(mask: UInt8[np.ndarray, "S S"]) -> Float[np.ndarray, "S S"]:
+    """Measure how far each pixel is from the nearest pixel of the person; 0 on the person."""
+    return cv2.distanceTransform((mask <= PERSON_ABOVE).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+
+
+class MeshData(Dataset[MeshSample]):
+    """One item per frame, in the order of the index; a sample depends on (seed, epoch, index) only.
+
+    The masks are those of plain crops, without roll or shift, `mask_px` wide.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        crop: Crop,
+        mask_px: int,
+        subjects: tuple[int, ...],
+        labelled: tuple[int, ...],
+        part: Part,
+        held_out: tuple[tuple[int, int], ...],
+        roll_rad: float = 0.0,
+        seed: int = 0,
+        every: int = 1,
+        shift_m: float = 0.0,
+    ):
+        self.paths, self.table = paths, load_table(paths)
+        self._check_masks_exist()
+        self.reader = CropReader(paths, self.table, crop, roll_rad, shift_m)
+        self.mask_reader = CropReader(paths, self.table, Crop(mask_px, crop.side_m, crop.centre), 0.0)
+        self.labelled, self.roll_rad, self.shift_m, self.seed = labelled, roll_rad, shift_m, seed
+        rows = every_nth(self.table, select_rows(self.table, subjects, part, held_out), every)
+        self.rows = with_known_centre(rows, self.reader.targets_m, crop.centre)
+        self._group_views()
+        self._look_at_masks()
+
+    def _check_masks_exist(self) -> None:
+        if not self.table.has_masks:
+            raise ValueError(f"the index was made without masks, which silhouettes are compared with; put them into "
+                             f"{self.paths.masks_location} and make the index again, or set all of loss.overlap, "
+                             "loss.outside, loss.reach to 0")  # fmt: skip
+
+    def _group_views(self) -> None:
+        """List the rows of all cameras for every instant."""
+        order = self.rows[np.argsort(self.table.row_instant[self.rows], kind="stable")]
+        instants, firsts = np.unique(self.table.row_instant[order], return_index=True)
+        self.instant_rows = dict(zip(instants.tolist(), np.split(order, firsts[1:]), strict=True))
+        self.num_views = max(len(rows) for rows in self.instant_rows.values())
+
+    def _look_at_masks(self) -> None:
+        """Check masks now, so that a bad one stops a script before it writes anything: all packed ones, or some."""
+        few = self.rows if self.reader.packed else self.rows[:: max(1, len(self.rows) // LOOKED_AT)]
+        for row in few.tolist():
+            self._mask(row) if self.reader.packed is None else self._refuse(row, self.reader.packed.mask(row))
+
+    def _refuse(self, row: int, mask: UInt8[np.ndarray, "S S"]) -> None:
+        """Stop at a mask that shows no person, or all but the person."""
+        fault = mask_fault(mask)
+        if fault is not None:
+            path = mask_path(self.paths, self.table.key(row))
+            raise ValueError(f"{path} {fault}; a mask is white on the person and black elsewhere.  Mend or remove the "
+                             "frame and make the index again")  # fmt: skip
+
+    def _mask(self, row: int) -> UInt8[np.ndarray, "S S"]:
+        """Cut and check the mask of one frame."""
+        mask = self.mask_reader.mask(row, self.mask_reader.camera(row))
+        self._refuse(row, mask)
+        return mask
+
+    def views(self, row: int) -> MeshViews:
+        """Give all views of a frame's instant, padded to the most that any instant has."""
+        rows = self.instant_rows[int(self.table.row_instant[row])].tolist()
+        padding = self.num_views - len(rows)
+        cameras = [self.mask_reader.camera(other) for other in rows]
+        masks = [self._mask(other) for other in rows]
+        m_per_px = self.mask_reader.crop.side_m / self.mask_reader.crop.size_px
+
+        def stacked(values: list[np.ndarray]) -> Tensor:
+            return torch.from_numpy(np.stack(values + values[:1] * padding).astype(np.float32))
+
+        return MeshViews(
+            mask=stacked(masks) * (1 / 255),
+            outside_m=stacked([outside_px(mask) * m_per_px for mask in masks]),
+            exists=torch.arange(self.num_views) < len(rows),
+            R_crop_from_world=stacked([camera.R_cam_from_world for camera in cameras]),
+            centre_world_m=stacked([camera.centre_world_m for camera in cameras]),
+            focal_px=stacked([camera.focal_px[0] for camera in cameras]),
+            target_world_m=stacked([self.mask_reader.targets_m[other] for other in rows]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, place: tuple[int, int]) -> MeshSample:
+        epoch, index = place
+        rng = np.random.default_rng([self.seed, epoch, index])
+        row = int(self.rows[index])
+        to = self.reader.camera(row, rng.uniform(-self.roll_rad, self.roll_rad), random_shift(rng, self.shift_m))
+        joints_root_m = labelled_joints_root_m(self.table, row, self.labelled, to.R_cam_from_world)
+        return MeshSample(
+            image=to_unit_rgb(self.reader.image(row, to)),
+            joints_root_m=torch.from_numpy(joints_root_m.astype(np.float32)),
+            is_labelled=torch.tensor(bool(joints_root_m.any())),
+            R_crop_from_world=torch.from_numpy(to.R_cam_from_world.astype(np.float32)),
+            views=self.views(row),
+            frames=torch.from_numpy(self.table.frames[row].astype(np.int64)),
+        )
+
+
+def labelled_joints_root_m(
+    table: FrameTable, row: int, labelled: tuple[int, ...], R_crop_from_world: Float[np.ndarray, "3 3"]
+) -> Float[np.ndarray, "17 3"]:
+    """Turn the joints of a frame into the axes of a crop camera; zeros unless the subject may be used with labels."""
+    joints_world_m = table.joints_world_m[table.row_instant[row]]
+    if table.key(row).subject not in labelled or not np.isfinite(joints_world_m).all():
+        return np.zeros((17, 3))
+    return (joints_world_m - joints_world_m[H36M_17.index("pelvis")]) @ R_crop_from_world.T
