@@ -5,11 +5,9 @@ The loop itself stays in the script.  Resuming is exact: a batch, a sample and t
 """
 
 import atexit
-import importlib.metadata
 import json
 import math
 import os
-import platform
 import random
 import shutil
 import sys
@@ -29,6 +27,7 @@ from config import Device, Loop, Optim, Paths
 from utils.artifacts import commit, load_checkpoint, save_checkpoint, whole_file
 from utils.batches import Batches, batch_loader, to_device
 from utils.history import History
+from utils.machine import hardware, now, versions
 from utils.settings import check_same_settings, to_plain
 
 
@@ -179,7 +178,9 @@ class Run:
                 "at_step": self.step,
                 "command": sys.argv,
                 "commit": commit(),
+                "time": now(),
                 "versions": versions(),
+                "hardware": hardware(),
                 "processes": self.processes,
                 "device": str(self.device),
             }
@@ -277,9 +278,3 @@ def check_name(name: str) -> None:
     """Refuse a run's name that is no plain folder name."""
     if not name or name.startswith(".") or Path(name).name != name:
         raise ValueError(f"name is {name!r}; use a plain folder name")
-
-
-def versions() -> dict[str, str]:
-    """List the versions that a number may depend on."""
-    packages = ("torch", "torchvision", "numpy", "opencv-python-headless")
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}

@@ -56,14 +56,20 @@ def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
     return decode(path, "mask", cv2.IMREAD_GRAYSCALE)
 
 
+def encode(image: UInt8[np.ndarray, "H W *c"], ending: str, quality: int = 95) -> bytes:
+    """Turn an RGB image or a grey mask into the content of a .jpg or .png."""
+    bgr = image[..., ::-1] if image.ndim == 3 else image
+    options = [] if ending == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
+    encoded_well, content = cv2.imencode(ending, np.ascontiguousarray(bgr), options)
+    assert encoded_well
+    return content.tobytes()
+
+
 def write_image(path: Path, image: UInt8[np.ndarray, "H W *c"], quality: int = 95) -> None:
     """Write an RGB image or a grey mask as .jpg or .png, by the ending of the path."""
-    bgr = image[..., ::-1] if image.ndim == 3 else image
-    options = [] if path.suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
-    encoded_well, content = cv2.imencode(path.suffix, np.ascontiguousarray(bgr), options)
-    assert encoded_well
+    content = encode(image, path.suffix, quality)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.tobytes())
+    path.write_bytes(content)
 
 
 def to_unit_rgb(image: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "3 H W"]:

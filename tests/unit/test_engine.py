@@ -116,7 +116,9 @@ def test_a_run_describes_itself(config):
     folder = config.paths.runs_location / "toy" / "toy"
     about = json.loads((folder / "config.json").read_text())
     assert about["settings"]["optim"]["lr"] == 0.05
-    assert about["starts"][0]["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    start = about["starts"][0]
+    assert start["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert start["hardware"]["cores"] >= 1 and start["time"].endswith(" UTC")
     assert any(path.name.startswith("events.out.tfevents") for path in folder.iterdir())
     assert not list(folder.glob("*.partial"))
 

@@ -1,0 +1,31 @@
+"""What a number may depend on besides settings and data: versions, hardware, time."""
+
+import importlib.metadata
+import os
+import platform
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless")
+
+
+def versions() -> dict[str, str]:
+    """List the versions of Python and of the packages that compute."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def hardware() -> dict[str, str | int]:
+    """Describe the machine: processor, cores this process may use, GPU."""
+    about = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in about.read_text().splitlines() if line.startswith("model name")] \
+        if about.exists() else []  # fmt: skip
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {"processor": names[0] if names else platform.machine(), "cores": cores, "gpu": gpu}
+
+
+def now() -> str:
+    """Write date and time, to the second, in UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
