@@ -16,6 +16,7 @@ hook = install_import_hook(
         "models.losses",
         "models.decoders",
         "models.encoders",
+        "utils.export",
         "utils.views",
         "utils.image_metrics",
         "utils.figures",

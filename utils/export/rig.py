@@ -1,0 +1,171 @@
+"""A body as other programs take it: one surface of one shape, hung on bones that turn over time.
+
+Bodies are y up and face +z at rest, all bones without rotation: the body file's own frame and T-pose.  The world of
+exported files is x right, y up, z towards the viewer, with the camera at its origin: the camera's frame (x right, y
+down, z forward) after half a turn about x.  A person who stands upright and faces the camera is then unrotated.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from utils.skeleton import SMPL_24
+
+Y_UP_FROM_CAM = np.diag([1.0, -1.0, -1.0])
+LARGEST_SHEAR = 1e-3
+"""How far R R^T may be from the identity; float32 gives 1e-6."""
+
+
+class BodyModel(Protocol):
+    """What is read of a body (models/smpl.py)."""
+
+    faces: Tensor
+    weights: Tensor
+    pose_of_vertices: Tensor
+    parents: tuple[int, ...]
+
+    def shaped_vertices_m(self, betas: Tensor) -> Tensor: ...  # noqa: D102
+    def rest_joints_m(self, betas: Tensor) -> Tensor: ...  # noqa: D102
+
+
+class Rig(NamedTuple):
+    """A body of one shape in the T-pose, and what its surface hangs on."""
+
+    vertices_m: Float[np.ndarray, "V 3"]
+    faces: Int[np.ndarray, "F 3"]
+    joints_m: Float[np.ndarray, "J 3"]
+    weights: Float[np.ndarray, "V J"]
+    parents: tuple[int, ...]
+    """The root first, with -1; every parent before its children."""
+    names: tuple[str, ...]
+    has_pose_offsets: bool
+    """Whether the body has directions that follow the pose, as SMPL's files do; bones alone cannot show them."""
+
+
+class Motion(NamedTuple):
+    """How a rig turns and moves, in a world with y up."""
+
+    rotations: Float[np.ndarray, "T J 3 3"]
+    """Of each joint relative to its parent; the root's is R_world_from_body."""
+    pelvis_m: Float[np.ndarray, "T 3"]
+    """Where the root joint is."""
+    frames_per_second: float
+
+
+def rig_of(body: BodyModel, betas: Float[Tensor, "n"]) -> Rig:
+    """Take one shape of a body out of the model; the shape's directions are baked into surface and joints."""
+    device = body.faces.device
+    shape = betas.detach()[None].to(device)
+    return Rig(
+        vertices_m=body.shaped_vertices_m(shape)[0].cpu().double().numpy(),
+        faces=body.faces.cpu().numpy(),
+        joints_m=body.rest_joints_m(shape)[0].cpu().double().numpy(),
+        weights=body.weights.cpu().double().numpy(),
+        parents=body.parents,
+        names=SMPL_24,
+        has_pose_offsets=len(body.pose_of_vertices) > 0,
+    )
+
+
+def motion_of(
+    rig: Rig,
+    rotations_cam: Float[np.ndarray, "T J 3 3"],
+    translation_cam_m: Float[np.ndarray, "T 3"],
+    frames_per_second: float,
+) -> Motion:
+    """Turn what the body model takes in the camera's frame into a motion in a world with y up.
+
+    Args:
+        rotations_cam: the root's is R_cam_from_body.
+        translation_cam_m: as `body(rotations, betas, translation_m)` takes it, which moves the rest pose.
+    Raises:
+        ValueError: no frame, a number that is not finite, a matrix that is no rotation, or no frame rate.
+    """
+    if not len(rotations_cam) or len(rotations_cam) != len(translation_cam_m):
+        raise ValueError(f"a motion has {len(rotations_cam)} frames of rotations and {len(translation_cam_m)} of "
+                         "translation; give as many of both, and at least one")  # fmt: skip
+    if not 0 < frames_per_second < np.inf:
+        raise ValueError(f"frames_per_second is {frames_per_second}; use a positive number")
+    refuse_other_than_rotations(rotations_cam)
+    if not np.isfinite(translation_cam_m).all():
+        raise ValueError("a translation is not finite; leave out the frames without a person")
+    rotations = rotations_cam.astype(np.float64)
+    rotations[:, 0] = Y_UP_FROM_CAM @ rotations[:, 0]
+    pelvis_cam_m = rig.joints_m[0] + translation_cam_m.astype(np.float64)
+    return Motion(rotations, to_y_up(pelvis_cam_m), float(frames_per_second))
+
+
+def refuse_other_than_rotations(rotations: Float[np.ndarray, "T J 3 3"]) -> None:
+    """Stop at matrices that are no rotations, naming the first."""
+    known = np.nan_to_num(rotations, nan=0.0, posinf=0.0, neginf=0.0)
+    square = known @ np.swapaxes(known, -1, -2)
+    is_right = (np.abs(square - np.eye(3)).max(axis=(-1, -2)) < LARGEST_SHEAR) & (np.linalg.det(known) > 0)
+    if not is_right.all():
+        frame, joint = np.argwhere(~is_right)[0]
+        raise ValueError(f"frame {frame}, joint {joint}: the matrix is no rotation (or not finite); rotations come "
+                         "from the body head or from roma")  # fmt: skip
+
+
+def to_y_up(points_cam_m: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
+    """Turn points of the camera's frame by half a turn about x: y is then up, and z points back at the camera."""
+    return points_cam_m * np.diag(Y_UP_FROM_CAM).astype(points_cam_m.dtype)
+
+
+def posed_joints(rig: Rig, motion: Motion) -> tuple[Float[np.ndarray, "T J 3 3"], Float[np.ndarray, "T J 3"]]:
+    """Walk down the bones: R_world_from_joint and the place of every joint."""
+    R, joints_m = [motion.rotations[:, 0]], [motion.pelvis_m]
+    for child, parent in enumerate(rig.parents[1:], start=1):
+        joints_m.append(joints_m[parent] + R[parent] @ (rig.joints_m[child] - rig.joints_m[parent]))
+        R.append(R[parent] @ motion.rotations[:, child])
+    return np.stack(R, axis=1), np.stack(joints_m, axis=1)
+
+
+def skinned_vertices_m(rig: Rig, motion: Motion, weights: Float[np.ndarray, "V J"]) -> Float[np.ndarray, "T V 3"]:
+    """Bend the surface along the bones, as a viewer does: no direction that follows the pose.
+
+    Source: linear blend skinning; Khronos, glTF 2.0, 3.7.3.3 (joint matrix = global transform * inverse bind matrix).
+    """
+    R, joints_m = posed_joints(rig, motion)
+    shift_m = joints_m - np.einsum("tjab,jb->tja", R, rig.joints_m)
+    turned = np.einsum("vj,tjab,vb->tva", weights, R, rig.vertices_m, optimize=True)
+    return turned + np.einsum("vj,tja->tva", weights, shift_m)
+
+
+def four_weights(
+    weights: Float[np.ndarray, "V J"],
+) -> tuple[Int[np.ndarray, "V 4"], Float[np.ndarray, "V 4"]]:
+    """Keep each vertex's four largest weights, which is all that most viewers read, and let them sum to one.
+
+    Returns:
+        Joints and weights, the largest first; a weight of zero names joint 0.
+    """
+    padded = np.pad(weights, ((0, 0), (0, max(0, 4 - weights.shape[1]))))
+    joints = np.argsort(-padded, axis=1, kind="stable")[:, :4]
+    kept = np.take_along_axis(padded, joints, axis=1)
+    kept = kept / kept.sum(axis=1, keepdims=True)
+    return np.where(kept > 0, joints, 0), kept
+
+
+def all_weights(
+    joints: Int[np.ndarray, "V 4"], weights: Float[np.ndarray, "V 4"], num_joints: int
+) -> Float[np.ndarray, "V J"]:
+    """Write four weights per vertex as one column per joint."""
+    full = np.zeros((len(weights), num_joints))
+    np.add.at(full, (np.arange(len(weights))[:, None], joints), weights)
+    return full
+
+
+def quaternions(rotations: Float[np.ndarray, "T J 3 3"]) -> Float[np.ndarray, "T J 4"]:
+    """Give unit quaternions (x, y, z, w) that never change their sign from one frame to the next.
+
+    q and -q are one rotation, but a viewer that mixes two frames of opposite sign turns the long way round.
+    """
+    found = roma.rotmat_to_unitquat(torch.from_numpy(rotations.astype(np.float64))).numpy()
+    found = np.where(found[:1, :, 3:] < 0, -1.0, 1.0) * found
+    is_flipped = np.einsum("tjc,tjc->tj", found[1:], found[:-1]) < 0
+    sign = np.cumprod(np.where(is_flipped, -1.0, 1.0), axis=0)
+    return np.concatenate([found[:1], sign[..., None] * found[1:]])

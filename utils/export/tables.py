@@ -1,0 +1,85 @@
+"""Predictions as numbers with names: joints as JSON, body parameters as .npz.  In the camera's frame, not turned."""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import roma
+import torch
+from jaxtyping import Float
+
+from utils.artifacts import whole_file
+from utils.export.rig import refuse_other_than_rotations
+from utils.skeleton import H36M_17, SMPL_24
+
+CAMERA_FRAME = "camera: x right, y down, z forward, origin at the camera's centre"
+ROOT_FRAME = "root: the camera's axes (x right, y down, z forward), origin at the pelvis"
+
+
+def write_joints_json(
+    path: Path,
+    joints_m: Float[np.ndarray, "T J 3"],
+    names: tuple[str, ...] = H36M_17,
+    frame: str = CAMERA_FRAME,
+    frames_per_second: float | None = None,
+    sources: Sequence[str] | None = None,
+) -> None:
+    """Write joints by name, one record per frame, each on a line of its own; a joint that is not finite is null.
+
+    Args:
+        frame: CAMERA_FRAME, ROOT_FRAME, or another description of the axes and the origin.
+        frames_per_second: of a video; records then have a time.
+        sources: one name per frame, such as the picture's.
+    """
+    if joints_m.shape[1] != len(names) or (sources is not None and len(sources) != len(joints_m)):
+        raise ValueError(f"{path}: joints have shape {joints_m.shape}, with {len(names)} names of joints and "
+                         f"{len(joints_m) if sources is None else len(sources)} names of frames")  # fmt: skip
+    about = {"format": 1, "kind": "joints", "unit": "metres", "frame": frame, "joints": list(names)}
+    about |= {} if frames_per_second is None else {"frames_per_second": frames_per_second}
+
+    def records() -> Iterator[dict[str, Any]]:
+        for row, pose in enumerate(joints_m):
+            places = [point.round(5).tolist() if np.isfinite(point).all() else None for point in pose.astype(float)]
+            time = {} if frames_per_second is None else {"time_s": round(row / frames_per_second, 6)}
+            source = {} if sources is None else {"source": sources[row]}
+            yield source | time | {"joints_m": dict(zip(names, places, strict=True))}
+
+    with whole_file(path) as partial, open(partial, "w") as stream:
+        stream.write(json.dumps(about)[:-1] + ', "frames": [')
+        for row, record in enumerate(records()):
+            stream.write(("," if row else "") + "\n" + json.dumps(record, allow_nan=False))
+        stream.write("\n]}\n")
+
+
+def write_body_parameters(
+    path: Path,
+    rotations_cam: Float[np.ndarray, "T 24 3 3"],
+    betas: Float[np.ndarray, "T n"],
+    translation_cam_m: Float[np.ndarray, "T 3"],
+    body_hash: str,
+    frames_per_second: float | None = None,
+) -> None:
+    """Write what the body model takes, as matrices and as SMPL's axis-angle numbers, so that it gives the same bodies.
+
+    Args:
+        rotations_cam: the root first, R_cam_from_body.
+        translation_cam_m: as `body(rotations, betas, translation_m)` takes it.
+        body_hash: of the body file that the shape belongs to (utils/artifacts.py, file_hash).
+    """
+    refuse_other_than_rotations(rotations_cam)
+    theta = roma.rotmat_to_rotvec(torch.from_numpy(rotations_cam.astype(np.float64))).flatten(1).numpy()
+    arrays = {
+        "rotations_cam": rotations_cam.astype(np.float32),
+        "poses": theta.astype(np.float32),
+        "betas": betas.astype(np.float32),
+        "trans": translation_cam_m.astype(np.float32),
+        "joint_names": np.array(SMPL_24),
+        "frame": np.array(CAMERA_FRAME),
+        "unit": np.array("metres, radians"),
+        "body_hash": np.array(body_hash),
+    }
+    arrays |= {} if frames_per_second is None else {"mocap_framerate": np.array(frames_per_second)}
+    with whole_file(path) as partial, open(partial, "wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)  # type: ignore[arg-type]
