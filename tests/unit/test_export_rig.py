@@ -13,10 +13,10 @@ from utils.export.rig import (
     motion_of,
     posed_joints,
     quaternions,
-    rig_of,
     skinned_vertices_m,
     to_y_up,
 )
+from utils.export.shaped_body import rig_of
 from utils.skeleton import SMPL_24
 
 
@@ -98,7 +98,6 @@ def test_quaternions_do_not_jump_through_two_whole_turns_but_the_rotations_stay(
     ("broken", "words"),
     [
         (lambda R, t: (R[:0], t[:0]), "at least one"),
-        (lambda R, t: (R, t[:1]), "as many of both"),
         (lambda R, t: (R * 1.01, t), "frame 0, joint 0"),
         (lambda R, t: (R * [1, 1, -1], t), "no rotation"),
         (lambda R, t: (R * np.nan, t), "no rotation"),

@@ -5,31 +5,16 @@ exported files is x right, y up, z towards the viewer, with the camera at its or
 down, z forward) after half a turn about x.  A person who stands upright and faces the camera is then unrotated.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import roma
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
-
-from utils.skeleton import SMPL_24
 
 Y_UP_FROM_CAM = np.diag([1.0, -1.0, -1.0])
 LARGEST_SHEAR = 1e-3
 """How far R R^T may be from the identity; float32 gives 1e-6."""
-
-
-class BodyModel(Protocol):
-    """What is read of a body (models/smpl.py)."""
-
-    faces: Tensor
-    weights: Tensor
-    pose_of_vertices: Tensor
-    parents: tuple[int, ...]
-
-    def shaped_vertices_m(self, betas: Tensor) -> Tensor: ...  # noqa: D102
-    def rest_joints_m(self, betas: Tensor) -> Tensor: ...  # noqa: D102
 
 
 class Rig(NamedTuple):
@@ -56,21 +41,6 @@ class Motion(NamedTuple):
     frames_per_second: float
 
 
-def rig_of(body: BodyModel, betas: Float[Tensor, "n"]) -> Rig:
-    """Take one shape of a body out of the model; the shape's directions are baked into surface and joints."""
-    device = body.faces.device
-    shape = betas.detach()[None].to(device)
-    return Rig(
-        vertices_m=body.shaped_vertices_m(shape)[0].cpu().double().numpy(),
-        faces=body.faces.cpu().numpy(),
-        joints_m=body.rest_joints_m(shape)[0].cpu().double().numpy(),
-        weights=body.weights.cpu().double().numpy(),
-        parents=body.parents,
-        names=SMPL_24,
-        has_pose_offsets=len(body.pose_of_vertices) > 0,
-    )
-
-
 def motion_of(
     rig: Rig,
     rotations_cam: Float[np.ndarray, "T J 3 3"],
@@ -85,9 +55,8 @@ def motion_of(
     Raises:
         ValueError: no frame, a number that is not finite, a matrix that is no rotation, or no frame rate.
     """
-    if not len(rotations_cam) or len(rotations_cam) != len(translation_cam_m):
-        raise ValueError(f"a motion has {len(rotations_cam)} frames of rotations and {len(translation_cam_m)} of "
-                         "translation; give as many of both, and at least one")  # fmt: skip
+    if not len(rotations_cam):
+        raise ValueError("a motion needs at least one frame; there is none with a person in it")
     if not 0 < frames_per_second < np.inf:
         raise ValueError(f"frames_per_second is {frames_per_second}; use a positive number")
     refuse_other_than_rotations(rotations_cam)
