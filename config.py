@@ -1041,6 +1041,26 @@ class FiguresConfig:
             raise ValueError("nothing to draw; give --enc-dec runs/enc_dec/<name>, --pose runs/pose/<name>, or both")
 
 
+@dataclass(frozen=True)
+class ReportConfig:
+    """sample/report.py: one page that shows a run, or several side by side; runs no network."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of runs, runs/<stage>/<name>; with several, the others are compared with the first."""
+    out: Path | None = None
+    """The page; without it report.html in the run's folder, with several runs comparison.html in the first's."""
+    body: Path | None = None
+    """The body file that predicted meshes are drawn with; without it, the one that the run names."""
+    paths: Paths = field(default_factory=Paths)
+    examples: int = 6
+    """Frames in each of the rows: spread over the test, best, worst."""
+
+    def __post_init__(self) -> None:
+        within(1, 50, examples=self.examples)
+        if not self.runs:
+            raise ValueError("no run is named; give one or several folders, such as runs/pose/demo")
+
+
 # ------------------------------------------------------------------------------------------------------------ presets
 
 
