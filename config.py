@@ -920,6 +920,30 @@ class ExportConfig:
     """A sentence on how the weights were made: data, size."""
 
 
+@dataclass(frozen=True)
+class OnnxConfig:
+    """sample/export_onnx.py: encoder and heads as one file for onnxruntime; needs the extra [onnx]."""
+
+    pose: Path | None = None
+    """checkpoint_best.pt of stage 2, whose head gives 17 joints."""
+    mesh: Path | None = None
+    """checkpoint_best.pt of stage 4 behind the same encoder, whose head gives the body."""
+    output: Path = ROOT / "runs" / "onnx" / "body.onnx"
+    tolerance: float = 1e-4
+    """Largest difference from PyTorch (metres, or numbers of matrices and shapes) with which the file is written."""
+    threads: int = 1
+    """Of PyTorch and onnxruntime, when they are timed."""
+    repeats: int = 100
+    """Images timed, one after the other; the median counts."""
+
+    def __post_init__(self) -> None:
+        if self.pose is None and self.mesh is None:
+            raise ValueError("there is nothing to write; give --pose, --mesh, or both, such as "
+                             "--pose models/assets/open_weights.pt")  # fmt: skip
+        within(1, inf, threads=self.threads, repeats=self.repeats)
+        within(0, inf, tolerance=self.tolerance)
+
+
 # ------------------------------------------------------------------------------------------------- bodies, measured
 
 
@@ -965,7 +989,9 @@ class FitLoss:
     outside: float = 5.0
     """Mean distance of vertices from the masks, metres; falls to zero in the course of a fit."""
     pose: float = 0.003
-    """Mean squared difference of the joints' rotations from a standing person's."""
+    """Mean squared difference of the joints' rotation matrices from a standing person's."""
+    hinge: float = 0.1
+    """Mean squared deviation of the axes of knees and elbows from the one they bend about."""
     shape: float = 0.002
     """Mean squared shape number."""
     prior: float = 0.02
@@ -973,7 +999,7 @@ class FitLoss:
 
     def __post_init__(self) -> None:
         within(0, inf, loss__joints=self.joints, loss__overlap=self.overlap, loss__outside=self.outside,
-               loss__pose=self.pose, loss__shape=self.shape, loss__prior=self.prior)  # fmt: skip
+               loss__pose=self.pose, loss__hinge=self.hinge, loss__shape=self.shape, loss__prior=self.prior)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -1059,6 +1085,73 @@ class ReportConfig:
         within(1, 50, examples=self.examples)
         if not self.runs:
             raise ValueError("no run is named; give one or several folders, such as runs/pose/demo")
+
+
+# ------------------------------------------------------------------------------------------- pictures of one's own
+
+SEGMENTATION_NETWORK = ROOT / "data" / "downloads" / "selfie_segmentation.tflite"
+
+
+@dataclass(frozen=True)
+class SegmentationConfig:
+    """dataset_def/person_segmentation.py: fetches the small network that finds people in pictures."""
+
+    network: Path = SEGMENTATION_NETWORK
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """sample/predict.py: bodies in one's own pictures, and files of them for other programs."""
+
+    input: tyro.conf.Positional[str]
+    """An image, a folder of images, a video, or the number of a camera."""
+    checkpoint: Path | None = None
+    """checkpoint_best.pt of stage 4.  Without it: the one that make demo left, else the committed one."""
+    out: Path | None = None
+    """Folder for what is written; without it, runs/predict/<name of the input>."""
+    overwrite: bool = False
+    """Replace the folder if it is there."""
+    box: tuple[float, float, float, float] | None = None
+    """The person's box in every frame: x y width height, in pixels."""
+    mask: Path | None = None
+    """A mask of the person (white), or a folder with one per frame."""
+    find: Literal["auto", "movement", "segmentation"] = "auto"
+    """How the person is found where neither box nor mask is given.  auto: by movement in a video, else by the
+    segmentation extra."""
+    segmentation: Path = SEGMENTATION_NETWORK
+    """The network of the segmentation extra."""
+    focal_px: float | None = None
+    """Focal length of the camera; without it, 1.146 times the longer side of the picture."""
+    person_m: float = 1.7
+    """Taken for the longer side of the person's box, which gives the distance."""
+    meshes: tuple[Literal["glb", "obj", "ply"], ...] | None = None
+    """Files of every frame's surface; without it, all three for images and none for a video."""
+    smooth: bool = True
+    """Of a video: filter the motion over time (One-Euro, without looking ahead)."""
+    smooth_least_hz: float = 1.5
+    """Of the filter at rest; lower is smoother."""
+    smooth_speed: float = 0.7
+    """Of the filter; higher follows quick movements closer."""
+    frames: int = 0
+    """Stop after so many frames; 0 takes all."""
+    view_px: int = 384
+    """Side of the pictures from the side and from above."""
+    video_px: int = 540
+    """Height of overlay.mp4."""
+    batch: int = 16
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+
+    def __post_init__(self) -> None:
+        within(1, inf, batch=self.batch)
+        within(0, inf, frames=self.frames, smooth_speed=self.smooth_speed)
+        within(0.3, 3, person_m=self.person_m)
+        within(32, 4096, view_px=self.view_px, video_px=self.video_px)
+        within(0.01, inf, smooth_least_hz=self.smooth_least_hz)
+        if self.focal_px is not None and self.focal_px < 10:
+            raise ValueError(f"focal_px is {self.focal_px}; give it in pixels, such as 1000 for a photo of 1000 pixels")
+        if self.box is not None and self.mask is not None:
+            raise ValueError("box and mask both tell where the person is; give one of them")
 
 
 # ------------------------------------------------------------------------------------------------------------ presets

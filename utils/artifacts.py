@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import tokenize
 import zipfile
@@ -47,6 +48,26 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
+    """Give a temporary folder to fill, and put it in place of `folder` when everything succeeded.
+
+    Raises:
+        FileExistsError: the folder is there and is not to be replaced.
+    """
+    if folder.exists() and not overwrite:
+        raise FileExistsError(f"{folder} is there already; give another --out, or --overwrite")
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def must_exist(path: Path, command: str) -> None:

@@ -1,7 +1,8 @@
 """Which items form batch number k: a pure function of (seed, k), whatever the number of processes or workers."""
 
-from collections.abc import Iterator, Sized
-from typing import Any
+from collections.abc import Iterable, Iterator, Sized
+from itertools import islice
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -10,6 +11,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 Item = tuple[int, int]
 """(epoch, index): what a data set is asked for."""
+
+
+Anything = TypeVar("Anything")
+
+
+def in_chunks(items: Iterable[Anything], size: int) -> Iterator[list[Anything]]:
+    """Take items `size` at a time, as they come; the last chunk may be shorter."""
+    source = iter(items)
+    while chunk := list(islice(source, size)):
+        yield chunk
 
 
 class Batches(Sampler[list[Item]]):

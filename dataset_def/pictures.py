@@ -1,0 +1,138 @@
+"""The pictures that a user has: an image, a folder of images, a video file or a camera, one RGB frame after another."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+LARGEST_MEGAPIXELS = 60
+"""Of one picture; decoded it takes 180 MB."""
+
+
+class Picture(NamedTuple):
+    """One frame."""
+
+    name: str
+    """Unique among the frames of one input; names of files are made from it."""
+    rgb: UInt8[np.ndarray, "H W 3"]
+
+
+class Pictures(NamedTuple):
+    """Where frames come from.  `frames()` begins anew at each call (not for a camera); one frame is held at a time."""
+
+    kind: Literal["image", "folder", "video", "camera"]
+    source: str
+    count: int | None
+    """How many there are as far as the file tells; None for a camera."""
+    frames_per_second: float | None
+    frames: Callable[[], Iterator[Picture]]
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether neighbouring frames show the same scene a moment later."""
+        return self.kind in ("video", "camera")
+
+
+def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Read any usual image file as RGB, turned as its camera says.
+
+    Raises:
+        FileNotFoundError, ValueError: missing, empty, truncated, no image, or too large.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; give the path of an image, a folder or a video")
+    try:
+        with Image.open(path) as opened:
+            megapixels = opened.width * opened.height / 1e6
+            if megapixels > LARGEST_MEGAPIXELS:
+                raise ValueError(f"{path} has {megapixels:.0f} megapixels; shrink it to at most {LARGEST_MEGAPIXELS}")
+            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    except UnidentifiedImageError:
+        raise ValueError(f"{path} ({path.stat().st_size} bytes) is no image that can be read; copy it again") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path} is too large; shrink it to at most {LARGEST_MEGAPIXELS} megapixels") from None
+    except (OSError, SyntaxError) as error:
+        raise ValueError(f"{path} is damaged ({error}); copy it again") from None
+
+
+def open_pictures(source: str, longest: int = 0) -> Pictures:
+    """Open an image, a folder of images, a video file or a camera by its number.
+
+    Args:
+        longest: stop after so many frames; 0 reads all.
+    Raises:
+        FileNotFoundError, ValueError: nothing there, nothing readable, or a kind of file that is not known.
+    """
+    path = Path(source)
+    if source.isdigit() and not path.exists():
+        return _camera(int(source), longest)
+    if path.is_dir():
+        return _folder(path, longest)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; give the path of an image, a folder or a video")
+    if path.suffix.lower() in VIDEOS:
+        return _video(path, longest)
+    if path.suffix.lower() in IMAGES:
+        return Pictures("image", source, 1, None, lambda: iter([Picture(path.stem, read_picture(path))]))
+    raise ValueError(f"{path} is neither an image ({', '.join(IMAGES)}) nor a video ({', '.join(VIDEOS)})")
+
+
+def _folder(folder: Path, longest: int) -> Pictures:
+    """List the images of a folder, in the order of their names."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGES)
+    if not paths:
+        raise ValueError(f"{folder} holds no image ({', '.join(IMAGES)})")
+    stems = [path.stem for path in paths]
+    names = [path.stem if stems.count(path.stem) == 1 else path.name.replace(".", "_") for path in paths]
+    chosen = list(zip(names, paths, strict=True))[: longest or None]
+    return Pictures("folder", str(folder), len(chosen), None,
+                    lambda: (Picture(name, read_picture(path)) for name, path in chosen))  # fmt: skip
+
+
+def _video(path: Path, longest: int) -> Pictures:
+    """Open a video file; its own count of frames is an estimate."""
+    video = cv2.VideoCapture(str(path))
+    count, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS)
+    is_read = video.read()[0]
+    video.release()
+    if not is_read:
+        raise ValueError(f"{path} ({path.stat().st_size} bytes) is not a video that OpenCV can read; copy it again")
+    rate = rate if 0 < rate < 1000 else 25.0
+    known = max(count, 1)
+    return Pictures("video", str(path), min(known, longest or known), rate,
+                    lambda: _numbered(_captured(cv2.VideoCapture(str(path))), longest))  # fmt: skip
+
+
+def _camera(number: int, longest: int) -> Pictures:
+    """Open a camera of this machine."""
+    video = cv2.VideoCapture(number)
+    if not video.isOpened():
+        raise ValueError(f"camera {number} cannot be opened; give another number, or the path of a picture or a video")
+    rate = video.get(cv2.CAP_PROP_FPS)
+    return Pictures("camera", f"camera {number}", longest or None, rate if 0 < rate < 1000 else 25.0,
+                    lambda: _numbered(_captured(video), longest))  # fmt: skip
+
+
+def _captured(video: cv2.VideoCapture) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+    """Read frames until there are no more, or nobody wants them."""
+    try:
+        is_read, bgr = video.read()
+        while is_read:
+            yield cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+            is_read, bgr = video.read()
+    finally:
+        video.release()
+
+
+def _numbered(frames: Iterator[UInt8[np.ndarray, "H W 3"]], longest: int) -> Iterator[Picture]:
+    """Name the frames of a video by their numbers, from 1."""
+    for number, rgb in enumerate(frames, start=1):
+        if longest and number > longest:
+            return
+        yield Picture(f"frame_{number:06d}", rgb)

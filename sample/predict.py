@@ -1,0 +1,108 @@
+"""Predict the body in one's own pictures, and write it for other programs.
+
+    python sample/predict.py photo.jpg --box 120 40 200 480
+    python sample/predict.py video.mp4 --out runs/predict/video
+
+Reads   an image, a folder, a video or a camera; a checkpoint of stage 4 (sample/train_SMPL_from_enc.py)
+Writes  <out>/: joints.json and body.npz of all frames; of images <name>_overlay.jpg, <name>_views.jpg and meshes;
+        of a video overlay.mp4, motion.glb, motion.bvh
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from config import ROOT, PredictConfig, start
+from dataset_def.find_person import Finder, make_finder
+from dataset_def.photo_crops import PhotoCrop, photo_crop
+from dataset_def.pictures import Pictures, open_pictures
+from models.bodies_in_frames import BodiesInFrames, BodyInFrame
+from models.smpl import Body
+from models.stored import StoredMesh, load_body_of, load_mesh
+from utils.artifacts import whole_folder
+from utils.batches import in_chunks
+from utils.engine import choose_device
+from utils.export.shaped_body import rig_of
+from utils.image import to_unit_rgb
+from utils.one_euro import OneEuro
+from utils.place_body import placed_in_box
+from utils.predicted_bodies import FrameBody, OverlayVideo, beside, draw, write_frame, write_motion, write_tables
+
+DEMO = ROOT / "runs" / "mesh" / "make_demo" / "checkpoint_best.pt"
+COMMITTED = ROOT / "models" / "assets" / "open_mesh.pt"
+
+
+def person_crops(pictures: Pictures, finder: Finder, stored: StoredMesh, config: PredictConfig) -> Iterator[PhotoCrop]:
+    """Cut the person out of every frame; where a video's frame shows nobody, the last box is looked at again."""
+    every, last = enumerate(pictures.frames()), None
+    for number, picture in tqdm(every, total=pictures.count, desc="predict", unit="frame", disable=None):
+        box = finder.box(number, picture)
+        last = box or (last if pictures.is_sequence else None)
+        if last is not None:
+            yield photo_crop(picture, last, stored.config.crop, config.focal_px, config.person_m)
+
+
+def placed(crop: PhotoCrop, found: BodyInFrame, place: OneEuro | None) -> FrameBody:
+    """Put a body where its box is."""
+    rooted_m = found.vertices_m - found.joints_m[0]
+    pelvis_cam_m = placed_in_box(rooted_m, crop.box, crop.camera.K, crop.distance_m)
+    move_m = (pelvis_cam_m if place is None else place(pelvis_cam_m)) - found.joints_m[0]
+    return FrameBody(crop.picture.name, found.rotations_cam, found.betas, move_m, found.root_joint_m + move_m,
+                     found.joints_m + move_m)  # fmt: skip
+
+
+def write_all(
+    pictures: Pictures, finder: Finder, stored: StoredMesh, body: Body, out: Path, config: PredictConfig
+) -> int:
+    """Predict and write every frame; return in how many there was a person."""
+    rate, faces = pictures.frames_per_second, body.faces.cpu().numpy()
+    smoothing = (config.smooth_least_hz, config.smooth_speed) if config.smooth else None
+    predict = BodiesInFrames(stored.network, body, rate, smoothing)
+    place = OneEuro(rate, *smoothing) if rate is not None and smoothing is not None else None
+    video = OverlayVideo(out / "overlay.mp4", rate, config.video_px) if rate is not None else None
+    meshes = (() if video else ("glb", "obj", "ply")) if config.meshes is None else config.meshes
+    bodies: list[FrameBody] = []
+    for crops in in_chunks(person_crops(pictures, finder, stored, config), config.batch):
+        images = torch.stack([to_unit_rgb(crop.image) for crop in crops])
+        found = predict(images, np.stack([crop.R_cam_from_crop for crop in crops]))
+        for crop, one in zip(crops, found, strict=True):
+            bodies.append(placed(crop, one, place))
+            vertices_cam_m = one.vertices_m + bodies[-1].translation_cam_m
+            drawn = draw(crop.picture.rgb, vertices_cam_m, bodies[-1].joints_cam_m[0], faces, crop.camera.K, crop.box,
+                         config.view_px)  # fmt: skip
+            if video:
+                video.add(beside(drawn, config.video_px))
+            write_frame(out, bodies[-1], None if video else drawn, vertices_cam_m, faces, meshes)
+    if not bodies:
+        raise ValueError(f"no person was found in {pictures.source} by {finder.how}; give --box X Y WIDTH HEIGHT")
+    write_tables(out, bodies, stored.body_hash, rate)
+    if video is not None and rate is not None:
+        video.close()
+        shape = torch.from_numpy(np.mean([one.betas for one in bodies], axis=0)).float()
+        write_motion(out, bodies, rig_of(body, shape), rate)
+    return len(bodies)
+
+
+def main(config: PredictConfig) -> Path:
+    """Predict, write, and return the folder."""
+    checkpoint = config.checkpoint or (DEMO if DEMO.exists() else COMMITTED)
+    out = config.out or config.paths.runs_location / "predict" / (Path(config.input).stem or "pictures")
+    stored = load_mesh(checkpoint, choose_device(config.device))
+    body = load_body_of(stored, checkpoint, config.paths).to(choose_device(config.device))
+    pictures = open_pictures(config.input, config.frames)
+    with whole_folder(out, config.overwrite) as partial:
+        finder = make_finder(pictures, config)
+        focal = "given" if config.focal_px else "unknown, taken as 1.146 times the picture's longer side"
+        print(f"checkpoint: {checkpoint}\nperson found by: {finder.how}\nfocal length: {focal}")
+        count = write_all(pictures, finder, stored, body, partial, config)
+    if pictures.count is not None and count < 0.9 * pictures.count:
+        print(f"{pictures.source} says that it has {pictures.count} frames; {count} could be read and show a person")
+    print(f"{count} frames: {out}")
+    return out
+
+
+if __name__ == "__main__":
+    start(main, PredictConfig)

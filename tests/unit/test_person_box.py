@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from utils.person_box import Box, box_of_mask, box_of_movement, check_box, empty_scene, smooth_boxes
+
+
+def test_a_box_of_a_mask_goes_round_its_pixels():
+    mask = np.zeros((60, 80), np.uint8)
+    mask[10:30, 20:25] = 255
+    assert box_of_mask(mask, "m") == Box(20, 10, 5, 20)
+
+
+@pytest.mark.parametrize(("value", "words"), [(0, "no person in it"), (255, "inverted")])
+def test_an_empty_and_an_inverted_mask_are_refused(value, words):
+    with pytest.raises(ValueError, match=words):
+        box_of_mask(np.full((20, 20), value, np.uint8), "m.png")
+
+
+@pytest.mark.parametrize("box", [Box(700, 10, 50, 100), Box(-90, 10, 100, 100), Box(0, 481, 10, 10)])
+def test_a_box_outside_of_the_picture_is_refused(box):
+    with pytest.raises(ValueError, match="outside of p"):
+        check_box(box, 640, 480, "p")
+
+
+def test_a_box_without_size_is_refused():
+    with pytest.raises(ValueError, match="smaller than 8 pixels"):
+        check_box(Box(0, 0, 4, 100), 640, 480, "p")
+
+
+def moving_square(number: int) -> np.ndarray:
+    picture = np.random.default_rng(0).integers(60, 120, (240, 320, 3)).astype(np.uint8)
+    picture[80:160, 20 + 20 * number : 60 + 20 * number] = (220, 30, 30)
+    return picture
+
+
+def test_what_moves_is_found_to_a_few_pixels_also_when_the_exposure_changes():
+    scene = empty_scene(moving_square(number) for number in range(12))
+    for gain in (1.0, 1.15):
+        picture = (moving_square(5) * gain).clip(0, 255).astype(np.uint8)
+        box = box_of_movement(picture, scene)
+        assert box is not None
+        assert np.abs(np.array(box) - (120, 80, 40, 80)).max() <= 6, box
+
+
+def test_a_scene_in_which_nothing_moves_has_no_box():
+    scene = empty_scene(moving_square(3) for _ in range(3))
+    assert box_of_movement(moving_square(3), scene) is None
+
+
+def test_boxes_of_large_pictures_are_in_their_own_pixels():
+    frames = [np.kron(moving_square(number), np.ones((4, 4, 1), np.uint8)) for number in range(8)]
+    box = box_of_movement(frames[4], empty_scene(frames))
+    assert box is not None and np.abs(np.array(box) - (400, 320, 160, 320)).max() <= 24, box
+
+
+def test_a_wild_box_and_a_missing_one_are_bridged():
+    boxes = np.tile([10.0, 20.0, 30.0, 40.0], (15, 1))
+    boxes[:, 0] += np.arange(15)
+    boxes[4] = (500, 500, 5, 5)
+    boxes[9] = np.nan
+    smooth = smooth_boxes(boxes)
+    assert np.isfinite(smooth).all()
+    np.testing.assert_allclose(smooth[4:11, 0], 10 + np.arange(4, 11), atol=1.01)
+    np.testing.assert_allclose(smooth[:, 2], 30)
+
+
+def test_no_box_at_all_is_refused():
+    with pytest.raises(ValueError, match="no frame has a box"):
+        smooth_boxes(np.full((3, 4), np.nan))

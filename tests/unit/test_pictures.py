@@ -1,0 +1,84 @@
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from dataset_def.pictures import open_pictures, read_picture
+
+
+def write_video(path, count: int, size=(64, 48)) -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20.0, size)
+    for number in range(count):
+        writer.write(np.full((size[1], size[0], 3), (0, 0, 20 + 10 * number), np.uint8))  # BGR: red grows
+    writer.release()
+
+
+def test_a_video_gives_its_frames_in_order_as_rgb_and_begins_anew(tmp_path):
+    write_video(tmp_path / "v.mp4", 8)
+    pictures = open_pictures(str(tmp_path / "v.mp4"))
+    assert (pictures.kind, pictures.count, pictures.frames_per_second) == ("video", 8, 20.0)
+    for _ in range(2):
+        frames = list(pictures.frames())
+        reds = [frame.rgb[..., 0].mean() for frame in frames]
+        assert [frame.name for frame in frames[:2]] == ["frame_000001", "frame_000002"] and len(frames) == 8
+        assert (np.diff(reds) > 5).all() and frames[3].rgb[..., 2].mean() < 20
+
+
+def test_only_so_many_frames_as_asked_for(tmp_path):
+    write_video(tmp_path / "v.mp4", 8)
+    pictures = open_pictures(str(tmp_path / "v.mp4"), longest=3)
+    assert pictures.count == 3 and len(list(pictures.frames())) == 3
+
+
+def test_a_folder_is_read_in_the_order_of_names_and_equal_stems_stay_apart(tmp_path):
+    for name, red in (("b.png", 200), ("a.jpg", 100), ("b.jpg", 50)):
+        Image.fromarray(np.full((10, 12, 3), (red, 0, 0), np.uint8)).save(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    frames = list(open_pictures(str(tmp_path)).frames())
+    assert [frame.name for frame in frames] == ["a", "b_jpg", "b_png"]
+    assert [int(frame.rgb[0, 0, 0]) // 10 * 10 for frame in frames] == [100, 50, 200]
+
+
+def test_a_photo_that_was_taken_upright_is_turned(tmp_path):
+    picture = Image.fromarray(np.zeros((10, 30, 3), np.uint8))
+    exif = picture.getexif()
+    exif[0x0112] = 6  # the camera was turned by a quarter
+    picture.save(tmp_path / "p.jpg", exif=exif)
+    assert read_picture(tmp_path / "p.jpg").shape == (30, 10, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.jpg", b"", r"0 bytes\) is no image"),
+        ("text.png", b"not a picture at all", "is no image"),
+        ("empty.mp4", b"", r"0 bytes\) is not a video"),
+        ("noise.mp4", b"\0\0\0\x18ftypmp42" + b"\7" * 500, "is not a video"),
+        ("paper.pdf", b"%PDF", "is neither an image"),
+    ],
+)
+def test_files_that_are_no_pictures_are_refused_by_name(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        list(open_pictures(str(tmp_path / name)).frames())
+
+
+def test_a_truncated_photo_is_refused(tmp_path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8)).save(tmp_path / "p.jpg")
+    content = (tmp_path / "p.jpg").read_bytes()
+    (tmp_path / "p.jpg").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="is damaged"):
+        read_picture(tmp_path / "p.jpg")
+
+
+def test_a_picture_of_a_hundred_megapixels_is_refused_before_it_is_decoded(tmp_path):
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "huge.png")
+    with pytest.raises(ValueError, match="has 100 megapixels; shrink it to at most 60"):
+        read_picture(tmp_path / "huge.png")
+
+
+def test_what_is_not_there_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        open_pictures(str(tmp_path / "nothing.jpg"))
+    with pytest.raises(ValueError, match="holds no image"):
+        open_pictures(str(tmp_path))

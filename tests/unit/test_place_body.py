@@ -1,0 +1,32 @@
+import numpy as np
+import pytest
+
+from utils.person_box import Box
+from utils.place_body import placed_in_box
+
+K = np.array([[1000.0, 0, 640], [0, 1000.0, 360], [0, 0, 1]])
+
+
+def box_of(points: np.ndarray) -> Box:
+    at = points[:, :2] / points[:, 2:] * 1000 + K[:2, 2]
+    (left, top), (right, bottom) = at.min(0), at.max(0)
+    return Box(left, top, right - left, bottom - top)
+
+
+@pytest.mark.parametrize("pelvis", [(0.0, 0.0, 4.0), (1.2, -0.4, 5.5), (-2.0, 0.6, 3.0)])
+def test_a_projected_body_is_put_back_where_it_was(pelvis):
+    body = np.random.default_rng(0).normal(0, 1, (500, 3)) * (0.2, 0.45, 0.15)
+    found = placed_in_box(body, box_of(body + pelvis), K, start_depth_m=6.0)
+    np.testing.assert_allclose(found, pelvis, atol=2e-3)
+
+
+def test_a_person_lying_down_is_placed_by_the_width():
+    body = np.random.default_rng(0).normal(0, 1, (500, 3)) * (0.45, 0.15, 0.2)
+    found = placed_in_box(body, box_of(body + np.array([0.3, 0.8, 4.0])), K, start_depth_m=9.0)
+    np.testing.assert_allclose(found, (0.3, 0.8, 4.0), atol=2e-3)
+
+
+def test_a_box_that_no_distance_can_fill_is_refused():
+    body = np.random.default_rng(0).normal(0, 1, (500, 3)) * 0.3
+    with pytest.raises(ValueError, match="no place before the camera"):
+        placed_in_box(body, Box(-9e5, -9e5, 2e6, 2e6), K, start_depth_m=4.0)

@@ -1,0 +1,116 @@
+"""Boxes around a person: from a mask, from what moves before a still camera, smoothed over time."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+WORKING_PX = 480
+"""Moving pixels are looked for in pictures shrunk to this longer side."""
+LEAST_CHANGE = 28
+"""Grey levels by which a pixel of a person differs from the empty scene."""
+LEAST_SHARE = 0.002
+"""Of the picture; smaller moving patches are no person."""
+
+
+class Box(NamedTuple):
+    """A box in a picture; pixels, (0, 0) is the picture's top left corner."""
+
+    left_px: float
+    top_px: float
+    width_px: float
+    height_px: float
+
+
+def check_box(box: Box, width_px: int, height_px: int, name: str) -> None:
+    """Stop if a box lies outside of its picture, or has no size.
+
+    Raises:
+        ValueError
+    """
+    text = f"box {box.left_px:g} {box.top_px:g} {box.width_px:g} {box.height_px:g} (x y width height)"
+    if box.width_px < 8 or box.height_px < 8:
+        raise ValueError(f"{text} is smaller than 8 pixels; give the box of a person")
+    right, bottom = box.left_px + box.width_px, box.top_px + box.height_px
+    across_px = min(right, width_px) - max(box.left_px, 0.0)
+    down_px = min(bottom, height_px) - max(box.top_px, 0.0)
+    seen_px = max(0.0, across_px) * max(0.0, down_px)
+    if seen_px < 0.5 * box.width_px * box.height_px:
+        raise ValueError(f"{text} lies outside of {name} ({width_px} x {height_px} pixels); give x and y of its top "
+                         "left corner, then width and height")  # fmt: skip
+
+
+def box_of_mask(mask: UInt8[np.ndarray, "H W"], name: str) -> Box:
+    """Put a box around the pixels above 128.
+
+    Raises:
+        ValueError: the mask is empty, or nearly all of it is person (it may be inverted).
+    """
+    is_person = mask > 128
+    if not is_person.any():
+        raise ValueError(f"mask {name} has no person in it (no pixel above 128)")
+    if is_person.mean() > 0.95:
+        raise ValueError(f"mask {name} is person nearly everywhere; it may be inverted: the person must be white")
+    return _around(is_person, 1.0)
+
+
+def _around(is_person: np.ndarray, scale: float) -> Box:
+    """Put a box around the true pixels, in a picture larger by `scale`."""
+    rows, columns = np.flatnonzero(is_person.any(1)), np.flatnonzero(is_person.any(0))
+    left, top = float(columns[0]), float(rows[0])
+    return Box(left * scale, top * scale, (columns[-1] + 1 - left) * scale, (rows[-1] + 1 - top) * scale)
+
+
+def shrunk(rgb: UInt8[np.ndarray, "H W 3"]) -> tuple[UInt8[np.ndarray, "h w 3"], float]:
+    """Shrink a picture to the working size; also give the scale back to its own pixels."""
+    scale = max(1.0, max(rgb.shape[:2]) / WORKING_PX)
+    size = (max(1, round(rgb.shape[1] / scale)), max(1, round(rgb.shape[0] / scale)))
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), scale
+
+
+def empty_scene(frames: Iterable[UInt8[np.ndarray, "H W 3"]]) -> UInt8[np.ndarray, "h w 3"]:
+    """Take the median of some frames: what stays when people move."""
+    return np.median(np.stack([shrunk(rgb)[0] for rgb in frames]), axis=0).astype(np.uint8)
+
+
+def moving_mask(rgb: UInt8[np.ndarray, "H W 3"], scene: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
+    """Find the largest patch that differs from the empty scene; all zero if there is none of a person's size.
+
+    The gain of the whole picture is matched first, so that a camera's automatic exposure is no movement.
+    """
+    small = shrunk(rgb)[0].astype(np.float32)
+    gain = np.median((scene.astype(np.float32) + 1) / (small + 1), axis=(0, 1))
+    change = np.abs(small * gain - scene).max(2)
+    found = (cv2.GaussianBlur(change, (5, 5), 0) > LEAST_CHANGE).astype(np.uint8)
+    joined = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((9, 5), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
+    if count < 2:
+        return np.zeros(found.shape, np.uint8)
+    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
+    is_large = stats[largest, cv2.CC_STAT_AREA] >= LEAST_SHARE * found.size
+    return ((labels == largest) & is_large).astype(np.uint8) * np.uint8(255)
+
+
+def box_of_movement(rgb: UInt8[np.ndarray, "H W 3"], scene: UInt8[np.ndarray, "h w 3"]) -> Box | None:
+    """Put a box around what moves; None if nothing of a person's size does."""
+    mask = moving_mask(rgb, scene)
+    return _around(mask > 0, max(1.0, max(rgb.shape[:2]) / WORKING_PX)) if mask.any() else None
+
+
+def smooth_boxes(boxes: Float[np.ndarray, "N 4"], reach: int = 4) -> Float[np.ndarray, "N 4"]:
+    """Take the running median over `reach` frames to both sides; a frame without a box (NaN) gets one
+    between its neighbours'.
+
+    Raises:
+        ValueError: no frame has a box.
+    """
+    known = np.flatnonzero(np.isfinite(boxes).all(1))
+    if len(known) == 0:
+        raise ValueError("no frame has a box")
+    every = np.arange(len(boxes))
+    filled = np.stack([np.interp(every, known, column[known]) for column in boxes.T], axis=1)
+    padded = np.concatenate([filled[:1].repeat(reach, 0), filled, filled[-1:].repeat(reach, 0)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0)
+    return np.median(windows, axis=-1)

@@ -1,0 +1,136 @@
+"""What predict.py writes: pictures and meshes frame by frame, and at the end joints, parameters and motions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from utils.body_views import overlay, turned_view
+from utils.export.bvh import write_bvh
+from utils.export.gltf import write_animated_glb
+from utils.export.meshes import write_mesh
+from utils.export.rig import Rig, motion_of, to_y_up
+from utils.export.tables import write_body_parameters, write_joints_json
+from utils.image import write_image
+from utils.person_box import Box
+
+BOX_RGB = (255, 210, 60)
+
+
+class FrameBody(NamedTuple):
+    """The body of one frame, in the camera's frame (x right, y down, z forward)."""
+
+    name: str
+    rotations_cam: Float[np.ndarray, "24 3 3"]
+    betas: Float[np.ndarray, "10"]
+    translation_cam_m: Float[np.ndarray, "3"]
+    """As the body model takes it."""
+    root_joint_cam_m: Float[np.ndarray, "3"]
+    joints_cam_m: Float[np.ndarray, "17 3"]
+
+
+class Drawn(NamedTuple):
+    """A frame with its body laid over it, and the body from two more sides."""
+
+    overlay: UInt8[np.ndarray, "H W 3"]
+    views: UInt8[np.ndarray, "S _ 3"]
+
+
+def draw(
+    picture: UInt8[np.ndarray, "H W 3"],
+    vertices_cam_m: Float[np.ndarray, "V 3"],
+    pelvis_cam_m: Float[np.ndarray, "3"],
+    faces: Int[np.ndarray, "F 3"],
+    K: Float[np.ndarray, "3 3"],
+    box: Box,
+    view_px: int,
+) -> Drawn:
+    """Draw the body over its picture with the box that was used, and from the side and from above."""
+    laid_over = overlay(picture, vertices_cam_m, faces, K)
+    corner = (round(box.left_px), round(box.top_px))
+    other = (round(box.left_px + box.width_px), round(box.top_px + box.height_px))
+    cv2.rectangle(laid_over, corner, other, BOX_RGB, max(1, picture.shape[0] // 400))
+    root_m = vertices_cam_m - pelvis_cam_m
+    views = [turned_view(root_m, faces, "side", view_px), turned_view(root_m, faces, "top", view_px)]
+    return Drawn(laid_over, np.concatenate(views, axis=1))
+
+
+def beside(drawn: Drawn, height_px: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Put overlay and views side by side, as high as given; even sizes, as video codecs want."""
+    parts = []
+    for image in drawn:
+        width_px = round(image.shape[1] * height_px / image.shape[0]) // 2 * 2
+        parts.append(cv2.resize(image, (width_px, height_px), interpolation=cv2.INTER_AREA))
+    return np.concatenate(parts, axis=1)
+
+
+class OverlayVideo:
+    """An .mp4 of overlays and views, opened at its first frame."""
+
+    def __init__(self, path: Path, frames_per_second: float, height_px: int):
+        self.path, self.rate, self.height_px = path, frames_per_second, height_px // 2 * 2
+        self.writer: cv2.VideoWriter | None = None
+
+    def add(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Write a frame.
+
+        Raises:
+            ValueError: OpenCV cannot write the video there.
+        """
+        if self.writer is None:
+            size = (image.shape[1], image.shape[0])
+            self.writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*"mp4v"), self.rate, size)
+            if not self.writer.isOpened():
+                raise ValueError(f"{self.path} cannot be written by OpenCV; choose another --out")
+        self.writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self.writer is not None:
+            self.writer.release()
+
+
+def write_frame(
+    folder: Path,
+    body: FrameBody,
+    drawn: Drawn | None,
+    vertices_cam_m: Float[np.ndarray, "V 3"],
+    faces: Int[np.ndarray, "F 3"],
+    meshes: Sequence[Literal["glb", "obj", "ply"]],
+) -> None:
+    """Write the pictures and the surface of one frame."""
+    if drawn is not None:
+        write_image(folder / f"{body.name}_overlay.jpg", drawn.overlay)
+        write_image(folder / f"{body.name}_views.jpg", drawn.views)
+    for ending in meshes:
+        write_mesh(folder / f"{body.name}.{ending}", to_y_up(vertices_cam_m), faces)
+
+
+def write_tables(folder: Path, bodies: Sequence[FrameBody], body_hash: str, frames_per_second: float | None) -> None:
+    """Write joints.json and body.npz of all frames."""
+    names = [body.name for body in bodies]
+    write_joints_json(folder / "joints.json", np.stack([body.joints_cam_m for body in bodies]), sources=names,
+                      frames_per_second=frames_per_second)  # fmt: skip
+    write_body_parameters(
+        folder / "body.npz",
+        np.stack([body.rotations_cam for body in bodies]),
+        np.stack([body.betas for body in bodies]),
+        np.stack([body.translation_cam_m for body in bodies]),
+        body_hash,
+        frames_per_second,
+    )
+
+
+def write_motion(folder: Path, bodies: Sequence[FrameBody], rig: Rig, frames_per_second: float) -> None:
+    """Write the animated skeleton and surface: motion.glb and motion.bvh.
+
+    Args:
+        rig: of one shape for all frames; its pelvis is put where each frame's pelvis joint was.
+    """
+    places_m = np.stack([body.root_joint_cam_m for body in bodies]) - rig.joints_m[0]
+    motion = motion_of(rig, np.stack([body.rotations_cam for body in bodies]), places_m, frames_per_second)
+    write_animated_glb(folder / "motion.glb", rig, motion)
+    write_bvh(folder / "motion.bvh", rig, motion)
