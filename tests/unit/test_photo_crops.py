@@ -43,15 +43,15 @@ def test_an_unknown_focal_length_is_taken_from_the_longer_side():
 def test_an_overlay_changes_exactly_the_pixels_that_the_body_covers():
     K = np.array([[100.0, 0, 50], [0, 100, 40], [0, 0, 1]])
     grey = np.full((80, 100, 3), 90, np.uint8)
-    drawn = overlay(grey, TETRAHEDRON_M + (-0.2, -0.1, 2.0), FACES, K)
+    drawn = overlay(grey, TETRAHEDRON_M + np.array([-0.2, -0.1, 2.0]), FACES, K)
     rows, columns = np.nonzero((drawn != grey).any(2))
     assert (columns.min(), rows.min()) == (40, 35)  # 50 - 0.2 / 2 * 100, 40 - 0.1 / 2 * 100
     assert 64 <= columns.max() <= 66 and 73 <= rows.max() <= 76
-    assert (overlay(grey, TETRAHEDRON_M + (30.0, 0, 2), FACES, K) == grey).all()  # outside of the picture
+    assert (overlay(grey, TETRAHEDRON_M + np.array([30.0, 0, 2]), FACES, K) == grey).all()  # outside of the picture
 
 
 def test_the_side_view_shows_the_cameras_side_on_the_right_and_the_top_view_the_far_side_above():
-    near = TETRAHEDRON_M * 0.2 + (0, 0, -0.8)
+    near = TETRAHEDRON_M * 0.2 + np.array([0, 0, -0.8])
     side = np.nonzero((turned_view(near, FACES, "side", 100) < 250).any(2))
     assert side[1].min() > 75
     top = np.nonzero((turned_view(near, FACES, "top", 100) < 250).any(2))
