@@ -1,0 +1,148 @@
+"""Pictures of any kind become files of bodies; wrong ones leave nothing behind."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+from untrained_mesh import write_untrained_mesh
+
+from config import Paths, PredictConfig
+from sample import predict
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return write_untrained_mesh(tmp_path_factory.mktemp("mesh") / "mesh.pt")
+
+
+@pytest.fixture
+def ask(checkpoint, tmp_path):
+    def config(source, **kind) -> PredictConfig:
+        kind = {"out": tmp_path / "out", "segmentation": tmp_path / "none.tflite", "view_px": 64, "video_px": 96} | kind
+        return PredictConfig(input=str(source), checkpoint=checkpoint, device="cpu", **kind)
+
+    return config
+
+
+def walker(number: int, size=(240, 320)) -> np.ndarray:
+    """A red bar that walks to the right before a textured wall."""
+    rgb = np.random.default_rng(1).integers(60, 120, (*size, 3)).astype(np.uint8)
+    rgb[60:200, 30 + 12 * number : 70 + 12 * number] = (220, 40, 40)
+    return rgb
+
+
+@pytest.fixture
+def video(tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "walk.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 20.0, (320, 240))
+    for number in range(14):
+        writer.write(walker(number)[..., ::-1])
+    writer.release()
+    return tmp_path / "walk.mp4"
+
+
+def test_a_photo_becomes_an_overlay_views_meshes_joints_and_parameters(ask, tmp_path, capsys):
+    Image.fromarray(walker(3)).save(tmp_path / "photo.jpg")
+    out = predict.main(ask(tmp_path / "photo.jpg", box=(66, 60, 40, 140)))
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["body.npz", "joints.json", "photo.glb", "photo.obj", "photo.ply", "photo_overlay.jpg", "photo_views.jpg"]
+    )
+    said = capsys.readouterr().out
+    assert "mesh.pt" in said and "the given box" in said and "unknown, taken as 1.146 times" in said
+    joints = json.loads((out / "joints.json").read_text())
+    pelvis = np.array(joints["frames"][0]["joints_m"]["pelvis"])
+    at_px = pelvis[:2] / pelvis[2] * 320 * 1.146 + (160, 120)
+    assert abs(at_px[0] - 86) < 15 and 90 < at_px[1] < 170, at_px  # within the box, near its middle
+    surface = trimesh.load(out / "photo.glb", force="mesh")
+    assert 6900 < len(surface.vertices) < 7100
+    assert surface.bounds[1][2] < 0  # before the camera: z points back at it
+    assert np.asarray(Image.open(out / "photo_overlay.jpg")).shape == (240, 320, 3)
+
+
+def test_the_overlay_fills_the_box(ask, tmp_path):
+    Image.fromarray(np.zeros((240, 320, 3), np.uint8)).save(tmp_path / "black.png")
+    out = predict.main(ask(tmp_path / "black.png", box=(200, 30, 60, 180), meshes=()))
+    drawn = np.asarray(Image.open(out / "black_overlay.jpg")).astype(int)
+    is_skin = (drawn[..., 0] > 60) & (drawn[..., 2] > 0.25 * drawn[..., 0])  # the box's own lines have little blue
+    rows, columns = np.nonzero(is_skin)
+    assert abs(rows.min() - 30) < 4 and abs(rows.max() - 210) < 4
+    assert abs((columns.min() + columns.max()) / 2 - 230) < 4
+
+
+def test_a_video_becomes_an_overlay_video_a_moving_skeleton_and_bvh_of_all_frames(ask, video):
+    out = predict.main(ask(video, meshes=("obj",), batch=4))
+    names = {path.name for path in out.iterdir()}
+    assert {"overlay.mp4", "motion.glb", "motion.bvh", "joints.json", "body.npz", "frame_000014.obj"} <= names
+    assert not any(name.endswith(".jpg") for name in names)
+    assert len(json.loads((out / "joints.json").read_text())["frames"]) == 14
+    assert "Frames: 14\nFrame Time: 0.05" in (out / "motion.bvh").read_text()
+    capture = cv2.VideoCapture(str(out / "overlay.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 14
+    places_m = np.load(out / "body.npz")["trans"]
+    assert (np.diff(places_m[3:, 0]) > 0).all()  # the walker goes to the right
+
+
+def test_batches_of_another_size_give_the_same_filtered_motion(ask, video, tmp_path):
+    first = predict.main(ask(video, batch=3, frames=8))
+    second = predict.main(ask(video, batch=8, frames=8, out=tmp_path / "other"))
+    for name in ("rotations_cam", "trans", "betas"):
+        one, other = np.load(first / "body.npz")[name], np.load(second / "body.npz")[name]
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_a_folder_takes_one_mask_per_picture(ask, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "masks").mkdir()
+    for number in (1, 2):
+        Image.fromarray(walker(number)).save(tmp_path / "photos" / f"p{number}.jpg")
+        mask = (walker(number)[..., 0] > 200).astype(np.uint8) * 255
+        Image.fromarray(mask).save(tmp_path / "masks" / f"p{number}.png")
+    out = predict.main(ask(tmp_path / "photos", mask=tmp_path / "masks", meshes=("ply",)))
+    assert {"p1_overlay.jpg", "p2_overlay.jpg", "p1.ply", "p2.ply"} <= {path.name for path in out.iterdir()}
+
+
+def still_video(tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "still.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 20.0, (320, 240))
+    for _ in range(6):
+        writer.write(walker(3)[..., ::-1])
+    writer.release()
+    return tmp_path / "still.mp4"
+
+
+def test_wrong_input_ends_in_one_sentence_and_leaves_nothing(ask, tmp_path):
+    Image.fromarray(walker(3)).save(tmp_path / "photo.jpg")
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    wrong = [
+        (ask(tmp_path / "photo.jpg"), "give --box X Y WIDTH HEIGHT or --mask, or install the segmentation extra"),
+        (ask(tmp_path / "photo.jpg", box=(400, 10, 50, 90)), "lies outside of photo"),
+        (ask(tmp_path / "empty.mp4"), "not a video"),
+        (ask(still_video(tmp_path)), "nothing of a person's size moves"),
+        (ask(tmp_path / "photo.jpg", mask=tmp_path / "no.png"), "does not exist"),
+    ]
+    for config, words in wrong:
+        with pytest.raises((ValueError, FileNotFoundError), match=words):
+            predict.main(config)
+        assert not (tmp_path / "out").exists() and not (tmp_path / "out.partial").exists()
+
+
+def test_a_folder_that_is_there_is_kept_unless_it_may_be_replaced(ask, tmp_path):
+    Image.fromarray(walker(3)).save(tmp_path / "photo.jpg")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("keep")
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        predict.main(ask(tmp_path / "photo.jpg", box=(66, 60, 40, 140)))
+    assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
+    predict.main(ask(tmp_path / "photo.jpg", box=(66, 60, 40, 140), overwrite=True, meshes=()))
+    assert not (tmp_path / "out" / "mine.txt").exists()
+
+
+def test_settings_that_contradict_each_other_are_refused():
+    for settings, words in (
+        ({"box": (1, 2, 30, 40), "mask": "m.png"}, "give one of them"),
+        ({"focal_px": 1.2}, "give it in pixels"),
+        ({"person_m": 17.0}, "person_m is 17"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            PredictConfig(input="x.jpg", paths=Paths(), **settings)
