@@ -1,0 +1,185 @@
+"""Converts one video with its poses and masks to one folder of frames, one of masks, and h36m_meta.mat.
+
+A folder is complete or absent: it is written beside its place and then renamed, the frames last.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import scipy.io
+from jaxtyping import Float, UInt8
+
+from config import ConvertConfig
+from dataset_def.h36m_files import METRES_PER_MILLIMETRE
+from dataset_def.official.cdf_poses import read_joints_world_m, read_points_px
+from dataset_def.official.check_calibration import is_on_mask, joints_px, projection_error_px, usable_frames
+from dataset_def.official.download_files import Recording
+from dataset_def.official.mask_files import Masks, open_masks
+from dataset_def.official.metadata_xml import Metadata, read_camera
+from dataset_def.official.video_reader import VideoReader, open_video
+from utils.artifacts import whole_file
+from utils.camera import Camera, resized
+from utils.image import write_image
+
+
+class Outcome(NamedTuple):
+    """What became of one recording."""
+
+    folder: str
+    problem: str
+    """Why it could not be converted; empty if it was."""
+
+
+class Place(NamedTuple):
+    """Where a folder's parts go; masks is None if none are wanted."""
+
+    frames: Path
+    masks: Path | None
+    note: Path
+
+
+def place_of(config: ConvertConfig, folder: str) -> Place:
+    """Say where the parts of a folder go."""
+    masks = config.paths.masks_location / folder if config.masks else None
+    return Place(config.paths.h36m_location / folder, masks, config.about_location / "folders" / f"{folder}.json")
+
+
+def is_complete(config: ConvertConfig, folder: str) -> bool:
+    """Tell whether all of a folder is there."""
+    place = place_of(config, folder)
+    return place.frames.is_dir() and (place.masks is None or place.masks.is_dir())
+
+
+def shrunk_camera(camera: Camera, width_px: int) -> Camera:
+    """Scale a camera to pictures of another width, in proportion; 0 keeps it.
+
+    Raises:
+        ValueError: the pictures would grow.
+    """
+    if width_px > camera.width_px:
+        raise ValueError(f"size_px is {width_px}, but the videos are {camera.width_px} wide; use less, or 0 to keep it")
+    if width_px in (0, camera.width_px):
+        return camera
+    return resized(camera, width_px, round(camera.height_px * width_px / camera.width_px))
+
+
+def shrunk(image: UInt8[np.ndarray, "H W *c"], camera: Camera) -> UInt8[np.ndarray, "h w *c"]:
+    """Scale a picture to its camera's size."""
+    if image.shape[:2] == (camera.height_px, camera.width_px):
+        return image
+    return cv2.resize(image, (camera.width_px, camera.height_px), interpolation=cv2.INTER_AREA)
+
+
+def write_meta(path: Path, camera: Camera, joints_world_m: Float[np.ndarray, "N 17 3"]) -> None:
+    """Write h36m_meta.mat in millimetres, with the lens distortion; T is the camera's centre."""
+    size = np.ones((len(joints_world_m), 1))
+    content = {
+        "pose3d_world": joints_world_m / METRES_PER_MILLIMETRE,
+        "R": camera.R_cam_from_world,
+        "T": camera.centre_world_m[None] / METRES_PER_MILLIMETRE,
+        "f": camera.focal_px[None],
+        "c": camera.centre_px[None],
+        "k": camera.k[None],
+        "p": camera.p[None],
+        "img_height": size * camera.height_px,
+        "img_width": size * camera.width_px,
+    }
+    scipy.io.savemat(path, content)
+
+
+@contextmanager
+def whole_folders(*places: Path | None) -> Iterator[list[Path]]:
+    """Give folders to write to, and rename them in this order when the writing succeeded; else remove them."""
+    wanted = [place for place in places if place is not None]
+    partials = [place.with_name(place.name + ".partial") for place in wanted]
+    try:
+        for partial in partials:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        yield partials
+        for partial, place in zip(partials, wanted, strict=True):
+            if place.is_dir():
+                shutil.rmtree(place)
+            partial.rename(place)
+    finally:
+        for partial in partials:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def convert_recording(config: ConvertConfig, metadata: Metadata, recording: Recording) -> Outcome:
+    """Convert one recording; damage of its own files is reported, so that the others go on.
+
+    Raises:
+        ValueError: nothing can be written any more.
+    """
+    try:
+        write_recording(config, metadata, recording)
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and error.filename is None:
+            return Outcome(recording.folder, str(error))
+        raise ValueError(
+            f"{recording.folder} cannot be written ({error.strerror or error}); what was finished is kept: make space, "
+            "or give another place, and run the same command again"
+        ) from error
+    except ValueError as error:
+        return Outcome(recording.folder, str(error))
+    return Outcome(recording.folder, "")
+
+
+def write_recording(config: ConvertConfig, metadata: Metadata, recording: Recording) -> None:
+    """Write frames, masks, h36m_meta.mat and the note of one recording."""
+    subject, _, _, number = recording.key
+    place = place_of(config, recording.folder)
+    joints_world_m = read_joints_world_m(recording.poses)
+    opened_masks = open_masks(recording.masks) if config.masks and recording.masks else nullcontext()
+    with open_video(recording.video) as video, opened_masks as masks:
+        camera = read_camera(metadata, subject, number, video.width_px, video.height_px)
+        points_px = joints_px(camera, joints_world_m, f"{recording.poses}, camera {number}")
+        note: dict[str, Any] = {"recording": f"S{subject} {recording.name}", "poses": len(joints_world_m)}
+        if recording.points is not None:
+            note["projection_error_px"] = projection_error_px(
+                points_px, read_points_px(recording.points), recording.points
+            )
+        to = shrunk_camera(camera, config.size_px)
+        with whole_folders(place.masks, place.frames) as partials:
+            note |= write_frames(config, recording, video, masks, points_px, to, partials)
+            write_meta(partials[-1] / "h36m_meta.mat", to, joints_world_m[: note["usable_frames"]])
+            with whole_file(place.note) as partial:
+                partial.write_text(json.dumps(note, indent=1) + "\n")
+
+
+def write_frames(
+    config: ConvertConfig,
+    recording: Recording,
+    video: VideoReader,
+    masks: Masks | None,
+    points_px: Float[np.ndarray, "N 17 2"],
+    to: Camera,
+    partials: list[Path],
+) -> dict[str, Any]:
+    """Write the pictures of one video; gives what was counted."""
+    poses, num_masks = len(points_px), masks.count if masks else None
+    names = (recording.video, recording.masks)
+    last = usable_frames(poses, video.header_frames, num_masks, config.missing_frames, names)
+    num_written = num_off_mask = 0
+    for frame, image in video.frames(config.every, last):
+        stem = f"{recording.folder}_{frame:06d}"
+        if masks is not None:
+            mask = masks.read(frame - 1)
+            if mask.shape != image.shape[:2]:
+                raise ValueError(f"{recording.masks}: mask {frame} is {mask.shape[1]} x {mask.shape[0]}, the video "
+                                 f"{image.shape[1]} x {image.shape[0]}; download both again")  # fmt: skip
+            num_off_mask += not is_on_mask(points_px[frame - 1], mask)
+            write_image(partials[0] / f"{stem}.png", shrunk(mask, to))
+        write_image(partials[-1] / f"{stem}.{config.image}", shrunk(image, to), config.quality)
+        num_written += 1
+    decoded = video.header_frames if video.num_passed == last else video.num_passed
+    usable_frames(poses, decoded, num_masks, config.missing_frames, names)
+    counted = {"frames": num_written, "usable_frames": video.num_passed, "video_frames": video.header_frames}
+    return counted | ({} if masks is None else {"frames_off_mask": num_off_mask})
