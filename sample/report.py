@@ -1,0 +1,59 @@
+"""Write one page that shows a run, or several side by side.  It is one file, and needs no network.
+
+    python sample/report.py runs/pose/demo
+    python sample/report.py runs/pose/demo runs/pose/other --out comparison.html
+
+Reads   config.json, history.jsonl (train scripts), metrics*.json, predictions*.npz (test scripts), pictures of the run
+Writes  RUN/report.html, with several runs FIRST_RUN/comparison.html, or --out
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from config import ReportConfig, start
+from models.smpl import Body, load_body
+from utils.artifacts import commit, whole_file
+from utils.machine import now
+from utils.report_page import solids
+from utils.report_page.files import RunFiles, read_run
+from utils.report_page.page import write_page
+
+MESH = ("rotations_crop", "betas")
+"""What a test script stores of predicted bodies."""
+
+
+@torch.no_grad()
+def posed(body: Body, rotations_crop: np.ndarray, betas: np.ndarray) -> solids.Body:
+    """Pose bodies about their Human3.6M pelvis, or about the root joint of a body file without these joints."""
+    rotations, shapes = torch.from_numpy(rotations_crop).float(), torch.from_numpy(betas).float()
+    out = body(rotations, shapes, torch.zeros(len(rotations), 3))
+    pelvis_m = body.h36m_joints_m(out.vertices_m)[:, :1] if body.has_h36m_joints else out.joints_m[:, :1]
+    return solids.Body((out.vertices_m - pelvis_m).numpy(), body.faces.numpy())
+
+
+def main(config: ReportConfig) -> Path:
+    """Gather, write, and say where."""
+
+    def bodies(run: RunFiles, arrays: Mapping[str, np.ndarray], rows: list[int]) -> solids.Body | None:
+        if not all(name in arrays for name in MESH):
+            return None
+        settings = run.about.get("settings", {}).get("paths", {})
+        body = load_body(config.body or settings.get("models_smpl_location", config.paths.models_smpl_location),
+                         h36m_regressor=settings.get("h36m_regressor_location"))  # fmt: skip
+        return posed(body, *(arrays[name][rows] for name in MESH))
+
+    runs = [read_run(folder) for folder in config.runs]
+    made = f"Made on {now()} by sample/report.py, commit {commit()}."
+    page = write_page(runs, bodies, config.examples, made)
+    path = config.out or runs[0].folder / ("report.html" if len(runs) == 1 else "comparison.html")
+    with whole_file(path) as partial:
+        partial.write_text(page)
+    print(path)
+    return path
+
+
+if __name__ == "__main__":
+    start(main, ReportConfig)

@@ -1,0 +1,139 @@
+"""Everything that a run's folder holds; what is missing or damaged becomes a sentence with the command to run."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from utils.artifacts import COMMANDS, load_metrics, load_predictions, must_exist
+from utils.history import load_history
+
+STAGES = {
+    "enc_dec": ("Stage 1: novel views", "sample/test_enc_dec.py"),
+    "pose": ("Stage 2: 3D pose", "sample/test_pose.py"),
+    "gan": ("Stage 3: prior of poses and shapes", "sample/test_GAN.py"),
+    "mesh": ("Stage 4: body mesh", "sample/test_SMPL.py"),
+}
+"""Title of every stage, and the script that tests it."""
+TRAIN_SCRIPTS = {"gan": "sample/train_GAN.py", "mesh": "sample/train_SMPL_from_enc.py"}
+PICTURES = ("*.png", "*.jpg")
+
+Content = TypeVar("Content")
+
+
+class RunFiles(NamedTuple):
+    """What was found in a run's folder."""
+
+    folder: Path
+    stage: str
+    """Empty if nothing tells it."""
+    about: dict[str, Any]
+    """config.json; empty if there is none."""
+    history: list[dict[str, float]]
+    metrics: dict[str, dict[str, Any]]
+    """By file name: metrics.json, metrics_masks.json, ...; the numbers beside their origin."""
+    predictions: dict[str, dict[str, np.ndarray]]
+    """By file name: the arrays of predictions.npz, ..."""
+    pictures: list[Path]
+    notes: list[str]
+    """A sentence for everything that is missing or damaged."""
+
+    @property
+    def title(self) -> str:
+        """Name the run by its stage's folder and its own."""
+        return f"{self.folder.parent.name}/{self.folder.name}"
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Read what a run's folder holds.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it holds nothing that a run writes.
+    """
+    folder = folder.resolve()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}; give a run, such as runs/pose/demo")
+    notes: list[str] = []
+    about = attempt(notes, dict, lambda: read_about(folder, stage_of_path(folder)))
+    stage = str(about.get("stage", "")) or stage_of_path(folder)
+    history = attempt(notes, list, lambda: read_history(folder, stage))
+    metrics, predictions = read_tests(folder, stage, notes)
+    pictures = sorted(path for place in (folder, folder / "figures") for kind in PICTURES for path in place.glob(kind))
+    if not (about or history or metrics or predictions):
+        raise ValueError(f"{folder} holds nothing that a run writes (config.json, history.jsonl, metrics.json, "
+                         "predictions.npz); give a run's folder, such as runs/pose/demo")  # fmt: skip
+    return RunFiles(folder, stage, about, history, metrics, predictions, pictures, notes)
+
+
+def stage_of_path(folder: Path) -> str:
+    """Tell the stage by the folder that the run lies in: runs/<stage>/<name>."""
+    return folder.parent.name if folder.parent.name in STAGES else ""
+
+
+def attempt(notes: list[str], empty: Callable[[], Content], read: Callable[[], Content]) -> Content:
+    """Read something; if that fails, note the sentence that says why and go on with nothing."""
+    try:
+        return read()
+    except (FileNotFoundError, ValueError, KeyError) as error:
+        notes.append(str(error))
+        return empty()
+
+
+def train_command(stage: str) -> str:
+    """Name the command that makes a run of the stage."""
+    script = TRAIN_SCRIPTS.get(stage)
+    return COMMANDS.get(stage, f"python {script}" if script else "the stage's train script")
+
+
+def test_command(folder: Path, stage: str) -> str:
+    """Name the command that tests the run."""
+    script = STAGES[stage][1] if stage in STAGES else "the stage's test script (sample/test_*.py)"
+    return f"python {script} --checkpoint {folder / 'checkpoint_best.pt'}" if stage in STAGES else script
+
+
+def read_about(folder: Path, stage: str) -> dict[str, Any]:
+    """Read config.json: stage, settings, starts."""
+    path = folder / "config.json"
+    must_exist(path, f"{train_command(stage)} --name {folder.name}")
+    try:
+        about = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); a train script writes it when the run starts") from error
+    if not isinstance(about, dict) or not {"stage", "settings", "starts"} <= about.keys():
+        raise ValueError(f"{path} is no description of a run (stage, settings, starts)")
+    return about
+
+
+def read_history(folder: Path, stage: str) -> list[dict[str, float]]:
+    """Read history.jsonl."""
+    path = folder / "history.jsonl"
+    must_exist(path, f"{train_command(stage)} --name {folder.name}")
+    try:
+        records = load_history(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); resume the run, which cuts the file back") from error
+    return [record for record in records if isinstance(record, dict) and "step" in record]
+
+
+def read_tests(
+    folder: Path, stage: str, notes: list[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, np.ndarray]]]:
+    """Read every metrics*.json and predictions*.npz; the plain names come first."""
+    command = test_command(folder, stage)
+
+    def names(stem: str, ending: str) -> list[str]:
+        found = [path.name for path in folder.glob(f"{stem}*.{ending}")]
+        return sorted({f"{stem}.{ending}", *found}, key=lambda name: (name != f"{stem}.{ending}", name))
+
+    metrics: dict[str, dict[str, Any]] = {}
+    for name in names("metrics", "json"):
+        stored = attempt(notes, dict, lambda name=name: load_metrics(folder / name, command))
+        metrics |= {name: stored} if isinstance(stored.get("metrics"), dict) else {}
+    predictions: dict[str, dict[str, np.ndarray]] = {}
+    for name in names("predictions", "npz"):
+        arrays = attempt(notes, dict, lambda name=name: load_predictions(folder / name, command)[1])
+        predictions |= {name: arrays} if arrays else {}
+    return metrics, predictions

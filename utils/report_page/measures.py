@@ -1,0 +1,174 @@
+"""What the keys of metrics.json mean to a reader, and the tables that its content makes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+UNITS = {"mm": "mm", "percent": "%", "degrees": "°", "db": "dB", "px": "px", "m": "m", "s": "s", "rad": "rad"}
+DECIMALS = {"mm": 1, "%": 1, "°": 1, "dB": 2, "px": 1}
+WORDS = {
+    "n_mpjpe": "N-MPJPE", "p_mpjpe": "P-MPJPE", "mpjpe": "MPJPE", "pck150": "PCK@150 mm", "auc": "AUC",
+    "yaw_error": "Yaw error", "l1": "L1", "psnr": "PSNR", "ssim": "SSIM", "iou": "IoU", "pa_vertex_error":
+    "P-vertex error", "vertex_error": "Vertex error", "in_box": "in the person's box", "image": "whole image",
+}  # fmt: skip
+"""How parts of a key are written; other parts keep their words."""
+HIGHER_IS_BETTER = ("pck", "auc", "psnr", "ssim", "iou", "accuracy", "overlap")
+LOWER_IS_BETTER = ("mpjpe", "error", "distance", "l1", "ece", "loss")
+JOINTS = ("17", "16", "14", "24")
+HEADLINES = (
+    "mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees", "vertex_error_mm", "iou_percent",
+    "psnr_db_in_box", "ssim_in_box", "l1_in_box",
+)  # fmt: skip
+"""Shown first, where they exist; else the first few keys."""
+MOST_HEADLINES = 5
+TITLES = {"overall": "this run", "predicted": "this run"}
+
+
+class Measure(NamedTuple):
+    """One key of a metrics file."""
+
+    key: str
+    name: str
+    unit: str
+    better: str
+    """lower, higher, or empty where the key does not tell."""
+
+
+class Cell(NamedTuple):
+    """A number with the bounds of its interval, if it has one."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+
+class Row(NamedTuple):
+    """One line of a table."""
+
+    name: str
+    sizes: dict[str, int]
+    """num_frames, num_sequences, ... without their num_."""
+    cells: dict[str, Cell]
+
+
+class Table(NamedTuple):
+    """Rows that share measures."""
+
+    title: str
+    rows: list[Row]
+
+    @property
+    def measures(self) -> list[Measure]:
+        """List the measures of all rows, each once."""
+        return [measure(key) for key in dict.fromkeys(key for row in self.rows for key in row.cells)]
+
+    @property
+    def sizes(self) -> list[str]:
+        """List the sizes of all rows, each once."""
+        return list(dict.fromkeys(name for row in self.rows for name in row.sizes))
+
+    def scale(self, key: str) -> tuple[float, float] | None:
+        """Give the ends of an axis that holds all intervals of a measure; None where there is nothing to compare."""
+        cells = [row.cells[key] for row in self.rows if key in row.cells]
+        ends = [end for cell in cells for end in (cell.low, cell.high) if end is not None]
+        return (min(ends), max(ends)) if len(cells) > 1 and len(ends) == 2 * len(cells) else None
+
+
+class Summary(NamedTuple):
+    """A metrics file, sorted: single facts, the predictors side by side, and tables that break a result down."""
+
+    facts: dict[str, str]
+    predictors: Table
+    breakdowns: list[Table]
+
+
+def measure(key: str) -> Measure:
+    """Read name, unit and direction off a key such as `p_mpjpe_17_mm`."""
+    parts = key.split("_")
+    unit = next((UNITS[part] for part in parts[1:] if part in UNITS), "")
+    joints = next((part for part in parts[1:] if part in JOINTS), "")
+    rest = "_".join(part for place, part in enumerate(parts) if place == 0 or (part not in UNITS and part != joints))
+    name = " ".join(words(rest)) + (f", {joints} joints" if joints else "")
+    higher = any(word in key for word in HIGHER_IS_BETTER)
+    lower = any(word in key for word in LOWER_IS_BETTER)
+    return Measure(key, name[0].upper() + name[1:], unit, "higher" if higher else "lower" if lower else "")
+
+
+def words(text: str) -> Iterator[str]:
+    """Write the parts of a key for a reader, the longest known part first."""
+    while text:
+        known = next((part for part in WORDS if text == part or text.startswith(part + "_")), text.split("_")[0])
+        yield WORDS.get(known, known)
+        text = text[len(known) + 1 :]
+
+
+def readable(name: str) -> str:
+    """Write the name of a group or a setting with spaces."""
+    return TITLES.get(name, name.replace("_", " "))
+
+
+def headlines(measures: list[Measure]) -> list[Measure]:
+    """Choose the measures that are shown first."""
+    by_key = {one.key: one for one in measures}
+    chosen = [by_key[key] for key in HEADLINES if key in by_key]
+    return (chosen or measures)[:MOST_HEADLINES]
+
+
+def number(value: float, unit: str) -> str:
+    """Write a value with the digits that its unit deserves."""
+    if unit in DECIMALS:
+        return f"{value:.{DECIMALS[unit]}f}"
+    return f"{value:.4g}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a measured number."""
+    return isinstance(value, float | int) and not isinstance(value, bool)
+
+
+def as_cell(value: Any) -> Cell | None:
+    """Read an interval or a number; nothing else is a cell."""
+    if isinstance(value, Mapping) and {"mean", "low", "high"} <= value.keys():
+        return Cell(value["mean"], value["low"], value["high"])
+    return Cell(float(value)) if is_number(value) else None
+
+
+def as_row(name: str, values: Mapping[str, Any]) -> Row:
+    """Read what a dictionary holds in numbers."""
+    sizes = {key[4:]: value for key, value in values.items() if key.startswith("num_") and isinstance(value, int)}
+    cells = {key: cell for key, value in values.items() if key[:4] != "num_" and (cell := as_cell(value))}
+    return Row(name, sizes, cells)
+
+
+def groups(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Row]]:
+    """Find every dictionary that holds numbers, with the keys that lead to it."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and as_cell(value) is None:
+            row = as_row(readable(name), value)
+            if row.cells:
+                yield (*path, name), row
+            yield from groups(value, (*path, name))
+
+
+def summary(metrics: Mapping[str, Any]) -> Summary:
+    """Sort the content of a metrics file by its shape alone."""
+    own = {key: cell for key, value in metrics.items() if not isinstance(value, int) and (cell := as_cell(value))}
+    predictors = [Row("this run", {}, own)] if own else []
+    tables: dict[tuple[str, ...], list[Row]] = {}
+    for path, row in groups(metrics):
+        if len(path) == 1:
+            predictors.append(row)
+        else:
+            tables.setdefault(path[:-1], []).append(row)
+    facts = {readable(name): plain(value) for name, value in metrics.items()
+             if name not in own and not isinstance(value, Mapping)}  # fmt: skip
+    named = [Table(", ".join(map(readable, path)), rows) for path, rows in tables.items()]
+    return Summary(facts, Table("", predictors), named)
+
+
+def plain(value: Any) -> str:
+    """Write a setting or a fact as text."""
+    if isinstance(value, list | tuple):
+        return ", ".join(f"({plain(item)})" if isinstance(item, list | tuple) else plain(item) for item in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
