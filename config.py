@@ -281,8 +281,9 @@ class ImportMultiviewConfig:
     refine_cameras: bool | None = None
     """Turn the cameras by the small angles that the keypoints ask for; their places stay as calibrated.  If not given,
     pose2sim's are turned and own ones are not."""
-    outlier_px: float = 40.0
-    """Keypoints farther than this from where the other cameras see the joint do not count."""
+    outlier_px: float = 0.0
+    """Keypoints farther than this from where the other cameras see the joint do not count; 0 takes the 48th part of
+    the picture's longer side (40 for 1920)."""
     smooth_hz: float = 6.0
     """Movements of the joints faster than this are taken for noise; 0 leaves them."""
     processes: int = 0
@@ -296,8 +297,7 @@ class ImportMultiviewConfig:
                 f"subject is {self.subject}, sequence_frames {self.sequence_frames}, test_frames {self.test_frames}; "
                 "use a subject that Human3.6M does not have (12 or more), at least 2 and at least 0 frames"
             )
-        if self.outlier_px <= 0:
-            raise ValueError(f"outlier_px {self.outlier_px} must be positive")
+        within(0, inf, outlier_px=self.outlier_px)
         own = {"calibration": self.calibration, "to": self.to, "keypoints": self.keypoints, "masks": self.masks,
                "rooms": self.rooms, "offsets": self.offsets, "frames": self.frames}  # fmt: skip
         if self.videos and not (self.calibration and self.to):
@@ -967,15 +967,15 @@ class TestMeshConfig:
     writes predictions_<centre>.npz and metrics_<centre>.json beside the plain ones."""
     prior: Path | None = None
     """checkpoint_best.pt of stage 3; bodies are then scored by it, too."""
-    mask_px: int = 64
-    """Side of the masks that silhouettes are compared with."""
+    mask_px: int = 0
+    """Side of the masks that silhouettes are compared with; 0 for that of the encoder's crops."""
     batch: int = 16
     examples: int = 8
     """Frames whose meshes and masks are stored for the figures, spread over the facing directions."""
 
     def __post_init__(self) -> None:
         within(1, inf, every=self.every, batch=self.batch, examples=self.examples)
-        within(16, 1024, mask_px=self.mask_px)
+        within(0, 1024, mask_px=self.mask_px)
 
 
 @dataclass(frozen=True)
@@ -999,7 +999,8 @@ class FitLoss:
 
     def __post_init__(self) -> None:
         within(0, inf, loss__joints=self.joints, loss__overlap=self.overlap, loss__outside=self.outside,
-               loss__pose=self.pose, loss__hinge=self.hinge, loss__shape=self.shape, loss__prior=self.prior)  # fmt: skip
+               loss__pose=self.pose, loss__hinge=self.hinge, loss__shape=self.shape,
+               loss__prior=self.prior)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -1022,7 +1023,7 @@ class FitConfig:
     batch: int = 20
     """Frames fitted together; the first batch of a sequence, spread over it, decides the shape for all of it."""
     joint_steps: int = 150
-    """Steps towards the joints alone."""
+    """Steps towards the joints alone, from each of two starts."""
     mask_steps: int = 150
     """Steps towards joints and masks."""
     lr: float = 0.05
