@@ -77,10 +77,10 @@ def _by_masks(place: Path) -> Finder:
 
 def moving_boxes(pictures: Pictures) -> Float[np.ndarray, "N 4"]:
     """Find what moves in every frame of a video; NaN where nothing does.  Reads the video twice, a frame at a time."""
-    every = max(1, (pictures.count or 1) // SCENE_FRAMES)
+    every = max(1, (pictures.num_frames or 1) // SCENE_FRAMES)
     scene = empty_scene(picture.rgb for picture in islice(pictures.frames(), 0, None, every))
     boxes = []
-    for picture in tqdm(pictures.frames(), total=pictures.count, desc="looking for movement", disable=None):
+    for picture in tqdm(pictures.frames(), total=pictures.num_frames, desc="looking for movement", disable=None):
         box = box_of_movement(picture.rgb, scene)
         boxes.append([np.nan] * 4 if box is None else list(box))
     return np.array(boxes)

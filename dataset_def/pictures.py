@@ -28,7 +28,7 @@ class Pictures(NamedTuple):
 
     kind: Literal["image", "folder", "video", "camera"]
     source: str
-    count: int | None
+    num_frames: int | None
     """How many there are as far as the file tells; None for a camera."""
     frames_per_second: float | None
     frames: Callable[[], Iterator[Picture]]

@@ -38,7 +38,7 @@ COMMITTED = ROOT / "models" / "assets" / "open_mesh.pt"
 def person_crops(pictures: Pictures, finder: Finder, stored: StoredMesh, config: PredictConfig) -> Iterator[PhotoCrop]:
     """Cut the person out of every frame; where a video's frame shows nobody, the last box is looked at again."""
     every, last = enumerate(pictures.frames()), None
-    for number, picture in tqdm(every, total=pictures.count, desc="predict", unit="frame", disable=None):
+    for number, picture in tqdm(every, total=pictures.num_frames, desc="predict", unit="frame", disable=None):
         box = finder.box(number, picture)
         last = box or (last if pictures.is_sequence else None)
         if last is not None:
@@ -98,8 +98,8 @@ def main(config: PredictConfig) -> Path:
         focal = "given" if config.focal_px else "unknown, taken as 1.146 times the picture's longer side"
         print(f"checkpoint: {checkpoint}\nperson found by: {finder.how}\nfocal length: {focal}")
         count = write_all(pictures, finder, stored, body, partial, config)
-    if pictures.count is not None and count < 0.9 * pictures.count:
-        print(f"{pictures.source} says that it has {pictures.count} frames; {count} could be read and show a person")
+    if pictures.num_frames is not None and count < 0.9 * pictures.num_frames:
+        print(f"{pictures.source} says that it has {pictures.num_frames} frames; {count} could be read and show a person")
     print(f"{count} frames: {out}")
     return out
 

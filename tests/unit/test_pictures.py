@@ -16,7 +16,7 @@ def write_video(path, count: int, size=(64, 48)) -> None:
 def test_a_video_gives_its_frames_in_order_as_rgb_and_begins_anew(tmp_path):
     write_video(tmp_path / "v.mp4", 8)
     pictures = open_pictures(str(tmp_path / "v.mp4"))
-    assert (pictures.kind, pictures.count, pictures.frames_per_second) == ("video", 8, 20.0)
+    assert (pictures.kind, pictures.num_frames, pictures.frames_per_second) == ("video", 8, 20.0)
     for _ in range(2):
         frames = list(pictures.frames())
         reds = [frame.rgb[..., 0].mean() for frame in frames]
@@ -27,7 +27,7 @@ def test_a_video_gives_its_frames_in_order_as_rgb_and_begins_anew(tmp_path):
 def test_only_so_many_frames_as_asked_for(tmp_path):
     write_video(tmp_path / "v.mp4", 8)
     pictures = open_pictures(str(tmp_path / "v.mp4"), longest=3)
-    assert pictures.count == 3 and len(list(pictures.frames())) == 3
+    assert pictures.num_frames == 3 and len(list(pictures.frames())) == 3
 
 
 def test_a_folder_is_read_in_the_order_of_names_and_equal_stems_stay_apart(tmp_path):
