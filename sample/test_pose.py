@@ -25,6 +25,7 @@ from utils.engine import choose_device, mixed_precision
 from utils.image import to_picture
 from utils.metrics import pose_errors
 from utils.pose_report import action_table, intervals, overall_table, per_action
+from utils.report_page.frames import best_and_worst
 
 
 class Predictions(NamedTuple):
@@ -55,10 +56,15 @@ def errors_of(predicted_root_m: Tensor, found: Predictions) -> dict[str, np.ndar
     return {name: values.numpy() for name, values in errors.items()}
 
 
-def examples(data: PoseData, count: int) -> dict[str, np.ndarray]:
-    """Take some test images, spread evenly over the frames, for the figures."""
-    rows = np.linspace(0, len(data) - 1, num=min(count, len(data))).round().astype(int)
-    return {"example_row": rows, "example_image": np.stack([to_picture(data[0, int(row)].image) for row in rows])}
+def examples(data: PoseData, count: int, errors_mm: np.ndarray, frames: np.ndarray) -> dict[str, np.ndarray]:
+    """Take some test images for the figures: spread evenly over the frames, and those of the best and worst poses."""
+    spread = np.linspace(0, len(data) - 1, num=min(count, len(data))).round().astype(int)
+    extreme = np.concatenate(best_and_worst(errors_mm, frames, count))
+    found = {}
+    for name, rows in (("example", spread), ("extreme", extreme)):
+        images = np.stack([to_picture(data[0, int(row)].image) for row in rows])
+        found |= {f"{name}_row": rows, f"{name}_image": images}
+    return found
 
 
 def describe(config: TestPoseConfig, stored: StoredPose, centre: str) -> str:
@@ -97,7 +103,8 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
     arrays = {name: values.numpy() for name, values in found._asdict().items() if name != "frames"}
     save_predictions(folder / f"predictions{suffix}.npz", split, frames, inputs, **arrays, step=np.array(stored.step),
-                     mean_pose_root_m=mean_pose[0].numpy(), **examples(data, config.examples))  # fmt: skip
+                     mean_pose_root_m=mean_pose[0].numpy(),
+                     **examples(data, config.examples, errors["mpjpe_17_mm"], frames))  # fmt: skip
     save_metrics(folder / f"metrics{suffix}.json", split, frames, inputs, metrics)
 
     print(f"{split}: {len(frames)} frames\n{overall_table(summaries)}\n\n{action_table(by_action)}")

@@ -11,12 +11,9 @@ from utils.bootstrap import sequence_numbers
 from utils.mesh_metrics import FACING_BINS, facing_bin, facing_rad
 from utils.metrics import pose_errors
 from utils.pose_report import ACTIONS, intervals
-from utils.report_page.measures import Row, Table, as_row, measure
+from utils.report_page.measures import FACING, TITLES, Row, Table, as_row, measure
 
 POSES = ("predicted_root_m", "true_root_m", "R_crop_from_world")
-FACING = ("towards the camera", "towards it, to its right", "to the picture's right", "away, to its right",
-          "away from the camera", "away, to its left", "to the picture's left", "towards it, to its left")  # fmt: skip
-"""How the bins of `facing_bin` look in the picture."""
 
 
 class Frames(NamedTuple):
@@ -55,8 +52,9 @@ def facing_table(found: Frames) -> Table | None:
         return None
     true, R = (torch.from_numpy(values).float() for values in (found.true_root_m, found.R_crop_from_world))
     bins = facing_bin(facing_rad(true, R)).numpy()
-    rows = [averaged(FACING[number], found, bins == number) for number in range(FACING_BINS) if (bins == number).any()]
-    return Table("per facing", rows)
+    names = list(FACING.values())
+    rows = [averaged(names[number], found, bins == number) for number in range(FACING_BINS) if (bins == number).any()]
+    return Table(TITLES["by_facing"], rows)
 
 
 def averaged(name: str, found: Frames, chosen: np.ndarray) -> Row:
@@ -71,7 +69,7 @@ def action_table(found: Frames) -> Table:
     """Average the errors of every action."""
     actions = found.frames[:, 1]
     rows = [averaged(action_name(number), found, actions == number) for number in np.unique(actions).tolist()]
-    return Table("per action", rows)
+    return Table(TITLES["per_action"], rows)
 
 
 def action_name(number: int) -> str:

@@ -7,20 +7,30 @@ UNITS = {"mm": "mm", "percent": "%", "degrees": "°", "db": "dB", "px": "px", "m
 DECIMALS = {"mm": 1, "%": 1, "°": 1, "dB": 2, "px": 1}
 WORDS = {
     "n_mpjpe": "N-MPJPE", "p_mpjpe": "P-MPJPE", "mpjpe": "MPJPE", "pck150": "PCK@150 mm", "auc": "AUC",
-    "yaw_error": "Yaw error", "l1": "L1", "psnr": "PSNR", "ssim": "SSIM", "iou": "IoU", "pa_vertex_error":
-    "P-vertex error", "vertex_error": "Vertex error", "in_box": "in the person's box", "image": "whole image",
+    "yaw_error": "Yaw error", "l1": "L1", "psnr": "PSNR", "ssim": "SSIM", "iou": "IoU", "pa_vertex": "P-vertex error",
+    "vertex": "Vertex error", "in_box": "in the person's box", "image": "whole image",
 }  # fmt: skip
 """How parts of a key are written; other parts keep their words."""
 HIGHER_IS_BETTER = ("pck", "auc", "psnr", "ssim", "iou", "accuracy", "overlap")
-LOWER_IS_BETTER = ("mpjpe", "error", "distance", "l1", "ece", "loss")
+LOWER_IS_BETTER = ("mpjpe", "error", "distance", "l1_", "loss", "vertex", "beyond")
 JOINTS = ("17", "16", "14", "24")
 HEADLINES = (
-    "mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees", "vertex_error_mm", "iou_percent",
+    "mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees", "vertex_mm", "iou_all_views_percent",
     "psnr_db_in_box", "ssim_in_box", "l1_in_box",
 )  # fmt: skip
 """Shown first, where they exist; else the first few keys."""
 MOST_HEADLINES = 5
-TITLES = {"overall": "this run", "predicted": "this run"}
+TITLES = {
+    "overall": "this run", "predicted": "this run", "per_action": "by action", "by_facing": "by facing direction",
+    "front_side_away": "front, side, away", "by_posture": "by posture",
+}  # fmt: skip
+OVERALL = "overall"
+"""The group of a predictor's dictionary that holds its errors over all frames."""
+FACING = {
+    "0": "towards the camera", "45": "towards, to the right", "90": "to the right", "135": "away, to the right",
+    "180": "away from the camera", "225": "away, to the left", "270": "to the left", "315": "towards, to the left",
+}  # fmt: skip
+"""Degrees that a person is turned to their own left from facing the camera, and where that is in the picture."""
 
 
 class Measure(NamedTuple):
@@ -28,6 +38,8 @@ class Measure(NamedTuple):
 
     key: str
     name: str
+    detail: str
+    """Which joints, where the key tells."""
     unit: str
     better: str
     """lower, higher, or empty where the key does not tell."""
@@ -83,14 +95,15 @@ class Summary(NamedTuple):
 
 def measure(key: str) -> Measure:
     """Read name, unit and direction off a key such as `p_mpjpe_17_mm`."""
-    parts = key.split("_")
-    unit = next((UNITS[part] for part in parts[1:] if part in UNITS), "")
-    joints = next((part for part in parts[1:] if part in JOINTS), "")
-    rest = "_".join(part for place, part in enumerate(parts) if place == 0 or (part not in UNITS and part != joints))
-    name = " ".join(words(rest)) + (f", {joints} joints" if joints else "")
+    first, *parts = key.split("_")
+    unit = next((part for part in reversed(parts) if part in UNITS), "")
+    joints = next((part for part in parts if part in JOINTS), "")
+    rest = "_".join([first, *(part for part in parts if part not in (unit, joints))])
+    name = " ".join(words(rest))
     higher = any(word in key for word in HIGHER_IS_BETTER)
     lower = any(word in key for word in LOWER_IS_BETTER)
-    return Measure(key, name[0].upper() + name[1:], unit, "higher" if higher else "lower" if lower else "")
+    better = "higher" if higher else "lower" if lower else ""
+    return Measure(key, name[:1].upper() + name[1:], f"{joints} joints" if joints else "", UNITS.get(unit, ""), better)
 
 
 def words(text: str) -> Iterator[str]:
@@ -150,19 +163,36 @@ def groups(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tu
 
 
 def summary(metrics: Mapping[str, Any]) -> Summary:
-    """Sort the content of a metrics file by its shape alone."""
+    """Sort the content of a metrics file by its shape alone.
+
+    A dictionary of numbers at the top, or one called overall below another, is a predictor; others break it down.
+    """
     own = {key: cell for key, value in metrics.items() if not isinstance(value, int) and (cell := as_cell(value))}
     predictors = [Row("this run", {}, own)] if own else []
     tables: dict[tuple[str, ...], list[Row]] = {}
     for path, row in groups(metrics):
-        if len(path) == 1:
-            predictors.append(row)
+        if len(path) == 1 or path[-1] == OVERALL:
+            predictors.append(row if len(path) == 1 else row._replace(name=readable(path[-2])))
         else:
-            tables.setdefault(path[:-1], []).append(row)
+            tables.setdefault(path[:-1], []).append(in_table(path[-2], row))
     facts = {readable(name): plain(value) for name, value in metrics.items()
              if name not in own and not isinstance(value, Mapping)}  # fmt: skip
     named = [Table(", ".join(map(readable, path)), rows) for path, rows in tables.items()]
     return Summary(facts, Table("", predictors), named)
+
+
+def in_table(title: str, row: Row) -> Row:
+    """Name the rows of facing directions; take the units off ratios."""
+    if "facing" in title:
+        return row._replace(name=FACING.get(row.name, row.name))
+    if "_over_" in title:
+        return row._replace(cells={without_unit(key): cell for key, cell in row.cells.items()})
+    return row
+
+
+def without_unit(key: str) -> str:
+    """Cut the unit off the end of a key."""
+    return key.rpartition("_")[0] if key.rpartition("_")[2] in UNITS else key
 
 
 def plain(value: Any) -> str:
