@@ -11,9 +11,7 @@ Needs   pip install cdflib h5py
 Next    dataset_def/h36m_preprocess.py with the same paths and the same --every, then h36m_get_background.py
 """
 
-import json
 from functools import partial
-from typing import Any
 
 from config import ConvertConfig, start
 from dataset_def.official.disk_space import check_space, estimate
@@ -22,30 +20,11 @@ from dataset_def.official.metadata_xml import read_metadata
 from dataset_def.official.packages import package
 from dataset_def.official.report import lines, make_report, save_report
 from dataset_def.official.write_view import convert_recording, is_complete
-from utils.artifacts import whole_file
+from dataset_def.write_folder import claim
 from utils.processes import for_each
 
-SETTINGS_FILE = "convert_settings.json"
 SETTINGS = ("every", "size_px", "image", "quality", "missing_frames")
 """Settings that change what is written into a folder."""
-
-
-def claim(config: ConvertConfig) -> None:
-    """Note the settings beside the frames, and refuse a folder that was begun with others or by another script."""
-    mine: dict[str, Any] = {name: getattr(config, name) for name in SETTINGS}
-    location = config.paths.h36m_location
-    path = location / SETTINGS_FILE
-    remedy = f"delete {location}, or give another --paths.h36m-location and --paths.masks-location"
-    if path.is_file():
-        theirs = json.loads(path.read_text())
-        differing = [name for name in mine if mine[name] != theirs.get(name)]
-        if differing:
-            was = ", ".join(f"{name} {theirs.get(name)}" for name in differing)
-            raise ValueError(f"{location} was begun with {was}; use the same settings, or {remedy}")
-    elif location.is_dir() and any(location.glob("s_*")):
-        raise ValueError(f"{location} holds data that this script did not make; {remedy}")
-    with whole_file(path) as partial_path:
-        partial_path.write_text(json.dumps(mine, indent=1) + "\n")
 
 
 def main(config: ConvertConfig) -> None:
@@ -57,7 +36,7 @@ def main(config: ConvertConfig) -> None:
     todo = [recording for recording in found.recordings if not is_complete(config, recording.folder)]
     if todo:
         check_space(config, estimate(config, metadata, todo))
-        claim(config)
+        claim(config.paths.h36m_location, {name: getattr(config, name) for name in SETTINGS})
     outcomes = for_each(partial(convert_recording, config, metadata), todo, config.processes, "converting folders")
     report = make_report(config, found, outcomes)
     save_report(config.about_location / "report.json", report)

@@ -4,25 +4,22 @@ A folder is complete or absent: it is written beside its place and then renamed,
 """
 
 import json
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import scipy.io
 from jaxtyping import Float, UInt8
 
 from config import ConvertConfig
-from dataset_def.h36m_files import METRES_PER_MILLIMETRE
 from dataset_def.official.cdf_poses import read_joints_world_m, read_points_px
 from dataset_def.official.check_calibration import is_on_mask, joints_px, projection_error_px, usable_frames
 from dataset_def.official.download_files import Recording
 from dataset_def.official.mask_files import Masks, open_masks
 from dataset_def.official.metadata_xml import Metadata, read_camera
 from dataset_def.official.video_reader import VideoReader, open_video
+from dataset_def.write_folder import is_full, not_writable, whole_folders, write_meta
 from utils.artifacts import whole_file
 from utils.camera import Camera, resized
 from utils.image import write_image
@@ -76,42 +73,6 @@ def shrunk(image: UInt8[np.ndarray, "H W *c"], camera: Camera) -> UInt8[np.ndarr
     return cv2.resize(image, (camera.width_px, camera.height_px), interpolation=cv2.INTER_AREA)
 
 
-def write_meta(path: Path, camera: Camera, joints_world_m: Float[np.ndarray, "N 17 3"]) -> None:
-    """Write h36m_meta.mat in millimetres, with the lens distortion; T is the camera's centre."""
-    size = np.ones((len(joints_world_m), 1))
-    content = {
-        "pose3d_world": joints_world_m / METRES_PER_MILLIMETRE,
-        "R": camera.R_cam_from_world,
-        "T": camera.centre_world_m[None] / METRES_PER_MILLIMETRE,
-        "f": camera.focal_px[None],
-        "c": camera.centre_px[None],
-        "k": camera.k[None],
-        "p": camera.p[None],
-        "img_height": size * camera.height_px,
-        "img_width": size * camera.width_px,
-    }
-    scipy.io.savemat(path, content)
-
-
-@contextmanager
-def whole_folders(*places: Path | None) -> Iterator[list[Path]]:
-    """Give folders to write to, and rename them in this order when the writing succeeded; else remove them."""
-    wanted = [place for place in places if place is not None]
-    partials = [place.with_name(place.name + ".partial") for place in wanted]
-    try:
-        for partial in partials:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-        yield partials
-        for partial, place in zip(partials, wanted, strict=True):
-            if place.is_dir():
-                shutil.rmtree(place)
-            partial.rename(place)
-    finally:
-        for partial in partials:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
 def convert_recording(config: ConvertConfig, metadata: Metadata, recording: Recording) -> Outcome:
     """Convert one recording; damage of its own files is reported, so that the others go on.
 
@@ -121,12 +82,9 @@ def convert_recording(config: ConvertConfig, metadata: Metadata, recording: Reco
     try:
         write_recording(config, metadata, recording)
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and error.filename is None:
-            return Outcome(recording.folder, str(error))
-        raise ValueError(
-            f"{recording.folder} cannot be written ({error.strerror or error}); what was finished is kept: make space, "
-            "or give another place, and run the same command again"
-        ) from error
+        if is_full(error):
+            raise not_writable(recording.folder, error) from error
+        return Outcome(recording.folder, str(error))
     except ValueError as error:
         return Outcome(recording.folder, str(error))
     return Outcome(recording.folder, "")
