@@ -99,7 +99,7 @@ def main(config: PredictConfig) -> Path:
         print(f"checkpoint: {checkpoint}\nperson found by: {finder.how}\nfocal length: {focal}")
         count = write_all(pictures, finder, stored, body, partial, config)
     if pictures.num_frames is not None and count < 0.9 * pictures.num_frames:
-        print(f"{pictures.source} says that it has {pictures.num_frames} frames; {count} could be read and show a person")
+        print(f"{pictures.source} tells of {pictures.num_frames} frames; {count} could be read and show a person")
     print(f"{count} frames: {out}")
     return out
 

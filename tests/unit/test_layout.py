@@ -103,6 +103,10 @@ def test_no_script_hides_another_module():
 
 def test_every_package_is_installed():
     listed = (ROOT / "pyproject.toml").read_text()
-    folders = {short(path.parent).replace("/", ".") for path in FILES if path.parent != ROOT}
-    missing = [folder for folder in sorted(folders) if f'"{folder}"' not in listed]
-    assert not missing, f"add {missing} to the packages of pyproject.toml"
+    folders = {path.parent for path in FILES if path.parent != ROOT}
+    tops = {short(folder).split("/")[0] for folder in folders}
+    assert not (missing := [top for top in sorted(tops) if f'"{top}*"' not in listed]), (
+        f"pyproject.toml lacks {missing}"
+    )
+    bare = [short(folder) for folder in sorted(folders) if not (folder / "__init__.py").exists()]
+    assert not bare, f"add __init__.py to {bare}"
