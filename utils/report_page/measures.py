@@ -67,6 +67,8 @@ class Table(NamedTuple):
 
     title: str
     rows: list[Row]
+    of: str = ""
+    """The predictor, if it is another than the run itself."""
 
     @property
     def measures(self) -> list[Measure]:
@@ -170,15 +172,25 @@ def summary(metrics: Mapping[str, Any]) -> Summary:
     own = {key: cell for key, value in metrics.items() if not isinstance(value, int) and (cell := as_cell(value))}
     predictors = [Row("this run", {}, own)] if own else []
     tables: dict[tuple[str, ...], list[Row]] = {}
-    for path, row in groups(metrics):
+    found = list(groups(metrics))
+    owners = {path[:-1] for path, _ in found if path[-1] == OVERALL and len(path) > 1}
+    for path, row in found:
         if len(path) == 1 or path[-1] == OVERALL:
             predictors.append(row if len(path) == 1 else row._replace(name=readable(path[-2])))
+        elif path[:-1] in owners:
+            tables[path] = [in_table(path[-1], row._replace(name=readable(path[-2])))]
         else:
             tables.setdefault(path[:-1], []).append(in_table(path[-2], row))
     facts = {readable(name): plain(value) for name, value in metrics.items()
              if name not in own and not isinstance(value, Mapping)}  # fmt: skip
-    named = [Table(", ".join(map(readable, path)), rows) for path, rows in tables.items()]
+    named = [Table(readable(path[-1]), rows, owner(path)) for path, rows in tables.items()]
     return Summary(facts, Table("", predictors), named)
+
+
+def owner(path: tuple[str, ...]) -> str:
+    """Name the predictor that a table breaks down; empty for the run itself."""
+    name = readable(path[-2]) if len(path) > 1 else ""
+    return "" if name == TITLES[OVERALL] else name
 
 
 def in_table(title: str, row: Row) -> Row:

@@ -26,12 +26,14 @@ QUALITY = 88
 
 
 class Strip(NamedTuple):
-    """Rows of images under column titles."""
+    """Images in rows, with titles above or in front."""
 
     title: str
     columns: list[str]
+    heads: list[str]
+    """Titles of the rows, if the kinds of pictures stand below each other."""
     rows: list[list[str]]
-    """Addresses of the images, one row per example."""
+    """Addresses of the images."""
 
 
 class Figure(NamedTuple):
@@ -65,7 +67,7 @@ def strips(arrays: Mapping[str, np.ndarray]) -> list[Strip]:
 
 
 def strip(title: str, names: Mapping[str, str], stored: Mapping[str, np.ndarray]) -> Strip:
-    """Lay out pictures that belong together: one row per example."""
+    """Lay out pictures that belong together: a column per example, or, of those with many pictures, a row."""
     columns: list[str] = []
     blocks = []
     for name, shown in names.items():
@@ -74,7 +76,11 @@ def strip(title: str, names: Mapping[str, str], stored: Mapping[str, np.ndarray]
         columns += [shown] if count == 1 else [f"{360 * k / count:g}°" for k in range(count)]
         blocks.append(values[:MOST_ROWS])
     rows = [[address(image) for block in blocks for image in block[row]] for row in range(min(map(len, blocks)))]
-    return Strip(title, columns, rows)
+    if len(columns) >= len(rows):
+        return Strip(title, columns, [], rows)
+    return Strip(
+        title, [""] * len(rows), columns if any(columns) else [], [list(kind) for kind in zip(*rows, strict=True)]
+    )
 
 
 def figure(path: Path) -> Figure:
