@@ -1,0 +1,184 @@
+"""Errors of many bodies as summaries: overall, by facing direction, front against away, sitting or not, per action."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from utils.bootstrap import mean_interval, median_interval, ratio_interval
+from utils.mesh_metrics import FACING_BINS, FRONT_DEGREES, SITTING_BELOW, facing_bin, facing_rad, is_away, is_front
+from utils.mesh_metrics import is_sitting as sits
+from utils.pose_report import ACTIONS, shown, text_table
+
+SHOWN = {
+    "MPJPE": "mpjpe_17_mm",
+    "N-MPJPE": "n_mpjpe_17_mm",
+    "P-MPJPE": "p_mpjpe_17_mm",
+    "vertices": "vertex_mm",
+    "aligned": "pa_vertex_mm",
+    "IoU %": "iou_all_views_percent",
+    "yaw °": "yaw_error_degrees",
+    "prior": "prior_score",
+}
+"""Column titles of printed tables."""
+
+IN_GROUPS = (*SHOWN.values(), "iou_own_view_percent", "iou_other_views_percent")
+"""Measures that are summarised by group; over all frames every measure is."""
+
+RATIOS = ("mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "vertex_mm", "pa_vertex_mm")
+BACKWARDS_DEGREES = 90.0
+
+Errors = Mapping[str, Float[np.ndarray, "N"]]
+"""Per frame; NaN where a measure has no truth."""
+
+
+class Circumstances(NamedTuple):
+    """What the true pose says about each frame."""
+
+    facing_rad: Float[np.ndarray, "N"]
+    """See utils.mesh_metrics.facing_rad."""
+    bin: Int[np.ndarray, "N"]
+    is_front: Bool[np.ndarray, "N"]
+    is_away: Bool[np.ndarray, "N"]
+    is_sitting: Bool[np.ndarray, "N"]
+
+
+RULES = {
+    "facing": f"heading of the true hips and shoulders about the world's vertical, 0 = facing the camera, positive = "
+    f"turned to the person's left, in {FACING_BINS} bins centred on multiples of {360 // FACING_BINS} degrees",
+    "front": f"at most {FRONT_DEGREES} degrees",
+    "away": f"at least {180 - FRONT_DEGREES} degrees",
+    "sitting": f"true pelvis less than {SITTING_BELOW} of a leg's length above the true ankles (squatting too)",
+    "intervals": "95 %, bootstrap over sequences",
+}
+
+
+def circumstances(true_root_m: Float[Tensor, "N 17 3"], R_crop_from_world: Float[Tensor, "N 3 3"]) -> Circumstances:
+    """Tell from true poses which way people face and who sits."""
+    facing = facing_rad(true_root_m, R_crop_from_world)
+    found = (facing, facing_bin(facing), is_front(facing), is_away(facing), sits(true_root_m, R_crop_from_world))
+    return Circumstances(*(values.numpy() for values in found))
+
+
+def known_interval(values: Float[np.ndarray, "N"], frames: Int[np.ndarray, "N 5"]) -> dict[str, float] | None:
+    """Average the values that are known, with the interval over their sequences; None if there are none."""
+    known = np.isfinite(values)
+    return mean_interval(values[known].astype(float), frames[known])._asdict() if known.any() else None
+
+
+def summary(
+    errors: Errors, frames: Int[np.ndarray, "N 5"], chosen: Bool[np.ndarray, "N"], measures: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Average measures (all, or the named ones) over the chosen frames, with how many frames and sequences they are.
+
+    A measure that no chosen frame has is left out.
+    """
+    own = frames[chosen]
+    table: dict[str, Any] = {"num_frames": len(own), "num_sequences": len(np.unique(own[:, :3], axis=0))}
+    for name, values in errors.items():
+        found = known_interval(values[chosen], own) if not measures or name in measures else None
+        if found is not None:
+            table[name] = found
+    return table
+
+
+def grouped(errors: Errors, frames: Int[np.ndarray, "N 5"], which: Circumstances) -> dict[str, dict[str, Any]]:
+    """Average the measures within every group of frames; groups without frames are left out."""
+    side = ~(which.is_front | which.is_away)
+    kinds = {
+        "by_facing": {f"{360 // FACING_BINS * number}": which.bin == number for number in range(FACING_BINS)},
+        "front_side_away": {"front": which.is_front, "side": side, "away": which.is_away},
+        "by_posture": {"standing": ~which.is_sitting, "sitting": which.is_sitting},
+        "per_action": {ACTIONS.get(a, f"action {a}"): frames[:, 1] == a for a in np.unique(frames[:, 1]).tolist()},
+    }
+    return {
+        kind: {name: summary(errors, frames, chosen, IN_GROUPS) for name, chosen in groups.items() if chosen.any()}
+        for kind, groups in kinds.items()
+    }
+
+
+def away_over_front(
+    errors: Errors, frames: Int[np.ndarray, "N 5"], which: Circumstances
+) -> dict[str, dict[str, float]]:
+    """Divide the errors of people who face away by those of people who face the camera."""
+    table = {}
+    for name in RATIOS:
+        known = np.isfinite(errors[name]) if name in errors else np.zeros(len(frames), bool)
+        away, front = which.is_away & known, which.is_front & known
+        if away.any() and front.any():
+            table[name] = ratio_interval(errors[name], away, front, frames)._asdict()
+    return table
+
+
+def yaw_summary(
+    yaw_error_degrees: Float[np.ndarray, "N"], frames: Int[np.ndarray, "N 5"], which: Circumstances
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Give the median yaw error and the share of bodies turned the wrong way, for all and by where they face."""
+    everybody = np.ones(len(frames), bool)
+    table = {}
+    for name, chosen in {"all": everybody, "front": which.is_front, "away": which.is_away}.items():
+        if chosen.any():
+            degrees, own = yaw_error_degrees[chosen].astype(float), frames[chosen]
+            backwards = 100.0 * (degrees > BACKWARDS_DEGREES)
+            table[name] = {
+                "median_degrees": median_interval(degrees, own)._asdict(),
+                "beyond_90_degrees_percent": mean_interval(backwards, own)._asdict(),
+            }
+    return table
+
+
+def all_summaries(errors: Errors, frames: Int[np.ndarray, "N 5"], which: Circumstances) -> dict[str, Any]:
+    """Summarise one predictor in every way that metrics.json holds."""
+    everybody = np.ones(len(frames), bool)
+    return {
+        "overall": summary(errors, frames, everybody),
+        "yaw": yaw_summary(errors["yaw_error_degrees"], frames, which),
+        "away_over_front": away_over_front(errors, frames, which),
+        **grouped(errors, frames, which),
+    }
+
+
+def cells(line: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
+    """Write one line of a table; a dash where a measure is not known."""
+    counts = [str(line["num_frames"]), str(line["num_sequences"])]
+    return counts + [shown(line[key]) if key in line else "-" for key in columns.values()]
+
+
+def table_of(rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write summaries as one table, with the columns that any of them has."""
+    columns = {title: key for title, key in SHOWN.items() if any(key in line for line in rows.values())}
+    return text_table({name: cells(line, columns) for name, line in rows.items()}, ["frames", "seq.", *columns])
+
+
+def yaw_table(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write the yaw summaries of several predictors as one table."""
+    rows = {
+        f"{name}, {group}": [shown(line["median_degrees"]), shown(line["beyond_90_degrees_percent"])]
+        for name, table in tables.items()
+        for group, line in table.items()
+    }
+    return text_table(rows, ["median yaw error °", "beyond 90° %"])
+
+
+def report(predictors: Mapping[str, Mapping[str, Any]], main: str) -> str:
+    """Write everything that is printed: all predictors side by side, then the main one by group."""
+    parts = [table_of({name: found["overall"] for name, found in predictors.items()})]
+    turned = {name: found["yaw"] for name, found in predictors.items() if "yaw" in found}
+    parts.append(yaw_table(turned))
+    found = predictors[main]
+    facing = {f"facing {name}°": line for name, line in found["by_facing"].items()}
+    parts += [table_of(facing | found["front_side_away"] | found["by_posture"]), table_of(found["per_action"])]
+    if found["away_over_front"]:
+        titles = {key: title for title, key in SHOWN.items()}
+        ratios = [f"{titles[key]} {value['mean']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
+                  for key, value in found["away_over_front"].items()]  # fmt: skip
+        parts.append("away over front: " + ", ".join(ratios))
+    return "\n\n".join(parts)
+
+
+def stacked(parts: list[dict[str, Tensor]]) -> dict[str, Float[np.ndarray, "N"]]:
+    """Join the errors of batches."""
+    return {name: torch.cat([part[name] for part in parts]).float().numpy() for name in parts[0]}
