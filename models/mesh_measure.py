@@ -1,0 +1,115 @@
+"""Bodies against what is known about them: true joints, true vertices, the masks of all views, a prior."""
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from models.silhouette import Topology, silhouette
+from models.smpl import Body
+from models.SMPL_from_latent import BodyEstimate, RootedBody, rooted_body
+from utils.mesh_metrics import iou_percent, pa_vertex_error_mm, vertex_error_mm
+from utils.mesh_views import Anchor, MeshViews, placed_in_views, surface_share, turned_to_world
+from utils.metrics import pose_errors
+
+
+class Scores(Protocol):
+    """What a prior must do; models.GAN.Discriminator does."""
+
+    def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]: ...  # noqa: D102
+
+
+def own_view(R_crop_from_world: Float[Tensor, "B 3 3"], views: MeshViews) -> Int[Tensor, "B"]:
+    """Find the view that each image was cut from: the one whose camera is turned likewise."""
+    apart = (views.R_crop_from_world - R_crop_from_world[:, None]).abs().sum(dim=(2, 3))
+    return apart.argmin(dim=1)
+
+
+def row_of_each(values: Float[Tensor, "B V *rest"], row: Int[Tensor, "B"]) -> Float[Tensor, "B *rest"]:
+    """Take one row of each item."""
+    return values[torch.arange(len(row), device=row.device), row]
+
+
+class Measure:
+    """Measures bodies about their pelvis; nothing here takes gradients.
+
+    Args:
+        anchor: what the crops are centred on, which decides where a mesh stands in the views.
+        samples: scan lines per pixel of the silhouettes.
+    """
+
+    def __init__(self, body: Body, anchor: Anchor, prior: Scores | None = None, samples: int = 4) -> None:
+        self.body, self.anchor, self.prior, self.samples = body, anchor, prior, samples
+        self.topology = Topology(body.faces)
+        self.vertex_share = surface_share(body.template_m, body.faces)
+
+    @torch.no_grad()
+    def coverage(
+        self, vertices_root_m: Float[Tensor, "B N 3"], R_crop_from_world: Float[Tensor, "B 3 3"], views: MeshViews
+    ) -> Float[Tensor, "B V S S"]:
+        """Draw the silhouettes of bodies, given in the axes of their own crop, in all views of their instant."""
+        vertices_world_m = turned_to_world(vertices_root_m, R_crop_from_world)
+        vertices_px = placed_in_views(vertices_world_m, views, self.anchor, self.vertex_share)
+        size = views.mask.shape[-1]
+        drawn = silhouette(vertices_px.flatten(0, 1), self.topology, size, size, self.samples)
+        return drawn.unflatten(0, views.exists.shape)
+
+    @torch.no_grad()
+    def iou_errors(
+        self, coverage: Float[Tensor, "B V S S"], R_crop_from_world: Float[Tensor, "B 3 3"], views: MeshViews
+    ) -> dict[str, Float[Tensor, "B"]]:
+        """Average the IoU over all views, over those that the network did not see, and give that of its own view."""
+        iou = iou_percent(coverage, views.mask).masked_fill(~views.exists, torch.nan)
+        own = own_view(R_crop_from_world, views)
+        others = iou.scatter(1, own[:, None], torch.nan)
+        return {
+            "iou_all_views_percent": iou.nanmean(dim=1),
+            "iou_own_view_percent": row_of_each(iou, own),
+            "iou_other_views_percent": others.nanmean(dim=1),
+        }
+
+    @torch.no_grad()
+    def errors(
+        self,
+        estimate: BodyEstimate,
+        mesh: RootedBody,
+        true_joints_root_m: Float[Tensor, "B 17 3"],
+        true: RootedBody | None,
+        R_crop_from_world: Float[Tensor, "B 3 3"],
+        views: MeshViews,
+    ) -> dict[str, Float[Tensor, "B"]]:
+        """Measure every body in every way that the truth allows; unknown truth (NaN) gives NaN."""
+        errors = pose_errors(mesh.joints_root_m, true_joints_root_m, R_crop_from_world)
+        if true is not None:
+            errors["vertex_mm"] = vertex_error_mm(mesh.vertices_root_m, true.vertices_root_m)
+            errors["pa_vertex_mm"] = aligned_where_known(mesh.vertices_root_m, true.vertices_root_m)
+        if self.prior is not None:
+            scores = self.prior.scores(estimate.rotations_crop[:, 1:], estimate.betas)
+            errors["prior_score"] = scores.mean(dim=1)
+        return errors | self.iou_errors(self.coverage(mesh.vertices_root_m, R_crop_from_world, views),
+                                        R_crop_from_world, views)  # fmt: skip
+
+
+def aligned_where_known(
+    predicted_root_m: Float[Tensor, "B N 3"], true_root_m: Float[Tensor, "B N 3"]
+) -> Float[Tensor, "B"]:
+    """Measure the aligned vertex error where the true vertices are known; NaN elsewhere."""
+    known = true_root_m.isfinite().flatten(1).all(dim=1)
+    error_mm = torch.full_like(known, torch.nan, dtype=predicted_root_m.dtype)
+    if known.any():
+        error_mm[known] = pa_vertex_error_mm(predicted_root_m[known], true_root_m[known])
+    return error_mm
+
+
+@torch.no_grad()
+def true_bodies(
+    body: Body,
+    rotations_world: Float[Tensor, "B 24 3 3"],
+    betas: Float[Tensor, "B n"],
+    R_crop_from_world: Float[Tensor, "B 3 3"],
+) -> tuple[BodyEstimate, RootedBody]:
+    """Turn bodies from the world into the axes of crop cameras; what is not known (NaN) stays so."""
+    root = R_crop_from_world @ rotations_world[:, 0]
+    estimate = BodyEstimate(torch.cat([root[:, None], rotations_world[:, 1:]], dim=1), betas)
+    return estimate, rooted_body(body, estimate)

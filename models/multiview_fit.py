@@ -1,0 +1,262 @@
+"""Fit the body model to the masks of all cameras and the joints of a frame, many frames at once, without a network.
+
+Where no mesh is known (real recordings) the fits stand in for the truth; their own error is measured on data with it.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import roma
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from config import FitConfig
+from models.mesh_losses import outside_loss_m, overlap_loss
+from models.mesh_measure import Scores, aligned_where_known
+from models.silhouette import Topology, silhouette
+from models.smpl import Body
+from models.SMPL_from_latent import upright_rotations
+from utils.mesh_metrics import iou_percent, vertex_error_mm
+from utils.mesh_views import MeshViews, placed_in_views
+from utils.metrics import mpjpe_mm
+from utils.skeleton import SMPL_24, joint_rows
+
+TORSO = joint_rows(("pelvis", "right_hip", "left_hip", "spine", "thorax", "left_shoulder", "right_shoulder"))
+ROUND_M = 0.005
+"""Joint distances count linearly from about here on, and squared below."""
+HINGES = {"knee": 0, "elbow": 1}
+"""Joints that bend about one axis only: x for the knees of the T-pose, y for the elbows."""
+STIFF = {"foot": 10.0, "hand": 10.0, "ankle": 3.0, "wrist": 3.0}
+"""Joints that nothing but a silhouette tells about stay nearer to a standing person's, by this factor."""
+SITTING_RAD = {"hip": -1.4, "knee": 1.6}
+"""Bends of the sitting start, about x."""
+SAMPLES = 2
+LAST_LR = 0.1
+SPREAD_VERTICES = 4
+"""Every n-th vertex is looked at by the term that pulls the body into the masks."""
+
+
+class FrameEvidence(NamedTuple):
+    """What is known about the frames of a batch."""
+
+    joints_world_m: Float[Tensor, "T 17 3"]
+    views: MeshViews
+    """Crops centred on the true pelvis."""
+
+
+class FittedBodies(NamedTuple):
+    """Bodies in the world, as the body layer takes them."""
+
+    rotations_world: Float[Tensor, "T 24 3 3"]
+    betas: Float[Tensor, "n"] | Float[Tensor, "T n"]
+    """One shape for all frames, or one per frame."""
+    translation_m: Float[Tensor, "T 3"]
+
+
+class Pose(nn.Module):
+    """What is optimised: two columns of every rotation, the shape shared by all frames, and where each body stands."""
+
+    def __init__(self, rotations: Float[Tensor, "T 24 3 3"], betas: Float[Tensor, "n"], place_m: Float[Tensor, "T 3"]):
+        super().__init__()
+        self.columns = nn.Parameter(rotations[..., :2].clone())
+        self.betas = nn.Parameter(betas.clone())
+        self.place_m = nn.Parameter(place_m.clone())
+
+    def bodies(self) -> FittedBodies:
+        """Give the bodies that the parameters stand for."""
+        return FittedBodies(roma.special_gramschmidt(self.columns), self.betas, self.place_m)
+
+
+def detached(pose: Pose) -> FittedBodies:
+    """Give the bodies without gradients."""
+    return FittedBodies(*(value.detach() for value in pose.bodies()))
+
+
+def starting_poses() -> Float[Tensor, "S 24 3 3"]:
+    """Give the poses that a fit may start from, with the root at rest: standing, and sitting with bent knees.
+
+    From a standing start a knee of somebody who squats may end up bent to the wrong side.
+    """
+    standing = upright_rotations()
+    standing[0] = torch.eye(3)
+    sitting = standing.clone()
+    for part, rad in SITTING_RAD.items():
+        turned = roma.rotvec_to_rotmat(torch.tensor([rad, 0.0, 0.0]))
+        sitting[joint_rows((f"left_{part}", f"right_{part}"), SMPL_24)] = turned
+    return torch.stack([standing, sitting])
+
+
+def first_guess(
+    body: Body, joints_world_m: Float[Tensor, "T 17 3"], betas: Float[Tensor, "n"], pose: Float[Tensor, "24 3 3"]
+) -> FittedBodies:
+    """Put a person in this pose where the torso is, turned as the torso is.
+
+    Source: Umeyama, IEEE PAMI 13(4), 1991, on the joints of the torso, as roma.rigid_points_registration.
+    """
+    count = len(joints_world_m)
+    rotations = pose.to(joints_world_m).expand(count, -1, -1, -1).clone()
+    shape, zero = betas.expand(count, -1), joints_world_m.new_zeros(count, 3)
+    rest_m = body.h36m_joints_m(body(rotations, shape, zero).vertices_m)
+    rotations[:, 0] = roma.rigid_points_registration(rest_m[:, TORSO], joints_world_m[:, TORSO])[0]
+    turned_m = body.h36m_joints_m(body(rotations, shape, zero).vertices_m)
+    return FittedBodies(rotations, betas, (joints_world_m - turned_m)[:, TORSO].mean(dim=1))
+
+
+def rounded_distance_m(apart_m: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
+    """Measure distances with a round bottom, so that the gradient does not jump at zero."""
+    return (apart_m.square().sum(dim=-1) + ROUND_M**2).sqrt() - ROUND_M
+
+
+def hinge_error(rotations: Float[Tensor, "T 24 3 3"]) -> Float[Tensor, "T"]:
+    """Average, frame by frame, how far knees and elbows carry off the axis they turn about (squared, unit vectors)."""
+    errors = []
+    for part, axis in HINGES.items():
+        rows = joint_rows((f"left_{part}", f"right_{part}"), SMPL_24)
+        unit = torch.eye(3, dtype=rotations.dtype, device=rotations.device)[axis]
+        errors.append((rotations[:, rows, :, axis] - unit).square().sum(dim=-1).mean(dim=1))
+    return torch.stack(errors).mean(dim=0)
+
+
+def stiffness() -> Float[Tensor, "23"]:
+    """List how strongly each joint but the root is held at a standing person's rotation."""
+    return torch.tensor([STIFF.get(name.split("_")[-1], 1.0) for name in SMPL_24[1:]])
+
+
+class Fit:
+    """Fits bodies to evidence.
+
+    Args:
+        prior: scores rotations without the root, and shapes; None for none.
+    """
+
+    def __init__(self, body: Body, config: FitConfig, prior: Scores | None = None) -> None:
+        self.body, self.config, self.prior = body, config, prior
+        self.quick = body.joints_only()
+        self.topology = Topology(body.faces)
+        self.starts = starting_poses().to(body.template_m)
+        self.standing = self.starts[0, 1:]
+        self.stiffness = stiffness().to(body.template_m)
+
+    def fit(self, evidence: FrameEvidence, betas: Float[Tensor, "n"] | None = None) -> Iterator[FittedBodies]:
+        """Fit a batch of frames of one person, giving the bodies after every step towards the masks.
+
+        Args:
+            betas: the person's shape; None fits it, one for all frames.
+        """
+        with torch.no_grad():
+            start = self.body.template_m.new_zeros(min(10, self.body.num_betas)) if betas is None else betas
+            guesses = [first_guess(self.quick, evidence.joints_world_m, start, pose) for pose in self.starts]
+        pose = Pose(*(torch.cat([guess[part] for guess in guesses]) if part != 1 else start for part in range(3)))
+        pose.betas.requires_grad_(betas is None)
+        repeated = evidence.joints_world_m.repeat(len(guesses), 1, 1)
+        for _ in self._steps(pose, self.config.joint_steps, 1.0, lambda _: self.joint_loss(pose.bodies(), repeated)):
+            pass
+        pose = self._best_start(pose, repeated, len(guesses))
+        yield detached(pose)
+        for _ in self._steps(pose, self.config.mask_steps, LAST_LR,
+                             lambda share: self.mask_loss(pose.bodies(), evidence, annealed=1 - share)):  # fmt: skip
+            yield detached(pose)
+
+    def _steps(
+        self, pose: Pose, steps: int, lr_share: float, loss_at: Callable[[float], Float[Tensor, ""]]
+    ) -> Iterator[None]:
+        """Let Adam move the parameters; the step size falls to a tenth.  The loss is told the share of steps done."""
+        optimizer = torch.optim.Adam([p for p in pose.parameters() if p.requires_grad])
+        for step in range(1, steps + 1):
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.lr * lr_share * LAST_LR ** (step / steps)
+            optimizer.zero_grad(set_to_none=True)
+            loss_at(step / steps).backward()
+            optimizer.step()
+            yield
+
+    @torch.no_grad()
+    def _best_start(self, pose: Pose, joints_world_m: Float[Tensor, "ST 17 3"], starts: int) -> Pose:
+        """Keep for every frame the start that came nearest."""
+        best = self.frame_terms(pose.bodies(), joints_world_m)[0].unflatten(0, (starts, -1)).argmin(dim=0)
+        rows = best * (len(joints_world_m) // starts) + torch.arange(len(best), device=best.device)
+        kept = Pose(pose.bodies().rotations_world[rows], pose.betas, pose.place_m[rows])
+        kept.betas.requires_grad_(pose.betas.requires_grad)
+        return kept
+
+    def joint_loss(self, bodies: FittedBodies, joints_world_m: Float[Tensor, "T 17 3"]) -> Float[Tensor, ""]:
+        """Add what needs no picture, as a sum over frames: no frame's step depends on how many others there are."""
+        return self.frame_terms(bodies, joints_world_m)[0].sum()
+
+    def mask_loss(self, bodies: FittedBodies, evidence: FrameEvidence, annealed: float) -> Float[Tensor, ""]:
+        """Add all terms.
+
+        Args:
+            annealed: 1 at the start, 0 at the end; weighs the term that pulls the body into the masks.
+        """
+        terms, vertices_m = self.frame_terms(bodies, evidence.joints_world_m, with_surface=True)
+        return terms.sum() + len(terms) * self.mask_terms(vertices_m, evidence.views, annealed)
+
+    def frame_terms(
+        self, bodies: FittedBodies, joints_world_m: Float[Tensor, "T 17 3"], with_surface: bool = False
+    ) -> tuple[Float[Tensor, "T"], Float[Tensor, "T N 3"]]:
+        """Weigh, frame by frame, how far a body is from its joints and from an ordinary pose; and give its vertices."""
+        weights, shape = self.config.loss, bodies.betas.expand(len(joints_world_m), -1)
+        layer = self.body if with_surface else self.quick
+        vertices_m = layer(bodies.rotations_world, shape, bodies.translation_m).vertices_m
+        bent = (bodies.rotations_world[:, 1:] - self.standing).square().sum(dim=(2, 3))
+        terms = weights.joints * rounded_distance_m(layer.h36m_joints_m(vertices_m) - joints_world_m).mean(dim=1)
+        terms = terms + weights.pose * (bent * self.stiffness).mean(dim=1)
+        terms = (
+            terms + weights.hinge * hinge_error(bodies.rotations_world) + weights.shape * bodies.betas.square().mean()
+        )
+        if self.prior is not None and weights.prior > 0:
+            scores = self.prior.scores(bodies.rotations_world[:, 1:], shape)
+            terms = terms + weights.prior * (scores - 1).square().mean(dim=1)
+        return terms, vertices_m
+
+    def mask_terms(
+        self, vertices_world_m: Float[Tensor, "T N 3"], views: MeshViews, annealed: float
+    ) -> Float[Tensor, ""]:
+        """Compare silhouettes with masks: overlap, and the distance of what lies outside."""
+        size, weights = views.mask.shape[-1], self.config.loss
+        vertices_px = placed_in_views(vertices_world_m - views.target_world_m[:, :1], views, "pelvis")
+        coverage = silhouette(vertices_px.flatten(0, 1), self.topology, size, size, SAMPLES)
+        term = weights.overlap * overlap_loss(coverage.unflatten(0, views.exists.shape), views.mask, views.exists)
+        if weights.outside * annealed > 0:
+            some_px = vertices_px[:, :, ::SPREAD_VERTICES, :2]
+            outside_m = outside_loss_m(some_px, views.outside_m, views.exists, self.config.side_m / size)
+            term = term + weights.outside * annealed * outside_m
+        return term
+
+
+def fitted_vertices_m(body: Body, bodies: FittedBodies) -> Float[Tensor, "T N 3"]:
+    """Give the surfaces of bodies in the world."""
+    shape = bodies.betas.expand(len(bodies.translation_m), -1)
+    return body(bodies.rotations_world, shape, bodies.translation_m).vertices_m
+
+
+@torch.no_grad()
+def fitted_coverage(body: Body, topology: Topology, bodies: FittedBodies, views: MeshViews) -> Float[Tensor, "T V S S"]:
+    """Draw fitted bodies in all views of their frames."""
+    about_target_m = fitted_vertices_m(body, bodies) - views.target_world_m[:, :1]
+    vertices_px, size = placed_in_views(about_target_m, views, "pelvis"), views.mask.shape[-1]
+    return silhouette(vertices_px.flatten(0, 1), topology, size, size, 2 * SAMPLES).unflatten(0, views.exists.shape)
+
+
+@torch.no_grad()
+def fit_errors(
+    body: Body, fitted: FittedBodies, true: FittedBodies | None, evidence: FrameEvidence
+) -> dict[str, Float[Tensor, "T"]]:
+    """Measure fits against joints and masks and, where they are known, against the true meshes."""
+    vertices_m = fitted_vertices_m(body, fitted)
+    joints_m = body.h36m_joints_m(vertices_m)
+    iou = iou_percent(fitted_coverage(body, Topology(body.faces), fitted, evidence.views), evidence.views.mask)
+    errors = {
+        "mpjpe_17_mm": mpjpe_mm(joints_m, evidence.joints_world_m),
+        "iou_all_views_percent": iou.masked_fill(~evidence.views.exists, torch.nan).nanmean(dim=1),
+    }
+    if true is not None:
+        true_m = fitted_vertices_m(body, true)
+        predicted_root_m, true_root_m = (
+            surface - body.h36m_joints_m(surface)[:, :1] for surface in (vertices_m, true_m)
+        )
+        errors["vertex_mm"] = vertex_error_mm(predicted_root_m, true_root_m)
+        errors["pa_vertex_mm"] = aligned_where_known(predicted_root_m, true_root_m)
+    return errors

@@ -1,0 +1,120 @@
+# ruff: noqa: N999 (the body model is called so)
+"""Fit bodies to the masks of all cameras and the joints of each frame: a stand-in for the truth where none is known.
+
+    python sample/fit_SMPL.py --name demo --subjects 9 11
+
+Reads   the index, the masks (from the frames' folders), joints; the embedded data's truth only to measure the fits
+Writes  runs/fit/<name>/truth/*.npz (a second run goes on where the first stopped), metrics.json
+Next    sample/test_SMPL.py --paths.truth-location runs/fit/<name>/truth
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import roma
+from tqdm import tqdm
+
+from config import FitConfig, start
+from dataset_def.h36m_fit_data import EvidenceReader, SequenceFrames, batches_of, fit_sequences
+from dataset_def.h36m_index import index_path
+from dataset_def.truth_files import FITTED, SequenceBodies, bodies_of_frames, save_bodies, sequence_path
+from models import stored
+from models.multiview_fit import Fit, FittedBodies, FrameEvidence, fit_errors
+from models.smpl import load_body
+from utils.artifacts import file_hash, save_metrics, whole_file
+from utils.batches import to_device
+from utils.benchmark import save_result
+from utils.engine import check_name, choose_device
+from utils.mesh_report import summary, table_of
+from utils.settings import check_same_settings, to_plain
+
+FREE = ("device", "subjects", "sequences", "overwrite", "result")
+"""Settings that may change when a fit goes on."""
+
+
+def claim(folder: Path, config: FitConfig) -> None:
+    """Note the settings in the folder, and refuse to go on with others."""
+    settings = {name: value for name, value in to_plain(config).items() if name not in FREE}
+    about = folder / "config.json"
+    if about.is_file() and not config.overwrite:
+        check_same_settings(settings, json.loads(about.read_text()))
+    with whole_file(about) as partial:
+        partial.write_text(json.dumps(settings, indent=1))
+
+
+def fit_sequence(
+    sequence: SequenceFrames, fit: Fit, reader: EvidenceReader, config: FitConfig, bar: tqdm
+) -> SequenceBodies:
+    """Fit all frames of a sequence; the first batch decides the shape."""
+    device, betas = fit.standing.device, None
+    body_hash = file_hash(config.paths.models_smpl_location)
+    theta, translation_m = (np.full((sequence.num_frames, width), np.nan, np.float32) for width in (72, 3))
+    for places in batches_of(sequence, config.batch):
+        evidence = FrameEvidence(*to_device(reader.read([sequence.rows[place] for place in places]), device))
+        for step in fit.fit(evidence, betas):
+            found = step
+            bar.update()
+        rows, betas = sequence.frames[places] - 1, found.betas
+        theta[rows] = roma.rotmat_to_rotvec(found.rotations_world).flatten(1).cpu().numpy()
+        translation_m[rows] = found.translation_m.cpu().numpy()
+    assert betas is not None
+    return SequenceBodies(theta, betas.cpu().numpy(), translation_m, FITTED, body_hash)
+
+
+def measure(
+    sequence: SequenceFrames, folder: Path, fit: Fit, reader: EvidenceReader, config: FitConfig
+) -> dict[str, np.ndarray]:
+    """Compare the fits of a sequence with joints, masks and, where it is known, the true mesh."""
+    frames = np.array([[*sequence[:3], 0, number] for number in sequence.frames])
+    evidence, location = reader.read(sequence.rows), config.paths.models_smpl_location
+    fitted, true = (bodies_of_frames(place, frames, location) for place in (folder, config.paths.truth_location))
+    assert fitted is not None  # it has just been written
+    device = fit.standing.device
+    bodies = to_device(FittedBodies(*fitted[:3]), device)
+    true_bodies = None if true is None else to_device(FittedBodies(*true[:3]), device)
+    errors = fit_errors(fit.body, bodies, true_bodies, to_device(FrameEvidence(*evidence), device))
+    return {name: values.cpu().numpy() for name, values in errors.items()}
+
+
+def measure_all(
+    sequences: list[SequenceFrames], folder: Path, fit: Fit, reader: EvidenceReader, config: FitConfig
+) -> dict[str, Any]:
+    """Measure the fits of all sequences, write and print."""
+    parts = [measure(one, folder / "truth", fit, reader, config) for one in tqdm(sequences, "measure", disable=None)]
+    errors = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    frames = np.array([[*one[:3], 0, number] for one in sequences for number in one.frames], dtype=np.int32)
+    found = summary(errors, frames, np.ones(len(frames), bool))
+    split = f"{', '.join(f'S{subject}' for subject in config.subjects)}; one frame in {config.every}"
+    inputs = {"index": index_path(config.paths), "body": config.paths.models_smpl_location}
+    save_metrics(folder / "metrics.json", split, frames, inputs, {"overall": found})
+    if config.result is not None:
+        protocol = (f"bodies fitted to joints and masks of all views; {split}; masks {config.mask_px} px, "
+                    f"{config.joint_steps} + {config.mask_steps} steps; vertices about the pelvis")  # fmt: skip
+        save_result(config.result, protocol, overall=found)
+    print(f"{split}\n{table_of({'fit': found})}")
+    return found
+
+
+def main(config: FitConfig) -> dict[str, Any]:
+    """Fit what is not fitted yet, measure everything, write and print; return the metrics."""
+    check_name(config.name)
+    device, location = choose_device(config.device), config.paths.models_smpl_location
+    prior = stored.load_prior_for(config.prior, location).to(device) if config.prior is not None else None
+    body = load_body(location, h36m_regressor=config.paths.h36m_regressor_location).to(device)
+    fit, reader = Fit(body, config, prior), EvidenceReader(config.paths, config.mask_px, config.side_m)
+    sequences = fit_sequences(config.paths, config.subjects, config.every, config.sequences)
+    folder = config.paths.runs_location / "fit" / config.name
+    claim(folder, config)
+    places = {one.name: sequence_path(folder / "truth", *one[:3]) for one in sequences}
+    todo = [one for one in sequences if config.overwrite or not places[one.name].is_file()]
+    steps = sum(len(batches_of(one, config.batch)) for one in todo) * (config.mask_steps + 1)
+    with tqdm(total=steps, desc="fit", disable=None) as bar:
+        for one in todo:
+            save_bodies(places[one.name], fit_sequence(one, fit, reader, config, bar))
+    return measure_all(sequences, folder, fit, reader, config)
+
+
+if __name__ == "__main__":
+    start(main, FitConfig)
