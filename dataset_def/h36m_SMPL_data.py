@@ -1,6 +1,8 @@
 # ruff: noqa: N999 (the body model is called so)
 """Stage 4's samples: one crop, and the masks of the same instant in all cameras; joints of labelled subjects only."""
 
+from collections.abc import Iterator
+from itertools import starmap
 from typing import NamedTuple
 
 import cv2
@@ -8,12 +10,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from config import Crop, Paths
 from dataset_def.h36m_crops import CropReader, random_shift
 from dataset_def.h36m_files import mask_path
 from dataset_def.h36m_index import FrameTable, Part, every_nth, load_table, select_rows, with_known_centre
+from dataset_def.h36m_pose_data import PoseSample
 from dataset_def.mask_centres import PERSON_ABOVE
 from utils.image import to_unit_rgb
 from utils.mesh_views import MeshViews
@@ -39,6 +42,38 @@ class MeshSample(NamedTuple):
     views: MeshViews
     frames: Int[Tensor, "*batch 5"]
     """Subject, action, sub-action, camera, frame."""
+
+
+class LabelledAndSeen(NamedTuple):
+    """A batch of stage 4: images with joints, then images with masks."""
+
+    labelled: PoseSample
+    seen: MeshSample
+
+    @property
+    def image(self) -> Float[Tensor, "B 3 H W"]:
+        """All images, those with masks last."""
+        return torch.cat([self.labelled.image, self.seen.image])
+
+    @property
+    def joints_root_m(self) -> Float[Tensor, "B 17 3"]:
+        """The joints of all rows, zero where they are not labelled."""
+        return torch.cat([self.labelled.joints_root_m, self.seen.joints_root_m])
+
+    @property
+    def is_labelled(self) -> Bool[Tensor, "B"]:
+        """Which rows have joints."""
+        return torch.cat([torch.ones_like(self.labelled.frames[:, 0], dtype=torch.bool), self.seen.is_labelled])
+
+    @property
+    def frames(self) -> Int[Tensor, "B 5"]:
+        """The frames of all rows."""
+        return torch.cat([self.labelled.frames, self.seen.frames])
+
+
+def side_by_side(labelled: DataLoader[PoseSample], seen: DataLoader[MeshSample]) -> Iterator[LabelledAndSeen]:
+    """Read two kinds of batches, one of each at a time."""
+    return starmap(LabelledAndSeen, zip(labelled, seen, strict=False))
 
 
 def mask_fault(mask: UInt8[np.ndarray, "S S"]) -> str | None:

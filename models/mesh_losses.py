@@ -66,7 +66,7 @@ def reach_loss_m(
     """
     size = mask.shape[-1]
     weight = nn.functional.adaptive_avg_pool2d(mask, CELLS).flatten(2)
-    middle = (torch.arange(CELLS, device=mask.device) + 0.5) * (size / CELLS)
+    middle = (torch.arange(CELLS, dtype=mask.dtype, device=mask.device) + 0.5) * (size / CELLS)
     cells_px = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), dim=-1).reshape(-1, 2)
     with torch.no_grad():
         nearest = torch.cdist(cells_px, xy_px).argmin(dim=3)

@@ -90,6 +90,50 @@ class Measure:
         return errors | self.iou_errors(self.coverage(mesh.vertices_root_m, R_crop_from_world, views),
                                         R_crop_from_world, views)  # fmt: skip
 
+    @torch.no_grad()
+    def all_errors(
+        self,
+        estimate: BodyEstimate,
+        mean: BodyEstimate | None,
+        truth: BodyEstimate | None,
+        true_joints_root_m: Float[Tensor, "B 17 3"],
+        R_crop_from_world: Float[Tensor, "B 3 3"],
+        views: MeshViews,
+    ) -> dict[str, dict[str, Float[Tensor, "B"]]]:
+        """Measure the predicted body, the mean body (one for all) and the silhouettes of the true one."""
+        true = None if truth is None else rooted_body(self.body, truth)
+        common = (true_joints_root_m, true, R_crop_from_world, views)
+        errors = {"predicted": self.errors(estimate, rooted_body(self.body, estimate), *common)}
+        if mean is not None:
+            count = len(true_joints_root_m)
+            same = BodyEstimate(*(value.expand(count, *value.shape[1:]) for value in mean))
+            mesh = RootedBody(*(value.expand(count, -1, -1) for value in rooted_body(self.body, mean)))
+            errors["mean body"] = self.errors(same, mesh, *common)
+        if true is not None:
+            drawn = self.coverage(true.vertices_root_m.nan_to_num(), R_crop_from_world, views)
+            known = true.joints_root_m.isfinite().flatten(1).all(dim=1)
+            ious = self.iou_errors(drawn, R_crop_from_world, views)
+            errors["true body"] = {name: value.masked_fill(~known, torch.nan) for name, value in ious.items()}
+        return errors
+
+    @torch.no_grad()
+    def pictured(
+        self, mesh: RootedBody, R_crop_from_world: Float[Tensor, "B 3 3"], views: MeshViews
+    ) -> dict[str, Float[Tensor, "B *rest"]]:
+        """Give what figures need of a mesh: its vertices as its own crop camera has them, and its silhouettes.
+
+        Where crops are centred on boxes the vertices stand where they do for masks, and are not moved in the picture.
+        """
+        own = own_view(R_crop_from_world, views)
+        target_world_m, centre_world_m = (
+            row_of_each(place, own) for place in (views.target_world_m, views.centre_world_m)
+        )
+        place_crop_m = torch.einsum("bij,bj->bi", R_crop_from_world, target_world_m - centre_world_m)
+        if self.anchor != "pelvis":
+            place_crop_m = place_crop_m - torch.einsum("n,bnk->bk", self.vertex_share, mesh.vertices_root_m)
+        coverage = self.coverage(mesh.vertices_root_m, R_crop_from_world, views)
+        return {"vertices_crop_m": mesh.vertices_root_m + place_crop_m[:, None], "coverage": coverage}
+
 
 def aligned_where_known(
     predicted_root_m: Float[Tensor, "B N 3"], true_root_m: Float[Tensor, "B N 3"]
@@ -103,13 +147,9 @@ def aligned_where_known(
 
 
 @torch.no_grad()
-def true_bodies(
-    body: Body,
-    rotations_world: Float[Tensor, "B 24 3 3"],
-    betas: Float[Tensor, "B n"],
-    R_crop_from_world: Float[Tensor, "B 3 3"],
-) -> tuple[BodyEstimate, RootedBody]:
+def in_crop_axes(
+    rotations_world: Float[Tensor, "B 24 3 3"], betas: Float[Tensor, "B n"], R_crop_from_world: Float[Tensor, "B 3 3"]
+) -> BodyEstimate:
     """Turn bodies from the world into the axes of crop cameras; what is not known (NaN) stays so."""
     root = R_crop_from_world @ rotations_world[:, 0]
-    estimate = BodyEstimate(torch.cat([root[:, None], rotations_world[:, 1:]], dim=1), betas)
-    return estimate, rooted_body(body, estimate)
+    return BodyEstimate(torch.cat([root[:, None], rotations_world[:, 1:]], dim=1), betas)

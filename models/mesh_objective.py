@@ -9,7 +9,9 @@ from models.mesh_losses import NEAR_VERTICES, joint_distance_m, outside_loss_m, 
 from models.silhouette import Topology, silhouette
 from models.smpl import Body
 from models.SMPL_from_latent import BodyEstimate, rooted_body
+from utils.mesh_metrics import iou_percent
 from utils.mesh_views import Anchor, MeshViews, placed_in_views, surface_share
+from utils.metrics import mpjpe_mm
 
 
 def check_finite(estimate: BodyEstimate, frames: Int[Tensor, "B 5"]) -> None:
@@ -95,3 +97,32 @@ class MeshObjective(nn.Module):
             return {}
         found = self.joints_root_m(estimate)
         return {"pose_m": joint_distance_m(found, joints_root_m, is_labelled, self.config.loss.hips)}
+
+    def terms(
+        self,
+        estimate: BodyEstimate,
+        joints_root_m: Float[Tensor, "B 17 3"],
+        is_labelled: Bool[Tensor, "B"],
+        R_crop_from_world: Float[Tensor, "M 3 3"],
+        views: MeshViews,
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Measure a batch in every way that has a weight; only its last M rows have views."""
+        found = self.pose_term(estimate, joints_root_m, is_labelled) | self.body_terms(estimate)
+        if not self.config.loss.uses_masks:
+            return found
+        seen = BodyEstimate(*(part[-len(R_crop_from_world) :] for part in estimate))
+        return found | self.verts_terms(seen, R_crop_from_world, views)
+
+    @torch.no_grad()
+    def errors(
+        self,
+        estimate: BodyEstimate,
+        joints_root_m: Float[Tensor, "B 17 3"],
+        is_labelled: Bool[Tensor, "B"],
+        R_crop_from_world: Float[Tensor, "B 3 3"],
+        views: MeshViews,
+    ) -> tuple[Float[Tensor, "L"], Float[Tensor, "K"]]:
+        """Give the joint error (mm) of every labelled row, and the overlap (percent) of every view that exists."""
+        coverage = self.coverage(self.in_views(estimate, R_crop_from_world, views))
+        apart_mm = mpjpe_mm(self.joints_root_m(estimate), joints_root_m)
+        return apart_mm[is_labelled], iou_percent(coverage, views.mask)[views.exists]

@@ -81,6 +81,13 @@ class GroupFactors(nn.Module):
         super().__init__()
         self.register_buffer("factors", torch.ones(len(GROUPS)))
 
+    def check(self, terms: Mapping[str, Tensor], parameters: Sequence[nn.Parameter], loss: MeshLoss) -> str:
+        """Compare the shares of the gradient with the intended ones, as lines; balance them if the settings say so."""
+        shares = gradient_shares(terms, full_weights(loss), parameters, loss)
+        if loss.balance:
+            self.balance(shares)
+        return share_table(shares)
+
     def balance(self, shares: Mapping[str, GradientShare]) -> None:
         """Set the factors so that the shares become the intended ones; that of the first group stays one."""
         wanted = {group: share.intended / max(share.norm, 1e-12) for group, share in shares.items()}

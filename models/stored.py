@@ -11,7 +11,7 @@ from models.pose_from_latent import STAGE_1_STEP, PoseFromImage, PoseFromLatent
 from models.smpl import Body, load_body
 from models.SMPL_from_latent import MeshFromImage, MeshFromLatent
 from utils.artifacts import file_hash, load_checkpoint
-from utils.settings import config_from_dict
+from utils.settings import config_from_dict, to_plain
 
 UNKNOWN_STEP = -1
 """Stage 1's step where a checkpoint of stage 2, written by an earlier version, does not tell it."""
@@ -81,12 +81,12 @@ def load_pose(path: Path, device: torch.device) -> StoredPose:
     return StoredPose(network, encoder_config, config, checkpoint["step"])
 
 
-def mesh_origin(stage_1: StoredEncoder, body_location: Path, body: Body, settings: dict[str, Any]) -> dict[str, Any]:
-    """Say what a mesh network is made from: stage 1's settings (plain) and step, and the body."""
+def mesh_origin(stage_1: StoredEncoder, config: MeshConfig, body: Body) -> dict[str, Any]:
+    """Say what a mesh network is made from: stage 1's settings and step, and the body; plain types only."""
     return {
-        "encoder": settings,
+        "encoder": to_plain(stage_1.config),
         STAGE_1_STEP: stage_1.step,
-        "body_hash": file_hash(body_location),
+        "body_hash": file_hash(config.paths.models_smpl_location),
         "num_vertices": len(body.template_m),
     }
 
@@ -123,6 +123,17 @@ def load_body_of(stored: StoredMesh, checkpoint: Path, paths: Paths) -> Body:
         raise ValueError(f"{location} is another body (hash {found[:8]}) than {checkpoint} was trained with (hash "
                          f"{stored.body_hash[:8]}); {remedy}")  # fmt: skip
     return body
+
+
+def load_prior_for(path: Path, body_location: Path) -> torch.nn.Module:
+    """Read the frozen discriminator of stage 3, and refuse one that was trained on another body or skeleton."""
+    prior = load_prior(path)
+    found = file_hash(body_location)
+    if prior.body_hash != found:
+        raise ValueError(f"{path} is a prior of another body or skeleton (body file hash {prior.body_hash[:8]}) than "
+                         f"{body_location} (hash {found[:8]}); train it on this one with: "
+                         "python sample/train_GAN.py")  # fmt: skip
+    return prior.network
 
 
 def encoder_origin(weights: dict[str, Any]) -> tuple[dict[str, Any], int]:

@@ -94,6 +94,17 @@ def is_sitting(pose_crop_m: Float[Tensor, "B 17 3"], R_crop_from_world: Float[Te
     return above_m < SITTING_BELOW * (thigh_m + shank_m).mean(dim=1)
 
 
+def spread_over_bins(bins: Int[Tensor, "N"], count: int) -> list[int]:
+    """Choose frames for figures: as many facing directions as there are, and from each a frame in its middle."""
+    there = [number for number in range(FACING_BINS) if bool((bins == number).any())]
+    chosen: list[int] = []
+    for place in range(min(count, len(bins))):
+        members = (bins == there[place * len(there) // count % len(there)]).nonzero().flatten().tolist()
+        left = [row for row in members if row not in chosen] or sorted({*range(len(bins))} - {*chosen})
+        chosen.append(left[len(left) // 2])
+    return chosen
+
+
 def mean_rotations(rotations: Float[Tensor, "N J 3 3"]) -> Float[Tensor, "J 3 3"]:
     """Average rotations joint by joint: the rotation nearest to the mean matrix.
 

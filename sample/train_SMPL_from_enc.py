@@ -1,0 +1,120 @@
+# ruff: noqa: N999 (the body model is called so)
+"""Stage 4.  Learn to read a body, its pose and its shape, off the frozen latent: joints of few, masks of many people.
+
+    python sample/train_SMPL_from_enc.py --encoder runs/enc_dec/demo/checkpoint_best.pt
+        --prior runs/gan/demo/checkpoint_best.pt
+
+Reads   checkpoints of stage 1 (sample/train_enc_dec.py) and of the prior (sample/train_GAN.py), the index, the crops
+Writes  runs/mesh/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt}; encoder and head in one
+Next    sample/test_SMPL.py
+"""
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from config import MeshConfig, start
+from dataset_def.h36m_pose_data import PoseData
+from dataset_def.h36m_SMPL_data import LabelledAndSeen, MeshData, side_by_side
+from models.losses import weighted_sum
+from models.mesh_objective import MeshObjective, check_finite
+from models.mesh_weights import GroupFactors, annealed, full_weights
+from models.smpl import load_body
+from models.SMPL_from_latent import MeshFromImage, MeshFromLatent
+from models.stored import StoredEncoder, load_encoder_decoder, load_prior_for, mesh_origin
+from utils.batches import in_order, to_device
+from utils.engine import Run, make_optimizer, make_schedule
+from utils.image import jitter_colours
+
+
+def make_data(config: MeshConfig, stage_1: StoredEncoder) -> tuple[PoseData, MeshData, MeshData]:
+    """Open the images of the labelled, of those whose masks are used, and the held-out sequences of both."""
+    who, augment, paths = config.subjects, config.augment, config.paths
+    crop, seed = stage_1.config.crop, config.loop.seed
+    labelled = PoseData(paths, crop, who.labelled, "train", who.held_out, roll_rad=augment.roll_rad, seed=seed,
+                        shift_m=augment.shift_m)  # fmt: skip
+    seen = MeshData(paths, crop, config.mask_px, config.silhouettes_of, who.labelled, "train", who.held_out,
+                    augment.roll_rad, seed, shift_m=augment.shift_m)  # fmt: skip
+    everyone = tuple(sorted({*config.silhouettes_of, *who.labelled}))
+    held_out = MeshData(paths, crop, config.mask_px, everyone, who.labelled, "held_out", who.held_out,
+                        every=config.validate_frames)  # fmt: skip
+    return labelled, seen, held_out
+
+
+def make_objective(config: MeshConfig, stage_1: StoredEncoder) -> MeshObjective:
+    """Load the body and the prior that belongs to it, and put the loss terms together."""
+    where, crop = config.paths.models_smpl_location, stage_1.config.crop
+    body = load_body(where, h36m_regressor=config.paths.h36m_regressor_location)
+    prior = load_prior_for(config.prior, where) if config.prior is not None and config.loss.prior else None
+    return MeshObjective(body, prior, config, crop.centre, crop.side_m).requires_grad_(False)
+
+
+def terms_of(
+    objective: MeshObjective, network: nn.Module, batch: LabelledAndSeen, config: MeshConfig, run: Run
+) -> dict[str, Tensor]:
+    """Estimate the bodies of a batch, with changed colours, and measure them."""
+    augment = config.augment
+    image = jitter_colours(batch.image, augment.colour, augment.permute_channels, run.generator(run.step))
+    with run.autocast(config.optim.bf16):
+        estimate = network(image)
+    check_finite(estimate, batch.frames)
+    seen = batch.seen
+    return objective.terms(estimate, batch.joints_root_m, batch.is_labelled, seen.R_crop_from_world, seen.views)
+
+
+@torch.no_grad()
+def held_out_errors(
+    network: nn.Module, data: MeshData, objective: MeshObjective, config: MeshConfig, run: Run
+) -> dict[str, float]:
+    """Measure joints of the labelled and silhouettes of all, on held-out sequences, images as they are."""
+    network.eval()
+    parts = []
+    for cpu_sample in in_order(data, config.batch):
+        sample = to_device(cpu_sample, run.device)
+        with run.autocast(config.optim.bf16):
+            estimate = network(sample.image)
+        parts.append(objective.errors(estimate, sample.joints_root_m, sample.is_labelled, sample.R_crop_from_world,
+                                      sample.views))  # fmt: skip
+    network.train()
+    joints_mm, iou_percent = (torch.cat(values).mean().item() for values in zip(*parts, strict=True))
+    return {"held_out_mpjpe_17_mm": joints_mm, "held_out_iou_percent": iou_percent}
+
+
+def main(config: MeshConfig) -> float:
+    """Train the mesh network; return the best held-out joint error in millimetres."""
+    stage_1 = load_encoder_decoder(config.encoder)
+    labelled, seen, held_out = make_data(config, stage_1)
+    objective = make_objective(config, stage_1)
+    run = Run("mesh", config)
+    objective.to(run.device)
+    head = MeshFromLatent(stage_1.config.encoder.points, config.head)
+    network = MeshFromImage(stage_1.network, head, mesh_origin(stage_1, config, objective.body)).to(run.device)
+    factors = GroupFactors().to(run.device)
+    optimizer = make_optimizer(head.parameters(), config.optim)
+    schedule = make_schedule(optimizer, config.optim)
+    run.track(model=network, factors=factors, optimizer=optimizer, schedule=schedule)
+    predict = run.parallel(network)
+
+    batches = side_by_side(run.loader(labelled, config.batch), run.loader(seen, config.silhouette_batch))
+    for step, batch in run.steps(batches, last=config.optim.steps):
+        terms = terms_of(objective, predict, batch, config, run)
+        if step == 1:
+            tqdm.write(factors.check(terms, list(head.parameters()), config.loss))
+        weights = annealed(factors.apply_to(full_weights(config.loss)), config.loss, step / config.optim.steps)
+        total = weighted_sum(terms, weights)
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(head.parameters(), config.optim.gradient_clip or torch.inf)
+        optimizer.step()
+        schedule.step()
+        run.log(total=total, **terms)
+        if run.is_due("validate"):
+            errors = held_out_errors(network, held_out, objective, config, run)
+            run.log(**errors)
+            run.save_best(errors["held_out_mpjpe_17_mm"])
+    assert run.best is not None
+    return run.best
+
+
+if __name__ == "__main__":
+    start(main, MeshConfig)
