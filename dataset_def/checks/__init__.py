@@ -1,0 +1,1 @@
+"""What check_data.py looks at, one kind of data per file."""

@@ -1,0 +1,140 @@
+"""Looks at a data set in this project's layout: frames, masks, index, crops, backgrounds."""
+
+import os
+
+import numpy as np
+
+from config import Paths
+from dataset_def.checks.line import Line, sentence
+from dataset_def.h36m_files import (
+    DAMAGED,
+    background_path,
+    find_folders,
+    folder_name,
+    listed_frames,
+    load_meta,
+    meta_path,
+)
+from dataset_def.h36m_index import FrameTable, check_backgrounds, index_path, load_table
+from dataset_def.packed_crops import load_about, pack_folder
+from dataset_def.path_flags import flags, short
+from utils.camera import Camera
+
+FolderKey = tuple[int, int, int, int]
+MAX_COUNTED = 60
+"""Folders whose frames are counted; in larger data sets the rest is estimated from these."""
+PLACES = ("h36m_location", "masks_location", "backgrounds_location", "index_location")
+FAULTS = (*DAMAGED, FileNotFoundError)
+
+
+def given_places(paths: Paths) -> bool:
+    """Tell whether the data set lies elsewhere than the embedded one."""
+    return bool(flags(paths, *PLACES))
+
+
+def check_layout(title: str, paths: Paths, is_asked: bool) -> list[Line]:
+    """Describe one data set, from the frames to what was made from them."""
+    try:
+        folders = find_folders(paths)
+        meta = load_meta(meta_path(paths, folders[0]))
+    except FAULTS as error:
+        remedy = "" if is_asked else "python dataset_def/synthetic/make_h36m.py"
+        mark = "bad" if is_asked or paths.h36m_location.is_dir() else "none"
+        return [Line(mark, f"{title}, frames", sentence(error), "everything with this data", remedy, is_asked)]
+    has_labels = bool(np.isfinite(meta.joints_world_m).any())
+    lines = [_frames(title, paths, folders, meta.camera, is_asked)]
+    if not has_labels:
+        lines.append(Line("note", f"{title}, joints", "no 3D labels in the first folder", "stage 2 and its tests"))
+    lines.append(_masks(title, paths, folders))
+    index_line, table = _index(title, paths)
+    return [*lines, index_line, *_made_from(title, paths, folders, table)]
+
+
+def _frames(title: str, paths: Paths, folders: list[FolderKey], camera: Camera, is_asked: bool) -> Line:
+    """Count the frames."""
+    rows = np.linspace(0, len(folders) - 1, min(MAX_COUNTED, len(folders))).astype(int)
+    counts = [len(listed_frames(paths.h36m_location / folder_name(*folders[row]))) for row in rows]
+    num_frames = round(sum(counts) * len(folders) / len(rows))
+    about = "" if len(rows) == len(folders) else "about "
+    subjects, actions, _, cameras = (sorted(set(column)) for column in zip(*folders, strict=True))
+    found = (f"{about}{num_frames} frames in {len(folders)} folders of {short(paths.h36m_location)}, "
+             f"{camera.width_px} x {camera.height_px}; subjects {_listed(subjects)}; actions {_listed(actions)}; "
+             f"cameras {_listed(cameras)}")  # fmt: skip
+    return Line("ok", f"{title}, frames", found) if min(counts) else Line("bad", f"{title}, frames", found + "; some "
+                "folders hold no image", "stage 1", is_asked=is_asked)  # fmt: skip
+
+
+def _listed(numbers: list[int]) -> str:
+    """Write numbers, runs as 2-16."""
+    if len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]}-{numbers[-1]}"
+    return " ".join(str(number) for number in numbers)
+
+
+def _masks(title: str, paths: Paths, folders: list[FolderKey]) -> Line:
+    """Tell whether every folder has masks."""
+    blocks = "opacity loss of stage 1, silhouettes of stage 4, crops centred on masks"
+    try:
+        there = set(os.listdir(paths.masks_location))
+    except OSError:
+        there = set()
+    missing = [folder_name(*key) for key in folders if folder_name(*key) not in there]
+    if not missing:
+        return Line("ok", f"{title}, masks", f"for all {len(folders)} folders")
+    if len(missing) == len(folders):
+        return Line("none", f"{title}, masks", f"none in {short(paths.masks_location)}", blocks)
+    return Line("note", f"{title}, masks", f"missing for {len(missing)} of {len(folders)} folders, first {missing[0]}",
+                "the index: later scripts want masks of all frames or of none",
+                "add them, or move these folders of frames elsewhere")  # fmt: skip
+
+
+def _command(paths: Paths, script: str) -> str:
+    """Give a script's command for these places."""
+    return f"python {script}" + flags(paths, *PLACES)
+
+
+def _index(title: str, paths: Paths) -> tuple[Line, FrameTable | None]:
+    """Tell whether there is an index, and whether it belongs to the frames."""
+    remedy = _command(paths, "dataset_def/h36m_preprocess.py")
+    if not index_path(paths).exists():
+        return Line("none", f"{title}, index", "none", "all training", remedy), None
+    try:
+        table = load_table(paths)
+    except FAULTS as error:
+        return Line("note", f"{title}, index", sentence(error), "all training", remedy), None
+    found = f"{len(table.frames)} frames (every {table.every}.), belongs to the frames"
+    return Line("ok", f"{title}, index", found), table
+
+
+def _made_from(title: str, paths: Paths, folders: list[FolderKey], table: FrameTable | None) -> list[Line]:
+    """Look at the packed crops and the backgrounds."""
+    remedy = _command(paths, "dataset_def/h36m_preprocess.py")
+    packed = []
+    for centre in ("pelvis", "masks", "box"):
+        try:
+            about = load_about(pack_folder(paths, centre))  # type: ignore[arg-type]
+        except FAULTS as error:
+            packed.append(f"{centre}: {sentence(error)}")
+            continue
+        if about is not None:
+            fits = table is not None and about.fingerprint == table.fingerprint and about.every == table.every
+            packed.append(f"{centre} {about.size_px} px{'' if fits else ' (not of this index)'}")
+    crops = Line("ok", f"{title}, packed crops", ", ".join(packed)) if packed else Line(
+        "none", f"{title}, packed crops", "none: training decodes images, slowly", remedy=remedy)  # fmt: skip
+    return [crops, _backgrounds(title, paths, folders, table)]
+
+
+def _backgrounds(title: str, paths: Paths, folders: list[FolderKey], table: FrameTable | None) -> Line:
+    """Tell whether every subject and camera has a background of this data."""
+    what, remedy = f"{title}, backgrounds", _command(paths, "dataset_def/h36m_get_background.py")
+    wanted = sorted({(key[0], key[3]) for key in folders})
+    missing = [who for who in wanted if not background_path(paths, *who).is_file()]
+    if missing:
+        found = f"{len(missing)} of {len(wanted)} are missing"
+        return Line("none", what, found, "stage 1 (it composites over backgrounds)", remedy)
+    try:
+        if table is not None:
+            check_backgrounds(paths, table)
+    except FAULTS as error:
+        return Line("note", what, sentence(error), "stage 1", remedy)
+    return Line("ok", what, f"all {len(wanted)}")
