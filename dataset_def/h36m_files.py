@@ -166,6 +166,15 @@ def load_meta(path: Path) -> Meta:
     return Meta(_camera(path, content), joints_mm * METRES_PER_MILLIMETRE)
 
 
+def load_camera(path: Path) -> Camera:
+    """Read the camera of one folder alone.
+
+    Raises:
+        FileNotFoundError, ValueError: missing, unreadable, of another format, or with impossible content.
+    """
+    return _camera(path, _read_mat(path))
+
+
 def _read_mat(path: Path) -> dict[str, Any]:
     """Read a MATLAB file of version 5 or 7."""
     if not path.is_file():

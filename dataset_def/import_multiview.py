@@ -1,30 +1,34 @@
-"""Turn the real four-camera recording of the package pose2sim into the layout of Human3.6M.
+"""Turn a recording by calibrated cameras into the layout of Human3.6M.
 
-    python dataset_def/import_multiview.py                       (pip fetches the wheel, 24 MB)
+    python dataset_def/import_multiview.py                       (the recording of pose2sim; pip fetches 24 MB)
     python dataset_def/import_multiview.py --wheel pose2sim-0.7.0-py3-none-any.whl
+    python dataset_def/import_multiview.py --videos clips/ --calibration Calib.toml --to data/mine
 
-Reads   the wheel: videos, calibration and 2D keypoints of a man who walks on a beam, 100 frames
-Writes  <h36m_location>/s_20_act_14_subact_0n_ca_0m, 15 frames each, and s_21_... for the last 25 frames (the same man),
-        masks, backgrounds, <about_location>/{report.json, reprojection.png}; what exists is kept
-Next    dataset_def/h36m_preprocess.py with the same paths; not h36m_get_background.py: the man hardly moves, and a
-        median over time would keep him in the room
+Reads   own: two or more synchronised videos or image folders with their calibration, perhaps 2D keypoints or masks;
+        pose2sim's: the wheel with videos, calibration and 2D keypoints of a man who walks on a beam
+Writes  <frames>/s_20_act_14_subact_0n_ca_0m, 15 frames each, and s_21_... for the last 25 frames (the same person),
+        masks, backgrounds, and about the import report.json, reprojection.png, rig.png.  Own recordings are checked
+        first, and nothing is left of one that is refused; of pose2sim's, what exists is kept
+Next    dataset_def/h36m_preprocess.py with the same paths; h36m_get_background.py keeps the backgrounds made here
 """
 
 import json
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from config import ImportMultiviewConfig, start
+from config import ImportMultiviewConfig, Paths, start
 from dataset_def.multiview import pose2sim_session as session_files
+from dataset_def.multiview.import_own import import_own
 from dataset_def.multiview.labels import Labels, label, median_errors_px, refined, track
-from dataset_def.multiview.reprojection_figure import take_figure
+from dataset_def.multiview.recording import Recording
+from dataset_def.multiview.reports import rig_and_reprojection, write_json
 from dataset_def.multiview.rooms_and_masks import mask_jobs, num_filled_px, room_jobs, write_mask, write_room
-from dataset_def.multiview.take import Take
-from dataset_def.multiview.write_layout import cut_into_sequences, write_video
-from utils.artifacts import file_hash, whole_file
+from dataset_def.multiview.take import make_take
+from dataset_def.multiview.write_layout import write_video
+from dataset_def.path_flags import flags
+from utils.artifacts import file_hash
 from utils.camera import Camera
 from utils.processes import for_each
 
@@ -46,28 +50,21 @@ def claim(config: ImportMultiviewConfig, wheel: Path) -> None:
     write_json(path, mine)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a json file whole."""
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def place_person(config: ImportMultiviewConfig, session: Path) -> tuple[list[Camera], Labels, dict[str, Any]]:
+def place_person(config: ImportMultiviewConfig, recording: Recording) -> tuple[Recording, Labels, dict[str, Any]]:
     """Find the man in all views and place his joints, with the cameras as calibrated and, if wanted, as refined."""
-    cameras = session_files.load_cameras(session)
-    people = [session_files.load_people(session, view) for view in range(len(cameras))]
-    man = track(cameras, people, config.outlier_px)
-    filter_settings = (config.outlier_px, session_files.FRAMES_PER_SECOND, config.smooth_hz)
-    labels = label(cameras, man, *filter_settings)
-    numbers: dict[str, Any] = {"median_error_as_calibrated_px": median_errors_px(cameras, labels)}
+    assert recording.people is not None
+    filter_settings = (config.outlier_px, recording.frames_per_second, config.smooth_hz)
+    man, _ = track(recording.cameras, recording.people, *filter_settings[:2])
+    labels = label(recording.cameras, man, *filter_settings)
+    numbers: dict[str, Any] = {"median_error_as_calibrated_px": median_errors_px(recording.cameras, labels)}
     if config.refine_cameras:
-        before, cameras = cameras, refined(cameras, man)
-        labels = label(cameras, man, *filter_settings)
-        numbers["median_error_refined_px"] = median_errors_px(cameras, labels)
-        numbers["turned_rad"] = [turn_between_rad(a, b) for a, b in zip(before, cameras, strict=True)]
+        before, recording = recording.cameras, recording.with_cameras(refined(recording.cameras, man))
+        labels = label(recording.cameras, man, *filter_settings)
+        numbers["median_error_refined_px"] = median_errors_px(recording.cameras, labels)
+        numbers["turned_rad"] = [turn_between_rad(a, b) for a, b in zip(before, recording.cameras, strict=True)]
     numbers["used_share"] = labels.track.is_used.mean(axis=(0, 2)).round(3).tolist()
     numbers["interpolated_keypoints"] = labels.num_filled
-    return cameras, labels, numbers
+    return recording, labels, numbers
 
 
 def turn_between_rad(before: Camera, after: Camera) -> float:
@@ -76,42 +73,39 @@ def turn_between_rad(before: Camera, after: Camera) -> float:
     return round(float(np.arccos(np.clip(cosine, -1, 1))), 5)
 
 
-def make_take(config: ImportMultiviewConfig, session: Path, labels: Labels) -> Take:
-    """Cut the recording into sequences; videos and keypoints may differ by some frames at the end."""
-    videos = [session_files.video_path(session, view) for view in range(len(session_files.CAMERAS))]
-    num_frames = min(len(labels.points_world_m), *(session_files.num_video_frames(video) for video in videos))
-    first_test = num_frames - config.test_frames
-    if first_test < 2:
-        raise ValueError(f"test_frames is {config.test_frames}, but the recording has {num_frames} frames; use fewer")
-    parts = [(config.subject, range(first_test)), (config.subject + 1, range(first_test, num_frames))]
-    sequences = [
-        cut_into_sequences(subject, session_files.ACTION, frames, config.sequence_frames)
-        for subject, frames in parts
-        if len(frames)
-    ]
-    return Take(labels, tuple(chain(*sequences)), tuple(videos))
-
-
-def main(config: ImportMultiviewConfig) -> None:
-    """Import the recording; parts that exist are kept."""
+def import_pose2sim(config: ImportMultiviewConfig) -> Paths:
+    """Import the recording of pose2sim; parts that exist are kept."""
     wheel = session_files.fetched_wheel(config.wheel, config.downloads_location)
+    config = session_files.with_defaults(config)
     claim(config, wheel)
     report = config.about_location / "report.json"
     if report.exists():
         print(f"{report} exists: there is nothing to do")
-        return
-    session = session_files.unpack(wheel, config.downloads_location / "pose2sim")
-    cameras, labels, numbers = place_person(config, session)
-    take = make_take(config, session, labels)
-    for_each(write_video, take.video_jobs(cameras, config.paths.h36m_location), config.processes, "frames")
-    for_each(write_room, room_jobs(config, cameras, take, session), config.processes, "rooms")
-    for_each(write_mask, mask_jobs(config, cameras, take), config.processes, "masks")
-
-    numbers["background_px"] = num_filled_px(config, len(cameras))
-    with whole_file(config.about_location / "reprojection.png") as partial:
-        take_figure(config.paths, cameras, take).savefig(partial, format="png")
-    write_json(report, {"cameras": list(session_files.CAMERAS)} | numbers)
+        return config.paths
+    recording = session_files.load_recording(session_files.unpack(wheel, config.downloads_location / "pose2sim"))
+    recording, labels, numbers = place_person(config, recording)
+    take = make_take(recording, labels, config.subject, config.action, config.sequence_frames, config.test_frames)
+    for_each(write_video, take.video_jobs(config.paths.h36m_location), config.processes, "frames")
+    for_each(write_room, room_jobs(config, take), config.processes, "rooms")
+    for_each(write_mask, mask_jobs(config, take), config.processes, "masks")
+    numbers["background_px"] = num_filled_px(config, len(recording.views))
+    rig_and_reprojection(config, take)
+    write_json(report, {"cameras": recording.names} | numbers)
     print(report.read_text())
+    return config.paths
+
+
+def main(config: ImportMultiviewConfig) -> None:
+    """Import a recording, and say how to go on."""
+    if not config.videos:
+        import_pose2sim(config)
+        return
+    paths = import_own(config)
+    report = config.to / "about" / f"s_{config.subject:02d}_act_{config.action:02d}" / "report.json"
+    centre = "" if config.keypoints else " --centre masks"
+    print(f"{report.read_text()}\n{report.parent}/rig.png and reprojection.png show how the calibration fits.  Next:\n"
+          f"python dataset_def/h36m_preprocess.py{centre}"
+          f"{flags(paths, 'h36m_location', 'masks_location', 'backgrounds_location', 'index_location')}")  # fmt: skip
 
 
 if __name__ == "__main__":

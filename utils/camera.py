@@ -15,8 +15,8 @@ class Camera(NamedTuple):
     centre_px: Float[np.ndarray, "2"]
     width_px: int
     height_px: int
-    k: Float[np.ndarray, "3"] = np.zeros(3)
-    """Radial distortion, zero for none."""
+    k: Float[np.ndarray, "k"] = np.zeros(3)
+    """Radial distortion, zero for none: 3 numbers, or 6 where the last three divide (OpenCV's rational model)."""
     p: Float[np.ndarray, "2"] = np.zeros(2)
     """Tangential distortion, zero for none."""
     distortion: Literal["h36m", "opencv"] = "h36m"
@@ -53,6 +53,8 @@ def distort(camera: Camera, xy: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, 
     x, y = xy[..., 0], xy[..., 1]
     r2 = x * x + y * y
     radial = 1 + camera.k[0] * r2 + camera.k[1] * r2**2 + camera.k[2] * r2**3
+    if len(camera.k) > 3:
+        radial = radial / (1 + camera.k[3] * r2 + camera.k[4] * r2**2 + camera.k[5] * r2**3)
     tangential = camera.p[0] * y + camera.p[1] * x
     both = radial + tangential * (2 if camera.distortion == "opencv" else 1)
     return np.stack([x * both + camera.p[1] * r2, y * both + camera.p[0] * r2], axis=-1)

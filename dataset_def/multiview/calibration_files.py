@@ -1,103 +1,67 @@
-"""Reads the cameras of a recording from the files of calibration programs: one reader per format.
+"""Reads and writes calibrations: which format a file has, and its reader and writer."""
 
-Every reader gives cameras by name, in metres, with pixels counted as this project does (utils/camera.py).
-"""
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
 
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
-
-import numpy as np
-from jaxtyping import Float
-
+from dataset_def.multiview.calibration import Calibration
+from dataset_def.multiview.calibration_easymocap import read_easymocap, write_easymocap
+from dataset_def.multiview.calibration_h36m import read_h36m, write_h36m
+from dataset_def.multiview.calibration_opencv import read_opencv, write_opencv
+from dataset_def.multiview.calibration_pose2sim import read_pose2sim, write_pose2sim
+from dataset_def.multiview.calibration_qualisys import read_qualisys, write_qualisys
 from utils.camera import Camera
 
-M_FROM_MM = 1e-3
-SUBPIXELS = 64
-"""Qualisys writes its intrinsics in 1/64 of a pixel."""
-PIXEL_CENTRE_PX = 0.5
-"""Qualisys and OpenPose number pixels by their centres (a picture spans 0 .. width - 1); ours start at their edge."""
-FLIP = np.diag([1.0, -1.0, -1.0])
-"""Qualisys' camera looks along -z with y up; ours along +z with y down."""
+Format = Literal["opencv", "opencv_json", "pose2sim", "qualisys", "easymocap", "h36m"]
+KNOWN = "Pose2Sim's .toml, Qualisys' .qca.txt, EasyMocap's intri.yml, OpenCV's .yml or .json, Human3.6M's .mat"
 
 
-def read_calibration(name: str, text: str) -> dict[str, Camera]:
-    """Read all cameras of a calibration file; its format follows from the end of its name.
-
-    Raises:
-        ValueError: a format without a reader, or a file without what its format promises.
-    """
-    if name.endswith(".qca.txt"):
-        return read_qualisys(name, text)
-    raise ValueError(f"{name}: there is no reader for this kind of calibration file; use Qualisys' .qca.txt")
-
-
-def read_qualisys(name: str, text: str) -> dict[str, Camera]:
-    """Read the cameras of a Qualisys .qca.txt file (XML), by serial.
-
-    Source: own derivation, checked by the reprojection of the recording's own keypoints.
-    """
-    try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise ValueError(
-            f"{name} is not the XML that Qualisys writes ({error}); export the calibration again"
-        ) from error
-    tags = [tag for tag in root.iter("camera") if tag.get("active", "1") == "1"]
-    if len(tags) < 2:
-        raise ValueError(f"{name} has {len(tags)} active cameras; triangulation needs at least 2")
-    return {tag.get("serial", ""): qualisys_camera(name, tag) for tag in tags}
+def _listed(paths: Sequence[Path]) -> list[Path]:
+    """Check that the files are there, and put EasyMocap's second file or its folder to the first."""
+    found: list[Path] = []
+    for path in paths:
+        pair = [path / "intri.yml", path / "extri.yml"] if path.is_dir() else [path]
+        if path.name in ("intri.yml", "extri.yml"):
+            pair = [path.with_name("intri.yml"), path.with_name("extri.yml")]
+        found += [one for one in pair if one not in found]
+    for path in found:
+        if not path.is_file():
+            raise FileNotFoundError(f"calibration file {path} does not exist; give it with --calibration")
+        if path.stat().st_size == 0:
+            raise ValueError(f"calibration file {path} is empty (0 bytes); copy it again")
+    return found
 
 
-def qualisys_camera(name: str, tag: ElementTree.Element) -> Camera:
-    """Turn one `<camera>` of a Qualisys file into a camera of ours."""
-    where = f"{name}, camera {tag.get('serial')}"
-    video, transform, intrinsic = (child(tag, part, where) for part in ("fov_video", "transform", "intrinsic"))
-    rotation = np.array([[number(transform, f"r{i}{j}", where) for j in (1, 2, 3)] for i in (1, 2, 3)])
-    left_px, top_px, right_px, bottom_px = (number(video, side, where) for side in ("left", "top", "right", "bottom"))
-    centre_px = [number(intrinsic, f"centerPoint{axis}", where) / SUBPIXELS for axis in "UV"]
-    return Camera(
-        R_cam_from_world=FLIP @ proper_rotation(rotation, where),
-        centre_world_m=np.array([number(transform, axis, where) for axis in "xyz"]) * M_FROM_MM,
-        focal_px=np.array([number(intrinsic, f"focalLength{axis}", where) for axis in "UV"]) / SUBPIXELS,
-        centre_px=np.array(centre_px) - [left_px, top_px] + PIXEL_CENTRE_PX,
-        width_px=int(right_px - left_px) + 1,
-        height_px=int(bottom_px - top_px) + 1,
-        k=np.array([number(intrinsic, f"radialDistortion{i}", where) for i in (1, 2, 3)]),
-        p=np.array([number(intrinsic, f"tangentalDistortion{i}", where) for i in (1, 2)]),
-        distortion="opencv",
-    )
-
-
-def child(tag: ElementTree.Element, part: str, where: str) -> Mapping[str, str]:
-    """Find the attributes of a part of a camera."""
-    found = tag.find(part)
-    if found is None:
-        raise ValueError(f"{where}: <{part}> is missing; export the calibration again")
-    return found.attrib
-
-
-def number(attributes: Mapping[str, str], key: str, where: str) -> float:
-    """Read one finite number."""
-    try:
-        value = float(attributes[key])
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{where}: {key} is {attributes.get(key)!r} instead of a number") from error
-    if not np.isfinite(value):
-        raise ValueError(f"{where}: {key} is {value}")
-    return value
-
-
-def proper_rotation(rotation: Float[np.ndarray, "3 3"], where: str) -> Float[np.ndarray, "3 3"]:
-    """Accept a rotation matrix up to the rounding of a text file, and make it exact.
+def read_calibration(paths: Sequence[Path]) -> Calibration:
+    """Read all cameras of the files of one calibration; the format follows from their names.
 
     Raises:
-        ValueError: the matrix mirrors, scales or shears.
+        FileNotFoundError, ValueError: no file, a format without a reader, or a file without what its format promises.
     """
-    error = np.abs(rotation @ rotation.T - np.eye(3)).max()
-    if error > 1e-3 or np.linalg.det(rotation) < 0:
-        raise ValueError(
-            f"{where}: its matrix is no rotation (R R^T is {error:.2g} away from 1, "
-            f"determinant {np.linalg.det(rotation):.3f}); rows and columns may be swapped or a sign lost"
-        )
-    U, _, Vt = np.linalg.svd(rotation)
-    return U @ Vt
+    files = _listed(paths)
+    names = [path.name.lower() for path in files]
+    if len(files) == 1 and names[0].endswith(".qca.txt"):
+        found = read_qualisys(files[0])
+    elif len(files) == 1 and names[0].endswith(".toml"):
+        found = read_pose2sim(files[0])
+    elif set(names) == {"intri.yml", "extri.yml"}:
+        found = read_easymocap(*(path for name in ("intri.yml", "extri.yml") for path in files if path.name == name))
+    elif files and all(name.endswith(".mat") for name in names):
+        found = read_h36m(files)
+    elif files and all(name.endswith((".yml", ".yaml", ".json")) for name in names):
+        found = read_opencv(files)
+    else:
+        raise ValueError(f"calibration {', '.join(map(str, paths)) or '(none)'}: there is no reader for this; "
+                         f"use {KNOWN}")  # fmt: skip
+    if len(found.cameras) < 2:
+        raise ValueError(f"{found.where} has {len(found.cameras)} cameras; several views need at least 2")
+    return found
+
+
+def write_calibration(kind: Format, folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
+    """Write cameras by name in one of the formats, and give the files."""
+    if kind == "opencv_json":
+        return write_opencv(folder, cameras, "json")
+    writers = {"opencv": write_opencv, "pose2sim": write_pose2sim, "qualisys": write_qualisys,
+               "easymocap": write_easymocap, "h36m": write_h36m}  # fmt: skip
+    return writers[kind](folder, cameras)

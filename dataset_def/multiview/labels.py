@@ -5,24 +5,19 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from dataset_def.multiview.keypoint_files import h36m_from_body_25b
-from dataset_def.multiview.person_joints import (
-    PersonTrack,
-    fill_gaps,
-    is_body,
-    place,
-    smoothed,
-    track_person,
-    view_errors_px,
-)
+from dataset_def.multiview.agreement import Sightings
+from dataset_def.multiview.keypoint_files import h36m_from_body_25b, with_head
+from dataset_def.multiview.people import Somebody, followed, picked
+from dataset_def.multiview.person_joints import PersonTrack, fill_gaps, is_body, place, smoothed, view_errors_px
+from dataset_def.multiview.recording import People
 from dataset_def.multiview.refine_cameras import refine_rotations
 from dataset_def.multiview.video_frames import pinhole, undistorted_px
 from utils.camera import Camera
 
 SURE_CONFIDENCE = 0.3
 """Keypoints below it do not refine cameras."""
-People = list[list[Float[np.ndarray, "_ 25 3"]]]
-"""Keypoints of everybody, by camera, then by frame."""
+SEEN_SHARE = 0.5
+"""The person must be placed in so many of the instants."""
 
 
 class Labels(NamedTuple):
@@ -58,9 +53,43 @@ def refined(cameras: list[Camera], track: PersonTrack) -> list[Camera]:
     return [c._replace(R_cam_from_world=t.R_cam_from_world) for c, t in zip(cameras, turned, strict=True)]
 
 
-def track(cameras: list[Camera], people: People, outlier_px: float) -> PersonTrack:
-    """Find the person on whom the cameras agree."""
-    return track_person([pinhole(c) for c in cameras], undistorted(cameras, people), outlier_px)
+def track(
+    cameras: list[Camera], people: People, outlier_px: float, frames_per_second: float, person: int = 1
+) -> tuple[PersonTrack, list[Somebody]]:
+    """Find the person on whom the cameras agree (or the next one), and everybody else.
+
+    Raises:
+        ValueError: nobody is seen by two cameras for long enough.
+    """
+    ideal = [pinhole(camera) for camera in cameras]
+    frames = [list(views) for views in zip(*undistorted(cameras, people), strict=True)]
+    everybody = followed(ideal, frames, outlier_px, frames_per_second)
+    chosen = everybody[person - 1] if person <= len(everybody) else None
+    share = 0.0 if chosen is None else float(np.isfinite(chosen.position_world_m[:, 0]).mean())
+    if chosen is None or share < SEEN_SHARE:
+        raise ValueError(f"person {person} is seen by two cameras that agree (to --outlier-px {outlier_px:g}) in "
+                         f"{share:.0%} of the frames, at least {SEEN_SHARE:.0%} are wanted; check calibration and "
+                         "keypoints, or choose another --person")  # fmt: skip
+    return place(ideal, picked(frames, chosen), outlier_px), everybody
+
+
+def foremost(people: People, cameras: list[Camera]) -> Float[np.ndarray, "T V 25 3"]:
+    """Take the most confident person of every view and frame, where cameras do not agree on anybody."""
+    nobody = np.zeros((25, 3))
+    chosen = [
+        [found[found[..., 2].sum(axis=1).argmax()] if len(found) else nobody for found in frames]
+        for frames in undistorted(cameras, people)
+    ]
+    return np.stack(chosen, axis=1)
+
+
+def keypoint_sightings(keypoints_px: Float[np.ndarray, "T V 25 3"], every: int) -> Sightings:
+    """Give what is sure of a person's undistorted keypoints, for the check of a calibration."""
+    is_sure = (keypoints_px[..., 2] >= SURE_CONFIDENCE) & is_body()
+    points_px = np.where(is_sure[..., None], keypoints_px[..., :2], np.nan)
+    low, high = (np.where(is_sure[..., None], points_px, empty) for empty in (np.inf, -np.inf))
+    extent_px = (high.max(axis=2) - low.min(axis=2)).max(axis=-1)
+    return Sightings(points_px, np.where(np.isfinite(extent_px), extent_px, np.nan), "keypoints", every)
 
 
 def label(
@@ -70,7 +99,7 @@ def label(
     again = place([pinhole(c) for c in cameras], track.keypoints_px, outlier_px)
     filled = fill_gaps(again.points_world_m)
     num_filled = int((np.isnan(again.points_world_m[..., 0]) & np.isfinite(filled[..., 0])).sum())
-    return Labels(again, smoothed(filled, frames_per_second, smooth_hz), num_filled)
+    return Labels(again, smoothed(with_head(filled), frames_per_second, smooth_hz), num_filled)
 
 
 def median_errors_px(cameras: list[Camera], labels: Labels) -> list[float]:

@@ -1,6 +1,5 @@
-"""One person's joints over time, from the keypoints of everybody in all views."""
+"""One person's joints over time, from the keypoints in all views."""
 
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -8,11 +7,9 @@ from jaxtyping import Bool, Float
 from scipy.ndimage import gaussian_filter1d
 
 from dataset_def.multiview.keypoint_files import BODY_25B
-from dataset_def.multiview.triangulate import Triangulated, distances_px, triangulate
+from dataset_def.multiview.triangulate import distances_px, triangulate
 from utils.camera import Camera
 
-MOST_PEOPLE = 3
-"""People per view that are tried, the most confident first; more would take too many combinations."""
 LEAST_CONFIDENCE = 0.1
 FACE = ("left_eye", "right_eye", "left_ear", "right_ear")
 """Keypoints that no joint of ours needs."""
@@ -31,35 +28,6 @@ class PersonTrack(NamedTuple):
     points_world_m: Float[np.ndarray, "T 25 3"]
     error_px: Float[np.ndarray, "T V 25"]
     is_used: Bool[np.ndarray, "T V 25"]
-
-
-def same_person(
-    cameras: list[Camera], people: list[Float[np.ndarray, "_ 25 3"]], outlier_px: float
-) -> Float[np.ndarray, "V 25 3"]:
-    """Choose one person per view so that the views agree best; a view without people gives zeros."""
-    nobody = np.zeros((1, len(BODY_25B), 3))
-    ranked = [p[np.argsort(-p[..., 2].sum(axis=1), kind="stable")][:MOST_PEOPLE] if len(p) else nobody for p in people]
-    best, best_cost = np.stack([p[0] for p in ranked]), np.inf
-    combinations = list(product(*ranked))
-    for views in combinations if len(combinations) > 1 else ():
-        keypoints = np.stack(views)
-        cost = disagreement(triangulate(cameras, keypoints[..., :2], keypoints[..., 2], outlier_px), outlier_px)
-        if cost < best_cost:
-            best, best_cost = keypoints, cost
-    return best
-
-
-def disagreement(triangulated: Triangulated, outlier_px: float) -> float:
-    """Average the error over keypoints and cameras; what cannot be placed counts as an outlier."""
-    return float(np.minimum(np.nan_to_num(triangulated.error_px, nan=outlier_px), outlier_px).mean())
-
-
-def track_person(
-    cameras: list[Camera], people: list[list[Float[np.ndarray, "_ 25 3"]]], outlier_px: float
-) -> PersonTrack:
-    """Follow the person on whom the views agree; `people` is by camera, then by frame."""
-    frames = [same_person(cameras, list(views), outlier_px) for views in zip(*people, strict=False)]
-    return place(cameras, np.stack(frames), outlier_px)
 
 
 def place(cameras: list[Camera], keypoints_px: Float[np.ndarray, "T V 25 3"], outlier_px: float) -> PersonTrack:

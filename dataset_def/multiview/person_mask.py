@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Num, UInt8
 
 from dataset_def.multiview.keypoint_files import BODY_25B
 from utils.camera import Camera, project, to_camera
@@ -93,13 +93,57 @@ def largest_part(mask: Bool[np.ndarray, "H W"], seed: Bool[np.ndarray, "H W"]) -
     return kept | np.isin(holes, small)
 
 
+class Window(NamedTuple):
+    """The part of a picture that GrabCut works on."""
+
+    low: list[int]
+    high: list[int]
+    """Corners (x, y)."""
+    scale: float
+
+    def shrunk(self, image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
+        """Cut the part out and shrink it."""
+        part = np.ascontiguousarray(image[self.low[1] : self.high[1], self.low[0] : self.high[0]])
+        return cv2.resize(part, self.size, interpolation=cv2.INTER_AREA)
+
+    def thinned(self, values: Num[np.ndarray, "H W"]) -> Num[np.ndarray, "h w"]:
+        """Cut the same part out of other values of the pixels, without mixing them."""
+        part = values[self.low[1] : self.high[1], self.low[0] : self.high[0]]
+        return cv2.resize(part, self.size, interpolation=cv2.INTER_NEAREST)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the shrunk part."""
+        across, down = ((b - a) * self.scale for a, b in zip(self.low, self.high, strict=True))
+        return max(1, int(across)), max(1, int(down))
+
+    def pasted(self, body: Bool[np.ndarray, "h w"], shape: tuple[int, int]) -> UInt8[np.ndarray, "H W"]:
+        """Smooth a shrunk mask's edge and put it back into the whole picture: 255 inside, 0 outside."""
+        soft = cv2.GaussianBlur(body.astype(np.float32), (0, 0), 1.0)
+        size = (self.high[0] - self.low[0], self.high[1] - self.low[1])
+        full = cv2.resize(soft, size, interpolation=cv2.INTER_LINEAR)
+        mask = np.zeros(shape, np.uint8)
+        mask[self.low[1] : self.high[1], self.low[0] : self.high[0]] = np.where(full > 0.5, 255, 0)
+        return mask
+
+
+def segmented(
+    image: UInt8[np.ndarray, "h w 3"], labels: UInt8[np.ndarray, "h w"], rounds: int = 3
+) -> Bool[np.ndarray, "h w"]:
+    """Let GrabCut decide what is labelled as probable, and keep what touches the sure body."""
+    sure = labels == cv2.GC_FGD
+    cv2.setRNGSeed(0)
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    cv2.grabCut(image, labels, (0, 0, 1, 1), *models, rounds, cv2.GC_INIT_WITH_MASK)  # a mask needs no rectangle
+    return largest_part((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), sure)
+
+
 def cut_out(
     image: UInt8[np.ndarray, "H W 3"],
     capsules: Capsules,
     difference: Float[np.ndarray, "H W"] | None = None,
     scale: float = 0.4,
     changed_level: float = 24.0,
-    rounds: int = 3,
 ) -> UInt8[np.ndarray, "H W"]:
     """Cut the person out: 255 inside, 0 outside.
 
@@ -110,25 +154,12 @@ def cut_out(
     height, width = image.shape[:2]
     if not len(capsules.ends_px):
         return np.zeros((height, width), np.uint8)
-    low, high = box_around(capsules, height, width)
-    rows, columns = slice(low[1], high[1]), slice(low[0], high[0])
-    size = (int((high[0] - low[0]) * scale), int((high[1] - low[1]) * scale))
-    small = cv2.resize(np.ascontiguousarray(image[rows, columns]), size, interpolation=cv2.INTER_AREA)
-    changed = (
-        None if difference is None else cv2.resize(difference[rows, columns], size, interpolation=cv2.INTER_NEAREST)
-    )
-    here = capsules._replace(ends_px=(capsules.ends_px - low) * scale, radius_px=capsules.radius_px * scale)
+    window = Window(*box_around(capsules, height, width), scale)
+    small = window.shrunk(image)
+    changed = None if difference is None else window.thinned(difference)
+    here = capsules._replace(ends_px=(capsules.ends_px - window.low) * scale, radius_px=capsules.radius_px * scale)
     labels = seeds(here, small.shape[:2], changed, changed_level)
-    sure = labels == cv2.GC_FGD
-    cv2.setRNGSeed(0)
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(small, labels, (0, 0, 1, 1), *models, rounds, cv2.GC_INIT_WITH_MASK)  # a mask needs no rectangle
-    body = largest_part((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), sure)
-    soft = cv2.GaussianBlur(body.astype(np.float32), (0, 0), 1.0)
-    mask = np.zeros((height, width), np.uint8)
-    full = cv2.resize(soft, (high[0] - low[0], high[1] - low[1]), interpolation=cv2.INTER_LINEAR)
-    mask[rows, columns] = np.where(full > 0.5, 255, 0)
-    return mask
+    return window.pasted(segmented(small, labels), (height, width))
 
 
 def box_around(capsules: Capsules, height: int, width: int) -> tuple[list[int], list[int]]:

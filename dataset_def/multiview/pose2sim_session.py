@@ -7,15 +7,17 @@ lie beside the man, in all views alike), and the beam is not in the room.
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
-import cv2
-import numpy as np
-from jaxtyping import Float
 from tqdm import tqdm
 
+from config import ImportMultiviewConfig
+from dataset_def.multiview.calibration import matching, our_camera
 from dataset_def.multiview.calibration_files import read_calibration
-from dataset_def.multiview.keypoint_files import read_openpose
+from dataset_def.multiview.footage import probe
+from dataset_def.multiview.keypoint_files import read_people_folder
+from dataset_def.multiview.recording import Recording, RoomPicture, View
 from utils.artifacts import whole_file
 from utils.camera import Camera
 
@@ -24,8 +26,7 @@ WHEEL = "pose2sim-0.7.0-py3-none-any.whl"
 SESSION = "Pose2Sim/S00_Demo_Session/"
 TRIAL = "S00_P00_SingleParticipant/S00_P00_T01_BalancingTrial"
 FRAMES_PER_SECOND = 60.0
-ACTION = 14
-"""Human3.6M's Walking."""
+OUTLIER_PX = 40.0
 CALIBRATION = "S00_Calibration/Calib.qca.txt"
 CAMERAS = ("cam01", "cam02", "cam03", "cam04")
 ROOM_PICTURES = "S00_Calibration/extrinsics/ext_{name}_img/{name}_ext.png"
@@ -92,40 +93,27 @@ def load_cameras(session: Path) -> list[Camera]:
         ValueError: the calibration does not have every camera.
     """
     path = needed(session / CALIBRATION)
-    found = read_calibration(path.name, path.read_text(errors="replace"))
-    by_name = {serial.replace("_", ""): camera for serial, camera in found.items()}
-    missing = sorted(set(CAMERAS) - set(by_name))
-    if missing:
-        raise ValueError(f"{path} has no camera {', '.join(missing)} (it has {', '.join(found)}); complete it")
-    return [by_name[name] for name in CAMERAS]
+    found = read_calibration([path])
+    keys = matching(CAMERAS, found.cameras, str(path))
+    return [our_camera(found.cameras[key], found.unit, (0, 0)) for key in keys]
 
 
-def video_path(session: Path, camera: int) -> Path:
-    """Say where the video of a camera lies; cameras count from 0."""
-    return needed(session / TRIAL / "videos" / f"{CAMERAS[camera]}.mp4")
+def load_recording(session: Path) -> Recording:
+    """Read cameras and keypoints, and find videos and pictures of the room."""
+    cameras = load_cameras(session)
+    folders = [needed(session / TRIAL / "pose" / f"{name}_json") for name in CAMERAS]
+    people = [read_people_folder(folder, "body_25b") for folder in folders]
+    videos = [needed(session / TRIAL / "videos" / f"{name}.mp4") for name in CAMERAS]
+    views = [
+        View(name, camera, video, room=RoomPicture(needed(session / ROOM_PICTURES.format(name=name)), who))
+        for (name, who), camera, video in zip(PEOPLE_IN_ROOM_PICTURES.items(), cameras, videos, strict=True)
+    ]
+    num_instants = min(*(probe(video).num_frames for video in videos), *(len(found) for found in people))
+    people = [found[:num_instants] for found in people]
+    return Recording(tuple(views), num_instants, 1, FRAMES_PER_SECOND, people, "letterboxed")
 
 
-def num_video_frames(video: Path) -> int:
-    """Count the frames of a video as its header says.
-
-    Raises:
-        ValueError: the file is no video that OpenCV can read.
-    """
-    num_frames = int(cv2.VideoCapture(str(video)).get(cv2.CAP_PROP_FRAME_COUNT))
-    if num_frames < 1:
-        raise ValueError(f"{video} is not a video that OpenCV can read; fetch {REQUIREMENT} again")
-    return num_frames
-
-
-def room_picture_path(session: Path, camera: int) -> Path:
-    """Say where the picture of the room without the man in the middle lies."""
-    return needed(session / ROOM_PICTURES.format(name=CAMERAS[camera]))
-
-
-def load_people(session: Path, camera: int) -> list[Float[np.ndarray, "_ 25 3"]]:
-    """Read the keypoints of everybody in every frame of one camera, in pixels of the calibrated picture."""
-    folder = needed(session / TRIAL / "pose" / f"{CAMERAS[camera]}_json")
-    files = sorted(folder.glob("*.json"))
-    if not files:
-        raise FileNotFoundError(f"{folder} holds no keypoints; fetch {REQUIREMENT} again")
-    return [read_openpose(str(path), path.read_text()) for path in files]
+def with_defaults(config: ImportMultiviewConfig) -> ImportMultiviewConfig:
+    """Fill in what a setting leaves open for this recording."""
+    turn = config.refine_cameras is not False
+    return replace(config, refine_cameras=turn, outlier_px=config.outlier_px or OUTLIER_PX)

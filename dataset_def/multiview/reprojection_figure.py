@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from config import Paths
 from dataset_def.h36m_files import image_path, mask_path
-from dataset_def.multiview.keypoint_files import h36m_from_body_25b
+from dataset_def.mask_centres import mask_shape, triangulated
 from dataset_def.multiview.person_joints import LEAST_CONFIDENCE, view_errors_px
 from dataset_def.multiview.take import Take
 from dataset_def.multiview.video_frames import pinhole
@@ -29,28 +29,39 @@ class ReprojectionView(NamedTuple):
     image: UInt8[np.ndarray, "H W 3"]
     keypoints_px: Float[np.ndarray, "K 2"]
     """NaN where not seen."""
-    joints_px: Float[np.ndarray, "17 2"]
-    """Triangulated and projected."""
+    joints_px: Float[np.ndarray, "J 2"]
+    """Triangulated and projected: 17 joints, or the middle of the person; NaN where not placed."""
     outline: UInt8[np.ndarray, "H W"] | None
     """The person's mask."""
+    around: tuple[float, float, float, float] | None
+    """Left, top, right, bottom of what is shown; None for the whole picture."""
 
 
 def draw_view(axes: Axes, view: ReprojectionView) -> None:
-    """Draw a frame with its keypoints (rings), the projected joints (skeleton) and the mask (outline)."""
+    """Draw a frame with what was seen (rings), what was placed and projected (skeleton or crosses), and the mask."""
     show_image(axes, view.image, view.title)
     if view.outline is not None:
         axes.contour(view.outline, levels=[128], colors="yellow", linewidths=0.7)
-    for joint, parent in enumerate(H36M_17_PARENTS):
-        if parent >= 0:
-            ends = view.joints_px[[parent, joint]]
-            axes.plot(ends[:, 0], ends[:, 1], color=bone_colour(H36M_17[joint]), linewidth=1.5)
-    axes.plot(*view.joints_px.T, ".", color="white", markersize=3)
+    if len(view.joints_px) == len(H36M_17):
+        for joint, parent in enumerate(H36M_17_PARENTS):
+            if parent >= 0:
+                ends = view.joints_px[[parent, joint]]
+                axes.plot(ends[:, 0], ends[:, 1], color=bone_colour(H36M_17[joint]), linewidth=1.5)
+        axes.plot(*view.joints_px.T, ".", color="white", markersize=3)
+    else:
+        axes.plot(*view.joints_px.T, "+", color="red", markersize=9, markeredgewidth=1.2)
     axes.plot(*view.keypoints_px.T, "o", color="none", markeredgecolor="lime", markersize=5, markeredgewidth=0.8)
-    low, high = np.nanmin(view.joints_px, axis=0), np.nanmax(view.joints_px, axis=0)
-    half = (high - low).max() * (0.5 + MARGIN)
-    middle = (low + high) / 2
-    axes.set_xlim(middle[0] - half * 0.75, middle[0] + half * 0.75)
-    axes.set_ylim(middle[1] + half, middle[1] - half)
+    if view.around is not None:
+        left, top, right, bottom = view.around
+        half = max(right - left, bottom - top) * (0.5 + MARGIN)
+        axes.set_xlim((left + right) / 2 - half * 0.75, (left + right) / 2 + half * 0.75)
+        axes.set_ylim((top + bottom) / 2 + half, (top + bottom) / 2 - half)
+
+
+def box_of(points_px: Float[np.ndarray, "N 2"]) -> tuple[float, float, float, float] | None:
+    """Put a box around the points that are known: left, top, right, bottom."""
+    known = points_px[np.isfinite(points_px).all(axis=1)]
+    return (*known.min(axis=0).tolist(), *known.max(axis=0).tolist()) if len(known) else None
 
 
 def reprojection_figure(rows: list[list[ReprojectionView]], caption: str) -> Figure:
@@ -63,27 +74,59 @@ def reprojection_figure(rows: list[list[ReprojectionView]], caption: str) -> Fig
     return with_caption(figure, caption)
 
 
-def view_of(paths: Paths, cameras: list[Camera], take: Take, instant: int, view: int) -> ReprojectionView:
-    """Collect what one camera shows of one instant of a take."""
-    sequence, frame, row = list(take.instants())[instant]
-    key, camera = sequence.key(view + 1, frame), pinhole(cameras[view])
-    keypoints = take.labels.track.keypoints_px[row, view]
+def joints_view(paths: Paths, take: Take, instant: int, row: int) -> ReprojectionView:
+    """Collect what one camera shows of the joints at one instant."""
+    assert take.labels is not None
+    sequence, frame, time = list(take.instants())[instant]
+    key, cameras = sequence.key(row + 1, frame), [pinhole(camera) for camera in take.recording.cameras]
+    keypoints = take.labels.track.keypoints_px[time, row]
     is_seen = keypoints[:, 2:] >= LEAST_CONFIDENCE
-    errors_px = view_errors_px([pinhole(c) for c in cameras], take.labels.track, take.labels.points_world_m)
-    points_px = project(camera, to_camera(camera, h36m_from_body_25b(take.labels.points_world_m[row])))
-    title = f"camera {view + 1}, frame {row + 1}\nmedian over time {np.nanmedian(errors_px[:, view]):.1f} px"
+    errors_px = view_errors_px(cameras, take.labels.track, take.labels.points_world_m)[:, row]
+    joints_px = projected(cameras[row], take.joints_world_m[time])
+    title = f"{take.recording.names[row]}, frame {time + 1}\nmedian over time {np.nanmedian(errors_px):.1f} px"
     return ReprojectionView(
-        title, read_image(image_path(paths, key)), np.where(is_seen, keypoints[:, :2], np.nan), points_px,
-        read_mask(mask_path(paths, key)),
+        title, read_image(image_path(paths, key)), np.where(is_seen, keypoints[:, :2], np.nan), joints_px,
+        read_mask(mask_path(paths, key)), box_of(joints_px),
     )  # fmt: skip
 
 
-def take_figure(paths: Paths, cameras: list[Camera], take: Take) -> Figure:
+def projected(camera: Camera, points_world_m: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 2"]:
+    """Project the points that are known and in front of a camera; NaN for the others."""
+    points_cam_m = to_camera(camera, points_world_m)
+    shown, points_px = points_cam_m[:, 2] > 0, np.full((len(points_world_m), 2), np.nan)
+    points_px[shown] = project(camera, points_cam_m[shown])
+    return points_px
+
+
+def centre_view(paths: Paths, take: Take, instant: int, row: int) -> ReprojectionView:
+    """Collect what one camera shows of the person's middle at one instant: its own mask's, and that of all masks."""
+    sequence, frame, time = list(take.instants())[instant]
+    keys, cameras = [sequence.key(r + 1, frame) for r in range(len(take.recording.views))], take.recording.cameras
+    masks = [read_mask(mask_path(paths, key)) for key in keys]
+    shapes = [mask_shape(mask) for mask in masks]
+    ideal = [pinhole(camera) for camera in cameras]
+    middle_m = triangulated(ideal, np.array([shape.centroid_px for shape in shapes]))
+    middle_px = projected(ideal[row], middle_m[None])
+    error_px = np.linalg.norm(middle_px[0] - shapes[row].centroid_px)
+    box = None if np.isnan(shapes[row].box_px).any() else tuple(shapes[row].box_px.tolist())
+    title = f"{take.recording.names[row]}, frame {time + 1}\n{error_px:.1f} px here"
+    return ReprojectionView(title, read_image(image_path(paths, keys[row])), shapes[row].centroid_px[None], middle_px,
+                            masks[row], box)  # fmt: skip
+
+
+def take_figure(paths: Paths, take: Take) -> Figure:
     """Draw the beginning, the middle and the end of a recording."""
     last = len(list(take.instants())) - 1
-    rows = [[view_of(paths, cameras, take, at, view) for view in range(len(cameras))] for at in (0, last // 2, last)]
-    caption = (
-        "Rings: 2D keypoints.  Lines: joints triangulated from all cameras and projected (blue left, red right).  "
-        "Yellow: person mask."
-    )
+    view_of = centre_view if take.labels is None else joints_view
+    num_views = len(take.recording.views)
+    rows = [[view_of(paths, take, at, view) for view in range(num_views)] for at in sorted({0, last // 2, last})]
+    if take.labels is None:
+        caption = (
+            "Yellow: person mask.  Ring: its middle.  Cross: the middle of all masks, placed in space and projected."
+        )
+    else:
+        caption = (
+            "Rings: 2D keypoints.  Lines: joints triangulated from all cameras and projected (blue left, red right).  "
+            "Yellow: person mask."
+        )
     return reprojection_figure(rows, caption)

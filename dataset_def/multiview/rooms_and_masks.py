@@ -1,6 +1,7 @@
-"""Backgrounds and masks of an imported recording; each helps the other.
+"""Backgrounds and masks of a recording; each helps the other.
 
-First masks from keypoints alone on some frames, then the empty room, then the masks of all frames with its help.
+With keypoints: first masks from keypoints alone on some frames, then the empty room, then the masks of all frames with
+its help.  With masks (given, or from silhouettes.py): the room is what they leave.
 """
 
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 
 from config import ImportMultiviewConfig
 from dataset_def.h36m_files import background_path, image_path, mask_path
@@ -18,21 +19,23 @@ from dataset_def.multiview.empty_room import (
     complete,
     difference_from,
     masked_median,
-    outside_boxes,
     widened,
-)  # fmt: skip
+)
 from dataset_def.multiview.person_mask import body_capsules, cut_out
-from dataset_def.multiview.pose2sim_session import CAMERAS, PEOPLE_IN_ROOM_PICTURES, room_picture_path
+from dataset_def.multiview.recording import RoomPicture, as_ideal_camera, room_picture
 from dataset_def.multiview.take import Take
-from dataset_def.multiview.video_frames import ideal_image, letterbox, pinhole, sampling_map
+from dataset_def.multiview.video_frames import pinhole
 from utils.artifacts import load_background, save_background, whole_file
 from utils.camera import Camera
 from utils.image import read_image, read_mask
 
 ROOM_EVERY = 3
 """Every so many frames go into the median of a background."""
+MOST_ROOM_FRAMES = 60
+"""At most so many, spread evenly: they are held in memory at once."""
 SOURCE_LEVELS = 100
 """Factor that makes the sources of background pixels visible as grey levels."""
+PERSON_ABOVE = 128
 
 
 class RoomJob(NamedTuple):
@@ -43,10 +46,11 @@ class RoomJob(NamedTuple):
     camera: Camera
     """As calibrated, with its distortion."""
     points_world_m: tuple[Float[np.ndarray, "25 3"], ...]
-    """One per frame."""
-    other: Path
-    """A picture of the room by the same camera at another time, not yet undistorted."""
-    other_known: Bool[np.ndarray, "H W"]
+    """One per frame; empty where there are masks instead."""
+    masks: tuple[Path, ...]
+    """One per frame; empty where there are keypoints instead."""
+    other: RoomPicture | None
+    """A picture of the room by the same camera at another time."""
     backgrounds: tuple[Path, ...]
     """One per subject; they are the same."""
     source: Path
@@ -64,62 +68,81 @@ class MaskJob(NamedTuple):
     mask: Path
 
 
+class GivenMaskJob(NamedTuple):
+    """One mask that the user gave."""
+
+    given: Path
+    camera: Camera
+    """As calibrated, with its distortion."""
+    mask: Path
+
+
 def source_path(config: ImportMultiviewConfig, camera_number: int) -> Path:
     """Say where the sources of a background are noted."""
     return config.about_location / f"background_source_ca_{camera_number:02d}.png"
 
 
-def room_jobs(config: ImportMultiviewConfig, cameras: list[Camera], take: Take, session: Path) -> list[RoomJob]:
-    """List the cameras; what the recording does not show of a room comes from the calibration's picture of it."""
-    chosen = list(take.instants())[::ROOM_EVERY]
+def room_jobs(config: ImportMultiviewConfig, take: Take) -> list[RoomJob]:
+    """List the cameras; what the recording does not show of a room comes from another picture, if there is one."""
+    every = max(ROOM_EVERY, -(-take.recording.num_instants // MOST_ROOM_FRAMES))
+    if take.recording.num_instants < MOST_ROOM_FRAMES // ROOM_EVERY:
+        every = 1
+    chosen, labels = list(take.instants())[::every], take.labels
+    keys = [[s.key(number, frame) for s, frame, _ in chosen] for number, _ in enumerate(take.recording.views, start=1)]
     return [
         RoomJob(
-            images=tuple(image_path(config.paths, sequence.key(view + 1, frame)) for sequence, frame, _ in chosen),
-            camera=camera,
-            points_world_m=tuple(take.labels.points_world_m[row] for _, _, row in chosen),
-            other=room_picture_path(session, view),
-            other_known=outside_boxes((camera.height_px, camera.width_px), PEOPLE_IN_ROOM_PICTURES[CAMERAS[view]]),
-            backgrounds=tuple(background_path(config.paths, subject, view + 1) for subject in take.subjects),
-            source=source_path(config, view + 1),
+            images=tuple(image_path(config.paths, key) for key in keys[row]),
+            camera=view.camera,
+            points_world_m=() if labels is None else tuple(labels.points_world_m[instant] for _, _, instant in chosen),
+            masks=tuple(mask_path(config.paths, key) for key in keys[row]) if labels is None or view.masks else (),
+            other=view.room,
+            backgrounds=tuple(background_path(config.paths, subject, row + 1) for subject in take.subjects),
+            source=source_path(config, row + 1),
         )
-        for view, camera in enumerate(cameras)
+        for row, view in enumerate(take.recording.views)
     ]
 
 
-def mask_jobs(config: ImportMultiviewConfig, cameras: list[Camera], take: Take) -> list[MaskJob]:
-    """List the masks of a take."""
+def mask_jobs(config: ImportMultiviewConfig, take: Take) -> list[MaskJob]:
+    """List the masks of a take with keypoints."""
+    assert take.labels is not None
     return [
         MaskJob(
-            image=image_path(config.paths, sequence.key(view + 1, frame)),
-            camera=pinhole(camera),
-            points_world_m=take.labels.points_world_m[row],
-            background=background_path(config.paths, sequence.subject, view + 1),
-            source=source_path(config, view + 1),
-            mask=mask_path(config.paths, sequence.key(view + 1, frame)),
+            image=image_path(config.paths, sequence.key(number, frame)),
+            camera=pinhole(view.camera),
+            points_world_m=take.labels.points_world_m[instant],
+            background=background_path(config.paths, sequence.subject, number),
+            source=source_path(config, number),
+            mask=mask_path(config.paths, sequence.key(number, frame)),
         )
-        for view, camera in enumerate(cameras)
-        for sequence, frame, row in take.instants()
+        for number, view in enumerate(take.recording.views, start=1)
+        for sequence, frame, instant in take.instants()
     ]
 
 
-def other_picture(job: RoomJob) -> UInt8[np.ndarray, "H W 3"]:
-    """Read the other picture of the room as the ideal camera sees it."""
-    image = read_image(job.other)
-    where = sampling_map(job.camera, letterbox(job.camera, image.shape[1], image.shape[0]))
-    return ideal_image(image, where)
+def given_mask_jobs(config: ImportMultiviewConfig, take: Take) -> list[GivenMaskJob]:
+    """List the masks that the user gave."""
+    return [
+        GivenMaskJob(files[instant], view.camera, mask_path(config.paths, sequence.key(row + 1, frame)))
+        for row, (view, files) in enumerate(
+            (view, take.recording.mask_files(row)) for row, view in enumerate(take.recording.views)
+        )
+        for sequence, frame, instant in take.instants()
+    ]
 
 
 def write_room(job: RoomJob) -> None:
     """Write the background of one camera, unless it is there."""
     if all(path.exists() for path in (*job.backgrounds, job.source)):
         return
-    ideal = pinhole(job.camera)
     images = np.stack([read_image(path) for path in job.images])
-    masks = [
-        cut_out(image, body_capsules(ideal, points)) for image, points in zip(images, job.points_world_m, strict=True)
-    ]
+    if job.masks:
+        masks = [read_mask(path) for path in job.masks]
+    else:
+        pairs = zip(images, job.points_world_m, strict=True)
+        masks = [cut_out(image, body_capsules(pinhole(job.camera), points)) for image, points in pairs]
     median, known = masked_median(images, np.stack([widened(mask) for mask in masks]))
-    room = complete(median, known, other_picture(job), job.other_known)
+    room = complete(median, known, *room_picture(job.other, job.camera))
     write_whole(job.source, (room.source * SOURCE_LEVELS).astype(np.uint8))
     for path in job.backgrounds:
         save_background(path, room.image)
@@ -132,6 +155,12 @@ def write_mask(job: MaskJob) -> None:
     image, known = read_image(job.image), sources(job.source) != INPAINTED
     difference = difference_from(load_background(job.background), known, image)
     write_whole(job.mask, cut_out(image, body_capsules(job.camera, job.points_world_m), difference))
+
+
+def write_given_mask(job: GivenMaskJob) -> None:
+    """Write a mask of the user's as the ideal camera sees it."""
+    colour = np.repeat(read_mask(job.given)[..., None], 3, axis=-1)
+    write_whole(job.mask, np.where(as_ideal_camera(colour, job.camera)[..., 0] > PERSON_ABOVE, 255, 0).astype(np.uint8))
 
 
 def sources(path: Path) -> UInt8[np.ndarray, "H W"]:

@@ -1,14 +1,12 @@
 """Frames of a video as an ideal camera of the calibration's size would see them: no bars, no lens distortion."""
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from utils.camera import Camera, distort
+from utils.camera import Camera, distort, to_rays
 
 BAR_LEVEL = 48
 """A black bar of a compressed video stays below this in nine of ten pixels."""
@@ -26,6 +24,28 @@ def letterbox(camera: Camera, width_px: int, height_px: int) -> Letterbox:
     """Fit the calibrated picture into a video, centred, without changing its proportions."""
     scale = min(width_px / camera.width_px, height_px / camera.height_px)
     return Letterbox(scale, (width_px - scale * camera.width_px) / 2, (height_px - scale * camera.height_px) / 2)
+
+
+def check_size(name: str, width_px: int, height_px: int, camera: Camera, allowed: str) -> None:
+    """Stop if a video has another size than its calibration, unless the user says how it came to that.
+
+    Args:
+        allowed: exact, scaled or letterboxed.
+    Raises:
+        ValueError: naming the setting that would fit, if one does.
+    """
+    calibrated = (camera.width_px, camera.height_px)
+    if (width_px, height_px) == calibrated or allowed == "letterboxed":
+        return
+    scale = width_px / camera.width_px
+    is_scaled = abs(height_px - scale * camera.height_px) <= 1 + 0.5 * scale
+    if allowed == "scaled" and is_scaled:
+        return
+    remedy = "if the video was made smaller or larger evenly, add --video-size scaled" if is_scaled else (
+        "if it was shrunk between black bars, add --video-size letterboxed"
+    )  # fmt: skip
+    raise ValueError(f"{name} is {width_px} x {height_px} pixels, but its calibration is for {calibrated[0]} x "
+                     f"{calibrated[1]}; use the calibration of this video, or {remedy}")  # fmt: skip
 
 
 def check_bars(name: str, image: UInt8[np.ndarray, "H W 3"], camera: Camera) -> None:
@@ -59,28 +79,8 @@ def pinhole(camera: Camera) -> Camera:
 
 
 def undistorted_px(camera: Camera, points_px: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 2"]:
-    """Take pixels of the calibrated picture to those of the ideal camera, by fixed-point iteration."""
-    lens = (points_px - camera.centre_px) / camera.focal_px
-    ideal = lens
-    for _ in range(10):
-        ideal = ideal + lens - distort(camera, ideal)
-    return ideal * camera.focal_px + camera.centre_px
-
-
-def video_frames(path: Path) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-    """Read the RGB frames of a video.
-
-    Raises:
-        ValueError: the file is no video that OpenCV can read.
-    """
-    video = cv2.VideoCapture(str(path))
-    is_read, bgr = video.read()
-    if not is_read:
-        raise ValueError(f"{path} is not a video that OpenCV can read; copy it again")
-    while is_read:
-        yield cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-        is_read, bgr = video.read()
-    video.release()
+    """Take pixels of the calibrated picture to those of the ideal camera."""
+    return to_rays(camera, points_px)[..., :2] * camera.focal_px + camera.centre_px
 
 
 def ideal_image(image: UInt8[np.ndarray, "H W 3"], where: Float32[np.ndarray, "h w 2"]) -> UInt8[np.ndarray, "h w 3"]:

@@ -13,10 +13,12 @@ from config import DATA, ImportMultiviewConfig, Paths
 from dataset_def.h36m_files import load_meta
 from dataset_def.import_multiview import claim, place_person
 from dataset_def.multiview import pose2sim_session
+from dataset_def.multiview.calibration import our_camera
 from dataset_def.multiview.calibration_files import read_calibration
 from dataset_def.multiview.empty_room import INPAINTED, OTHER_PICTURE, OWN, complete, masked_median
-from dataset_def.multiview.keypoint_files import BODY_25B, h36m_from_body_25b, read_openpose
-from dataset_def.multiview.person_joints import fill_gaps, same_person, smoothed
+from dataset_def.multiview.keypoint_files import BODY_25B, h36m_from_body_25b, read_people
+from dataset_def.multiview.people import followed, picked
+from dataset_def.multiview.person_joints import fill_gaps, smoothed
 from dataset_def.multiview.person_mask import LIMBS, body_capsules, cut_out
 from dataset_def.multiview.refine_cameras import refine_rotations, turned
 from dataset_def.multiview.triangulate import triangulate
@@ -91,8 +93,10 @@ def standing_man() -> np.ndarray:
     return np.array(points)
 
 
-def test_qualisys_camera_looks_along_its_own_minus_z_with_y_up():
-    camera = read_calibration("Calib.qca.txt", QUALISYS)["cam_01"]
+def test_qualisys_camera_looks_along_its_own_minus_z_with_y_up(tmp_path):
+    (tmp_path / "Calib.qca.txt").write_text(QUALISYS)
+    found = read_calibration([tmp_path / "Calib.qca.txt"])
+    camera = our_camera(found.cameras["cam_01"], found.unit, (0, 0))
     np.testing.assert_allclose(camera.centre_world_m, [3, 0, 1.5])
     ahead_cam_m = to_camera(camera, np.array([[0, 0, 1.5], [0, 0.5, 1.5], [0, 0, 2.0]]))
     np.testing.assert_allclose(ahead_cam_m[0], [0, 0, 3], atol=1e-12)
@@ -113,9 +117,10 @@ def test_qualisys_camera_looks_along_its_own_minus_z_with_y_up():
         ('active="1" serial="cam_02"', 'active="0" serial="cam_02"', "at least 2"),
     ],
 )
-def test_a_bad_calibration_is_refused_in_words(old, new, words):
+def test_a_bad_calibration_is_refused_in_words(tmp_path, old, new, words):
+    (tmp_path / "Calib.qca.txt").write_text(QUALISYS.replace(old, new, 1))
     with pytest.raises(ValueError, match=words):
-        read_calibration("Calib.qca.txt", QUALISYS.replace(old, new, 1))
+        read_calibration([tmp_path / "Calib.qca.txt"])
 
 
 def test_exact_pixels_give_exact_points():
@@ -191,15 +196,16 @@ def test_the_same_person_is_found_among_bystanders():
     seen = [np.concatenate([pixels, np.ones((25, 1))], axis=1) for pixels in pixels_of(man)]
     bystander = [np.concatenate([pixels, np.full((25, 1), 2.0)], axis=1) for pixels in pixels_of(wrong)]
     people = [np.stack([bystander[0], seen[0]]), np.stack([seen[1], bystander[1]]), seen[2][None], seen[3][None]]
-    np.testing.assert_allclose(same_person(CAMERAS, people, 40.0), np.stack(seen))
+    first = followed(CAMERAS, [people], 40.0, 25.0)[0]
+    np.testing.assert_allclose(picked([people], first)[0], np.stack(seen))
 
 
 def test_openpose_files_of_another_skeleton_are_refused():
-    with pytest.raises(ValueError, match="holds 54 numbers per person; BODY_25B has 75"):
-        read_openpose("a.json", '{"people": [{"pose_keypoints_2d": ' + str([0.0] * 54) + "}]}")
-    with pytest.raises(ValueError, match="is not a keypoint file"):
-        read_openpose("a.json", '{"persons": []}')
-    assert read_openpose("a.json", '{"people": []}').shape == (0, 25, 3)
+    with pytest.raises(ValueError, match="holds 18 keypoints per person; body_25b has 25"):
+        read_people("a.json", '{"people": [{"pose_keypoints_2d": ' + str([0.0] * 54) + "}]}", "body_25b")
+    with pytest.raises(ValueError, match="is no keypoint file"):
+        read_people("a.json", '{"persons": []}')
+    assert read_people("a.json", '{"people": []}').shape == (0, 25, 3)
 
 
 def test_gaps_are_interpolated_and_what_was_never_seen_stays_unknown():
@@ -359,7 +365,9 @@ def test_refined_cameras_agree_on_things_that_did_not_refine_them(tmp_path):
     session = pose2sim_session.unpack(WHEEL, tmp_path)
     calibrated = pose2sim_session.load_cameras(session)
     config = ImportMultiviewConfig(paths=Paths(h36m_location=tmp_path), about_location=tmp_path)
-    refined, labels, numbers = place_person(config, session)
+    recording = pose2sim_session.load_recording(session)
+    turned_recording, labels, numbers = place_person(pose2sim_session.with_defaults(config), recording)
+    refined = turned_recording.cameras
     pixels, seen = np.zeros((4, len(BEAM_PX), 2)), np.zeros((4, len(BEAM_PX)))
     for point, views in enumerate(BEAM_PX.values()):
         for number, place in views.items():

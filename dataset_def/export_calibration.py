@@ -1,0 +1,38 @@
+"""Write the cameras of a data set as a calibration file of other programs.
+
+    python dataset_def/export_calibration.py --folder /tmp/calibration --kind pose2sim
+
+Reads   h36m_meta.mat of one subject's folders (the embedded data by default)
+Writes  <folder>/Calib.toml, Calib.qca.txt, intri.yml and extri.yml, cameras.yml, cameras.json, or cam01.mat ...
+Next    the other program, or dataset_def/import_multiview.py --calibration
+"""
+
+from config import ExportCalibrationConfig, Paths, start
+from dataset_def.h36m_files import find_folders, load_camera, meta_path
+from dataset_def.multiview.calibration_files import write_calibration
+from utils.camera import Camera
+
+
+def subject_cameras(paths: Paths, subject: int) -> dict[str, Camera]:
+    """Read the cameras of a subject's first sequence, named cam01, cam02, ...
+
+    Raises:
+        ValueError: the data set does not have the subject.
+    """
+    keys = [key for key in find_folders(paths) if key[0] == subject]
+    if not keys:
+        raise ValueError(f"{paths.h36m_location} has no subject {subject}; choose another --subject")
+    first = [key for key in keys if key[:3] == keys[0][:3]]
+    return {f"cam{key[3]:02d}": load_camera(meta_path(paths, key)) for key in first}
+
+
+def main(config: ExportCalibrationConfig) -> None:
+    """Write the file or files, and print their paths."""
+    cameras = subject_cameras(config.paths, config.subject)
+    config.folder.mkdir(parents=True, exist_ok=True)
+    for path in write_calibration(config.kind, config.folder, cameras):
+        print(path)
+
+
+if __name__ == "__main__":
+    start(main, ExportCalibrationConfig)

@@ -1,0 +1,210 @@
+"""Finds everything that belongs to a recording that the settings describe, and checks that it fits together."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from config import ImportMultiviewConfig
+from dataset_def.multiview.calibration import METRES, Calibration, matching, our_camera, plain_name
+from dataset_def.multiview.calibration_files import read_calibration
+from dataset_def.multiview.footage import Footage, images_in, is_footage, probe
+from dataset_def.multiview.keypoint_files import read_people_folder
+from dataset_def.multiview.recording import People, Recording, RoomPicture, View
+from dataset_def.multiview.rig import span_m
+from dataset_def.multiview.video_frames import check_size
+from dataset_def.pictures import read_picture
+from utils.camera import Camera, resized
+
+SHORTER_FRAMES = 2
+SHORTER_SHARE = 0.01
+"""Synchronised videos may differ by so many frames, or by this part, at their ends."""
+
+
+class Span(NamedTuple):
+    """Which frames of the videos are imported."""
+
+    firsts: tuple[int, ...]
+    """Per video, the frame of instant 0."""
+    num_instants: int
+
+
+def named_footage(videos: Sequence[str]) -> dict[str, Path]:
+    """Find the videos and image folders, by the name of their camera, in order.
+
+    Raises:
+        FileNotFoundError, ValueError: none there, fewer than two, or a name twice.
+    """
+    found: list[tuple[str, Path]] = []
+    for text in videos:
+        name, _, rest = text.partition("=")
+        path = Path(rest) if rest and not Path(text).exists() else Path(text)
+        if not path.exists():
+            raise FileNotFoundError(f"--videos: {path} does not exist")
+        if path.is_dir() and not images_in(path):
+            inside = sorted(inner for inner in path.iterdir() if is_footage(inner))
+            if not inside:
+                raise FileNotFoundError(f"--videos: {path} holds neither videos nor images nor folders of images")
+            found += [(inner.stem if inner.is_file() else inner.name, inner) for inner in inside]
+        else:
+            stem = path.name if path.is_dir() else path.stem
+            found.append((name if path != Path(text) else stem, path))
+    names = [plain_name(name) for name, _ in found]
+    twice = [name for name, _ in found if names.count(plain_name(name)) > 1]
+    if twice:
+        raise ValueError(f"--videos: several are called {', '.join(sorted(set(twice)))}; name them, NAME=PATH")
+    if len(found) < 2:
+        raise ValueError(f"--videos has {len(found)} camera; views of the same person need at least 2")
+    return dict(found)
+
+
+def parsed_offsets(offsets: Iterable[str], names: Sequence[str]) -> list[int]:
+    """Read NAME=FRAMES pairs: per camera, how many of its frames come before frame 0 of the recording."""
+    found = dict.fromkeys(names, 0)
+    for text in offsets:
+        name, _, value = text.partition("=")
+        try:
+            frames = int(value)
+        except ValueError:
+            raise ValueError(f"--offsets {text}: use NAME=FRAMES with a whole number, as {names[0]}=3") from None
+        found[matching([name], found, "--videos")[0]] = frames
+    earliest = min(0, *found.values())
+    return [frames - earliest for frames in found.values()]
+
+
+def common_span(footage: dict[str, Footage], config: ImportMultiviewConfig) -> Span:
+    """Find the frames that all videos show.
+
+    Raises:
+        ValueError: videos of different lengths, or a range that they do not have.
+    """
+    offsets = parsed_offsets(config.offsets, list(footage))
+    lengths = {name: one.num_frames - offset for (name, one), offset in zip(footage.items(), offsets, strict=True)}
+    shortest, longest = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
+    allowed = max(SHORTER_FRAMES, round(SHORTER_SHARE * lengths[longest]))
+    start, end = config.frames or (0, lengths[shortest])
+    if config.frames is None and lengths[longest] - lengths[shortest] > allowed:
+        raise ValueError(
+            f"video {longest} has {lengths[longest]} frames, {shortest} has {lengths[shortest]} (after the offsets); "
+            "synchronised videos are equally long: give --offsets if some started earlier, or the part that all have, "
+            f"--frames 0 {lengths[shortest]}"
+        )
+    if not 0 <= start < end <= lengths[shortest]:
+        raise ValueError(f"frames {start} to {end} are not in the recording, which all cameras show from 0 to "
+                         f"{lengths[shortest]} (video {shortest}); change --frames")  # fmt: skip
+    return Span(tuple(offset + start for offset in offsets), -(-(end - start) // config.every))
+
+
+def common_rate(footage: dict[str, Footage], config: ImportMultiviewConfig) -> float:
+    """Find the frames per second of the videos.
+
+    Raises:
+        ValueError: they differ, or are needed and not known.
+    """
+    told = {name: one.frames_per_second for name, one in footage.items() if one.frames_per_second}
+    if config.frames_per_second:
+        return config.frames_per_second
+    if not told:
+        if config.keypoints is not None and config.smooth_hz:
+            raise ValueError("images do not tell how fast they were taken, which smoothing the joints needs; give "
+                             "--frames-per-second, or --smooth-hz 0")  # fmt: skip
+        return 25.0
+    slow, fast = min(told, key=told.__getitem__), max(told, key=told.__getitem__)
+    if told[fast] > 1.01 * told[slow]:
+        raise ValueError(f"video {slow} has {told[slow]:g} frames per second, {fast} has {told[fast]:g}; bring them to "
+                         "the same rate, or say that they are alike with --frames-per-second")  # fmt: skip
+    return told[slow]
+
+
+def unit_of(calibration: Calibration, given: str, cameras: list[Camera]) -> str:
+    """Decide the unit of a calibration's lengths: the one given, else the format's or the file's own.
+
+    Args:
+        cameras: read as if the lengths were metres.
+    """
+    if given or calibration.unit:
+        return given or calibration.unit
+    span = span_m(cameras)
+    sizes = ", ".join(f"{unit} ({span * metres:.3g} m)" for unit, metres in METRES.items())
+    raise ValueError(f"{calibration.where} does not say in which unit its lengths are; give --calibration-unit, one of "
+                     f"{sizes}, where the brackets tell how far the farthest cameras would be apart")  # fmt: skip
+
+
+def cameras_of(config: ImportMultiviewConfig, footage: dict[str, Footage]) -> list[Camera]:
+    """Read the cameras of the videos, in metres and with z up, for the size that the videos have."""
+    calibration = read_calibration(config.calibration)
+    keys = matching(list(footage), calibration.cameras, f"the calibration ({calibration.where})")
+    stored = [calibration.cameras[key] for key in keys]
+    sizes = [(one.width_px, one.height_px) for one in footage.values()]
+    as_metres = [our_camera(one, "m", size) for one, size in zip(stored, sizes, strict=True)]
+    unit = unit_of(calibration, config.calibration_unit, as_metres)
+    cameras = []
+    for (name, one), camera in zip(footage.items(), stored, strict=True):
+        found = our_camera(camera, unit, (one.width_px, one.height_px), config.up)  # type: ignore[arg-type]
+        check_size(f"{one.path} (camera {name})", one.width_px, one.height_px, found, config.video_size)
+        cameras.append(resized(found, one.width_px, one.height_px) if config.video_size == "scaled" else found)
+    return cameras
+
+
+def in_folder(folder: Path, names: Sequence[str], what: str) -> list[Path]:
+    """Find what belongs to every camera in a folder, by its name; endings such as `_json` do not count."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{what} {folder} is not a folder")
+    there = {path.name.split(".")[0].removesuffix("_json"): path for path in sorted(folder.iterdir())}
+    return [there[key] for key in matching(names, there, f"{what} {folder}")]
+
+
+def people_of(config: ImportMultiviewConfig, footage: dict[str, Footage], span: Span) -> People | None:
+    """Read the keypoints of the instants that are imported."""
+    if config.keypoints is None:
+        return None
+    people: People = []
+    for (name, one), folder, first in zip(
+        footage.items(), in_folder(config.keypoints, list(footage), "--keypoints"), span.firsts, strict=True
+    ):
+        found = read_people_folder(folder, config.skeleton)
+        if abs(len(found) - one.num_frames) > max(SHORTER_FRAMES, SHORTER_SHARE * one.num_frames):
+            raise ValueError(f"{folder} has keypoints of {len(found)} frames, video {name} has {one.num_frames}; they "
+                             "need one .json per frame")  # fmt: skip
+        people.append(found[first :: config.every][: span.num_instants])
+    return people
+
+
+def check_masks(footage: Footage, folder: Path) -> Path:
+    """Stop unless there is a mask of the right size for every frame."""
+    images = images_in(folder) if folder.is_dir() else []
+    if len(images) != footage.num_frames:
+        raise ValueError(f"--masks: {folder} has {len(images)} masks, {footage.path} has {footage.num_frames} frames; "
+                         "they need one per frame")  # fmt: skip
+    height_px, width_px = read_picture(images[0]).shape[:2]
+    if (width_px, height_px) != (footage.width_px, footage.height_px):
+        raise ValueError(f"--masks: {images[0]} is {width_px} x {height_px} pixels, {footage.path} "
+                         f"{footage.width_px} x {footage.height_px}; they must be alike")  # fmt: skip
+    return folder
+
+
+def own_recording(config: ImportMultiviewConfig) -> Recording:
+    """Bring together the recording that the settings describe; nothing is written.
+
+    Raises:
+        FileNotFoundError, ValueError: something is missing or does not fit, in words.
+    """
+    footage = {name: probe(path) for name, path in named_footage(config.videos).items()}
+    cameras = cameras_of(config, footage)
+    span, rate, names = common_span(footage, config), common_rate(footage, config), list(footage)
+    people = people_of(config, footage, span)
+    rooms: list[RoomPicture | None] = [None] * len(names)
+    if config.rooms is not None:
+        rooms = [RoomPicture(path) for path in in_folder(config.rooms, names, "--rooms")]
+    masks: list[Path | None] = [None] * len(names)
+    if config.masks is not None:
+        folders = in_folder(config.masks, names, "--masks")
+        masks = [check_masks(one, folder) for one, folder in zip(footage.values(), folders, strict=True)]
+    views = [
+        View(name, camera, one.path, first, room, mask)
+        for (name, one), camera, first, room, mask in zip(
+            footage.items(), cameras, span.firsts, rooms, masks, strict=True
+        )
+    ]
+    num_instants = min(span.num_instants, *(len(one) for one in people)) if people else span.num_instants
+    size = "exact" if config.video_size == "scaled" else config.video_size
+    return Recording(tuple(views), num_instants, config.every, rate / config.every, people, size)

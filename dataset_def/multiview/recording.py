@@ -1,0 +1,87 @@
+"""A recording by calibrated cameras: who films, which frames belong to the same instant, what else is given."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from dataset_def.multiview.empty_room import outside_boxes
+from dataset_def.multiview.footage import images_in
+from dataset_def.multiview.video_frames import ideal_image, letterbox, sampling_map
+from dataset_def.pictures import read_picture
+from utils.camera import Camera
+
+People = list[list[Float[np.ndarray, "_ 25 3"]]]
+"""Keypoints of everybody, by camera, then by instant; pixels of the calibrated picture."""
+
+
+class RoomPicture(NamedTuple):
+    """A camera's picture of the room at another time."""
+
+    path: Path
+    people: tuple[tuple[int, int, int, int], ...] = ()
+    """Left, top, right, bottom in pixels: what does not belong to the empty room."""
+
+
+class View(NamedTuple):
+    """One camera of a recording."""
+
+    name: str
+    camera: Camera
+    """As calibrated, with its distortion; turned if cameras are refined."""
+    footage: Path
+    first: int = 0
+    """Frame of the video that shows instant 0."""
+    room: RoomPicture | None = None
+    masks: Path | None = None
+    """Folder with a mask per frame of the footage."""
+
+
+class Recording(NamedTuple):
+    """Several views of the same instants."""
+
+    views: tuple[View, ...]
+    num_instants: int
+    every: int
+    """Frames of a video from one instant to the next."""
+    frames_per_second: float
+    """Instants per second."""
+    people: People | None
+    video_size: str
+    """How videos may differ from the calibrated size: exact or letterboxed."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the cameras, in order."""
+        return [view.name for view in self.views]
+
+    @property
+    def cameras(self) -> list[Camera]:
+        """Cameras as calibrated, in order."""
+        return [view.camera for view in self.views]
+
+    def with_cameras(self, cameras: list[Camera]) -> "Recording":
+        """Exchange the cameras."""
+        views = [view._replace(camera=camera) for view, camera in zip(self.views, cameras, strict=True)]
+        return self._replace(views=tuple(views))
+
+    def mask_files(self, view: int) -> list[Path]:
+        """List the given masks of one view, one per instant; empty if none are given."""
+        folder, first = self.views[view].masks, self.views[view].first
+        return images_in(folder)[first :: self.every][: self.num_instants] if folder is not None else []
+
+
+def as_ideal_camera(image: UInt8[np.ndarray, "H W *c"], camera: Camera) -> UInt8[np.ndarray, "h w *c"]:
+    """Show a whole picture of a camera as the ideal camera sees it."""
+    return ideal_image(image, sampling_map(camera, letterbox(camera, image.shape[1], image.shape[0])))
+
+
+def room_picture(
+    room: RoomPicture | None, camera: Camera
+) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
+    """Read what another picture knows of the empty room, as the ideal camera sees it; nothing if there is none."""
+    shape = (camera.height_px, camera.width_px)
+    if room is None:
+        return np.zeros((*shape, 3), np.uint8), np.zeros(shape, dtype=bool)
+    return as_ideal_camera(read_picture(room.path), camera), outside_boxes(shape, room.people)
