@@ -131,8 +131,10 @@ def headlines(measures: list[Measure]) -> list[Measure]:
 def number(value: float, unit: str) -> str:
     """Write a value with the digits that its unit deserves."""
     if unit in DECIMALS:
-        return f"{value:.{DECIMALS[unit]}f}"
-    return f"{value:.4g}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
+        text = f"{value:.{DECIMALS[unit]}f}"
+    else:
+        text = f"{value:.4g}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def is_number(value: Any) -> bool:
