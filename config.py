@@ -814,8 +814,8 @@ class MeshLoss:
     """Per metre of mean distance of the vertices from the mask (L_verts)."""
     reach: float = 1.0
     """Per metre of mean distance of the mask's pixels from the mesh (L_verts)."""
-    prior: float = 0.01
-    """Per unit of the discriminator's squared distance from `real` (L_gan)."""
+    prior: float = 0.0
+    """Per unit of the discriminator's squared distance from `real` (L_gan); 0 until there is a stage 3."""
     betas: float = 0.001
     """Per unit of the mean squared shape number, which are standard deviations of people."""
     overlap_after: float = 0.2

@@ -126,14 +126,9 @@ def load_body_of(stored: StoredMesh, checkpoint: Path, paths: Paths) -> Body:
 
 
 def load_prior_for(path: Path, body_location: Path) -> torch.nn.Module:
-    """Read the frozen discriminator of stage 3, and refuse one that was trained on another body or skeleton."""
-    prior = load_prior(path)
-    found = file_hash(body_location)
-    if prior.body_hash != found:
-        raise ValueError(f"{path} is a prior of another body or skeleton (body file hash {prior.body_hash[:8]}) than "
-                         f"{body_location} (hash {found[:8]}); train it on this one with: "
-                         "python sample/train_GAN.py")  # fmt: skip
-    return prior.network
+    """Refuse a prior: the stage that trains one does not exist yet."""
+    raise ValueError(f"{path} is given as a prior for {body_location}, but this version cannot train or read one; leave "
+                     "out --prior, and set --loss.prior 0")  # fmt: skip
 
 
 def encoder_origin(weights: dict[str, Any]) -> tuple[dict[str, Any], int]:
