@@ -101,6 +101,7 @@ def test_bones_at_rest_are_the_bodys_own(tmp_path):
     read = bvhio.readAsBvh(str(tmp_path / "body.bvh"))
     assert read.FrameCount == 2 and read.FrameTime == pytest.approx(1 / 25)
     offsets = {joint.Name: np.array(list(joint.Offset)) for joint, _, _ in read.Root.layout()}
+    assert offsets["pelvis"].tolist() == [0, 0, 0], "some readers add it to the position, others do not"
     for joint, parent in enumerate(open_body().parents[1:], start=1):
         bone_m = rig.joints_m[joint] - rig.joints_m[parent]
         np.testing.assert_allclose(offsets[SMPL_24[joint]], 100 * bone_m, atol=1e-4)

@@ -91,7 +91,11 @@ def test_quaternions_do_not_jump_through_two_whole_turns_but_the_rotations_stay(
     assert steps.max() < 0.09, "10 degrees are 2 sin(2.5 degrees) = 0.087"
     np.testing.assert_allclose(found[36, 1], [0, 0, 0, -1], atol=1e-6)  # after one turn, the other sign
     np.testing.assert_allclose(Rotation.from_quat(found[:, 1]).as_matrix(), motion.rotations[:, 1], atol=1e-9)
-    assert (found[0, :, 3] >= 0).all()
+
+
+def test_the_first_quaternions_turn_the_short_way_from_rest():
+    R = Rotation.random(300, rng=np.random.default_rng(0)).as_matrix()
+    assert (quaternions(R[None])[0, :, 3] >= 0).all()
 
 
 @pytest.mark.parametrize(
