@@ -41,7 +41,7 @@ class Measure:
 
     def __init__(self, body: Body, anchor: Anchor, prior: Scores | None = None, samples: int = 4) -> None:
         self.body, self.anchor, self.prior, self.samples = body, anchor, prior, samples
-        self.topology = Topology(body.faces)
+        self.quick, self.topology = body.joints_only(), Topology(body.faces)
         self.vertex_share = surface_share(body.template_m, body.faces)
 
     @torch.no_grad()

@@ -135,7 +135,7 @@ def all_summaries(errors: Errors, frames: Int[np.ndarray, "N 5"], which: Circums
     everybody = np.ones(len(frames), bool)
     return {
         "overall": summary(errors, frames, everybody),
-        "yaw": yaw_summary(errors["yaw_error_degrees"], frames, which),
+        "yaw": yaw_summary(errors["yaw_error_degrees"], frames, which) if "yaw_error_degrees" in errors else {},
         "away_over_front": away_over_front(errors, frames, which),
         **grouped(errors, frames, which),
     }

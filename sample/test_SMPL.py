@@ -1,0 +1,116 @@
+# ruff: noqa: N999 (the body model is called so)
+"""Measure stage 4 on subjects it has not seen: joints, vertices where they are known, and silhouettes in all views.
+
+    python sample/test_SMPL.py --checkpoint runs/mesh/demo/checkpoint_best.pt
+
+Reads   checkpoint_best.pt (sample/train_SMPL_from_enc.py), the test subjects' images and masks; bodies from
+        paths.truth_location (embedded data, or the fits of sample/fit_SMPL.py) where there are any
+Writes  predictions.npz, metrics.json beside the checkpoint or in --out (metrics_masks.json, ... for another centre)
+Next    sample/make_figures.py --mesh runs/mesh/<name>
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import default_collate
+from tqdm import tqdm
+
+from config import Crop, TestMeshConfig, start
+from dataset_def.h36m_index import index_path
+from dataset_def.h36m_pose_data import PoseData
+from dataset_def.h36m_SMPL_data import MeshData
+from dataset_def.truth_files import FrameBodies, bodies_of_frames
+from models import stored
+from models.mesh_measure import Measure
+from models.mesh_tested import Tested, examples, mean_body, run_over
+from models.SMPL_from_latent import BodyEstimate
+from models.stored import StoredMesh, load_body_of, load_mesh
+from utils.artifacts import save_metrics, save_predictions
+from utils.batches import in_order, to_device
+from utils.engine import choose_device
+from utils.mesh_metrics import spread_over_bins
+from utils.mesh_report import RULES, Circumstances, all_summaries, circumstances, report
+
+MEAN_BODY_IS = "mean of the labelled subjects' training frames: rotations in crop axes as matrices, shape numbers"
+
+
+def labelled_mean(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop) -> BodyEstimate | None:
+    """Average the true bodies of the labelled training frames; None where no true body is known."""
+    who = stage_4.mesh_config.subjects
+    data = PoseData(config.paths, crop, who.labelled, "train", who.held_out)
+    bodies = bodies_of_frames(config.paths.truth_location, data.table.frames[data.rows],
+                              config.paths.models_smpl_location)  # fmt: skip
+    if bodies is None:
+        return None
+    R = np.stack([data.reader.camera(row).R_cam_from_world for row in data.rows.tolist()])
+    return mean_body(bodies.rotations_world, bodies.betas, torch.from_numpy(R.astype(np.float32)))
+
+
+def open_data(config: TestMeshConfig, crop: Crop) -> MeshData:
+    """Open the test frames; their true joints are needed."""
+    data = MeshData(config.paths, crop, config.mask_px or crop.size_px, config.subjects, config.subjects, "all", (),
+                    every=config.every)  # fmt: skip
+    labelled = np.isfinite(data.table.joints_world_m[data.table.row_instant[data.rows]]).all((1, 2))
+    if not labelled.all():
+        first = data.table.key(int(data.rows[~labelled][0])).stem
+        raise ValueError(f"{int((~labelled).sum())} of {len(labelled)} frames have no 3D labels (first: {first}); "
+                         "choose other --subjects")  # fmt: skip
+    return data
+
+
+def write(
+    config: TestMeshConfig, stage_4: StoredMesh, crop: Crop, frames: np.ndarray, truth: FrameBodies | None,
+    found: Tested, which: Circumstances, pictures: dict[str, np.ndarray],
+) -> dict[str, Any]:  # fmt: skip
+    """Write both files and print the tables; return the metrics."""
+    is_same = crop.centre == stage_4.config.crop.centre
+    folder, suffix = config.out or config.checkpoint.parent, "" if is_same else f"_{crop.centre}"
+    every = "all frames" if config.every == 1 else f"one frame in {config.every}"
+    split = f"{', '.join(f'S{one}' for one in config.subjects)}; {every} and cameras; crop centred on {crop.centre}"
+    shown = {name: all_summaries(errors, frames, which) for name, errors in found.errors.items()}
+    metrics = {
+        "step": stage_4.step, "head": stage_4.mesh_config.head.kind, "crop_centre": crop.centre,
+        "labelled_subjects": list(stage_4.mesh_config.subjects.labelled), "mean_body_is": MEAN_BODY_IS,
+        "truth": "none" if truth is None else truth.source, "rules": RULES, **shown["predicted"],
+        **{name.replace(" ", "_"): summaries for name, summaries in shown.items() if name != "predicted"},
+    }  # fmt: skip
+    inputs = {"checkpoint": config.checkpoint, "index": index_path(config.paths)}
+    if config.prior is not None:
+        inputs["prior"] = config.prior
+    save_predictions(
+        folder / f"predictions{suffix}.npz", split, frames, inputs, step=np.array(stage_4.step),
+        **found.errors["predicted"], rotations_crop=found.rotations_crop.numpy(), betas=found.betas.numpy(),
+        predicted_root_m=found.joints_root_m.numpy(), true_root_m=found.true_joints_root_m.numpy(),
+        R_crop_from_world=found.R_crop_from_world.numpy(), facing_rad=which.facing_rad,
+        is_sitting=which.is_sitting, **pictures,
+    )  # fmt: skip
+    save_metrics(folder / f"metrics{suffix}.json", split, frames, inputs, metrics)
+    print(f"{split}: {len(frames)} frames\n{report(shown, 'predicted')}")
+    return metrics
+
+
+def main(config: TestMeshConfig) -> dict[str, Any]:
+    """Predict, measure, write and print; return the metrics."""
+    device, location = choose_device(config.device), config.paths.models_smpl_location
+    stage_4 = load_mesh(config.checkpoint, device)
+    body = load_body_of(stage_4, config.checkpoint, config.paths).to(device)
+    prior = stored.load_prior_for(config.prior, location).to(device) if config.prior is not None else None
+    crop = replace(stage_4.config.crop, centre=config.centre or stage_4.config.crop.centre)
+    data = open_data(config, crop)
+    frames = data.table.frames[data.rows].astype(np.int32)
+    truth, mean = bodies_of_frames(config.paths.truth_location, frames, location), labelled_mean(config, stage_4, crop)
+    measure = Measure(body, crop.centre, prior)
+    found = run_over(tqdm(in_order(data, config.batch), "test_SMPL", disable=None), stage_4, measure,
+                     None if truth is None else (truth.rotations_world, truth.betas),
+                     None if mean is None else to_device(mean, device))  # fmt: skip
+    which = circumstances(found.true_joints_root_m, found.R_crop_from_world)
+    chosen = spread_over_bins(torch.from_numpy(which.bin), config.examples)
+    sample = to_device(default_collate([data[0, row] for row in chosen]), device)
+    pictures = examples(sample, stage_4, measure) | {"example_row": np.array(chosen)}
+    return write(config, stage_4, crop, frames, truth, found, which, pictures)
+
+
+if __name__ == "__main__":
+    start(main, TestMeshConfig)
