@@ -31,6 +31,9 @@ LIMBS: dict[str, str] = {
 }  # fmt: skip
 """Joints whose bone must point where the recorded bone points, with the joint at the bone's end."""
 
+FEET: dict[str, str] = {f"{side}_{part}": f"{side}_knee" for side in ("left", "right") for part in ("ankle", "foot")}
+"""Joints whose bones stand on the shank at rest, which the recording spreads and the T-pose does not."""
+
 
 class Bone(NamedTuple):
     """One bone of a skeleton at rest."""
@@ -198,8 +201,8 @@ def to_body(
 ) -> Float[np.ndarray, "T 24 3 3"]:
     """Give the rotations of the body's joints, the root's in the recording's frame (y up).
 
-    Upper and lower arms and legs point where the recorded ones point; trunk, head, hands and feet turn as much from
-    the T-pose as the recorded ones do from their rest.
+    Upper and lower arms and legs point where the recorded ones point; trunk, head and hands turn as much from the
+    T-pose as the recorded ones do from their rest, feet as much from the shank.
 
     Args:
         rest_joints_m: the body's joints at theta = 0.
@@ -207,9 +210,10 @@ def to_body(
     turned = {}
     for joint, bone in BONE_OF_JOINT.items():
         turned[joint] = placed.turned[bone]
-        if joint in LIMBS:
-            rest_m = rest_joints_m[SMPL_24.index(LIMBS[joint])] - rest_joints_m[SMPL_24.index(joint)]
-            turned[joint] = turned[joint] @ shortest_turn(rest_m, skeleton.bones[bone].direction)
+        limb = FEET.get(joint, joint)
+        if limb in LIMBS:
+            rest_m = rest_joints_m[SMPL_24.index(LIMBS[limb])] - rest_joints_m[SMPL_24.index(limb)]
+            turned[joint] = turned[joint] @ shortest_turn(rest_m, skeleton.bones[BONE_OF_JOINT[limb]].direction)
     rotations = [turned[SMPL_24[0]]]
     for joint, parent in zip(SMPL_24[1:], SMPL_24_PARENTS[1:], strict=True):
         rotations.append(turned[SMPL_24[parent]].swapaxes(-1, -2) @ turned[joint])

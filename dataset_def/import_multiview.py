@@ -101,7 +101,7 @@ def main(config: ImportMultiviewConfig) -> None:
         import_pose2sim(config)
         return
     paths = import_own(config)
-    report = config.to / "about" / f"s_{config.subject:02d}_act_{config.action:02d}" / "report.json"
+    report = config.to / "about" / f"s_{config.subject:02d}_act_{config.action:02d}" / "report.json"  # type: ignore[operator]
     centre = "" if config.keypoints else " --centre masks"
     print(f"{report.read_text()}\n{report.parent}/rig.png and reprojection.png show how the calibration fits.  Next:\n"
           f"python dataset_def/h36m_preprocess.py{centre}"

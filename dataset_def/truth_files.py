@@ -130,5 +130,5 @@ def gathered(
     is_known = np.isfinite(theta).all(1)
     betas[~is_known] = np.nan
     rotations = torch.full((len(frames), 24, 3, 3), torch.nan)
-    rotations[is_known] = roma.rotvec_to_rotmat(torch.from_numpy(theta[is_known]).unflatten(1, (24, 3)))
+    rotations[is_known] = roma.rotvec_to_rotmat(torch.from_numpy(theta[is_known]).unflatten(1, (24, 3)))  # type: ignore[index]
     return FrameBodies(rotations, torch.from_numpy(betas), torch.from_numpy(translation_m), source)

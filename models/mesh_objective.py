@@ -50,7 +50,7 @@ class MeshObjective(nn.Module):
     ) -> Float[Tensor, "B V N 3"]:
         """Put the estimated bodies into all views."""
         vertices_root_m = rooted_body(self.body, estimate).vertices_root_m
-        return placed_in_views(vertices_root_m @ R_crop_from_world, views, self.anchor, self.vertex_share)
+        return placed_in_views(vertices_root_m @ R_crop_from_world, views, self.anchor, self.vertex_share)  # type: ignore[arg-type]
 
     def coverage(self, vertices_px: Float[Tensor, "B V N 3"]) -> Float[Tensor, "B V S S"]:
         """Draw the silhouettes of bodies in their views."""
@@ -83,7 +83,7 @@ class MeshObjective(nn.Module):
         """
         terms = {}
         if self.prior is not None and self.config.loss.prior:
-            scores = self.prior.scores(estimate.rotations_crop[:, 1:], estimate.betas)
+            scores = self.prior.scores(estimate.rotations_crop[:, 1:], estimate.betas)  # type: ignore[operator]
             terms["prior"] = (1 - scores).square().mean()
         if self.config.loss.betas:
             terms["betas"] = estimate.betas.square().mean()

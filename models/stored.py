@@ -127,8 +127,8 @@ def load_body_of(stored: StoredMesh, checkpoint: Path, paths: Paths) -> Body:
 
 def load_prior_for(path: Path, body_location: Path) -> torch.nn.Module:
     """Refuse a prior: the stage that trains one does not exist yet."""
-    raise ValueError(f"{path} is given as a prior for {body_location}, but this version cannot train or read one; leave "
-                     "out --prior, and set --loss.prior 0")  # fmt: skip
+    raise ValueError(f"{path} is given as a prior for {body_location}, but this version cannot train or read one; "
+                     "leave out --prior, and set --loss.prior 0")  # fmt: skip
 
 
 def encoder_origin(weights: dict[str, Any]) -> tuple[dict[str, Any], int]:

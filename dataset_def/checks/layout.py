@@ -40,7 +40,7 @@ def check_layout(title: str, paths: Paths, is_asked: bool) -> list[Line]:
     except FAULTS as error:
         remedy = "" if is_asked else "python dataset_def/synthetic/make_h36m.py"
         mark = "bad" if is_asked or paths.h36m_location.is_dir() else "none"
-        return [Line(mark, f"{title}, frames", sentence(error), "everything with this data", remedy, is_asked)]
+        return [Line(mark, f"{title}, frames", sentence(error), "everything with this data", remedy, is_asked)]  # type: ignore[arg-type]
     has_labels = bool(np.isfinite(meta.joints_world_m).any())
     lines = [_frames(title, paths, folders, meta.camera, is_asked)]
     if not has_labels:

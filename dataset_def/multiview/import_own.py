@@ -26,7 +26,7 @@ from dataset_def.multiview.rooms_and_masks import (
     write_mask,
     write_room,
 )
-from dataset_def.multiview.silhouettes import mask_sightings, write_silhouettes
+from dataset_def.multiview.silhouettes import blob_sightings, find_blobs, mask_sightings, write_silhouettes
 from dataset_def.multiview.staging import staged
 from dataset_def.multiview.take import Take, make_take
 from dataset_def.multiview.video_frames import pinhole
@@ -129,7 +129,7 @@ def write_take(config: ImportMultiviewConfig, take: Take) -> dict[str, Any]:
     if config.masks is not None:
         for_each(write_given_mask, given_mask_jobs(config, take), config.processes, "masks")
     elif take.labels is None:
-        numbers["people"] = people_table(write_silhouettes(config, take))
+        numbers["people"] = people_table(silhouettes(config, take))
     if take.labels is None:
         found = judged(config, take.recording, mask_sightings(config, take))
         numbers["agreement"] = table(take.recording.names, found)
@@ -137,6 +137,16 @@ def write_take(config: ImportMultiviewConfig, take: Take) -> dict[str, Any]:
     if config.masks is None and take.labels is not None:
         for_each(write_mask, mask_jobs(config, take), config.processes, "masks")
     return numbers | {"background_px": num_filled_px(config, len(take.recording.views))}
+
+
+def silhouettes(config: ImportMultiviewConfig, take: Take) -> list[Somebody]:
+    """Write masks of the moving person; where there is none, say first what the calibration has to do with it."""
+    blobs = find_blobs(config, take)
+    try:
+        return write_silhouettes(config, take, blobs)
+    except ValueError:
+        judged(replace(config, accept_calibration=False), take.recording, blob_sightings(blobs, config.every))
+        raise
 
 
 def about_name(config: ImportMultiviewConfig) -> str:
@@ -165,19 +175,19 @@ def import_own(config: ImportMultiviewConfig) -> Paths:
     recording = own_recording(config)
     config = own_config(config, recording)
     settle(rig_complaints(recording.names, recording.cameras), config.accept_calibration)
-    labels, numbers = None, {}
+    labels, numbers = None, {}  # type: ignore[var-annotated]
     if recording.people is not None:
         recording, labels, numbers = place_person(config, recording)
     take = make_take(recording, labels, config.subject, config.action, config.sequence_frames, config.test_frames)
     check_place(config, take)
-    with staged(config.to, about_name(config)) as stage:
+    with staged(config.to, about_name(config)) as stage:  # type: ignore[arg-type]
         about = stage / "about" / about_name(config)
         about.mkdir(parents=True)
         there = replace(config, paths=paths_in(stage), about_location=about)
         numbers |= write_take(there, take)
         rig_and_reprojection(there, take)
         write_json(about / "report.json", origin(config, recording) | numbers)
-    return paths_in(config.to)
+    return paths_in(config.to)  # type: ignore[arg-type]
 
 
 def origin(config: ImportMultiviewConfig, recording: Recording) -> dict[str, Any]:

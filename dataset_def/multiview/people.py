@@ -83,7 +83,7 @@ def grown(
     costs = [errors[seed[0], seed[2]][seed[1], seed[3]]]
     for view in np.flatnonzero(members < 0):
         if sizes[view]:
-            to_members = [errors[other, view][members[other]] for other in np.flatnonzero(members >= 0)]
+            to_members = [errors[other, view][members[other]] for other in np.flatnonzero(members >= 0)]  # type: ignore[index]
             mean = np.mean(to_members, axis=0)
             if mean.min() < agree_px:
                 members[view] = mean.argmin()
@@ -113,7 +113,7 @@ def people_at(
     ranks = [np.argsort(-found[..., 2].sum(axis=1), kind="stable")[:MOST_PEOPLE] for found in detections]
     ranked = [found[rank] for found, rank in zip(detections, ranks, strict=True)]
     errors = pair_errors_px(cameras, ranked, least_confidence, outlier_px)
-    sizes, found = [len(rank) for rank in ranks], []
+    sizes, found = [len(rank) for rank in ranks], []  # type: ignore[var-annotated]
     while True:
         seeds = [(float(error), (i, int(a), j, int(b))) for (i, j), pair in errors.items() if i < j
                  for (a, b), error in np.ndenumerate(pair) if error < AGREE * outlier_px]  # fmt: skip

@@ -46,7 +46,7 @@ def draw_rig(
         reach_m = float(np.median(np.linalg.norm(known - centre, axis=1))) if len(known) else 2.0
         for row, line in enumerate(_lines(frustum_world_m(camera, FRUSTUM * reach_m))):
             axes.plot(*line[:, order].T, color=colour, linewidth=2.0 if row == 0 else 0.8)
-        axes.text(*centre[order], f" {name}", color=colour, fontsize=LABEL_SIZE)
+        axes.text(*centre[order], f" {name}", color=colour, fontsize=LABEL_SIZE)  # type: ignore[call-arg]
     axes.plot(*known[:, order].T, ".-", color=MIDDLE, markersize=2, linewidth=0.6)
     for joint, parent in enumerate(H36M_17_PARENTS):
         if joints_m is not None and parent >= 0:

@@ -203,10 +203,23 @@ def cut_patch(
     return window.pasted(segmented(window.shrunk(image), labels), patch.shape)
 
 
-def write_silhouettes(config: ImportMultiviewConfig, take: Take) -> list[Somebody]:
-    """Find the moving person in all views and write his masks; give everybody who was found."""
+def find_blobs(config: ImportMultiviewConfig, take: Take) -> list[list[Float[np.ndarray, "_ 3 3"]]]:
+    """Find what may be people, by camera, then by instant."""
+    return for_each(find_people, view_jobs(config, take), config.processes, "people")
+
+
+def blob_sightings(blobs: list[list[Float[np.ndarray, "_ 3 3"]]], every: int) -> Sightings:
+    """Give the centre of the largest patch of every view and frame, where views do not agree on anybody."""
+    nobody = np.full((3, 3), np.nan)
+    largest = np.stack([[found[0] if len(found) else nobody for found in frames] for frames in blobs], axis=1)
+    return Sightings(largest[:, :, 1:2, :2], largest[:, :, 2, 1] - largest[:, :, 0, 1], "moving patches", every)
+
+
+def write_silhouettes(
+    config: ImportMultiviewConfig, take: Take, blobs: list[list[Float[np.ndarray, "_ 3 3"]]]
+) -> list[Somebody]:
+    """Choose the moving person in all views and write his masks; give everybody who was found."""
     jobs = view_jobs(config, take)
-    blobs = for_each(find_people, jobs, config.processes, "people")
     chosen, everybody = chosen_person(take.recording, blobs, config.person)
     for_each(write_silhouette, silhouette_jobs(config, take, jobs, chosen), config.processes, "masks")
     for job in jobs:

@@ -77,19 +77,29 @@ class _Silhouette(torch.autograd.Function):
     """Forward: a scan; backward: the visible crossings it found."""
 
     @staticmethod
-    def forward(ctx: Any, vertices_px: Tensor, topology: Topology, height: int, width: int, samples: int,
-                backend: str) -> Tensor:  # fmt: skip
-        if backend == "numba":
-            coverage, crossings = numba_scan.scan(vertices_px, topology, height, width, samples)
+    def forward(
+        ctx: Any, vertices_px: Tensor, topology: Topology, height: int, width: int, samples: int, backend: str
+    ) -> Tensor:
+        scan = {"torch": torch_scan.scan, "numba": numba_scan.scan}
+        if backend == "triton":
+            from models.silhouette import triton_scan
+
+            coverage, saved = triton_scan.scan(vertices_px, topology, height, width, samples)
         else:
-            coverage, crossings = torch_scan.scan(vertices_px, topology, height, width, samples)
-        ctx.save_for_backward(*crossings)
-        ctx.backend, ctx.shape = backend, vertices_px.shape
+            coverage, saved = scan[backend](vertices_px, topology, height, width, samples)  # type: ignore[assignment]
+        ctx.save_for_backward(*saved)
+        ctx.backend, ctx.shape, ctx.samples = backend, vertices_px.shape, samples
         return coverage
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        crossings = torch_scan.Crossings(*ctx.saved_tensors)
-        pulled = torch_scan.pull(gradient.float(), crossings, ctx.shape)
+        if ctx.backend == "triton":
+            from models.silhouette import triton_scan
+
+            pulled = triton_scan.pull(gradient, triton_scan.Slots(*ctx.saved_tensors), ctx.samples)
+        elif ctx.backend == "numba":
+            pulled = numba_scan.pull(gradient, ctx.saved_tensors, ctx.shape[1])
+        else:
+            pulled = torch_scan.pull(gradient, torch_scan.Crossings(*ctx.saved_tensors), ctx.shape)
         return pulled, None, None, None, None, None

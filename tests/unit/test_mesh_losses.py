@@ -47,6 +47,12 @@ def test_overlap_is_one_minus_intersection_over_union():
     assert overlap_loss(box_mask(20, 20, 30, 30), mask, YES).item() == pytest.approx(1)
 
 
+def test_soft_borders_that_agree_lose_nothing():
+    soft = torch.rand(1, 1, SIZE, SIZE)
+    assert overlap_loss(soft, soft, YES).item() == pytest.approx(0, abs=1e-6)
+    assert overlap_loss(soft / 2, soft, YES).item() == pytest.approx(0.5, abs=1e-6)
+
+
 def test_views_that_do_not_exist_do_not_count():
     mask, drawn = box_mask(0, 0, 10, 10), box_mask(5, 0, 15, 10)
     both_masks, both_drawn = torch.cat([mask, mask], dim=1), torch.cat([drawn, mask], dim=1)

@@ -171,7 +171,7 @@ def add_animation(binary: Binary, rig: Rig, turns: Float[np.ndarray, "T J 4"], m
     for joint in range(len(rig.names)):
         samplers.append({"input": times, "output": binary.add(turns[:, joint].astype(np.float32), "VEC4")})
         channels.append({"sampler": 1 + joint, "target": {"node": 1 + joint, "path": "rotation"}})
-    samplers = [one | {"interpolation": "LINEAR"} for one in samplers]
+    samplers = [one | {"interpolation": "LINEAR"} for one in samplers]  # type: ignore[misc]
     return {"animations": [{"name": "motion", "samplers": samplers, "channels": channels}]}
 
 

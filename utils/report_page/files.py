@@ -58,14 +58,14 @@ def read_run(folder: Path) -> RunFiles:
         raise FileNotFoundError(f"there is no folder {folder}; give a run, such as runs/pose/demo")
     notes: list[str] = []
     about = attempt(notes, dict, lambda: read_about(folder, stage_of_path(folder)))
-    stage = str(about.get("stage", "")) or stage_of_path(folder)
+    stage = str(about.get("stage", "")) or stage_of_path(folder)  # type: ignore[attr-defined]
     history = attempt(notes, list, lambda: read_history(folder, stage))
     metrics, predictions = read_tests(folder, stage, notes)
     pictures = sorted(path for place in (folder, folder / "figures") for kind in PICTURES for path in place.glob(kind))
     if not (about or history or metrics or predictions):
         raise ValueError(f"{folder} holds nothing that a run writes (config.json, history.jsonl, metrics.json, "
                          "predictions.npz); give a run's folder, such as runs/pose/demo")  # fmt: skip
-    return RunFiles(folder, stage, about, history, metrics, predictions, pictures, notes)
+    return RunFiles(folder, stage, about, history, metrics, predictions, pictures, notes)  # type: ignore[arg-type]
 
 
 def stage_of_path(folder: Path) -> str:
@@ -130,10 +130,10 @@ def read_tests(
 
     metrics: dict[str, dict[str, Any]] = {}
     for name in names("metrics", "json"):
-        stored = attempt(notes, dict, lambda name=name: load_metrics(folder / name, command))
-        metrics |= {name: stored} if isinstance(stored.get("metrics"), dict) else {}
+        stored = attempt(notes, dict, lambda name=name: load_metrics(folder / name, command))  # type: ignore[misc]
+        metrics |= {name: stored} if isinstance(stored.get("metrics"), dict) else {}  # type: ignore[attr-defined, dict-item]
     predictions: dict[str, dict[str, np.ndarray]] = {}
     for name in names("predictions", "npz"):
-        arrays = attempt(notes, dict, lambda name=name: load_predictions(folder / name, command)[1])
-        predictions |= {name: arrays} if arrays else {}
+        arrays = attempt(notes, dict, lambda name=name: load_predictions(folder / name, command)[1])  # type: ignore[misc]
+        predictions |= {name: arrays} if arrays else {}  # type: ignore[dict-item]
     return metrics, predictions

@@ -97,8 +97,8 @@ def no_frames() -> Frames | None:
 
 def read_figures(paths: Sequence[Path], notes: list[str]) -> list[pictures.Figure]:
     """Take the run's picture files into the page; note those that cannot be read."""
-    found = [attempt(notes, list, lambda path=path: [pictures.figure(path)]) for path in paths]
-    return [figure for one in found for figure in one]
+    found = [attempt(notes, list, lambda path=path: [pictures.figure(path)]) for path in paths]  # type: ignore[misc]
+    return [figure for one in found for figure in one]  # type: ignore[attr-defined]
 
 
 def no_scene() -> tuple[list[solids.Group], dict[str, Any]]:
