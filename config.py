@@ -1054,6 +1054,10 @@ class FiguresConfig:
     """A run of stage 1, runs/enc_dec/<name>, with the predictions.npz of sample/test_enc_dec.py."""
     pose: Path | None = None
     """A run of stage 2, runs/pose/<name>, with the predictions.npz of sample/test_pose.py."""
+    mesh: Path | None = None
+    """A run of stage 4, runs/mesh/<name>, with the predictions.npz of sample/test_SMPL.py."""
+    mesh_other: Path | None = None
+    """Another run of stage 4, such as one of preset seed, tested on the same frames; drawn beside the first."""
     pictures: tuple[Path, ...] = ()
     """Pictures that another script drew, such as data/real/about/reprojection.png, to be kept beside the others."""
     folder: Path = ROOT / "images"
@@ -1064,8 +1068,11 @@ class FiguresConfig:
     """How the captions call the data."""
 
     def __post_init__(self) -> None:
-        if self.enc_dec is None and self.pose is None and not self.pictures:
-            raise ValueError("nothing to draw; give --enc-dec runs/enc_dec/<name>, --pose runs/pose/<name>, or both")
+        if self.enc_dec is None and self.pose is None and self.mesh is None and not self.pictures:
+            raise ValueError("nothing to draw; give --enc-dec runs/enc_dec/<name>, --pose runs/pose/<name>, "
+                             "--mesh runs/mesh/<name>, or several of them")  # fmt: skip
+        if self.mesh_other is not None and self.mesh is None:
+            raise ValueError(f"mesh_other is {self.mesh_other}, but there is no mesh to draw it beside; give --mesh")
 
 
 @dataclass(frozen=True)
@@ -1164,6 +1171,7 @@ class Preset:
 
     enc_dec: EncDecConfig = field(default_factory=EncDecConfig)
     pose: PoseConfig = field(default_factory=lambda: PoseConfig(encoder=tyro.MISSING))
+    mesh: MeshConfig = field(default_factory=lambda: MeshConfig(encoder=tyro.MISSING))
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
 
 
@@ -1185,6 +1193,15 @@ def full() -> Preset:
             loop=Loop(validate_every=5000, checkpoint_every=2000, workers=8),
         ),
         pose=PoseConfig(encoder=tyro.MISSING, name="full", mode="finetune", optim=Optim(steps=20_000, lr=5e-4)),
+        mesh=MeshConfig(
+            encoder=tyro.MISSING,
+            name="full",
+            mask_px=128,
+            batch=96,
+            silhouette_batch=32,
+            optim=Optim(steps=20_000, lr=5e-4),
+            loop=Loop(validate_every=1000, checkpoint_every=1000, workers=8),
+        ),
         preprocess=PreprocessConfig(every=5, pack_px=192),
     )
 
@@ -1195,7 +1212,8 @@ def rhodin() -> Preset:
     Open choices: the range of the in-plane rotation is not published (0.35 rad here); their features are ResNet-18's
     (`--loss.network resnet18` gives them), ours are levelled to a spread of one; pixels are compared in [0, 1]; 400,000
     of the nominal 600,000 steps, which they report to be enough; the crop's 2.3 m, the held-out sequences, every 5th
-    frame, and the pose head's batch of 32 without roll are ours.  On the embedded data preprocess with `--every 1`.
+    frame, and the pose head's batch of 32 without roll are ours; they have no mesh, so stage 4 is ours.  On the
+    embedded data preprocess with `--every 1`.
     """
     return Preset(
         enc_dec=EncDecConfig(
@@ -1215,6 +1233,7 @@ def rhodin() -> Preset:
             augment=ImageAugmentation(roll_rad=0.0),
             optim=Optim(steps=20_000, schedule="constant", warmup_steps=0, bf16=False),
         ),
+        mesh=MeshConfig(encoder=tyro.MISSING, name="rhodin", mask_px=128, optim=Optim(steps=20_000, bf16=False)),
         preprocess=PreprocessConfig(every=5, pack_px=192),
     )
 
@@ -1224,6 +1243,8 @@ def seed() -> Preset:
 
     Open choices: its colour order, division by 256, ReLU and pairing are known; its optimiser's settings, the weights
     of its losses and the sizes between its fully connected layers (1,024 here, which gives the known 160 M) are not.
+    Of stage 4: tanh on axis-angle, hips left out, silhouettes some thousand times weaker than joints, one subject; the
+    shape of its head is ours, and masks have 64 px.  On the embedded data give it fewer steps.
     It takes the appearance from another action, so make the embedded data with `--outfits 1`.
     """
     return Preset(
@@ -1243,6 +1264,15 @@ def seed() -> Preset:
             encoder=tyro.MISSING,
             name="seed",
             head=PoseHeadConfig(hidden=2048, loss="zscored_mse"),
+            augment=ImageAugmentation(roll_rad=0.0),
+            optim=Optim(steps=20_000, schedule="constant", warmup_steps=0, bf16=False),
+        ),
+        mesh=MeshConfig(
+            encoder=tyro.MISSING,
+            name="seed",
+            silhouettes_of=(1,),
+            head=MeshHeadConfig(kind="seed"),
+            loss=MeshLoss(hips=False, overlap=1e-4, outside=0.0, reach=0.0, betas=0.0, overlap_after=0.0),
             augment=ImageAugmentation(roll_rad=0.0),
             optim=Optim(steps=20_000, schedule="constant", warmup_steps=0, bf16=False),
         ),

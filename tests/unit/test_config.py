@@ -20,6 +20,7 @@ from config import (
     ImageLoss,
     LabelCurveConfig,
     Loop,
+    MeshConfig,
     Optim,
     Pairing,
     PoseConfig,
@@ -49,6 +50,7 @@ def test_every_preset_parses(name):
     chosen = parse(EncDecConfig, ["--preset", name])
     assert chosen == PRESETS[name]().enc_dec and chosen.name == name
     assert parse(PoseConfig, ["--preset", name, "--encoder", "a.pt"]).encoder == Path("a.pt")
+    assert parse(MeshConfig, ["--preset", name, "--encoder", "a.pt"]).name == chosen.name
 
 
 def test_presets_differ():
