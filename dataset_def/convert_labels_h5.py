@@ -98,7 +98,7 @@ def write_sequence(config: ConvertLabelsConfig, labels: Labels, size_px: int, jo
     background = load_background(background_path(config.paths, job.view.subject, job.view.camera))
     try:
         with whole_folders(place_of) as (folder,):
-            for frame, row in enumerate(job.rows, start=1):
+            for frame, row in enumerate(job.rows.tolist(), start=1):
                 crop = read_crop(picture_path(config.crops, labels, row, "img_crop"), size_px)
                 camera = crop_camera_of(labels, row, size_px, job.view.centre_world_m)
                 path = folder / f"{job.folder}_{frame:06d}.{config.image}"

@@ -14,6 +14,8 @@ CELLS = 16
 """A mask is looked at as so many cells per side, where each must be near the mesh."""
 NEAR_VERTICES = 8
 """Every n-th vertex stands for the surface where distances are measured."""
+REACHING = 3
+"""Every n-th of these must be near the mask's cells; still denser than the cells, and it costs as much as the rest."""
 
 
 def mean_of(values: Float[Tensor, "*n"], is_known: Bool[Tensor, "*n"]) -> Float[Tensor, ""]:

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from config import MeshConfig
-from models.mesh_losses import NEAR_VERTICES, joint_distance_m, outside_loss_m, overlap_loss, reach_loss_m
+from models.mesh_losses import NEAR_VERTICES, REACHING, joint_distance_m, outside_loss_m, overlap_loss, reach_loss_m
 from models.silhouette import Topology, silhouette
 from models.smpl import Body
 from models.SMPL_from_latent import BodyEstimate, rooted_body
@@ -73,7 +73,7 @@ class MeshObjective(nn.Module):
         if loss.outside:
             terms["outside_m"] = outside_loss_m(xy_px, views.outside_m, views.exists, self.m_per_px)
         if loss.reach:
-            terms["reach_m"] = reach_loss_m(xy_px, views.mask, views.exists, self.m_per_px)
+            terms["reach_m"] = reach_loss_m(xy_px[:, :, ::REACHING], views.mask, views.exists, self.m_per_px)
         return terms
 
     def body_terms(self, estimate: BodyEstimate) -> dict[str, Float[Tensor, ""]]:

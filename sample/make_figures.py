@@ -1,9 +1,10 @@
 """Draw the pictures of tested runs.  Runs no network: it reads what the test scripts stored.
 
-    python sample/make_figures.py --enc-dec runs/enc_dec/demo --pose runs/pose/demo
+    python sample/make_figures.py --enc-dec runs/enc_dec/demo --pose runs/pose/demo --mesh runs/mesh/demo
 
-Reads   predictions.npz, metrics.json (sample/test_enc_dec.py, sample/test_pose.py), history.jsonl (train scripts)
-Writes  images/<prefix>{novel_views, turntable, swapped_appearance, enc_dec_loss, skeletons, per_action, pose_loss}.png
+Reads   predictions.npz, metrics.json (sample/test_*.py), history.jsonl (train scripts)
+Writes  images/<prefix>{novel_views, turntable, swapped_appearance, enc_dec_loss, skeletons, per_action, pose_loss,
+        bodies, silhouettes, facing, mesh_loss}.png
 """
 
 from pathlib import Path
@@ -17,6 +18,7 @@ from utils.artifacts import load_metrics, load_predictions, whole_file
 from utils.figures import image_rows, loss_curves, skeleton_grid, table_figure, turntable_grid
 from utils.history import load_history
 from utils.image import read_image, write_image
+from utils.mesh_figures import body_grid, facing_polar, mesh_examples, silhouette_grid
 
 COLUMNS = {"MPJPE mm": "mpjpe_17_mm", "N-MPJPE mm": "n_mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm",
            "yaw °": "yaw_error_degrees"}  # fmt: skip
@@ -59,6 +61,23 @@ def pose_figures(run: Path, data: str) -> dict[str, Figure]:
     return {"skeletons": skeletons, "per_action": action_figure(metrics, run, about)}
 
 
+def mesh_figures(run: Path, other: Path | None, data: str) -> dict[str, Figure]:
+    """Draw bodies, silhouettes and the error by facing direction; bodies and errors of another run beside them."""
+    command, runs = "python sample/test_SMPL.py", {one.name: one for one in (run, other) if one is not None}
+    found = {name: load_predictions(one / "predictions.npz", command) for name, one in runs.items()}
+    metrics = {name: load_metrics(one / "metrics.json", command)["metrics"] for name, one in runs.items()}
+    about = f"{data}; {found[run.name][0]['split']}; step {found[run.name][1]['step']}"
+    own, *others = (mesh_examples(arrays) for _, arrays in found.values())
+    facing = {name: table["by_facing"] for name, table in metrics.items()}
+    if "mean_body" in metrics[run.name]:
+        facing["mean body"] = metrics[run.name]["mean_body"]["by_facing"]
+    return {
+        "bodies": body_grid(own, dict(zip([*runs][1:], others, strict=True)), about),
+        "silhouettes": silhouette_grid(own, about),
+        "facing": facing_polar(facing, f"Seen from above; bands: 95 % bootstrap over sequences.\n{about}"),
+    }
+
+
 def action_figure(metrics: dict[str, Any], run: Path, about: str) -> Figure:
     """Draw the errors per action, and over all frames in the last row."""
     rows = metrics["per_action"] | {"all": metrics["overall"]}
@@ -93,6 +112,8 @@ def main(config: FiguresConfig) -> list[Path]:
         print(path)
     if config.pose is not None:
         figures |= pose_figures(config.pose, config.data) | history_figure(config.pose, config.data)
+    if config.mesh is not None:
+        figures |= mesh_figures(config.mesh, config.mesh_other, config.data) | history_figure(config.mesh, config.data)
     return save(figures, config)
 
 

@@ -97,7 +97,7 @@ def background_of(folder: Path, labels: Labels, view: View, size_px: int, to: Ca
     count = min(SAMPLED_BACKGROUNDS, len(view.rows))
     total = np.zeros((to.height_px, to.width_px, 3), np.float32)
     covers = np.zeros((to.height_px, to.width_px, 1), np.float32)
-    for row in view.rows[((np.arange(count) + 0.5) * len(view.rows) / count).astype(int)]:
+    for row in view.rows[((np.arange(count) + 0.5) * len(view.rows) / count).astype(int)].tolist():
         crop = read_crop(picture_path(folder, labels, row, "bg_crop"), size_px)
         colours, cover = laid(crop, crop_camera_of(labels, row, size_px, view.centre_world_m), to)
         total += colours

@@ -111,7 +111,7 @@ def thighs_m(joints: Float[np.ndarray, "N 17 3"]) -> Float[np.ndarray, "N 2"]:
     return np.linalg.norm(joints[:, knees] - joints[:, hips], axis=-1)
 
 
-def _is_human(joints_m: Float[np.ndarray, "N 17 3"], subjects: Int[np.ndarray, "N"]) -> bool:
+def _is_human(joints_m: Float[np.ndarray, "N 17 3"], subjects: Float[np.ndarray, "N"]) -> bool:
     """Tell whether thighs have a human length that stays the same for each person."""
     lengths_m = thighs_m(joints_m)
     if not ((lengths_m > THIGH_M[0]) & (lengths_m < THIGH_M[1])).mean() > 0.9:

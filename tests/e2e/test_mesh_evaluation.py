@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from config import FitConfig, Paths, PreprocessConfig, SyntheticConfig
+from config import FiguresConfig, FitConfig, Paths, PreprocessConfig, SyntheticConfig
 from config import TestMeshConfig as MeshTestConfig
 from dataset_def import h36m_preprocess
 from dataset_def.synthetic import make_h36m
 from dataset_def.truth_files import FITTED, load_bodies
-from sample import fit_SMPL
+from sample import fit_SMPL, make_figures
 from sample import test_SMPL as mesh_test
 from tests.untrained_mesh import write_untrained_mesh
 from utils.artifacts import load_metrics, load_predictions
@@ -60,6 +60,8 @@ def test_metrics_and_predictions_hold_what_their_names_say(place):
     ious = [metrics[who]["overall"]["iou_all_views_percent"]["mean"] for who in ("true_body", "mean_body")]
     assert ious[0] > 65 > ious[1], ious
     assert stored["example_mask"].shape == stored["example_coverage"].shape == (3, 4, 64, 64)
+    drawn = make_figures.main(FiguresConfig(mesh=place.checkpoint.parent, folder=place.root / "images"))
+    assert [path.name for path in drawn] == ["bodies.png", "silhouettes.png", "facing.png"]
 
 
 def test_without_true_bodies_joints_and_silhouettes_are_measured(place):

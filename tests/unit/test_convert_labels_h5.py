@@ -172,11 +172,20 @@ def world_joints(arrays: dict) -> np.ndarray:
     return (arrays["3D"].reshape(-1, 17, 3) @ R).reshape(-1, 51)
 
 
+def elastic(arrays: dict) -> np.ndarray:
+    """Joints of a person whose size changes from frame to frame, thighs 0.31 to 0.59 m."""
+    joints = arrays["3D"].reshape(-1, 17, 3)
+    thighs_m = np.linalg.norm(joints[:, 2] - joints[:, 1], axis=-1)
+    wanted_m = np.random.default_rng(0).uniform(0.31, 0.59, len(joints))
+    return (joints * (wanted_m / thighs_m)[:, None, None]).reshape(-1, 51)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         (lambda a: {"3D": None}, "has no 3D"),
         (lambda a: {"3D": a["3D"] * 0.2}, "no person in metres or millimetres"),
+        (lambda a: {"3D": elastic(a)}, "no person in metres or millimetres"),
         (lambda a: {"3D": a["3D"][:-1]}, "expected 64 rows of 51 finite numbers"),
         (lambda a: {"3D": world_joints(a)}, "must be in that camera's axes"),
         (lambda a: {"3D": a["3D"] * np.tile([-1, 1, 1], 17)}, "differ by .* between cameras; 3D must be in the axes"),
