@@ -110,12 +110,12 @@ def place_person(config: ImportMultiviewConfig, recording: Recording) -> tuple[R
     return recording, labels, numbers
 
 
-def people_table(everybody: list[Somebody], most: int = 5) -> list[dict[str, float]]:
+def people_table(everybody: list[Somebody], most: int = 5) -> list[dict[str, int | float]]:
     """List who was seen, the first as --person 1."""
     return [
         {
-            "frames": int(np.isfinite(one.position_world_m[:, 0]).sum()),
-            "cameras": round(one.num_sightings / max(1, int(np.isfinite(one.position_world_m[:, 0]).sum())), 2),
+            "frames": one.num_frames,
+            "cameras": round(one.num_sightings / max(1, one.num_frames), 2),
             "error_px": round(one.error_px, 2),
         }
         for one in everybody[:most]
@@ -175,7 +175,8 @@ def import_own(config: ImportMultiviewConfig) -> Paths:
     recording = own_recording(config)
     config = own_config(config, recording)
     settle(rig_complaints(recording.names, recording.cameras), config.accept_calibration)
-    labels, numbers = None, {}  # type: ignore[var-annotated]
+    labels: Labels | None = None
+    numbers: dict[str, Any] = {}
     if recording.people is not None:
         recording, labels, numbers = place_person(config, recording)
     take = make_take(recording, labels, config.subject, config.action, config.sequence_frames, config.test_frames)

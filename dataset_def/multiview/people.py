@@ -52,6 +52,11 @@ class Somebody(NamedTuple):
     position_world_m: Float[np.ndarray, "T 3"]
 
     @property
+    def num_frames(self) -> int:
+        """Count the frames in which the person is placed."""
+        return int(np.isfinite(self.position_world_m[:, 0]).sum())
+
+    @property
     def num_sightings(self) -> int:
         """Count frames and cameras that see the person."""
         return int((self.members >= 0).sum())
@@ -81,9 +86,9 @@ def grown(
     members = np.full(len(sizes), -1)
     members[[seed[0], seed[2]]] = seed[1], seed[3]
     costs = [errors[seed[0], seed[2]][seed[1], seed[3]]]
-    for view in np.flatnonzero(members < 0):
-        if sizes[view]:
-            to_members = [errors[other, view][members[other]] for other in np.flatnonzero(members >= 0)]  # type: ignore[index]
+    for view, size in enumerate(sizes):
+        if members[view] < 0 and size:
+            to_members = [errors[other, view][row] for other, row in enumerate(members) if row >= 0]
             mean = np.mean(to_members, axis=0)
             if mean.min() < agree_px:
                 members[view] = mean.argmin()
@@ -113,7 +118,8 @@ def people_at(
     ranks = [np.argsort(-found[..., 2].sum(axis=1), kind="stable")[:MOST_PEOPLE] for found in detections]
     ranked = [found[rank] for found, rank in zip(detections, ranks, strict=True)]
     errors = pair_errors_px(cameras, ranked, least_confidence, outlier_px)
-    sizes, found = [len(rank) for rank in ranks], []  # type: ignore[var-annotated]
+    sizes = [len(rank) for rank in ranks]
+    found: list[Person] = []
     while True:
         seeds = [(float(error), (i, int(a), j, int(b))) for (i, j), pair in errors.items() if i < j
                  for (a, b), error in np.ndenumerate(pair) if error < AGREE * outlier_px]  # fmt: skip
