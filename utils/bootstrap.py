@@ -1,11 +1,13 @@
 """Confidence intervals by resampling whole sequences: neighbouring frames and views of one sequence err together."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 RESAMPLES = 2000
+Statistic = Literal["mean", "median"]
+"""What is taken over all frames and seeds."""
 FRAME_COLUMNS = ("subject", "action", "subaction", "camera", "frame")
 
 
@@ -61,18 +63,13 @@ def mean_interval(
 
 
 def median_interval(
-    values: Float[np.ndarray, "N"], frames: Int[np.ndarray, "N 5"], seed: int = 0, resamples: int = RESAMPLES
+    values: Float[np.ndarray, "*S N"], frames: Int[np.ndarray, "N 5"], seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
-    """Bound the median over frames by resampling sequences."""
+    """Bound the median over frames by resampling sequences and, where values have a row per training seed, seeds."""
     require_frames(values, frames)
-    sequence, order = sequence_numbers(frames), np.argsort(values)
-    ordered, of_sequence = values[order], sequence[order]
     rng = np.random.default_rng(seed)
-    medians = np.empty(resamples)
-    for row, weight in enumerate(draws(int(sequence.max()) + 1, rng, resamples)):
-        reached = np.cumsum(weight[of_sequence])
-        medians[row] = ordered[np.searchsorted(reached, reached[-1] / 2)]
-    return interval(float(np.median(values)), medians)
+    weights = draws(int(sequence_numbers(frames).max()) + 1, rng, resamples)
+    return interval(float(np.median(values)), resampled_medians(np.atleast_2d(values), frames, weights, rng))
 
 
 def ratio_interval(
@@ -111,15 +108,42 @@ def compare(
 
     Rows are training seeds.  They are resampled too, for each recipe by itself, as nothing pairs them.
     """
-    require_frames(ours, frames)
-    require_frames(baseline, frames)
-    rng = np.random.default_rng(seed)
-    weights = draws(int(sequence_numbers(frames).max()) + 1, rng, resamples)
-    ours_means, baseline_means = (resampled_means(values, frames, weights, rng) for values in (ours, baseline))
+    ours_means, baseline_means = resampled_pair(ours, baseline, frames, "mean", seed, resamples)
     gain, center = ours_means - baseline_means, float(ours.mean() - baseline.mean())
     return Comparison(
         interval(center, gain), interval(100 * center / float(baseline.mean()), 100 * gain / baseline_means)
     )
+
+
+def difference_interval(
+    ours: Float[np.ndarray, "S N"],
+    baseline: Float[np.ndarray, "T N"],
+    frames: Int[np.ndarray, "N 5"],
+    statistic: Statistic = "mean",
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Bound ours minus the baseline as `compare` does, for medians too, and where the baseline may be zero."""
+    first, second = resampled_pair(ours, baseline, frames, statistic, seed, resamples)
+    taken = np.mean if statistic == "mean" else np.median
+    return interval(float(taken(ours) - taken(baseline)), first - second)
+
+
+def resampled_pair(
+    ours: Float[np.ndarray, "S N"],
+    baseline: Float[np.ndarray, "T N"],
+    frames: Int[np.ndarray, "N 5"],
+    statistic: Statistic,
+    seed: int,
+    resamples: int,
+) -> tuple[Float[np.ndarray, "K"], Float[np.ndarray, "K"]]:
+    """Take the statistic of two recipes over the same resampled sequences."""
+    require_frames(ours, frames)
+    require_frames(baseline, frames)
+    rng = np.random.default_rng(seed)
+    weights = draws(int(sequence_numbers(frames).max()) + 1, rng, resamples)
+    taken = resampled_means if statistic == "mean" else resampled_medians
+    return taken(ours, frames, weights, rng), taken(baseline, frames, weights, rng)
 
 
 def resampled_means(
@@ -133,6 +157,22 @@ def resampled_means(
     counts = totals(np.ones(len(frames)), sequence)
     by_row = weights @ totals(values, sequence).T / (weights @ counts)[:, None]
     return (by_row * draws(len(values), rng, len(weights))).sum(axis=1) / len(values)
+
+
+def resampled_medians(
+    values: Float[np.ndarray, "S N"],
+    frames: Int[np.ndarray, "N 5"],
+    weights: Float[np.ndarray, "K Q"],
+    rng: np.random.Generator,
+) -> Float[np.ndarray, "K"]:
+    """Take the median over resampled sequences (given by their weights) and resampled rows."""
+    row, column = np.divmod(np.argsort(values, axis=None), values.shape[1])
+    ordered, of_sequence = values[row, column], sequence_numbers(frames)[column]
+    medians = np.empty(len(weights))
+    for place, (weight, drawn) in enumerate(zip(weights, draws(len(values), rng, len(weights)), strict=True)):
+        reached = np.cumsum(weight[of_sequence] * drawn[row])
+        medians[place] = ordered[np.searchsorted(reached, reached[-1] / 2)]
+    return medians
 
 
 def require_frames(values: Shaped[np.ndarray, "*S N"], frames: Shaped[np.ndarray, "..."]) -> None:

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from utils.bootstrap import compare, mean_interval, median_interval, ratio_interval, sequence_numbers
+from utils.bootstrap import (
+    compare,
+    difference_interval,
+    mean_interval,
+    median_interval,
+    ratio_interval,
+    sequence_numbers,
+)
 
 
 def frames_of(sequences: int, per_sequence: int) -> np.ndarray:
@@ -107,3 +114,25 @@ def test_a_ratio_leaves_out_resamples_that_miss_a_group():
     assert found == pytest.approx((3, 3, 3))
     with pytest.raises(ValueError, match="0 values for 0 frames"):
         ratio_interval(np.ones(6), np.zeros(6, bool), above, frames)
+
+
+def test_medians_of_several_seeds_are_resampled_over_sequences_and_seeds_as_by_a_slow_twin():
+    frames = frames_of(5, 3)
+    values = np.random.default_rng(2).normal(50, 9, size=(3, 15)) + np.array([[0.0], [6.0], [12.0]])
+    rng, sequence, medians = np.random.default_rng(8), sequence_numbers(frames), []
+    for _ in range(4000):
+        rows, chosen = rng.integers(0, 3, size=3), rng.integers(0, 5, size=5)
+        medians.append(np.median([values[row][sequence == number] for row in rows for number in chosen]))
+    found = median_interval(values, frames, resamples=4000)
+    assert found.mean == np.median(values)
+    assert (found.low, found.high) == pytest.approx(np.percentile(medians, [2.5, 97.5]), abs=1)
+
+
+def test_differences_of_medians_are_paired_and_those_of_means_are_those_of_compare():
+    rng, frames = np.random.default_rng(0), frames_of(20, 3)
+    hard = np.repeat(rng.normal(100, 30, size=20), 3)[None]
+    found = difference_interval(hard - 5, hard, frames, "median")
+    assert found == pytest.approx((-5, -5, -5))
+    ours = hard + rng.normal(0, 9, size=(2, 60))
+    assert difference_interval(ours, hard, frames) == compare(ours, hard, frames).difference
+    assert difference_interval(hard, 0 * hard, frames).low > 0, "a baseline of zero has a difference, but no percent"
