@@ -9,11 +9,13 @@ import pytest
 from config import ROOT, ReadmeConfig
 from sample import make_readme
 from utils.artifacts import save_metrics
+from utils.mesh_report import RULES, Circumstances, all_summaries
+from utils.readme_blocks import NOVEL_VIEWS, block, shortened, written
 
 
 def metrics_file(folder, mean: float):
     interval = {"mean": mean, "low": mean - 1, "high": mean + 1}
-    row = dict.fromkeys(make_readme.NOVEL_VIEWS.values(), interval)
+    row = dict.fromkeys(NOVEL_VIEWS.values(), interval)
     path = folder / "enc_dec" / "mine" / "metrics.json"
     save_metrics(path, "S9; a test", np.zeros((1, 5), np.int32), {}, {"step": 7, "predicted": row})
     return path
@@ -27,7 +29,7 @@ def test_a_block_is_replaced_by_the_numbers_of_its_file(tmp_path):
     text = make_readme.main(config)
     assert "old 1" not in text
     assert "| predicted | 12.5 [11.5, 13.5] |" in text
-    assert "S9; a test; step 7." in text
+    assert "S9; a test; 1 images; step 7." in text
     assert text.startswith("a\n")
     assert text.endswith("b\n")
     assert make_readme.main(config) == text
@@ -36,6 +38,57 @@ def test_a_block_is_replaced_by_the_numbers_of_its_file(tmp_path):
 def test_a_block_without_its_file_stays(tmp_path):
     text = "<!-- begin none.md -->\nkept\n<!-- end none.md -->"
     assert make_readme.filled(text, tmp_path) == text
+
+
+def interval(mean: float) -> dict[str, float]:
+    return {"mean": mean, "low": mean - 0.0625, "high": mean + 0.0625}
+
+
+def test_numbers_get_the_decimals_they_need():
+    assert written(interval(131.77)) == "131.8 [131.7, 131.8]"
+    assert written(interval(9.6)) == "9.60 [9.54, 9.66]"
+    assert written(interval(0.5)) == "0.500 [0.438, 0.562]"
+
+
+def mesh_metrics(path):
+    """Two sequences of three frames: facing the camera, its side, its back; the true bodies of one are known."""
+    frames = np.array([[9, action, 1, camera, 1] for action in (2, 9) for camera in (1, 2, 3)], dtype=np.int32)
+    facing_rad, bins = np.array([0.0, 1.571, 3.1416] * 2), np.array([0, 2, 4] * 2)
+    which = Circumstances(facing_rad, bins, bins == 0, bins == 4, frames[:, 1] == 9)
+    errors = {
+        "p_mpjpe_17_mm": np.array([50.0, 60, 100, 50, 60, 100]),
+        "vertex_mm": np.array([10.0, 20, 30, np.nan, np.nan, np.nan]),
+        "yaw_error_degrees": np.array([1.0, 2, 150, 5, 6, 170]),
+    }
+    both = {"predicted": errors, "mean": {"p_mpjpe_17_mm": np.full(6, 200.0)}}
+    found = {who: all_summaries(values, frames, which) for who, values in both.items()}
+    metrics = {"step": 7, "truth": "a test", "rules": RULES, **found["predicted"], "mean_body": found["mean"]}
+    save_metrics(path, "S9; a test", frames, {}, metrics)
+    return path
+
+
+def test_bodies_are_shown_beside_the_mean_body_and_by_where_they_face(tmp_path):
+    lines = block(mesh_metrics(tmp_path / "mesh_mine.json")).splitlines()
+    assert lines[:2] == ["| | P-MPJPE mm | vertices mm | yaw error ° |", "|---|---|---|---|"]
+    assert lines[2].startswith("| predicted | 70.0 [70.0, 70.0] | 20.0 [20.0, 20.0] |")
+    assert lines[3] == "| mean body | 200.0 [200.0, 200.0] | – | – |"
+    assert (
+        "Error of people who face away over that of people who face the camera: P-MPJPE 2.00 [2.00, 2.00]" in lines[5]
+    )
+    assert "| predicted, away | 160.0 [150.0, 170.0] | 100.0 [100.0, 100.0] |" in lines
+    by_group = {line.split(" | ")[0]: line for line in lines}
+    assert "100.0 [100.0, 100.0]" in by_group["| facing 180°"] and "| away" in by_group and "| sitting" in by_group
+    assert lines.count("</details>") == 2
+    assert lines[-1].startswith("S9; a test; 6 images; step 7; true bodies: a test.")
+
+
+def test_all_tables_of_a_text_but_the_first_are_folded():
+    text = "| a |\n|---|\n| 1 |\n\nNot hidden.\n\nMore of them:\n\n| b |\n|---|\n| 2 |\n\nThe end."
+    parts = shortened(text + "\n").split("\n\n")
+    assert parts[:2] == ["| a |\n|---|\n| 1 |", "Not hidden."] and parts[-1] == "The end."
+    assert parts[2:5] == ["<details><summary>More of them</summary>", "| b |\n|---|\n| 2 |", "</details>"]
+    assert len(parts) == 6
+    assert shortened(text + " It is long." * 30).split("\n\n")[5] == "<details><summary>Protocol</summary>"
 
 
 def test_an_import_report_becomes_a_line_per_camera(tmp_path):

@@ -1,0 +1,131 @@
+"""Tables of the README: what a kept file of results says, as markdown."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from utils.artifacts import load_metrics, must_exist
+from utils.mesh_report import SHOWN
+
+NOVEL_VIEWS = {"L1 in the box": "l1_in_box", "PSNR dB in the box": "psnr_db_in_box", "SSIM in the box": "ssim_in_box",
+               "PSNR dB": "psnr_db_image"}  # fmt: skip
+POSE = {"MPJPE mm": "mpjpe_17_mm", "N-MPJPE mm": "n_mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm",
+        "PCK@150 %": "pck150_17_percent", "yaw error °": "yaw_error_degrees"}  # fmt: skip
+MESH = {"MPJPE mm": "mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm", "vertices mm": "vertex_mm",
+        "aligned vertices mm": "pa_vertex_mm", "IoU, all views %": "iou_all_views_percent",
+        "yaw error °": "yaw_error_degrees", "prior": "prior_score"}  # fmt: skip
+BODIES = {"predicted": "predicted", "mean_body": "mean body", "true_body": "true body"}
+YAW = {"median yaw error °": "median_degrees", "beyond 90°, %": "beyond_90_degrees_percent"}
+REPORT = ("cameras", "median_error_as_calibrated_px", "median_error_refined_px", "turned_rad", "used_share")
+LONG = 300
+"""Letters of a paragraph that is folded."""
+
+Rows = Mapping[str, Mapping[str, Any]]
+"""Per row of a table, the intervals of its measures."""
+
+
+def written(found: Mapping[str, float]) -> str:
+    """Write a mean with its interval, all with as many decimals as the mean needs."""
+    decimals = 1 if abs(found["mean"]) >= 10 else 2 if abs(found["mean"]) >= 1 else 3
+    low, mean, high = (f"{found[key]:.{decimals}f}" for key in ("low", "mean", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def table(rows: Rows, columns: Mapping[str, str]) -> str:
+    """Write means with their intervals as a markdown table; a dash where a row lacks a measure."""
+    known = {title: key for title, key in columns.items() if any(key in row for row in rows.values())}
+    lines = ["| | " + " | ".join(known) + " |", "|---" * (1 + len(known)) + "|"]
+    for name, row in rows.items():
+        cells = [written(row[key]) if key in row else "–" for key in known.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def fold(title: str, text: str) -> str:
+    """Hide text under a line that opens it."""
+    return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
+
+
+def turned_text(bodies: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write how far bodies are turned, for all people and for those who face the camera or away from it."""
+    rows = {f"{name}, {who}": line for name, found in bodies.items() for who, line in found.get("yaw", {}).items()}
+    return table(rows, YAW)
+
+
+def mesh_text(found: Mapping[str, Any]) -> str:
+    """Write the errors of bodies: overall, by direction, and how much worse people are who face away."""
+    bodies = {title: found if key == "predicted" else found[key] for key, title in BODIES.items()
+              if key == "predicted" or key in found}  # fmt: skip
+    parts = [table({name: one["overall"] for name, one in bodies.items()}, MESH)]
+    groups = {f"facing {degrees}°": row for degrees, row in found["by_facing"].items()}
+    groups |= found["front_side_away"] | found["by_posture"]
+    if found["away_over_front"]:
+        titles = {key: title for title, key in SHOWN.items()}
+        ratios = (f"{titles[key]} {ratio['mean']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+                  for key, ratio in found["away_over_front"].items())  # fmt: skip
+        parts.append(f"Error of people who face away over that of people who face the camera: {', '.join(ratios)}.")
+    parts.append(fold("How far bodies are turned", turned_text(bodies)))
+    rules = found["rules"]
+    protocol = (
+        f"Facing: {rules['facing']}. Front: {rules['front']}; away: {rules['away']}. Sitting: {rules['sitting']}."
+    )
+    parts.append(fold("By facing direction and posture", f"{table(groups, MESH)}\n\n{protocol}"))
+    return "\n\n".join(parts)
+
+
+def metrics_block(path: Path) -> str:
+    """Write one test's tables with their protocol and origin."""
+    stored = load_metrics(path, "python sample/make_readme.py --metrics ...")
+    found = stored["metrics"]
+    if "by_facing" in found:
+        text = mesh_text(found)
+    elif "predicted" in found:
+        text = table({name: row for name, row in found.items() if isinstance(row, dict)}, NOVEL_VIEWS)
+    else:
+        text = table({"predicted": found["overall"], "mean pose of the training labels": found["mean_pose"]}, POSE)
+    truth = f"; true bodies: {found['truth']}" if "truth" in found else ""
+    return (f"{text}\n\n{stored['split']}; {stored['num_frames']:,} images; step {found['step']}{truth}. Brackets: "
+            f"95 % bootstrap over sequences. `{path.name}`.")  # fmt: skip
+
+
+def load_report(path: Path) -> dict[str, Any]:
+    """Read the report of an imported recording."""
+    must_exist(path, "python dataset_def/import_multiview.py")
+    report = json.loads(path.read_text())
+    missing = [key for key in REPORT if key not in report]
+    if missing:
+        raise ValueError(f"{path} is no report of dataset_def/import_multiview.py: it lacks {', '.join(missing)}")
+    return report
+
+
+def report_block(path: Path) -> str:
+    """Write how well the triangulated joints reproject in each camera, before and after the refinement."""
+    report = load_report(path)
+    lines = ["| camera | median error as calibrated, px | refined, px | turned by, ° | used, % |", "|---" * 5 + "|"]
+    for camera, before_px, after_px, turned_rad, share in zip(*(report[key] for key in REPORT), strict=True):
+        cells = (camera, f"{before_px:.1f}", f"{after_px:.1f}", f"{math.degrees(turned_rad):.2f}", f"{100 * share:.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + f"\n\nReprojection of joints triangulated from the 2D keypoints. `{path.name}`."
+
+
+def shortened(text: str) -> str:
+    """Fold every table but the first of a markdown text, each under the line before it, and a long last paragraph."""
+    parts: list[str] = []
+    for part in text.strip().split("\n\n"):
+        is_table = part.startswith("|")
+        if is_table and any("|---" in one for one in parts) and not parts[-1].startswith("<details>"):
+            parts.append(fold(parts.pop().rstrip(":"), part))
+        else:
+            parts.append(part)
+    if len(parts) > 1 and len(parts[-1]) > LONG and not parts[-1].startswith(("<", "|")):
+        parts.append(fold("Protocol", parts.pop()))
+    return "\n\n".join(parts)
+
+
+def block(path: Path) -> str:
+    """Write what a kept file says, as the README shows it."""
+    if path.suffix == ".md":
+        return shortened(path.read_text())
+    return report_block(path) if path.stem.endswith("_import") else metrics_block(path)
