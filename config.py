@@ -480,8 +480,13 @@ class EncoderConfig:
     """The predecessor's choice; it confines the points to one octant."""
     own_appearance_encoder: bool = True
     """Read the appearance with a network of its own, from the clean image."""
+    appearance_at: Literal["image", "points"] = "image"
+    """Where that network looks: at the whole image, or at the places where the 3D points project, so that the colour
+    of a sleeve is found wherever the arm is."""
 
     def __post_init__(self) -> None:
+        if self.appearance_at == "points" and not self.own_appearance_encoder:
+            raise ValueError("encoder.appearance_at points needs encoder.own_appearance_encoder; switch one of them")
         within(1, inf, encoder__width=self.width, encoder__points=self.points, encoder__appearance=self.appearance)
         within(0, 0.99, encoder__dropout=self.dropout)
 
@@ -571,6 +576,9 @@ class EncDecConfig:
     start_from: Path | None = None
     """A checkpoint whose weights this run begins with, such as models/assets/open_weights.pt: goes on training a
     network, or moves it to other cameras and people.  Its encoder, decoder and normalise settings must be the same."""
+    train: Literal["all", "looks"] = "all"
+    """looks: the geometry stays as --start-from has it, so that heads trained on it stay valid; appearance and decoder
+    are trained, begun anew where their settings differ."""
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     crop: Crop = field(default_factory=Crop)
@@ -894,6 +902,52 @@ class MeshConfig:
 
 
 @dataclass(frozen=True)
+class MeshAblationConfig:
+    """sample/mesh_ablation.py: what each loss of stage 4 brings on unseen subjects, over several seeds."""
+
+    encoder: Path
+    """checkpoint_best.pt of stage 1 or 2, the same for all rows, such as models/assets/open_weights.pt."""
+    prior: Path | None = None
+    """checkpoint_best.pt of stage 3; without it, the rows with L_gan and the prior's score are left out."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    subjects: Subjects = field(default_factory=Subjects)
+    silhouettes_of: tuple[int, ...] = (1, 5, 6, 7, 8)
+    """Of all rows but the predecessor's, which has the labelled subjects."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    steps: int = 500
+    """Of each training; the checkpoint of the last one is tested."""
+    lr: float = 1e-3
+    head: MeshHeadConfig = field(default_factory=MeshHeadConfig)
+    """Of all rows but the predecessor's."""
+    loss: MeshLoss = field(default_factory=lambda: MeshLoss(prior=0.01))
+    """Of the row with all terms; other rows leave terms out."""
+    augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
+    """The same for every row."""
+    batch: int = 24
+    silhouette_batch: int = 8
+    loop: Loop = field(default_factory=lambda: Loop(threads=1))
+    """Its seed is replaced by each of `seeds`; it looks at held-out sequences once, at the end; resume and overwrite
+    are decided cell by cell."""
+    every: int = 8
+    """Test on every n-th frame."""
+    output: Path = ROOT / "tests" / "benchmarks" / "results" / "mesh_ablation.json"
+    """The numbers; a markdown table of the same name lies beside it."""
+
+    def __post_init__(self) -> None:
+        within(1, inf, every=self.every, steps=self.steps, silhouette_batch=self.silhouette_batch)
+        within(2, inf, batch=self.batch)  # batch norm needs two
+        if not self.seeds:
+            raise ValueError("seeds needs at least one value")
+        if not (self.loss.pose and self.loss.uses_masks):
+            raise ValueError(
+                "loss.pose and the terms of masks must have weights: the rows are made by leaving out terms"
+            )
+        if self.prior is not None and not self.loss.prior:
+            raise ValueError("prior is given, but loss.prior is 0, so L_gan would do nothing; set --loss.prior 0.01")
+
+
+@dataclass(frozen=True)
 class ReadmeConfig:
     """sample/make_readme.py: the README's tables, from files that other commands wrote."""
 
@@ -910,8 +964,14 @@ class ExportConfig:
     """sample/export_weights.py: one small file of trained weights, to be shared."""
 
     checkpoint: Path
-    """checkpoint_best.pt of stage 2, with a frozen encoder (it then holds encoder, decoder and pose head)."""
-    output: Path = ROOT / "models" / "assets" / "open_weights.pt"
+    """checkpoint_best.pt of stage 2 with a frozen encoder (it then holds encoder, decoder and pose head), of stage 3,
+    or of stage 4 (its head alone)."""
+    output: Path | None = None
+    """Without it, open_weights.pt, open_prior.pt or open_mesh.pt in models/assets, after the stage."""
+    encoder: Path = ROOT / "models" / "assets" / "open_weights.pt"
+    """Of stage 4: the exported encoder that the head was trained with; it must lie in the folder of the output."""
+    looks_of: Path | None = None
+    """Of stage 2: checkpoint_best.pt of a run of stage 1 with `train looks`, whose appearance and decoder are taken."""
     stage_1_run: Path | None = None
     """runs/enc_dec/<name> that made the encoder; its commands, commits and steps are written down too."""
     metrics: tuple[Path, ...] = ()
