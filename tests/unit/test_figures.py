@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from sample.make_figures import COLUMNS, action_figure
 from utils.figures import (
     LEFT,
     RIGHT,
@@ -17,6 +16,7 @@ from utils.figures import (
     table_figure,
     turntable_grid,
 )
+from utils.run_figures import COLUMNS, action_figure
 from utils.skeleton import H36M_17
 
 
