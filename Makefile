@@ -1,5 +1,6 @@
-# make demo    environment, embedded data, stages 1 and 2, evaluation, figures (minutes on 2 cores)
-# make test    all tests          make lint   ruff and mypy          make table   comparison with the baselines (hours)
+# make demo         environment, embedded data, all four stages, evaluation, figures, report (minutes on 2 cores)
+# make test         all tests but the slow ones          make lint   ruff and mypy
+# make table        stage 2 beside its baselines         make mesh_table   stage 4 with and without each loss
 # make clean   remove the embedded data and the demo's runs; your own runs stay
 #
 # Every target sets up .venv by itself.  A target that was broken off goes on where it stood.
@@ -10,27 +11,42 @@ RUN := $(BIN)/python
 NAME := make_demo
 STAGE_1 := runs/enc_dec/$(NAME)
 STAGE_2 := runs/pose/$(NAME)
+STAGE_3 := runs/gan/$(NAME)
+STAGE_4 := runs/mesh/$(NAME)
 DATA := data/synthetic/ready
 SEEDS ?= 0 1
 WEIGHTS := models/assets/open_weights.pt
+MESH_WEIGHTS := models/assets/open_mesh.pt
+PRIOR_WEIGHTS := models/assets/open_prior.pt
 go_on = $(if $(wildcard $(1)/checkpoint_last.pt),--loop.resume,--loop.overwrite)
 
-.PHONY: demo test table lint clean env
+.PHONY: demo tested table mesh_table test lint clean env
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-demo: $(STAGE_1)/trained $(STAGE_1)/embeddings.pkl $(STAGE_2)/trained
-	$(RUN) sample/test_enc_dec.py --checkpoint $(STAGE_1)/checkpoint_best.pt
-	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)/checkpoint_best.pt
-	$(RUN) sample/make_figures.py --enc-dec $(STAGE_1) --pose $(STAGE_2) --folder runs/figures --prefix demo_
-	@echo "The same with the weights that come with the repository ($(WEIGHTS)):"
+demo: tested
+	$(RUN) sample/make_figures.py --enc-dec $(STAGE_1) --pose $(STAGE_2) --gan $(STAGE_3) --mesh $(STAGE_4) --folder runs/figures --prefix demo_
+	@echo "The same with the weights that come with the repository (models/assets):"
 	$(RUN) sample/test_enc_dec.py --checkpoint $(WEIGHTS) --out runs/enc_dec/open_weights
 	$(RUN) sample/test_pose.py --checkpoint $(WEIGHTS) --out runs/pose/open_weights
-	$(RUN) sample/test_pose.py --checkpoint $(WEIGHTS) --out runs/pose/open_weights --centre masks
-	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --folder runs/figures --prefix open_weights_
+	$(RUN) sample/test_SMPL.py --checkpoint $(MESH_WEIGHTS) --prior $(PRIOR_WEIGHTS) --every 2 --out runs/mesh/open_weights
+	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --mesh runs/mesh/open_weights --folder runs/figures --prefix open_weights_
+	$(RUN) sample/report.py $(STAGE_4) runs/mesh/open_weights
+	$(RUN) sample/report.py $(STAGE_1)
+	$(RUN) sample/report.py $(STAGE_2)
+	$(RUN) sample/report.py $(STAGE_3)
+
+tested: $(STAGE_1)/trained $(STAGE_1)/embeddings.pkl $(STAGE_2)/trained $(STAGE_3)/trained $(STAGE_4)/trained
+	$(RUN) sample/test_enc_dec.py --checkpoint $(STAGE_1)/checkpoint_best.pt
+	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)/checkpoint_best.pt
+	$(RUN) sample/test_GAN.py --checkpoint $(STAGE_3)/checkpoint_best.pt
+	$(RUN) sample/test_SMPL.py --checkpoint $(STAGE_4)/checkpoint_best.pt --prior $(STAGE_3)/checkpoint_best.pt --every 2
 
 table: $(STAGE_1)/trained
 	$(RUN) sample/label_curve.py --encoders $(STAGE_1)/checkpoint_best.pt --seeds $(SEEDS)
+
+mesh_table: $(STAGE_1)/trained $(STAGE_3)/trained
+	$(RUN) sample/mesh_ablation.py --encoder $(STAGE_1)/checkpoint_best.pt --prior $(STAGE_3)/checkpoint_best.pt --seeds $(SEEDS)
 
 test: .venv/ready_dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile
@@ -41,7 +57,7 @@ lint: .venv/ready_dev
 	$(BIN)/mypy config.py utils models dataset_def
 
 clean:
-	rm -rf data/synthetic $(STAGE_1) $(STAGE_2) runs/figures .mypy_cache .pytest_cache .ruff_cache
+	rm -rf data/synthetic $(STAGE_1) $(STAGE_2) $(STAGE_3) $(STAGE_4) runs/figures .mypy_cache .pytest_cache .ruff_cache
 
 env: .venv/ready
 
@@ -70,4 +86,12 @@ $(STAGE_1)/embeddings.pkl: $(STAGE_1)/trained
 
 $(STAGE_2)/trained: $(STAGE_1)/trained
 	$(RUN) sample/train_3d_pose_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt --name $(NAME) $(call go_on,$(STAGE_2))
+	touch $@
+
+$(STAGE_3)/trained: | .venv/ready
+	$(RUN) sample/train_GAN.py --name $(NAME) $(call go_on,$(STAGE_3))
+	touch $@
+
+$(STAGE_4)/trained: $(STAGE_1)/trained $(STAGE_3)/trained
+	$(RUN) sample/train_SMPL_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt --prior $(STAGE_3)/checkpoint_best.pt --name $(NAME) $(call go_on,$(STAGE_4))
 	touch $@

@@ -597,6 +597,8 @@ class EncDecConfig:
 
     def __post_init__(self) -> None:
         within(1, inf, groups=self.groups)
+        if self.train == "looks" and self.start_from is None:
+            raise ValueError("train looks needs --start-from CHECKPOINT, whose geometry is kept")
         if self.encoder.kind in ("efficientnet_lite0", "resnet50") and self.normalise != "imagenet":
             raise ValueError(
                 f"encoder.kind {self.encoder.kind} starts from ImageNet weights, but normalise is {self.normalise}; "
@@ -786,6 +788,94 @@ class LabelCurveConfig:
         within(0, inf, patience=self.patience)
         if not self.encoders or not self.seeds or not self.sequences:
             raise ValueError("encoders, seeds and sequences need at least one value each")
+
+
+# ------------------------------------------------------------------------------------------------------------ stage 3
+
+
+@dataclass(frozen=True)
+class PoseSources:
+    """Where the poses and shapes of the prior come from; without a folder, from the embedded motion generator."""
+
+    surreal: Path | None = None
+    """SURREAL: the folder that holds train, val and test; all `*_info.mat` below it are read."""
+    amass: Path | None = None
+    """AMASS: a folder of .npz files, at any depth."""
+    cmu: Path | None = None
+    """CMU motion capture: a folder of .asf and .amc files."""
+    cmu_subjects: tuple[str, ...] = ()
+    """Beginnings of the names of the .amc files that are read, such as 01_ 02_03; all if not given."""
+    generator: bool = True
+    """Use the embedded generator, too."""
+    sequences: int = 450
+    """Motions that the generator invents."""
+    frames: int = 24
+    """Frames of each, 2.5 per second."""
+    most_frames: int = 300
+    """Frames that are kept of a recorded sequence, evenly spread."""
+    held_out: float = 0.1
+    """Share of the sequences of every source that chooses the best checkpoint."""
+    seed: int = 0
+    """Of the generator's motions, and of the choice of held-out sequences."""
+    cache_location: Path = ROOT / "data" / "poses"
+    """Files are read once; what was read lies here, one file per source and content."""
+    processes: int = 0
+    """Processes that invent motions; 0 takes one per core."""
+
+    def __post_init__(self) -> None:
+        within(1, inf, data__frames=self.frames, data__most_frames=self.most_frames)
+        within(2, inf, data__sequences=self.sequences)
+        within(0, inf, data__processes=self.processes, data__seed=self.seed)
+        within(0, 0.9, data__held_out=self.held_out)
+        if not self.generator and not (self.surreal or self.amass or self.cmu):
+            raise ValueError("data.generator is off and no recordings are named; give --data.surreal, --data.amass or "
+                             "--data.cmu, or leave the generator on")  # fmt: skip
+        if self.cmu_subjects and not self.cmu:
+            raise ValueError("data.cmu_subjects chooses among the files of data.cmu, which is not given")
+
+
+@dataclass(frozen=True)
+class NoiseConfig:
+    """How real poses vary, and how noise spoils them (never in the ways of the test's corruptions)."""
+
+    real_rad: float = 0.08
+    """Spread of the small turns, about each axis of each joint, under which a real pose still counts as real."""
+    loose: tuple[tuple[str, float], ...] = (("wrist", 3.0), ("hand", 2.0), ("foot", 3.0), ("ankle", 2.0), ("head", 2.0))
+    """Joints, by the end of their names, that vary by a multiple of it; the generator hardly moves some of them."""
+    shares: float = 0.5
+    """Spread of how spine and neck share their bend among their joints; 0 leaves it as it is."""
+    twist_rad: float = 0.3
+    """Spread of the twist that moves from a limb's joint to the next one."""
+    false_rad: tuple[float, float] = (0.3, 2.0)
+    """Smallest and largest spread of the turns that spoil a pose, drawn evenly on a logarithmic scale."""
+    share: float = 0.5
+    """Weight of spoiled real poses among what the critics must refuse; the rest are the generator's."""
+
+    def __post_init__(self) -> None:
+        within(0, 1, noise__real_rad=self.real_rad, noise__share=self.share)
+        within(0, inf, noise__shares=self.shares, noise__twist_rad=self.twist_rad)
+        if not 0 < self.false_rad[0] <= self.false_rad[1]:
+            raise ValueError(f"noise.false_rad is {self.false_rad}; give the smaller spread first, above 0")
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """The networks of stage 3."""
+
+    kind: Literal["parts", "seed"] = "parts"
+    """parts: one critic per joint, for the whole pose and for the shape, without the root's rotation.  seed: one flat
+    critic on all 72 + 10 numbers, the predecessor's."""
+    joint_hidden: int = 32
+    pose_hidden: int = 256
+    pose_layers: int = 2
+    latent: int = 48
+    """Random numbers behind an invented body."""
+    generator_hidden: int = 256
+
+    def __post_init__(self) -> None:
+        within(1, inf, network__joint_hidden=self.joint_hidden, network__pose_hidden=self.pose_hidden,
+               network__pose_layers=self.pose_layers, network__latent=self.latent,
+               network__generator_hidden=self.generator_hidden)  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------------ stage 4

@@ -1,14 +1,15 @@
 """Stage 1's network: image -> 3D points and appearance -> the same person seen by another camera."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from config import EncDecConfig
+from config import Crop, EncDecConfig, EncoderConfig
 from models.decoders import build_decoder
-from models.encoders import CompactTrunk, build_trunk
+from models.encoders import AppearanceAtPoints, CompactTrunk, build_trunk
 from models.layers import QuietLinear
 from models.perceptual import imagenet_normalised
 
@@ -30,6 +31,7 @@ class EncoderDecoder(nn.Module):
 
     def __init__(self, config: EncDecConfig) -> None:
         super().__init__()
+        self.is_geometry_frozen = False
         encoder = config.encoder
         self.normalise, self.points = config.normalise, encoder.points
         self.trunk = build_trunk(encoder, config.crop.size_px)
@@ -39,14 +41,28 @@ class EncoderDecoder(nn.Module):
             start_points_in_the_body(linear)
         last = nn.ReLU() if encoder.relu_on_points else nn.Identity()
         self.to_points = nn.Sequential(linear, nn.Dropout(encoder.dropout), last)
-        own = encoder.own_appearance_encoder
-        self.appearance_trunk = CompactTrunk(encoder.width // 2, config.crop.size_px, blocks=1) if own else None
-        size = self.appearance_trunk.size if self.appearance_trunk is not None else self.trunk.size
+        self.appearance_trunk = build_appearance_trunk(encoder, config.crop)
+        size = self.trunk.size if self.appearance_trunk is None else self.appearance_trunk.size
         looks = QuietLinear(size, encoder.appearance, scale=0.05 if is_ours else 1.0)
         self.to_appearance = nn.Sequential(looks, nn.Dropout(encoder.dropout), nn.ReLU())
         self.decoder = build_decoder(
             config.decoder, encoder.points, encoder.appearance, config.crop.side_m, config.crop.size_px
         )
+
+    def freeze_geometry(self) -> None:
+        """Keep the geometry as it is from here on: no gradients, and BatchNorm statistics that do not move."""
+        self.is_geometry_frozen = True
+        self.trunk.requires_grad_(False)
+        self.to_points.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "EncoderDecoder":
+        """Switch to training; a frozen geometry stays in evaluation."""
+        super().train(mode)
+        if self.is_geometry_frozen:
+            self.trunk.eval()
+            self.to_points.eval()
+        return self
 
     def normalised(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """Bring RGB in [0, 1] to the scale that the encoder expects."""
@@ -60,15 +76,21 @@ class EncoderDecoder(nn.Module):
         """Read the geometry from an RGB image in [0, 1]; float32 whatever the trunk runs in."""
         return self.to_points(self.trunk(self.normalised(image))).float().unflatten(1, (-1, 3))
 
-    def encode_appearance(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B A"]:
-        """Read the appearance from an RGB image in [0, 1]."""
+    def encode_appearance(
+        self, image: Float[Tensor, "B 3 H W"], points_crop: Float[Tensor, "B P 3"]
+    ) -> Float[Tensor, "B A"]:
+        """Read the appearance from an RGB image in [0, 1] whose geometry is known; none flows back to the geometry."""
+        normalised = self.normalised(image)
+        if isinstance(self.appearance_trunk, AppearanceAtPoints):
+            return self.to_appearance(self.appearance_trunk(normalised, points_crop.detach()))
         trunk = self.trunk if self.appearance_trunk is None else self.appearance_trunk
-        return self.to_appearance(trunk(self.normalised(image)))
+        return self.to_appearance(trunk(normalised))
 
     def encode(self, image: Float[Tensor, "B 3 H W"]) -> Latent:
         """Read both latents from one image."""
         if self.appearance_trunk is not None:
-            return Latent(self.encode_points(image), self.encode_appearance(image))
+            points = self.encode_points(image)
+            return Latent(points, self.encode_appearance(image, points))
         features = self.trunk(self.normalised(image))
         return Latent(self.to_points(features).float().unflatten(1, (-1, 3)), self.to_appearance(features))
 
@@ -99,9 +121,19 @@ class EncoderDecoder(nn.Module):
         if self.appearance_trunk is None:
             points, appearance = self.encode(pose_image)
         else:
-            points, appearance = self.encode_points(pose_image), self.encode_appearance(clean_image)
+            points = self.encode_points(pose_image)
+            appearance = self.encode_appearance(clean_image, points)
         points_target = torch.einsum("bij,bpj->bpi", R_target_from_source, points)
         return self.decode(points_target, appearance[appearance_row], background)
+
+
+def build_appearance_trunk(encoder: EncoderConfig, crop: Crop) -> CompactTrunk | AppearanceAtPoints | None:
+    """Build the network that the appearance is read with; None where that is the geometry's."""
+    if not encoder.own_appearance_encoder:
+        return None
+    if encoder.appearance_at == "points":
+        return AppearanceAtPoints(encoder.width, encoder.points, crop.side_m)
+    return CompactTrunk(encoder.width // 2, crop.size_px, blocks=1)
 
 
 def start_points_in_the_body(linear: QuietLinear) -> None:
@@ -130,3 +162,26 @@ def settle_random(network: EncoderDecoder, images: Float[Tensor, "N 3 H W"]) -> 
 def build(config: EncDecConfig) -> EncoderDecoder:
     """Build stage 1's network from its settings."""
     return EncoderDecoder(config)
+
+
+def with_geometry_of(
+    stored: EncoderDecoder, stored_config: EncDecConfig, config: EncDecConfig, path: Path
+) -> EncoderDecoder:
+    """Build a network whose geometry is another's and stays so; appearance and decoder are taken where they fit.
+
+    Raises:
+        ValueError: the geometry is read by another kind of network, or at another size.
+    """
+    for name in ("kind", "width", "points", "relu_on_points"):
+        ours, theirs = getattr(config.encoder, name), getattr(stored_config.encoder, name)
+        if ours != theirs:
+            raise ValueError(f"{path} has encoder.{name} {theirs}, this run {ours}; give the same")
+    if (config.crop, config.normalise) != (stored_config.crop, stored_config.normalise):
+        raise ValueError(f"{path} was trained with {stored_config.crop}, normalise {stored_config.normalise}, this run "
+                         f"has {config.crop}, normalise {config.normalise}; give the same")  # fmt: skip
+    network, weights = build(config), stored.state_dict()
+    own = network.state_dict()
+    fits = {name: name in weights and weights[name].shape == value.shape for name, value in own.items()}
+    network.load_state_dict({name: weights[name] if fits[name] else value for name, value in own.items()})
+    network.freeze_geometry()
+    return network

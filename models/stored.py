@@ -1,5 +1,7 @@
 """Networks as checkpoints hold them: built from the settings stored with the weights, loaded strictly."""
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +15,8 @@ from models.SMPL_from_latent import MeshFromImage, MeshFromLatent
 from utils.artifacts import file_hash, load_checkpoint
 from utils.settings import config_from_dict, to_plain
 
+ENCODER_FILE, GEOMETRY_HASH = "encoder_file", "geometry_hash"
+"""In the origin of a mesh head that was exported without its encoder: where that lies, beside it, and which it is."""
 UNKNOWN_STEP = -1
 """Stage 1's step where a checkpoint of stage 2, written by an earlier version, does not tell it."""
 
@@ -92,10 +96,15 @@ def mesh_origin(stage_1: StoredEncoder, config: MeshConfig, body: Body) -> dict[
 
 
 def load_mesh(path: Path, device: torch.device) -> StoredMesh:
-    """Rebuild encoder and mesh head from stage 4's checkpoint alone; `load_body_of` gives the body they belong to."""
+    """Rebuild encoder and mesh head from stage 4's checkpoint; `load_body_of` gives the body they belong to.
+
+    A head that was exported alone takes its encoder from the file beside it that it names.
+    """
     checkpoint = load_checkpoint(path, "mesh")
     weights = checkpoint["states"]["model"]
     origin = weights["_extra_state"]
+    if ENCODER_FILE in origin:
+        weights = weights | encoder_beside(path, origin)
     mesh_config = config_from_dict(MeshConfig, checkpoint["config"])
     encoder_config = config_from_dict(EncDecConfig, origin["encoder"])
     head = MeshFromLatent(encoder_config.encoder.points, mesh_config.head)
@@ -104,6 +113,35 @@ def load_mesh(path: Path, device: torch.device) -> StoredMesh:
     network.to(device).eval().requires_grad_(False)
     return StoredMesh(network, encoder_config, mesh_config, checkpoint["step"], origin[STAGE_1_STEP],
                       origin["body_hash"], origin["num_vertices"])  # fmt: skip
+
+
+def hash_of_geometry(weights: Mapping[str, Any]) -> str:
+    """Name the weights that a head behind the encoder depends on: those that read the 3D points, in half precision."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        if name.startswith(("trunk.", "to_points.")) and value.is_floating_point():
+            digest.update(name.encode() + value.half().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def geometry_hash(encoder: EncoderDecoder) -> str:
+    """Name the geometry of an encoder, see `hash_of_geometry`."""
+    return hash_of_geometry(encoder.state_dict())
+
+
+def encoder_beside(path: Path, origin: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Read the encoder's weights from the file that an exported head names, and put its settings into the origin.
+
+    Raises:
+        ValueError: the file holds another encoder than the head was trained with.
+    """
+    beside = path.parent / origin[ENCODER_FILE]
+    stage_1 = load_encoder_decoder(beside)
+    if geometry_hash(stage_1.network) != origin[GEOMETRY_HASH]:
+        raise ValueError(f"{beside} is another encoder than {path} was trained with; take both files from one version "
+                         "of this program, or train the head again")  # fmt: skip
+    origin["encoder"], origin[STAGE_1_STEP] = to_plain(stage_1.config), stage_1.step
+    return {f"encoder.{name}": value for name, value in stage_1.network.state_dict().items()}
 
 
 def load_body_of(stored: StoredMesh, checkpoint: Path, paths: Paths) -> Body:

@@ -37,7 +37,8 @@ def encode_copy(copy: int, network: EncoderDecoder, data: PoseData, config: Embe
         image = sample.image
         if copy:
             image = jitter_colours(image, config.augment.colour, config.augment.permute_channels, generator)
-        found = {"points": network.encode_points(image), "appearance": network.encode_appearance(sample.image).float(),
+        points = network.encode_points(image)
+        found = {"points": points, "appearance": network.encode_appearance(sample.image, points).float(),
                  "frames": sample.frames.int(), "R_crop_from_world": sample.R_crop_from_world}  # fmt: skip
         for name, values in found.items():
             rows.setdefault(name, []).append(values.cpu().numpy())

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from config import EncDecConfig, start
 from dataset_def.h36m_encoder_data import EncoderData
-from models.encoder_decoder import EncoderDecoder, build
+from models.encoder_decoder import EncoderDecoder, build, with_geometry_of
 from models.losses import ImageDifference, weighted_sum
 from models.stored import load_encoder_decoder
 from utils.batches import in_order, to_device
@@ -36,8 +36,10 @@ def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> Encod
 
 
 def begin_with(path: Path, config: EncDecConfig) -> EncoderDecoder:
-    """Take the weights of another run of the same network."""
+    """Take the weights of another run: all of the same network, or the geometry alone, which then stays."""
     stored = load_encoder_decoder(path)
+    if config.train == "looks":
+        return with_geometry_of(stored.network, stored.config, config, path)
     for name in ("encoder", "decoder", "normalise"):
         if getattr(stored.config, name) != getattr(config, name):
             raise ValueError(f"{path} has {name} {getattr(stored.config, name)}, this run {getattr(config, name)}; "
@@ -78,7 +80,7 @@ def main(config: EncDecConfig) -> float:
     model = begin_with(config.start_from, config) if config.start_from else build(config)
     model = model.to(run.device, memory_format=torch.channels_last)
     compare = ImageDifference(config.loss).to(run.device)
-    optimizer = make_optimizer(model.parameters(), config.optim)
+    optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], config.optim)
     schedule = make_schedule(optimizer, config.optim)
     run.track(model=model, optimizer=optimizer, schedule=schedule)
     draw = run.parallel(model)

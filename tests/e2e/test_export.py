@@ -3,15 +3,21 @@
 import json
 import re
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
-from config import ROOT, EmbeddingsConfig, ExportConfig
-from models.stored import UNKNOWN_STEP, load_encoder_decoder, load_pose
+from config import ROOT, EmbeddingsConfig, ExportConfig, MeshConfig, MeshHeadConfig
+from models.encoder_decoder import with_geometry_of
+from models.smpl import load_body
+from models.SMPL_from_latent import MeshFromImage, MeshFromLatent
+from models.stored import UNKNOWN_STEP, load_encoder_decoder, load_mesh, load_pose, mesh_origin
 from sample import export_weights, save_embeddings, train_3d_pose_from_enc
 from tests.e2e.test_stage2 import Workplace
 from utils.artifacts import load_checkpoint, save_checkpoint
+from utils.settings import to_plain
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +90,49 @@ def test_exported_weights_tell_how_they_were_made_but_not_in_which_folders(place
     place.write_encoder(run / "checkpoint_best.pt", seed=1)
     with pytest.raises(ValueError, match="the encoder is not that of"):
         export_weights.main(settings)
+
+
+def write_mesh(path: Path, encoder: Path) -> Path:
+    """An untrained mesh head behind the encoder of a file."""
+    stage_1, config = load_encoder_decoder(encoder), MeshConfig(encoder=encoder, head=MeshHeadConfig(hidden=8))
+    origin = mesh_origin(stage_1, config, load_body(config.paths.models_smpl_location))
+    head = MeshFromLatent(stage_1.config.encoder.points, config.head)
+    states = {"model": MeshFromImage(stage_1.network, head, origin).state_dict()}
+    save_checkpoint(path, "mesh", 5, to_plain(config), states)
+    (path.parent / "config.json").write_text(json.dumps({"starts": []}))
+    return path
+
+
+def test_an_exported_mesh_head_takes_its_encoder_from_the_file_beside_it(place, tmp_path):
+    train_3d_pose_from_enc.main(place.config("under_a_mesh"))
+    encoder, small = tmp_path / "open_weights.pt", tmp_path / "open_mesh.pt"
+    export_weights.main(ExportConfig(checkpoint=place.run("under_a_mesh") / "checkpoint_best.pt", output=encoder))
+    trained = write_mesh(tmp_path / "run" / "checkpoint_best.pt", encoder)
+    export_weights.main(ExportConfig(checkpoint=trained, output=small, encoder=encoder))
+    assert small.stat().st_size < 0.2 * trained.stat().st_size
+    cpu, image = torch.device("cpu"), torch.rand(3, 3, 32, 32)
+    found, expected = (load_mesh(path, cpu) for path in (small, trained))
+    for ours, theirs in zip(found.network(image), expected.network(image), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=5e-3, rtol=0)
+    assert found.step == 5 and found.encoder_step == 1 and found.config == expected.config
+
+    save_looks(place.paths.runs_location / "enc_dec" / "looks", encoder)
+    later = place.paths.runs_location / "enc_dec" / "looks" / "checkpoint_best.pt"
+    export_weights.main(ExportConfig(checkpoint=encoder, output=encoder, looks_of=later))
+    torch.testing.assert_close(load_mesh(small, cpu).network(image).betas, found.network(image).betas)
+    assert load_encoder_decoder(encoder).config.encoder.appearance_at == "points"
+
+    other = place.write_encoder(tmp_path / "other.pt", seed=3)
+    encoder.write_bytes(other.read_bytes())
+    with pytest.raises(ValueError, match=r"open_weights.pt is another encoder than .*open_mesh.pt was trained with"):
+        load_mesh(small, cpu)
+    with pytest.raises(ValueError, match="was trained behind another encoder"):
+        export_weights.main(ExportConfig(checkpoint=trained, output=small, encoder=other))
+
+
+def save_looks(run: Path, encoder: Path) -> None:
+    """A run of stage 1 with the geometry of an encoder and looks of its own."""
+    stored = load_encoder_decoder(encoder)
+    config = replace(stored.config, encoder=replace(stored.config.encoder, appearance_at="points"))
+    network = with_geometry_of(stored.network, stored.config, config, encoder)
+    save_checkpoint(run / "checkpoint_best.pt", "enc_dec", 9, to_plain(config), {"model": network.state_dict()})

@@ -127,3 +127,21 @@ def test_an_old_run_is_not_overwritten_unasked(paths, trained):
     with pytest.raises(FileExistsError, match="exists; go on"):
         train_enc_dec.main(settings(paths, "trained"))
     assert (trained / "checkpoint_last.pt").read_bytes() == before
+
+
+def test_looks_are_trained_anew_on_a_geometry_that_stays(paths):
+    train_enc_dec.main(settings(paths, "geometry"))
+    start_from = folder(paths, "geometry") / "checkpoint_best.pt"
+    encoder = EncoderConfig(width=8, points=12, appearance=6, appearance_at="points")
+    train_enc_dec.main(settings(paths, "looks", train="looks", start_from=start_from, encoder=encoder))
+    before, after = load_checkpoint(start_from, "enc_dec")["states"]["model"], weights(paths, "looks")
+    kept = [name for name in before if name.startswith(("trunk.", "to_points."))]
+    assert kept and all(torch.equal(before[name], after[name]) for name in kept)
+    assert not torch.equal(before["decoder.out.weight"], after["decoder.out.weight"])
+    assert after["to_appearance.0.weight"].shape[0] == 6
+    other = settings(paths, "other", train="looks", start_from=start_from, encoder=replace(encoder, points=10))
+    with pytest.raises(ValueError, match=r"has encoder.points 12, this run 10"):
+        train_enc_dec.main(other)
+    with pytest.raises(ValueError, match=r"train looks needs --start-from"):
+        settings(paths, "nothing", train="looks")
+    assert not folder(paths, "other").exists()

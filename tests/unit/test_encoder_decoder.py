@@ -8,6 +8,7 @@ import torch
 from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, ImageAugmentation, full, rhodin, seed
 from models.decoders import PointSplat
 from models.encoder_decoder import EncoderDecoder, build
+from models.encoders import AppearanceAtPoints
 
 
 def small(encoder: EncoderConfig, decoder: DecoderConfig, size_px: int = 64) -> EncDecConfig:
@@ -16,6 +17,7 @@ def small(encoder: EncoderConfig, decoder: DecoderConfig, size_px: int = 64) -> 
 
 VARIANTS = {
     "compact": small(EncoderConfig(width=8), DecoderConfig(width=16)),
+    "compact, appearance at points": small(EncoderConfig(width=8, appearance_at="points"), DecoderConfig(width=16)),
     "compact at 128 px": small(EncoderConfig(width=8), DecoderConfig(width=16), 128),
     "efficientnet": small(EncoderConfig(kind="efficientnet_lite0"), DecoderConfig(width=16)),
     "paper": replace(rhodin().enc_dec, crop=Crop(size_px=64)),
@@ -91,7 +93,8 @@ def test_appearance_comes_from_the_clean_image_and_geometry_from_the_other():
     model = build(VARIANTS["compact"]).eval()
     pose, clean, rows = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64), torch.arange(2)
     eye = torch.eye(3).expand(2, 3, 3)
-    points, appearance = model.encode_points(pose), model.encode_appearance(clean)
+    points = model.encode_points(pose)
+    appearance = model.encode_appearance(clean, points)
     expected = model.decode(points, appearance, clean)
     torch.testing.assert_close(model(pose, clean, eye, clean, rows), expected)
 
@@ -109,5 +112,42 @@ def test_without_a_person_the_composite_is_the_background():
 def test_contradicting_settings_are_refused():
     with pytest.raises(ValueError, match="own_appearance_encoder"):
         EncDecConfig(encoder=EncoderConfig(own_appearance_encoder=False))
+    with pytest.raises(ValueError, match="appearance_at"):
+        EncoderConfig(own_appearance_encoder=False, appearance_at="points")
     with pytest.raises(ValueError, match="composite"):
         DecoderConfig(kind="paper")
+
+
+def test_appearance_at_points_moves_with_the_point_and_sees_nothing_far_away():
+    torch.manual_seed(0)
+    read = AppearanceAtPoints(width=4, points=1, side_m=2.0).eval()
+    image = torch.zeros(3, 3, 64, 64)
+    image[0, 0, 16:24, 16:24] = 1  # a red patch about (20, 20) px
+    image[1, 0, 32:40, 40:48] = 1  # the same about (44, 36) px
+    places_px = torch.tensor([[20.0, 20.0], [44.0, 36.0], [20.0, 20.0]])
+    points_m = torch.cat([places_px / 32 - 1, torch.tensor([[0.3], [-0.5], [0.0]])], dim=1)[:, None]
+    with torch.no_grad():
+        here, there, without = read(image, points_m)
+    torch.testing.assert_close(here, there)
+    assert (here - without).abs().max() > 1e-3
+    image[0, :, 50:] = 1
+    torch.testing.assert_close(read(image, points_m)[0], here)
+
+
+def test_appearance_sends_no_gradient_to_the_geometry():
+    model = build(VARIANTS["compact, appearance at points"])
+    image = torch.rand(2, 3, 64, 64)
+    model.encode_appearance(image, model.encode_points(image)).sum().backward()
+    assert model.to_points[0].weight.grad is None and model.appearance_trunk.each[0].weight.grad.abs().sum() > 0
+
+
+def test_a_frozen_geometry_does_not_move_in_training():
+    model = build(VARIANTS["compact, appearance at points"])
+    model.freeze_geometry()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    drawn_by(model, torch.rand(4, 3, 64, 64)).mean().backward()
+    after, geometry = model.state_dict(), ("trunk.", "to_points.")
+    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith(geometry))
+    assert not torch.equal(before["decoder.enter.1.running_mean"], after["decoder.enter.1.running_mean"])
+    assert all((p.grad is None) == name.startswith(geometry) for name, p in model.named_parameters())
