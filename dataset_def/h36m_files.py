@@ -230,5 +230,5 @@ def _camera(path: Path, content: dict[str, Any]) -> Camera:
         height_px=_one_number(path, content, "img_height"),
         k=_numbers(path, content, "k", 3) if "k" in content else np.zeros(3),
         p=_numbers(path, content, "p", 2) if "p" in content else np.zeros(2),
-        distortion=distortion,  # type: ignore[arg-type]
+        distortion=distortion,  # type: ignore[arg-type]  # one of the two, as checked above
     )

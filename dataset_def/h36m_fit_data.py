@@ -66,7 +66,8 @@ def fit_sequences(paths: Paths, subjects: tuple[int, ...], every: int, sequences
         own = rows[(table.frames[rows, :3] == key).all(1)]
         numbers = np.unique(table.frames[own, 4])
         by_frame = [own[table.frames[own, 4] == number] for number in numbers]
-        found.append(SequenceFrames(*key.tolist(), numbers, by_frame, last[tuple(key)]))  # type: ignore[call-arg]
+        subject, action, subaction = key.tolist()
+        found.append(SequenceFrames(subject, action, subaction, numbers, by_frame, last[tuple(key)]))
     return found
 
 

@@ -47,7 +47,7 @@ def make_background(config: BackgroundConfig, table: FrameTable, who: tuple[int,
     first = table.camera(chosen[0])
     shape = (len(chosen), first.height_px, first.width_px, 3)
     with tempfile.TemporaryFile(dir=config.paths.backgrounds_location) as stream:
-        stack = np.memmap(stream, np.uint8, "w+", shape=shape)  # type: ignore[call-overload]
+        stack = np.memmap(stream, np.uint8, "w+", shape=shape)  # type: ignore[call-overload]  # any open file
         for number, row in enumerate(chosen):
             image = load_image(config.paths, table.key(row), table.camera(row))
             if image.shape != shape[1:]:

@@ -3,7 +3,7 @@
 import hashlib
 import warnings
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,6 +16,7 @@ from utils.skeleton import H36M_17
 
 Part = Literal["train", "held_out", "all"]
 Centre = Literal["pelvis", "masks", "box"]
+CENTRES: tuple[Centre, ...] = get_args(Centre)
 CAMERA_ARRAYS = Camera._fields
 MAT_HEADER_BYTES = 128
 """A .mat file starts with a text that holds the time of writing."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from config import ImportMultiviewConfig, Paths, start
 from dataset_def.multiview import pose2sim_session as session_files
-from dataset_def.multiview.import_own import import_own
+from dataset_def.multiview.import_own import about_name, import_own
 from dataset_def.multiview.labels import Labels, label, median_errors_px, refined, track
 from dataset_def.multiview.recording import Recording
 from dataset_def.multiview.reports import rig_and_reprojection, write_json
@@ -101,7 +101,7 @@ def main(config: ImportMultiviewConfig) -> None:
         import_pose2sim(config)
         return
     paths = import_own(config)
-    report = config.to / "about" / f"s_{config.subject:02d}_act_{config.action:02d}" / "report.json"  # type: ignore[operator]
+    report = paths.h36m_location.parent / "about" / about_name(config) / "report.json"
     centre = "" if config.keypoints else " --centre masks"
     print(f"{report.read_text()}\n{report.parent}/rig.png and reprojection.png show how the calibration fits.  Next:\n"
           f"python dataset_def/h36m_preprocess.py{centre}"

@@ -83,9 +83,9 @@ def outside_limits(rotations: Poses, rng: np.random.Generator) -> Poses:
     for frame in range(len(rotations)):
         joint, axis, limit = LIMITS[rng.integers(len(LIMITS))]
         is_left, angle = bool(rng.integers(2)), np.radians(limit + rng.uniform(*BEYOND_DEGREES))
-        axis = np.array(axis, float) * (1 if is_left else np.array([1, -1, -1]))  # type: ignore[assignment]
+        signed_axis = np.array(axis, float) * ((1, 1, 1) if is_left else (1, -1, -1))
         joints = CHAINS.get(joint, (f"{SIDES[0] if is_left else SIDES[1]}_{joint}",))
-        spoiled[frame, [row(name) for name in joints]] = turned(axis, np.array(angle / len(joints)))  # type: ignore[arg-type]
+        spoiled[frame, [row(name) for name in joints]] = turned(signed_axis, np.array(angle / len(joints)))
     return spoiled
 
 

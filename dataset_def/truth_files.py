@@ -127,8 +127,8 @@ def gathered(
         rows, number = of_sequence[is_there], number[is_there]
         theta[rows], translation_m[rows] = bodies.theta[number], bodies.translation_m[number]
         betas[rows] = bodies.betas
-    is_known = np.isfinite(theta).all(1)
+    is_known = np.asarray(np.isfinite(theta).all(1))
     betas[~is_known] = np.nan
     rotations = torch.full((len(frames), 24, 3, 3), torch.nan)
-    rotations[is_known] = roma.rotvec_to_rotmat(torch.from_numpy(theta[is_known]).unflatten(1, (24, 3)))  # type: ignore[index]
+    rotations[is_known] = roma.rotvec_to_rotmat(torch.from_numpy(theta[is_known]).unflatten(1, (24, 3)))
     return FrameBodies(rotations, torch.from_numpy(betas), torch.from_numpy(translation_m), source)

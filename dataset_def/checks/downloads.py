@@ -35,7 +35,7 @@ def check_official(official: Path | None, metadata: Path | None) -> list[Line]:
         masked = [recording for recording in found.recordings if recording.masks]
         if masked and masked[0].masks:
             with open_masks(masked[0].masks) as masks:
-                opened += f"; {masked[0].masks.name}: {masks.count} masks"
+                opened += f"; {masked[0].masks.name}: {masks.num_masks} masks"
     except FAULTS as error:
         return [Line("bad", what, sentence(error), "its conversion", is_asked=True)]
     command = f"python dataset_def/convert_h36m.py --official {official}"

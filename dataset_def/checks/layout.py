@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from config import Paths
-from dataset_def.checks.line import Line, sentence
+from dataset_def.checks.line import Line, Mark, sentence
 from dataset_def.h36m_files import (
     DAMAGED,
     background_path,
@@ -15,7 +15,7 @@ from dataset_def.h36m_files import (
     load_meta,
     meta_path,
 )
-from dataset_def.h36m_index import FrameTable, check_backgrounds, index_path, load_table
+from dataset_def.h36m_index import CENTRES, FrameTable, check_backgrounds, index_path, load_table
 from dataset_def.packed_crops import load_about, pack_folder
 from dataset_def.path_flags import flags, short
 from utils.camera import Camera
@@ -39,8 +39,8 @@ def check_layout(title: str, paths: Paths, is_asked: bool) -> list[Line]:
         meta = load_meta(meta_path(paths, folders[0]))
     except FAULTS as error:
         remedy = "" if is_asked else "python dataset_def/synthetic/make_h36m.py"
-        mark = "bad" if is_asked or paths.h36m_location.is_dir() else "none"
-        return [Line(mark, f"{title}, frames", sentence(error), "everything with this data", remedy, is_asked)]  # type: ignore[arg-type]
+        mark: Mark = "bad" if is_asked or paths.h36m_location.is_dir() else "none"
+        return [Line(mark, f"{title}, frames", sentence(error), "everything with this data", remedy, is_asked)]
     has_labels = bool(np.isfinite(meta.joints_world_m).any())
     lines = [_frames(title, paths, folders, meta.camera, is_asked)]
     if not has_labels:
@@ -110,9 +110,9 @@ def _made_from(title: str, paths: Paths, folders: list[FolderKey], table: FrameT
     """Look at the packed crops and the backgrounds."""
     remedy = _command(paths, "dataset_def/h36m_preprocess.py")
     packed = []
-    for centre in ("pelvis", "masks", "box"):
+    for centre in CENTRES:
         try:
-            about = load_about(pack_folder(paths, centre))  # type: ignore[arg-type]
+            about = load_about(pack_folder(paths, centre))
         except FAULTS as error:
             packed.append(f"{centre}: {sentence(error)}")
             continue

@@ -43,7 +43,7 @@ class Calibration(NamedTuple):
 def number(value: object, what: str) -> float:
     """Read one finite number."""
     try:
-        found = float(value)  # type: ignore[arg-type]
+        found = float(np.asarray(value, dtype=float))
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what} is {value!r} instead of a number") from error
     if not np.isfinite(found):

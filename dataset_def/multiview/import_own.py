@@ -171,7 +171,8 @@ def import_own(config: ImportMultiviewConfig) -> Paths:
     Raises:
         FileNotFoundError, ValueError: in words that name the file, the camera, the setting.
     """
-    assert config.to is not None
+    to = config.to
+    assert to is not None
     recording = own_recording(config)
     config = own_config(config, recording)
     settle(rig_complaints(recording.names, recording.cameras), config.accept_calibration)
@@ -181,14 +182,14 @@ def import_own(config: ImportMultiviewConfig) -> Paths:
         recording, labels, numbers = place_person(config, recording)
     take = make_take(recording, labels, config.subject, config.action, config.sequence_frames, config.test_frames)
     check_place(config, take)
-    with staged(config.to, about_name(config)) as stage:  # type: ignore[arg-type]
+    with staged(to, about_name(config)) as stage:
         about = stage / "about" / about_name(config)
         about.mkdir(parents=True)
         there = replace(config, paths=paths_in(stage), about_location=about)
         numbers |= write_take(there, take)
         rig_and_reprojection(there, take)
         write_json(about / "report.json", origin(config, recording) | numbers)
-    return paths_in(config.to)  # type: ignore[arg-type]
+    return paths_in(to)
 
 
 def origin(config: ImportMultiviewConfig, recording: Recording) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from config import ImportMultiviewConfig
-from dataset_def.multiview.calibration import METRES, Calibration, matching, our_camera, plain_name
+from dataset_def.multiview.calibration import METRES, Calibration, Unit, matching, our_camera, plain_name
 from dataset_def.multiview.calibration_files import read_calibration
 from dataset_def.multiview.footage import Footage, images_in, is_footage, probe
 from dataset_def.multiview.keypoint_files import read_people_folder
@@ -115,7 +115,7 @@ def common_rate(footage: dict[str, Footage], config: ImportMultiviewConfig) -> f
     return told[slow]
 
 
-def unit_of(calibration: Calibration, given: str, cameras: list[Camera]) -> str:
+def unit_of(calibration: Calibration, given: Unit, cameras: list[Camera]) -> Unit:
     """Decide the unit of a calibration's lengths: the one given, else the format's or the file's own.
 
     Args:
@@ -139,7 +139,7 @@ def cameras_of(config: ImportMultiviewConfig, footage: dict[str, Footage]) -> li
     unit = unit_of(calibration, config.calibration_unit, as_metres)
     cameras = []
     for (name, one), camera in zip(footage.items(), stored, strict=True):
-        found = our_camera(camera, unit, (one.width_px, one.height_px), config.up)  # type: ignore[arg-type]
+        found = our_camera(camera, unit, (one.width_px, one.height_px), config.up)
         check_size(f"{one.path} (camera {name})", one.width_px, one.height_px, found, config.video_size)
         cameras.append(resized(found, one.width_px, one.height_px) if config.video_size == "scaled" else found)
     return cameras

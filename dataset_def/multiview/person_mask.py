@@ -61,9 +61,9 @@ def drawn(capsules: Capsules, factor: float, shape: tuple[int, int]) -> Bool[np.
     """Fill the capsules, with their radius times a factor."""
     image = np.zeros(shape, np.uint8)
     for ends, radius in zip(capsules.ends_px, capsules.radius_px, strict=True):
-        first, second = (tuple(round(value) for value in end) for end in ends)
+        first, second = ends.round().astype(int).tolist()
         thickness = max(1, round(2 * factor * radius))
-        cv2.line(image, first, second, 1, thickness)  # type: ignore[arg-type]
+        cv2.line(image, first, second, 1, thickness)
     return image > 0
 
 

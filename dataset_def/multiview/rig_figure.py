@@ -46,7 +46,7 @@ def draw_rig(
         reach_m = float(np.median(np.linalg.norm(known - centre, axis=1))) if len(known) else 2.0
         for row, line in enumerate(_lines(frustum_world_m(camera, FRUSTUM * reach_m))):
             axes.plot(*line[:, order].T, color=colour, linewidth=2.0 if row == 0 else 0.8)
-        axes.text(*centre[order], f" {name}", color=colour, fontsize=LABEL_SIZE)  # type: ignore[call-arg]
+        axes.text(*centre[order], f" {name}", color=colour, fontsize=LABEL_SIZE)  # type: ignore[call-arg]  # of 3D axes: z too
     axes.plot(*known[:, order].T, ".-", color=MIDDLE, markersize=2, linewidth=0.6)
     for joint, parent in enumerate(H36M_17_PARENTS):
         if joints_m is not None and parent >= 0:
@@ -73,8 +73,8 @@ def rig_figure(
     low, high = np.nanmin(ends, axis=0), np.nanmax(ends, axis=0)
     middle, half = (low + high) / 2, (high - low).max() / 2 * 1.1 + 0.2
     corners = np.array(list(product((-1, 1), repeat=3))) * half + middle
-    space.auto_scale_xyz(*corners.T)  # type: ignore[attr-defined]
-    space.set_box_aspect((1, 1, 1))  # type: ignore[arg-type]
+    space.auto_scale_xyz(*corners.T)
+    space.set_box_aspect((1, 1, 1))
     for column, (order, labels) in enumerate((((0, 1), "xy"), ((0, 2), "xz")), start=2):
         flat = figure.add_subplot(1, 3, column)
         draw_rig(flat, order, names, cameras, path_m, joints_m)

@@ -25,9 +25,9 @@ def joints_px(camera: Camera, joints_world_m: Float[np.ndarray, "N 17 3"], about
         raise ValueError(f"{about}: joints lie behind the camera; metadata.xml and the poses do not belong together")
     points_px = project(camera, points_cam_m)
     pelvis_px = points_px[:, H36M_17.index("pelvis")]
-    is_seen = np.asarray((pelvis_px >= 0) & (pelvis_px < [camera.width_px, camera.height_px])).all(axis=1)
+    is_seen = np.asarray(((pelvis_px >= 0) & (pelvis_px < [camera.width_px, camera.height_px])).all(axis=1))
     if is_seen.mean() < ON_MASK:
-        raise ValueError(f"{about}: the pelvis is outside of the picture in {(~is_seen).sum()} of {len(is_seen)} "  # type: ignore[arg-type]
+        raise ValueError(f"{about}: the pelvis is outside of the picture in {(~is_seen).sum()} of {len(is_seen)} "
                          "frames; metadata.xml and the poses do not belong together")  # fmt: skip
     return points_px
 

@@ -50,7 +50,7 @@ def sample_bytes(config: ConvertConfig, metadata: Metadata, recording: Recording
         to = shrunk_camera(camera, config.size_px)
         for frame, image in video.frames(FRAMES_APART, 1 + FRAMES_APART * (SAMPLED_FRAMES - 1)):
             mask_bytes = 0
-            if masks is not None and frame <= masks.count:
+            if masks is not None and frame <= masks.num_masks:
                 mask_bytes = on_disk(len(encode(shrunk(masks.read(frame - 1), to), ".png")))
             picture = encode(shrunk(image, to), f".{config.image}", config.quality)
             sizes.append((on_disk(len(picture)), mask_bytes))

@@ -67,7 +67,7 @@ def plain(stem: str) -> str:
 @lru_cache(maxsize=64)
 def _files(folder: Path, kind: str) -> dict[str, Path]:
     """List the files of one kind below a subject's folder, by their plain names."""
-    found = {}  # type: ignore[var-annotated]
+    found: dict[str, Path] = {}
     for place in PLACES[kind]:
         if (folder / place).is_dir():
             for path in sorted((folder / place).iterdir()):

@@ -27,7 +27,7 @@ ANY_DAMAGE = (*DAMAGED, RuntimeError, AttributeError, NotImplementedError)
 class Masks(NamedTuple):
     """The masks of one video."""
 
-    count: int  # type: ignore[assignment]
+    num_masks: int
     read: Callable[[int], UInt8[np.ndarray, "H W"]]
     """Gives mask 0, 1, ...; the person is 255."""
 

@@ -122,7 +122,7 @@ def write_frames(
     partials: list[Path],
 ) -> dict[str, Any]:
     """Write the pictures of one video; gives what was counted."""
-    poses, num_masks = len(points_px), masks.count if masks else None
+    poses, num_masks = len(points_px), masks.num_masks if masks else None
     names = (recording.video, recording.masks)
     last = usable_frames(poses, video.header_frames, num_masks, config.missing_frames, names)
     num_written = num_off_mask = 0

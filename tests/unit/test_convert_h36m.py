@@ -207,7 +207,7 @@ def test_masks_of_both_matlab_formats_are_upright(tmp_path, write):
     masks[1][2, 5] = 255
     write(tmp_path / "m.mat", masks)
     with open_masks(tmp_path / "m.mat") as found:
-        assert found.count == 3
+        assert found.num_masks == 3
         for row, mask in enumerate(masks):
             assert np.array_equal(found.read(row), mask)
 
