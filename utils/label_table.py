@@ -102,9 +102,10 @@ def markdown(
     return "\n".join([*lines, "", about, ""])
 
 
-def written(interval: Mapping[str, float]) -> str:
+def written(interval: Mapping[str, float], decimals: int = 1) -> str:
     """Write a mean with its 95 percent interval."""
-    return f"{interval['mean']:.1f} [{interval['low']:.1f}, {interval['high']:.1f}]"
+    mean, low, high = (f"{interval[name]:.{decimals}f}" for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
 
 
 def column_title(sequences: int) -> str:

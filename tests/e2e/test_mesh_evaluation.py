@@ -8,15 +8,30 @@ import numpy as np
 import pytest
 import torch
 
-from config import FiguresConfig, FitConfig, Paths, PreprocessConfig, SyntheticConfig
+from config import (
+    DecoderConfig,
+    EncDecConfig,
+    EncoderConfig,
+    FiguresConfig,
+    FitConfig,
+    Loop,
+    MeshAblationConfig,
+    MeshHeadConfig,
+    Paths,
+    PreprocessConfig,
+    Subjects,
+    SyntheticConfig,
+)
 from config import TestMeshConfig as MeshTestConfig
 from dataset_def import h36m_preprocess
 from dataset_def.synthetic import make_h36m
 from dataset_def.truth_files import FITTED, load_bodies
-from sample import fit_SMPL, make_figures
+from models.encoder_decoder import build
+from sample import fit_SMPL, make_figures, mesh_ablation
 from sample import test_SMPL as mesh_test
 from tests.untrained_mesh import write_untrained_mesh
-from utils.artifacts import load_metrics, load_predictions
+from utils.artifacts import load_metrics, load_predictions, save_checkpoint
+from utils.settings import to_plain
 
 COMMAND = "the test"
 
@@ -86,3 +101,31 @@ def test_fits_come_near_the_truth_go_on_where_they_stopped_and_stand_in_for_it(p
     paths = replace(place.paths, truth_location=folder / "truth")
     metrics = mesh_test.main(replace(place.test_config, paths=paths, out=place.root / "fitted"))
     assert metrics["truth"] == "multi-view fit" and "vertex_mm" in metrics["overall"]
+
+
+def test_the_ablation_fills_its_table_and_does_finished_cells_only_once(place, tmp_path, capsys):
+    encoder = tmp_path / "checkpoint_best.pt"
+    stage_1 = EncDecConfig(encoder=EncoderConfig(width=4, points=10, appearance=8), decoder=DecoderConfig(width=4))
+    save_checkpoint(encoder, "enc_dec", 1, to_plain(stage_1), {"model": build(stage_1).state_dict()})
+    config = MeshAblationConfig(
+        encoder=encoder, paths=place.paths, subjects=Subjects(train=(1,), test=(9,), held_out=((9, 1),)), seeds=(0, 1),
+        silhouettes_of=(1,), steps=2, head=MeshHeadConfig(hidden=8), batch=4, silhouette_batch=1, every=1, device="cpu",
+        loop=Loop(workers=0, threads=1), output=tmp_path / "mesh_ablation.json",
+    )  # fmt: skip
+    mesh_ablation.main(config)
+    found = json.loads(config.output.read_text())
+    trained = ["L_pose alone", "L_pose + L_verts", "head and weights of preset `seed`"]
+    assert list(found["rows"]) == [*trained, "mean body"], "no prior, no rows with L_gan"
+    assert all({"mpjpe_17_mm", "vertex_mm", "iou_all_views_percent"} <= row.keys() for row in found["rows"].values())
+    gain = found["differences"]["L_pose + L_verts minus L_pose alone"]["vertex_mm"]
+    means = [found["rows"][row]["vertex_mm"]["mean"] for row in trained[:2]]
+    assert gain["mean"] == pytest.approx(means[1] - means[0])
+    assert found["steps_of_tested_checkpoint"]["L_pose alone"] == [2, 2]
+    assert capsys.readouterr().out.rstrip().endswith(config.output.with_suffix(".md").read_text().rstrip())
+    runs = sorted((place.paths.runs_location / "mesh").glob("ablation_*"))
+    kinds = [json.loads((run / "config.json").read_text())["settings"] for run in runs]
+    assert len(runs) == 3 * 2 and sorted({one["head"]["kind"] for one in kinds}) == ["crop", "seed"]
+    assert sorted({one["loss"]["outside"] for one in kinds if one["head"]["kind"] == "crop"}) == [0.0, 1.0]
+    written_at = {path: path.stat().st_mtime_ns for run in runs for path in run.rglob("*")}
+    mesh_ablation.main(config)
+    assert written_at == {path: path.stat().st_mtime_ns for run in runs for path in run.rglob("*")}

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from utils.mesh_table import COLUMNS, MeshCell, difference, known_columns, lines_of, mean_body_row, summarise
+
+FRAMES = np.array([[9, action, 1, camera, 1] for action in (2, 9, 16) for camera in (1, 2, 3, 4)], dtype=np.int32)
+IS_AWAY = FRAMES[:, 3] > 2
+
+
+def cell(offset: float, yaw: np.ndarray, metrics: dict | None = None) -> MeshCell:
+    values = np.arange(12.0) + offset
+    errors = {"mpjpe_17_mm": values, "yaw_error_degrees": yaw, "backwards_percent": 100.0 * (yaw > 90)}
+    return MeshCell(errors, IS_AWAY, FRAMES, 7, metrics or {})
+
+
+def test_columns_of_those_who_face_away_count_only_them():
+    yaw = np.where(IS_AWAY, 100.0, 1.0)
+    yaw[[2, 3]] = 30.0
+    seeds = [cell(0, yaw), cell(10, yaw)]
+    row = summarise(seeds, known_columns({"a": seeds}))
+    assert row["mpjpe_17_mm"]["mean"] == pytest.approx(5.5 + 5)
+    assert row["away_yaw_median_degrees"]["mean"] == 100
+    assert row["away_beyond_90_degrees_percent"]["mean"] == pytest.approx(100 * 4 / 6)
+    assert row["away_beyond_90_degrees_percent"]["low"] == 0, (
+        "a resample may hold action 2 alone, which none turns away"
+    )
+
+
+def test_differences_are_paired_over_sequences():
+    yaw = np.full(12, 5.0)
+    ours, baseline = [cell(-3, yaw), cell(-3, yaw)], [cell(0, yaw), cell(0, yaw)]
+    found = difference(ours, baseline, known_columns({"a": ours, "b": baseline}))
+    assert tuple(found["mpjpe_17_mm"].values()) == pytest.approx((-3, -3, -3))
+    assert tuple(found["away_yaw_median_degrees"].values()) == (0, 0, 0)
+
+
+def test_a_measure_that_one_row_lacks_or_that_has_no_truth_is_no_column():
+    yaw = np.full(12, 5.0)
+    ours, other = cell(0, yaw), cell(0, yaw)
+    ours.errors["prior_score"] = np.ones(12)
+    for one in (ours, other):
+        one.errors["vertex_mm"] = np.full(12, np.nan)
+    assert "prior_score" in known_columns({"a": [ours]}) and "vertex_mm" not in known_columns({"a": [ours]})
+    assert "prior_score" not in known_columns({"a": [ours], "b": [other]})
+
+
+def test_the_mean_body_comes_from_the_metrics_and_a_missing_number_leaves_its_cell_empty():
+    interval = {"mean": 250.04, "low": 240.0, "high": 260.0}
+    yaw = {"away": {"median_degrees": interval, "beyond_90_degrees_percent": interval}}
+    metrics = {"mean_body": {"overall": {"num_frames": 12, "mpjpe_17_mm": interval}, "yaw": yaw}}
+    columns = {key: COLUMNS[key] for key in ("mpjpe_17_mm", "prior_score", "away_yaw_median_degrees")}
+    row = mean_body_row(cell(0, np.full(12, 5.0), metrics), columns)
+    assert list(row) == ["mpjpe_17_mm", "away_yaw_median_degrees"]
+    assert lines_of({"mean body": row}, columns)[2] == (
+        "| mean body | 250.0 [240.0, 260.0] |  | 250.0 [240.0, 260.0] |"
+    )
+    assert mean_body_row(cell(0, np.full(12, 5.0)), columns) == {}
