@@ -583,7 +583,7 @@ class EncDecConfig:
     paths: Paths = field(default_factory=Paths)
     crop: Crop = field(default_factory=Crop)
     subjects: Subjects = field(default_factory=Subjects)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(appearance_at="points"))
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     pairing: Pairing = field(default_factory=Pairing)
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
@@ -1208,6 +1208,11 @@ class FiguresConfig:
     """A run of stage 4, runs/mesh/<name>, with the predictions.npz of sample/test_SMPL.py."""
     mesh_other: Path | None = None
     """Another run of stage 4, such as one of preset seed, tested on the same frames; drawn beside the first."""
+    overview: tuple[int, ...] = ()
+    """Draw one picture of all stages, of these examples of sample/test_enc_dec.py, 1 to 8; needs enc_dec, pose and
+    mesh, tested on the same frames."""
+    diagrams: bool = False
+    """Draw the diagrams of the stages and of the files."""
     pictures: tuple[Path, ...] = ()
     """Pictures that another script drew, such as data/real/about/reprojection.png, to be kept beside the others."""
     folder: Path = ROOT / "images"
@@ -1218,9 +1223,13 @@ class FiguresConfig:
     """How the captions call the data."""
 
     def __post_init__(self) -> None:
-        if self.enc_dec is None and self.pose is None and self.mesh is None and not self.pictures:
+        runs = (self.enc_dec, self.pose, self.mesh)
+        if runs == (None, None, None) and not self.pictures and not self.diagrams:
             raise ValueError("nothing to draw; give --enc-dec runs/enc_dec/<name>, --pose runs/pose/<name>, "
-                             "--mesh runs/mesh/<name>, or several of them")  # fmt: skip
+                             "--mesh runs/mesh/<name>, several of them, or --diagrams")  # fmt: skip
+        if self.overview and None in runs:
+            raise ValueError(f"overview is {self.overview}, which shows all stages; give --enc-dec, --pose and --mesh")
+        within(1, inf, overview=min(self.overview, default=1))
         if self.mesh_other is not None and self.mesh is None:
             raise ValueError(f"mesh_other is {self.mesh_other}, but there is no mesh to draw it beside; give --mesh")
 
@@ -1336,7 +1345,7 @@ def full() -> Preset:
         enc_dec=EncDecConfig(
             name="full",
             crop=Crop(size_px=128),
-            encoder=EncoderConfig(kind="efficientnet_lite0", dropout=0.1),
+            encoder=EncoderConfig(kind="efficientnet_lite0", dropout=0.1, appearance_at="points"),
             decoder=DecoderConfig(width=64),
             groups=16,
             optim=Optim(steps=200_000, lr=5e-4),

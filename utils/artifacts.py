@@ -23,6 +23,7 @@ from jaxtyping import Float32, Int32, UInt8
 
 from config import ROOT
 from utils.array_pickle import load_pickled_arrays
+from utils.small_weights import unpacked
 
 FORMAT = 1
 UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, LookupError, TypeError, AttributeError, SyntaxError,
@@ -198,13 +199,9 @@ class Checkpoint(TypedDict):
 
 
 def save_checkpoint(
-    path: Path,
-    stage: str,
-    step: int,
-    config: dict[str, Any],
-    states: dict[str, Any],
+    path: Path, stage: str, step: int, config: dict[str, Any], states: dict[str, Any],
     progress: dict[str, Any] | None = None,
-) -> None:
+) -> None:  # fmt: skip
     """Write a checkpoint; `config` is plain (see utils/settings.py)."""
     content = Checkpoint(format=FORMAT, stage=stage, step=step, config=config, states=states, progress=progress or {})
     with whole_file(path) as partial:
@@ -227,6 +224,7 @@ def load_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:
         raise damaged(path, command)
     found = content.get("stage")
     check_kind(path, found, found if found in also else stage, content.get("format"), command)
+    content["states"] = {name: unpacked(state) for name, state in content["states"].items()}
     return Checkpoint(**content)  # type: ignore[typeddict-item]
 
 
