@@ -1340,7 +1340,11 @@ def demo() -> Preset:
 
 
 def full() -> Preset:
-    """One GPU, 128 px, an encoder that starts from ImageNet weights."""
+    """One GPU, 128 px, an encoder that starts from ImageNet weights.
+
+    Stage 1 is counted at 1.4 TFLOP and 2.7 GB a step (64 images): about 4 hours at an assumed 20 TFLOP/s, and under
+    6 GB of GPU memory.  Counted, not timed: no GPU has run it (tests/benchmarks/bench_full.py --time does).
+    """
     return Preset(
         enc_dec=EncDecConfig(
             name="full",
