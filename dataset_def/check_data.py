@@ -5,6 +5,7 @@
     python dataset_def/check_data.py --paths.models-smpl-location SMPL_NEUTRAL.pkl
 
 Reads   names of files, and one file of each kind; writes nothing
+Prints  a line per thing: [ok] there, [--] not there, [ !] there with a gap, [!!] missing or damaged
 Exit    0, or 2 if something that was asked for by name is missing or damaged
 """
 
@@ -12,14 +13,15 @@ from config import ROOT, CheckDataConfig, Paths, start
 from dataset_def.checks.bodies import check_body
 from dataset_def.checks.downloads import check_crops, check_official
 from dataset_def.checks.layout import check_layout, given_places
-from dataset_def.checks.line import Line, printed
+from dataset_def.checks.line import LEGEND, Line, printed
 from dataset_def.checks.motions import check_amass, check_cmu, check_surreal
 from dataset_def.checks.runs import check_runs
 
 
 def recordings(config: CheckDataConfig) -> list[tuple[str, Paths, bool]]:
     """List the data sets in our layout: (title, places, asked for by name)."""
-    found = [("data of the settings", config.paths, given_places(config.paths))]
+    is_given = given_places(config.paths)
+    found = [("your data" if is_given else "embedded data", config.paths, is_given)]
     below = sorted(path.parent for path in (ROOT / "data").glob("*/frames"))
     for folder, is_asked in [(path, True) for path in config.own] + [(path, False) for path in below]:
         paths = Paths(
@@ -46,14 +48,15 @@ def everything(config: CheckDataConfig) -> list[Line]:
 
 
 def main(config: CheckDataConfig) -> None:
-    """Print one line per thing."""
+    """Print what the marks mean, and one line per thing."""
     lines = everything(config)
+    print(LEGEND)
     for line in lines:
         print(printed(line))
     broken = [line for line in lines if line.mark == "bad" and line.is_asked]
     if broken:
-        raise ValueError(f"{len(broken)} things that were asked for are missing or damaged, first {broken[0].what}: "
-                         f"{broken[0].found}")  # fmt: skip
+        raise ValueError(f"asked for, but missing or damaged: {'; '.join(line.what for line in broken)}; the lines "
+                         "with [!!] above say why")  # fmt: skip
 
 
 if __name__ == "__main__":

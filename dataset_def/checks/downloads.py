@@ -22,7 +22,7 @@ def check_official(official: Path | None, metadata: Path | None) -> list[Line]:
     """Describe the official download, and open the first recording."""
     what = "official Human3.6M"
     if official is None:
-        return [not_given(what, "--official", "only what needs real Human3.6M: the embedded data serve all stages")]
+        return [not_given(what, "--official", "all stages run on the embedded data")]
     if not official.is_dir():
         return [no_folder(what, official, "give the folder that holds S1, S5, ...")]
     config = ConvertConfig(official=official, masks=False)
@@ -53,7 +53,7 @@ def check_crops(crops: Path | None) -> list[Line]:
     """Describe crops with a labels.h5."""
     what = "crops with labels.h5"
     if crops is None:
-        return [not_given(what, "--crops", "nothing else")]
+        return [not_given(what, "--crops", "it is another form of Human3.6M")]
     if not crops.is_dir():
         return [no_folder(what, crops, "give the folder that holds labels.h5")]
     try:

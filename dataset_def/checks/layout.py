@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from config import Paths
-from dataset_def.checks.line import Line, Mark, sentence
+from dataset_def.checks.line import Line, sentence
 from dataset_def.h36m_files import (
     DAMAGED,
     background_path,
@@ -34,13 +34,17 @@ def given_places(paths: Paths) -> bool:
 
 def check_layout(title: str, paths: Paths, is_asked: bool) -> list[Line]:
     """Describe one data set, from the frames to what was made from them."""
+    if not paths.h36m_location.is_dir():
+        remedy = "give the right folder" if is_asked else "python dataset_def/synthetic/make_h36m.py"
+        found = f"there is no folder {short(paths.h36m_location)}"
+        return [Line("bad" if is_asked else "none", f"{title}, frames", found, "everything with this data", remedy,
+                     is_asked)]  # fmt: skip
     try:
         folders = find_folders(paths)
         meta = load_meta(meta_path(paths, folders[0]))
     except FAULTS as error:
         remedy = "" if is_asked else "python dataset_def/synthetic/make_h36m.py"
-        mark: Mark = "bad" if is_asked or paths.h36m_location.is_dir() else "none"
-        return [Line(mark, f"{title}, frames", sentence(error), "everything with this data", remedy, is_asked)]
+        return [Line("bad", f"{title}, frames", sentence(error), "everything with this data", remedy, is_asked)]
     has_labels = bool(np.isfinite(meta.joints_world_m).any())
     lines = [_frames(title, paths, folders, meta.camera, is_asked)]
     if not has_labels:
@@ -102,7 +106,8 @@ def _index(title: str, paths: Paths) -> tuple[Line, FrameTable | None]:
         table = load_table(paths)
     except FAULTS as error:
         return Line("note", f"{title}, index", sentence(error), "all training", remedy), None
-    found = f"{len(table.frames)} frames (every {table.every}.), belongs to the frames"
+    numbers = "all" if table.every == 1 else f"numbers 1, {1 + table.every}, {1 + 2 * table.every}, ..."
+    found = f"{len(table.frames)} frames ({numbers}), made from these folders"
     return Line("ok", f"{title}, index", found), table
 
 

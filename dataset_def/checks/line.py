@@ -5,6 +5,7 @@ from typing import Literal, NamedTuple
 
 Mark = Literal["ok", "none", "note", "bad"]
 MARKS: dict[Mark, str] = {"ok": "[ok]", "none": "[--]", "note": "[ !]", "bad": "[!!]"}
+LEGEND = "[ok] there   [--] not there   [ !] there with a gap   [!!] missing or damaged   -> what to do"
 
 
 class Line(NamedTuple):
@@ -34,9 +35,9 @@ def sentence(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def not_given(what: str, option: str, blocks: str) -> Line:
-    """Say that nothing was named."""
-    return Line("none", what, f"not given ({option} FOLDER looks at it)", blocks)
+def not_given(what: str, option: str, instead: str) -> Line:
+    """Say that nothing was named, and why all goes on without it."""
+    return Line("none", what, f"not given ({option} FOLDER looks at it), and not needed: {instead}")
 
 
 def no_folder(what: str, path: Path, remedy: str) -> Line:

@@ -16,7 +16,7 @@ from dataset_def.h36m_files import DAMAGED
 FAULTS = (*DAMAGED, FileNotFoundError, zipfile.BadZipFile, EOFError)
 MAX_FILES = 100_000
 """Files that are counted; more are as good."""
-PRIOR = "nothing else: the prior also learns from the embedded generator"
+PRIOR = "the prior learns from the embedded generator"
 
 
 def files_below(folder: Path, ending: str) -> Iterator[Path]:

@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float32, UInt8
 
 LEAST_VIEWS = 3
 """Times that a pixel must have been free of the person."""
-MARGIN_PX = 12
-"""The masks are widened by this: soft edges and shadows."""
+MARGIN = 1 / 160
+"""The masks are widened by this part of the picture's longer side (12 px of 1920): soft edges and shadows."""
 BLEND_PX = 40
 """Over this distance the brightness of another picture is fitted to the median beside it."""
 BAND_ROWS = 64
@@ -26,8 +26,9 @@ class Room(NamedTuple):
 OWN, OTHER_PICTURE, INPAINTED = 0, 1, 2
 
 
-def widened(mask: UInt8[np.ndarray, "H W"], by_px: int = MARGIN_PX) -> Bool[np.ndarray, "H W"]:
-    """Grow a mask by a disc."""
+def widened(mask: UInt8[np.ndarray, "H W"], margin: float = MARGIN) -> Bool[np.ndarray, "H W"]:
+    """Grow a mask by a disc, of at least two pixels."""
+    by_px = max(2, round(margin * max(mask.shape)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by_px + 1, 2 * by_px + 1))
     return cv2.dilate(mask, disc) > 128
 

@@ -27,6 +27,12 @@ SURE, PROBABLE, POSSIBLE = 0.35, 0.9, 1.9
 """Factors on the radius: inside is surely body, probably body, possibly body; beyond is surely not."""
 
 
+GRAB_PX = 300
+"""GrabCut works on people shrunk to about this height, but not by more than LEAST_SCALE: its time goes with the
+square."""
+LEAST_SCALE = 0.4
+
+
 class Capsules(NamedTuple):
     """The limbs in one picture."""
 
@@ -142,24 +148,29 @@ def cut_out(
     image: UInt8[np.ndarray, "H W 3"],
     capsules: Capsules,
     difference: Float[np.ndarray, "H W"] | None = None,
-    scale: float = 0.4,
     changed_level: float = 24.0,
 ) -> UInt8[np.ndarray, "H W"]:
     """Cut the person out: 255 inside, 0 outside.
 
     Args:
         difference: from the empty room, 0 to 255; NaN where the room is not known.  None before a room is known.
-        scale: of the picture that GrabCut works on; its time goes with the square.
     """
     height, width = image.shape[:2]
     if not len(capsules.ends_px):
         return np.zeros((height, width), np.uint8)
+    scale = working_scale(capsules)
     window = Window(*box_around(capsules, height, width), scale)
     small = window.shrunk(image)
     changed = None if difference is None else window.thinned(difference)
     here = capsules._replace(ends_px=(capsules.ends_px - window.low) * scale, radius_px=capsules.radius_px * scale)
     labels = seeds(here, small.shape[:2], changed, changed_level)
     return window.pasted(segmented(small, labels), (height, width))
+
+
+def working_scale(capsules: Capsules) -> float:
+    """Choose how much the picture is shrunk for GrabCut; a small person is not."""
+    height_px = float(np.ptp(capsules.ends_px.reshape(-1, 2), axis=0).max())
+    return float(np.clip(GRAB_PX / max(height_px, 1.0), LEAST_SCALE, 1.0))
 
 
 def box_around(capsules: Capsules, height: int, width: int) -> tuple[list[int], list[int]]:

@@ -16,7 +16,7 @@ from dataset_def.mask_centres import mask_shape
 from dataset_def.multiview.agreement import Sightings
 from dataset_def.multiview.empty_room import difference_from
 from dataset_def.multiview.people import Somebody, followed
-from dataset_def.multiview.person_mask import Window, segmented
+from dataset_def.multiview.person_mask import GRAB_PX, Window, segmented
 from dataset_def.multiview.recording import Recording, RoomPicture, room_picture
 from dataset_def.multiview.rooms_and_masks import write_whole
 from dataset_def.multiview.take import Take
@@ -38,8 +38,6 @@ END_SHARE = 0.06
 """So much of a patch's height makes its top and its bottom."""
 BLOB_OUTLIER = 0.05
 """Tops, centres and bottoms in two views are of one person up to this part of the picture's longer side."""
-GRAB_PX = 300
-"""GrabCut works on people shrunk to about this height."""
 SEEN_SHARE = 0.5
 """A moving person must be found in so many of the instants."""
 

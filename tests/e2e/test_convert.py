@@ -82,4 +82,4 @@ def test_the_check_ends_with_2_when_something_named_is_missing(embedded, tmp_pat
     given = ["--paths.h36m-location", embedded.h36m_location, "--paths.masks-location", embedded.masks_location]
     done = start("dataset_def/check_data.py", *given, "--cmu", tmp_path / "nowhere")
     assert done.returncode == 2 and "CMU motion capture" in done.stderr and "Traceback" not in done.stderr
-    assert "[ok] data of the settings, frames: 40 frames in 8 folders" in done.stdout
+    assert "[ok] your data, frames: 40 frames in 8 folders" in done.stdout

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -29,10 +28,10 @@ from dataset_def.export_calibration import subject_cameras
 from dataset_def.h36m_files import folder_name, load_meta, meta_path
 from dataset_def.multiview.calibration_files import write_calibration
 from dataset_def.multiview.import_own import import_own, paths_in
-from dataset_def.multiview.keypoint_files import BODY_25B
 from sample import train_3d_pose_from_enc, train_enc_dec
+from tests.own_clips import write_keypoints, write_video
 from tests.tiny_h36m import write_tiny_h36m
-from utils.camera import Camera, project, to_camera
+from utils.camera import Camera
 from utils.image import read_image
 from utils.skeleton import H36M_17
 
@@ -55,32 +54,16 @@ class Clips:
                 (root / to / name).mkdir(parents=True)
                 for path in sorted((source / folder).glob("*.png")):
                     (root / to / name / path.name).write_bytes(path.read_bytes())
-            self.write_keypoints(name, camera)
+            write_keypoints(root / "pose" / f"{name}_json", camera, self.joints_world_m)
             self.write_video(name)
 
     @property
     def joints_world_m(self) -> np.ndarray:
         return load_meta(meta_path(self.paths, (1, ACTION, 1, 1))).joints_world_m
 
-    def write_keypoints(self, name: str, camera: Camera) -> None:
-        (self.root / "pose" / f"{name}_json").mkdir(parents=True)
-        rows = [(BODY_25B.index(joint), row) for row, joint in enumerate(H36M_17) if joint in BODY_25B]
-        for frame, joints_m in enumerate(self.joints_world_m):
-            seen, pixels = np.zeros((25, 3)), project(camera, to_camera(camera, joints_m)) - 0.5
-            for there, here in rows:
-                seen[there] = *pixels[here], 1.0
-            content = {"people": [{"pose_keypoints_2d": seen.ravel().tolist()}]}
-            (self.root / "pose" / f"{name}_json" / f"{frame:04d}.json").write_text(json.dumps(content))
-
     def write_video(self, name: str, frames: int = FRAMES) -> Path:
-        path = self.root / f"{frames}" / f"{name}.mp4"
-        path.parent.mkdir(exist_ok=True)
-        images = [cv2.imread(str(image)) for image in sorted((self.root / "clips" / name).iterdir())[:frames]]
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, images[0].shape[1::-1])
-        for image in images:
-            writer.write(image)
-        writer.release()
-        return path
+        images = sorted((self.root / "clips" / name).iterdir())[:frames]
+        return write_video(self.root / f"{frames}" / f"{name}.mp4", images)
 
     def config(self, to: Path, names: list[str], kind: str = "opencv", footage: str = "clips", **changes):
         """Settings for some of the cameras; one picture a second, since the tiny person leaps."""

@@ -31,7 +31,7 @@ from dataset_def.multiview.video_frames import (
     undistorted_px,
 )
 from dataset_def.multiview.write_layout import cut_into_sequences, write_meta
-from utils.camera import Camera, distort, project, to_camera
+from utils.camera import Camera, distort, project, resized, to_camera
 from utils.skeleton import H36M_17
 
 WHEEL = Path(os.environ.get("POSE2SIM_WHEEL", DATA.parent / "downloads" / "pose2sim-0.7.0-py3-none-any.whl"))
@@ -253,12 +253,13 @@ def test_a_letterboxed_video_is_put_back_to_the_calibrated_size():
         check_bars("video", np.full((960, 540, 3), 120, np.uint8), camera)
 
 
-def picture_of_a_man() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def picture_of_a_man(camera: Camera = CAMERAS[0]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """An orange man of capsules before a grey-blue textured wall; the picture, the wall and his true mask."""
     rng = np.random.default_rng(5)
-    wall = cv2.resize(rng.integers(90, 140, (60, 34, 3), dtype=np.uint8), (540, 960), interpolation=cv2.INTER_CUBIC)
-    capsules = body_capsules(CAMERAS[0], standing_man())
-    body = np.zeros((960, 540), np.uint8)
+    size = (camera.width_px, camera.height_px)
+    wall = cv2.resize(rng.integers(90, 140, (60, 34, 3), dtype=np.uint8), size, interpolation=cv2.INTER_CUBIC)
+    capsules = body_capsules(camera, standing_man())
+    body = np.zeros(size[::-1], np.uint8)
     for ends, radius in zip(capsules.ends_px, capsules.radius_px, strict=True):
         cv2.line(body, *[tuple(int(v) for v in end) for end in ends], 255, int(1.4 * radius))
     image = np.where(body[..., None] > 0, np.array([220, 120, 60], np.uint8), wall)
@@ -274,6 +275,15 @@ def test_the_mask_is_the_man():
         assert set(np.unique(mask)) == {0, 255}
         overlap = ((mask > 0) & (body > 0)).sum() / ((mask > 0) | (body > 0)).sum()
         assert overlap > 0.9, f"overlap {overlap:.3f}, expected above 0.9"
+
+
+def test_a_man_of_60_pixels_is_cut_out_as_well():
+    camera = resized(CAMERAS[0], 90, 160)
+    image, wall, body = picture_of_a_man(camera)
+    difference = np.abs(image.astype(np.float32) - wall).max(axis=-1)
+    mask = cut_out(image, body_capsules(camera, standing_man()), difference)
+    overlap = ((mask > 0) & (body > 0)).sum() / ((mask > 0) | (body > 0)).sum()
+    assert overlap > 0.95, f"overlap {overlap:.3f}, expected above 0.95"
 
 
 def test_limbs_are_as_wide_as_perspective_makes_them():
