@@ -19,10 +19,13 @@ LIMBS: tuple[tuple[str, str, float], ...] = (
     ("right_knee", "right_ankle", 0.075), ("left_ankle", "left_heel", 0.05), ("right_ankle", "right_heel", 0.05),
     ("left_heel", "left_big_toe", 0.05), ("right_heel", "right_big_toe", 0.05),
     ("left_heel", "left_small_toe", 0.05), ("right_heel", "right_small_toe", 0.05),
+    ("left_ankle", "left_foot", 0.12), ("right_ankle", "right_foot", 0.12),
 )  # fmt: skip
 """Ends and radius in metres of the capsules that a clothed adult fills."""
 HAND = 0.75
 """Length of a hand over that of the forearm; the keypoints end at the wrist, and the hand may be bent."""
+FOOT = 0.15
+"""Height of an ankle over the length of the shin, for keypoints that end there; where the foot points is not known."""
 SURE, PROBABLE, POSSIBLE = 0.35, 0.9, 1.9
 """Factors on the radius: inside is surely body, probably body, possibly body; beyond is surely not."""
 
@@ -39,27 +42,29 @@ class Capsules(NamedTuple):
     ends_px: Float[np.ndarray, "L 2 2"]
     radius_px: Float[np.ndarray, "L"]
     is_sure: Bool[np.ndarray, "L"]
-    """False for hands, whose place is guessed."""
+    """False for hands and feet whose place is guessed."""
 
 
-def with_hands_and_pelvis(keypoints_m: Float[np.ndarray, "25 3"]) -> dict[str, Float[np.ndarray, "3"]]:
-    """Name the keypoints and add finger tips and the middle of the hips."""
+def with_ends_and_pelvis(keypoints_m: Float[np.ndarray, "25 3"]) -> dict[str, Float[np.ndarray, "3"]]:
+    """Name the keypoints and add finger tips, soles where there is no heel, and the middle of the hips."""
     named = dict(zip(BODY_25B, keypoints_m, strict=True))
     named["pelvis"] = (named["left_hip"] + named["right_hip"]) / 2
     for side in ("left", "right"):
         wrist, elbow = named[f"{side}_wrist"], named[f"{side}_elbow"]
         named[f"{side}_hand"] = wrist + HAND * (wrist - elbow)
+        ankle, knee, heel = (named[f"{side}_{part}"] for part in ("ankle", "knee", "heel"))
+        named[f"{side}_foot"] = ankle + FOOT * (ankle - knee) if np.isnan(heel).any() else np.full(3, np.nan)
     return named
 
 
 def body_capsules(camera: Camera, keypoints_world_m: Float[np.ndarray, "25 3"]) -> Capsules:
     """Project the limbs whose two ends are known."""
-    named = with_hands_and_pelvis(to_camera(camera, keypoints_world_m))
+    named = with_ends_and_pelvis(to_camera(camera, keypoints_world_m))
     known = [limb for limb in LIMBS if np.isfinite(named[limb[0]] + named[limb[1]]).all()]
     limbs = [(named[a], named[b], radius) for a, b, radius in known]
     ends_px = [project(camera, np.stack([a, b])) for a, b, _ in limbs]
     radius_px = [radius * camera.focal_px.mean() / (a[2] + b[2]) * 2 for a, b, radius in limbs]
-    is_sure = ["hand" not in end for _, end, _ in known]
+    is_sure = [not end.endswith(("hand", "foot")) for _, end, _ in known]
     return Capsules(np.array(ends_px).reshape(-1, 2, 2), np.array(radius_px), np.array(is_sure))
 
 

@@ -253,12 +253,18 @@ def test_a_letterboxed_video_is_put_back_to_the_calibrated_size():
         check_bars("video", np.full((960, 540, 3), 120, np.uint8), camera)
 
 
-def picture_of_a_man(camera: Camera = CAMERAS[0]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def is_toe() -> list[bool]:
+    return [name.endswith("toe") for name in BODY_25B]
+
+
+def picture_of_a_man(camera: Camera = CAMERAS[0], long_feet: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """An orange man of capsules before a grey-blue textured wall; the picture, the wall and his true mask."""
     rng = np.random.default_rng(5)
     size = (camera.width_px, camera.height_px)
     wall = cv2.resize(rng.integers(90, 140, (60, 34, 3), dtype=np.uint8), size, interpolation=cv2.INTER_CUBIC)
-    capsules = body_capsules(camera, standing_man())
+    man_m = standing_man()
+    man_m[is_toe(), 0] += 0.08 * long_feet
+    capsules = body_capsules(camera, man_m)
     body = np.zeros(size[::-1], np.uint8)
     for ends, radius in zip(capsules.ends_px, capsules.radius_px, strict=True):
         cv2.line(body, *[tuple(int(v) for v in end) for end in ends], 255, int(1.4 * radius))
@@ -284,6 +290,17 @@ def test_a_man_of_60_pixels_is_cut_out_as_well():
     mask = cut_out(image, body_capsules(camera, standing_man()), difference)
     overlap = ((mask > 0) & (body > 0)).sum() / ((mask > 0) | (body > 0)).sum()
     assert overlap > 0.95, f"overlap {overlap:.3f}, expected above 0.95"
+
+
+def test_feet_are_in_the_mask_though_the_keypoints_end_at_the_ankles():
+    image, wall, body = picture_of_a_man(CAMERAS[1], long_feet=True)
+    man_m = standing_man()
+    man_m[[name.endswith(("heel", "toe")) for name in BODY_25B]] = np.nan
+    difference = np.abs(image.astype(np.float32) - wall).max(axis=-1)
+    mask = cut_out(image, body_capsules(CAMERAS[1], man_m), difference)
+    feet = slice(int(np.nonzero(body.any(axis=1))[0][-1]) - 30, None)
+    share = (mask[feet] > 0)[body[feet] > 0].mean()
+    assert share > 0.8, f"{share:.2f} of the feet, expected above 0.8"
 
 
 def test_limbs_are_as_wide_as_perspective_makes_them():
