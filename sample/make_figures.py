@@ -1,27 +1,61 @@
 """Draw the pictures of tested runs.  Runs no network: it reads what the test scripts stored.
 
     python sample/make_figures.py --enc-dec runs/enc_dec/demo --pose runs/pose/demo --mesh runs/mesh/demo
+    python sample/make_figures.py --diagrams
 
 Reads   predictions.npz, metrics.json (sample/test_*.py), history.jsonl (train scripts)
 Writes  images/<prefix>{novel_views, turntable, swapped_appearance, enc_dec_loss, skeletons, per_action, pose_loss,
-        bodies, silhouettes, facing, mesh_loss}.png
+        bodies, silhouettes, facing, mesh_loss, overview}.png, images/{stages, data_layout}.png
 """
 
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from config import FiguresConfig, start
-from utils.artifacts import whole_file
+from config import Crop, FiguresConfig, Paths, start
+from models.diagram_body import diagram_person
+from models.smpl import load_body
+from sample.report import posed
+from utils.artifacts import load_predictions, whole_file
+from utils.diagrams import layout_figure, stages_figure
 from utils.image import read_image, write_image
+from utils.overview_figure import Overview, overview_figure, rows_of
 from utils.run_figures import enc_dec_figures, history_figure, mesh_figures, pose_figures
 
 
-def save(figures: dict[str, Figure], config: FiguresConfig) -> list[Path]:
+def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], data: str) -> Figure:
+    """Draw what all stages make of the same images.
+
+    Raises:
+        ValueError: stage 1 has no such example, or a later stage was not tested on it.
+    """
+    origin, views = load_predictions(enc_dec / "predictions.npz", "python sample/test_enc_dec.py")
+    if "example_frames" not in views or max(numbers) > len(views["example_frames"]):
+        raise ValueError(f"{enc_dec} has no example {max(numbers)}; run sample/test_enc_dec.py again, or choose others")
+    chosen = np.array(numbers) - 1
+    later, rows = [], []
+    for run, command in ((pose, "python sample/test_pose.py"), (mesh, "python sample/test_SMPL.py")):
+        later.append(load_predictions(run / "predictions.npz", command)[1])
+        rows.append(rows_of(later[-1]["frames"], views["example_frames"][chosen]))
+        if -1 in rows[-1]:
+            number = numbers[rows[-1].index(-1)]
+            raise ValueError(f"{run} was not tested on example {number} of stage 1; give --every 1 to its test, or "
+                             "other numbers to --overview")  # fmt: skip
+    bodies = posed(load_body(Paths().models_smpl_location), later[1]["rotations_crop"][rows[1]],
+                   later[1]["betas"][rows[1]])  # fmt: skip
+    found = Overview(views["turntable_input"][chosen], views["turntable"][chosen],
+                     later[0]["predicted_root_m"][rows[0]], bodies.vertices_root_m, bodies.faces)  # fmt: skip
+    subjects = origin["split"].split(";")[0]
+    about = f"Examples {', '.join(map(str, numbers))} of {len(views['example_frames'])} test images; {data}; {subjects}"
+    return overview_figure(found, Crop().side_m, about)
+
+
+def save(figures: dict[str, Figure], folder: Path, prefix: str) -> list[Path]:
     """Write figures as .png and say where."""
     paths = []
     for name, figure in figures.items():
-        path = config.folder / f"{config.prefix}{name}.png"
+        path = folder / f"{prefix}{name}.png"
         with whole_file(path) as partial:
             figure.savefig(partial, format="png")
         print(path)
@@ -42,7 +76,15 @@ def main(config: FiguresConfig) -> list[Path]:
         figures |= pose_figures(config.pose, config.data) | history_figure(config.pose, config.data)
     if config.mesh is not None:
         figures |= mesh_figures(config.mesh, config.mesh_other, config.data) | history_figure(config.mesh, config.data)
-    return save(figures, config)
+    if config.overview and config.enc_dec and config.pose and config.mesh:
+        figures["overview"] = overview(config.enc_dec, config.pose, config.mesh, config.overview, config.data)
+    diagrams: dict[str, Figure] = {}
+    if config.diagrams:
+        diagrams = {
+            "stages": stages_figure(diagram_person(Paths().models_smpl_location)),
+            "data_layout": layout_figure(),
+        }
+    return save(figures, config.folder, config.prefix) + save(diagrams, config.folder, "")
 
 
 if __name__ == "__main__":
