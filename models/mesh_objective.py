@@ -1,11 +1,14 @@
 """The terms of stage 4 put together: from estimated bodies to numbers in units of their own."""
 
+from typing import cast
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from config import MeshConfig
 from models.mesh_losses import NEAR_VERTICES, REACHING, joint_distance_m, outside_loss_m, overlap_loss, reach_loss_m
+from models.mesh_measure import Scores
 from models.silhouette import Topology, silhouette
 from models.smpl import Body
 from models.SMPL_from_latent import BodyEstimate, rooted_body
@@ -34,6 +37,8 @@ def check_finite(estimate: BodyEstimate, frames: Int[Tensor, "B 5"]) -> None:
 class MeshObjective(nn.Module):
     """Measures estimated bodies by labels, masks and the prior."""
 
+    vertex_share: Tensor
+
     def __init__(self, body: Body, prior: nn.Module | None, config: MeshConfig, anchor: Anchor, side_m: float) -> None:
         super().__init__()
         self.body, self.joints_body, self.prior = body, body.joints_only(), prior
@@ -50,7 +55,7 @@ class MeshObjective(nn.Module):
     ) -> Float[Tensor, "B V N 3"]:
         """Put the estimated bodies into all views."""
         vertices_root_m = rooted_body(self.body, estimate).vertices_root_m
-        return placed_in_views(vertices_root_m @ R_crop_from_world, views, self.anchor, self.vertex_share)  # type: ignore[arg-type]
+        return placed_in_views(vertices_root_m @ R_crop_from_world, views, self.anchor, self.vertex_share)
 
     def coverage(self, vertices_px: Float[Tensor, "B V N 3"]) -> Float[Tensor, "B V S S"]:
         """Draw the silhouettes of bodies in their views."""
@@ -83,7 +88,7 @@ class MeshObjective(nn.Module):
         """
         terms = {}
         if self.prior is not None and self.config.loss.prior:
-            scores = self.prior.scores(estimate.rotations_crop[:, 1:], estimate.betas)  # type: ignore[operator]
+            scores = cast(Scores, self.prior).scores(estimate.rotations_crop[:, 1:], estimate.betas)
             terms["prior"] = (1 - scores).square().mean()
         if self.config.loss.betas:
             terms["betas"] = estimate.betas.square().mean()
