@@ -203,3 +203,18 @@ def labelled_joints_root_m(
     if table.key(row).subject not in labelled or not np.isfinite(joints_world_m).all():
         return np.zeros((17, 3))
     return (joints_world_m - joints_world_m[H36M_17.index("pelvis")]) @ R_crop_from_world.T
+
+
+def tested_data(paths: Paths, crop: Crop, mask_px: int, subjects: tuple[int, ...], every: int) -> MeshData:
+    """Open the frames of test subjects, whose true joints are known.
+
+    Raises:
+        ValueError: some frames have no labels.
+    """
+    data = MeshData(paths, crop, mask_px, subjects, subjects, "all", (), every=every)
+    labelled = np.isfinite(data.table.joints_world_m[data.table.row_instant[data.rows]]).all((1, 2))
+    if not labelled.all():
+        first = data.table.key(int(data.rows[~labelled][0])).stem
+        raise ValueError(f"{int((~labelled).sum())} of {len(labelled)} frames have no 3D labels (first: {first}); "
+                         "choose other --subjects")  # fmt: skip
+    return data

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from config import Crop, TestMeshConfig, start
 from dataset_def.h36m_index import index_path
 from dataset_def.h36m_pose_data import PoseData
-from dataset_def.h36m_SMPL_data import MeshData
+from dataset_def.h36m_SMPL_data import MeshData, tested_data
 from dataset_def.truth_files import FrameBodies, bodies_of_frames
 from models import stored
 from models.mesh_measure import Measure
@@ -30,8 +30,10 @@ from models.stored import StoredMesh, load_body_of, load_mesh
 from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
 from utils.engine import choose_device
+from utils.image import to_picture
 from utils.mesh_metrics import spread_over_bins
 from utils.mesh_report import RULES, Circumstances, all_summaries, circumstances, report
+from utils.report_page.frames import best_and_worst
 
 MEAN_BODY_IS = "mean of the labelled subjects' training frames: rotations in crop axes as matrices, shape numbers"
 
@@ -48,16 +50,10 @@ def labelled_mean(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop) -> Bo
     return mean_body(bodies.rotations_world, bodies.betas, torch.from_numpy(R.astype(np.float32)))
 
 
-def open_data(config: TestMeshConfig, crop: Crop) -> MeshData:
-    """Open the test frames; their true joints are needed."""
-    data = MeshData(config.paths, crop, config.mask_px or crop.size_px, config.subjects, config.subjects, "all", (),
-                    every=config.every)  # fmt: skip
-    labelled = np.isfinite(data.table.joints_world_m[data.table.row_instant[data.rows]]).all((1, 2))
-    if not labelled.all():
-        first = data.table.key(int(data.rows[~labelled][0])).stem
-        raise ValueError(f"{int((~labelled).sum())} of {len(labelled)} frames have no 3D labels (first: {first}); "
-                         "choose other --subjects")  # fmt: skip
-    return data
+def extremes(data: MeshData, errors_mm: np.ndarray, frames: np.ndarray, count: int) -> dict[str, np.ndarray]:
+    """Take the images of the best and the worst frames, for the page of the run."""
+    rows = np.concatenate(best_and_worst(errors_mm, frames, count))
+    return {"extreme_row": rows, "extreme_image": np.stack([to_picture(data[0, row].image) for row in rows.tolist()])}
 
 
 def write(
@@ -98,7 +94,7 @@ def main(config: TestMeshConfig) -> dict[str, Any]:
     body = load_body_of(stage_4, config.checkpoint, config.paths).to(device)
     prior = stored.load_prior_for(config.prior, location).to(device) if config.prior is not None else None
     crop = replace(stage_4.config.crop, centre=config.centre or stage_4.config.crop.centre)
-    data = open_data(config, crop)
+    data = tested_data(config.paths, crop, config.mask_px or crop.size_px, config.subjects, config.every)
     frames = data.table.frames[data.rows].astype(np.int32)
     truth, mean = bodies_of_frames(config.paths.truth_location, frames, location), labelled_mean(config, stage_4, crop)
     measure = Measure(body, crop.centre, prior)
@@ -109,6 +105,7 @@ def main(config: TestMeshConfig) -> dict[str, Any]:
     chosen = spread_over_bins(torch.from_numpy(which.bin), config.examples)
     sample = to_device(default_collate([data[0, row] for row in chosen]), device)
     pictures = examples(sample, stage_4, measure) | {"example_row": np.array(chosen)}
+    pictures |= extremes(data, found.errors["predicted"]["mpjpe_17_mm"], frames, config.examples)
     return write(config, stage_4, crop, frames, truth, found, which, pictures)
 
 

@@ -121,6 +121,8 @@ def silhouette_grid(examples: MeshExamples, caption: str) -> Figure:
 
 
 POLAR = {"MPJPE mm": "mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm", "yaw error °": "yaw_error_degrees"}
+FACING_LABELS = ("camera", "45°", "90° left", "135°", "away", "135°", "90° right", "45°")
+"""People are turned so far to their own left or right from facing the camera."""
 LINES = (LEFT, MIDDLE, RIGHT, "#2f9e63")
 
 
@@ -143,8 +145,10 @@ def facing_polar(by_facing: Mapping[str, Mapping[str, Any]], caption: str) -> Fi
         axes.set_rlim(0)
         axes.yaxis.set_major_locator(MaxNLocator(4))
         axes.set_rlabel_position(22.5)
-        axes.set_thetagrids(range(0, 360, 45), ["camera", "45°", "90°", "135°", "away", "225°", "270°", "315°"])
-        axes.tick_params(labelsize=6)
+        axes.set_thetagrids(range(0, 360, 45), FACING_LABELS)
+        axes.tick_params(labelsize=6.5)
+        for label in axes.get_yticklabels():
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6})
         axes.set_title(title, fontsize=LABEL_SIZE + 1)
     handles, labels = grid[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncol=len(labels), fontsize=LABEL_SIZE, frameon=False)

@@ -13,6 +13,8 @@ from utils.mesh_figures import body_grid, facing_polar, mesh_examples, silhouett
 
 COLUMNS = {"MPJPE mm": "mpjpe_17_mm", "N-MPJPE mm": "n_mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm",
            "yaw °": "yaw_error_degrees"}  # fmt: skip
+POLAR_IS = ("Error by where people face, seen from above (turned to their own left or right from facing the camera), "
+            "in eight bins.\nBands: 95 % bootstrap over sequences.")  # fmt: skip
 
 
 def history_figure(run: Path, data: str) -> dict[str, Figure]:
@@ -65,7 +67,7 @@ def mesh_figures(run: Path, other: Path | None, data: str) -> dict[str, Figure]:
     return {
         "bodies": body_grid(own, dict(zip([*runs][1:], others, strict=True)), about),
         "silhouettes": silhouette_grid(own, about),
-        "facing": facing_polar(facing, f"Seen from above; bands: 95 % bootstrap over sequences.\n{about}"),
+        "facing": facing_polar(facing, f"{POLAR_IS}\n{about}"),
     }
 
 

@@ -74,6 +74,8 @@ def test_metrics_and_predictions_hold_what_their_names_say(place):
     # The true bodies lack clothes, but they are where the masks are; an untrained network is not.
     ious = [metrics[who]["overall"]["iou_all_views_percent"]["mean"] for who in ("true_body", "mean_body")]
     assert ious[0] > 65 > ious[1], ious
+    worst_row = apart_m.mean(axis=1).argmax()
+    assert worst_row in stored["extreme_row"] and len(stored["extreme_image"]) == len(stored["extreme_row"])
     assert stored["example_mask"].shape == stored["example_coverage"].shape == (3, 4, 64, 64)
     drawn = make_figures.main(FiguresConfig(mesh=place.checkpoint.parent, folder=place.root / "images"))
     assert [path.name for path in drawn] == ["bodies.png", "silhouettes.png", "facing.png"]

@@ -54,6 +54,33 @@ def test_metrics_are_sorted_by_their_shape():
     )
 
 
+def test_ratios_are_a_table_of_this_run_and_rules_are_facts():
+    ratio = {"mean": 1.0409, "low": 0.97, "high": 1.12}
+    seen = measures.summary({"rules": {"front": "at most 67.5 degrees"}, "overall": {"mpjpe_17_mm": MEAN},
+                             "away_over_front": {"mpjpe_17_mm": ratio}})  # fmt: skip
+    assert [row.name for row in seen.predictors.rows] == ["this run"], "a ratio is no predictor"
+    assert seen.facts == {"front": "at most 67.5 degrees"}
+    (table,) = seen.breakdowns
+    assert (table.title, table.rows[0].name, table.rows[0].cells["mpjpe_17"].mean) == (
+        "away over front",
+        "this run",
+        1.04,
+    )
+
+
+def test_runs_are_compared_by_their_ratios_and_by_the_yaw_of_those_who_face_away():
+    yaw = {"away": {"median_degrees": MEAN, "beyond_90_degrees_percent": MEAN}}
+    seen = measures.summary({"overall": {"mpjpe_17_mm": MEAN}, "away_over_front": {"p_mpjpe_17_mm": MEAN}, "yaw": yaw,
+                             "mean_body": {"overall": {"mpjpe_17_mm": MEAN}, "yaw": yaw}})  # fmt: skip
+    cells = compare.main_cells(seen)
+    assert list(cells) == ["mpjpe_17_mm", "away_over_front_p_mpjpe_17", "yaw_error_away_median_degrees",
+                           "yaw_error_away_beyond_90_degrees_percent"]  # fmt: skip
+    read = [measures.measure(key) for key in cells]
+    assert [one.name for one in read[1:]] == ["Away over front P-MPJPE", "Yaw error away median",
+                                              "Yaw error away beyond 90 degrees"]  # fmt: skip
+    assert {one.better for one in read} == {"lower"} and [one.unit for one in read] == ["mm", "", "°", "%"]
+
+
 def test_metrics_of_several_predictors_are_found_below_their_names():
     own = {"overall": {"vertex_mm": MEAN}, "by_facing": {"90": {"vertex_mm": MEAN}},
            "away_over_front": {"vertex_mm": MEAN}}  # fmt: skip

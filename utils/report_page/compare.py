@@ -11,6 +11,9 @@ from utils.report_page.measures import Cell, Measure, Summary, measure
 from utils.report_page.settings import shown
 from utils.settings import flat
 
+BESIDE = {"away over front": "away_over_front_{key}", "yaw": "yaw_error_{row}_{key}"}
+"""Tables whose numbers are compared too, and the keys that they get."""
+
 
 class Tested(NamedTuple):
     """One run's main result."""
@@ -69,9 +72,15 @@ def compare_runs(runs: Sequence[Tested]) -> Comparison:
 
 
 def main_cells(summary: Summary | None) -> dict[str, Cell]:
-    """Take the numbers of the run itself, not of what it is compared with."""
-    rows = [] if summary is None else summary.predictors.rows
-    return rows[0].cells if rows else {}
+    """Take the numbers of the run itself, not of what it is compared with; with its ratios and yaw by facing."""
+    if summary is None or not summary.predictors.rows:
+        return {}
+    cells = dict(summary.predictors.rows[0].cells)
+    for table in summary.breakdowns:
+        if not table.of and table.title in BESIDE:
+            cells |= {BESIDE[table.title].format(row=row.name, key=key): cell
+                      for row in table.rows for key, cell in row.cells.items()}  # fmt: skip
+    return cells
 
 
 def difference(

@@ -19,11 +19,15 @@ HEADLINES = (
     "psnr_db_in_box", "ssim_in_box", "l1_in_box",
 )  # fmt: skip
 """Shown first, where they exist; else the first few keys."""
-MOST_HEADLINES = 5
+MOST_HEADLINES = 6
 TITLES = {
     "overall": "this run", "predicted": "this run", "per_action": "by action", "by_facing": "by facing direction",
     "front_side_away": "front, side, away", "by_posture": "by posture",
 }  # fmt: skip
+RATIO = "_over_"
+"""In the name of a dictionary that holds ratios of errors, which have no unit."""
+RULES = "rules"
+"""The dictionary of sentences that say how frames were sorted."""
 OVERALL = "overall"
 """The group of a predictor's dictionary that holds its errors over all frames."""
 FACING = {
@@ -177,7 +181,9 @@ def summary(metrics: Mapping[str, Any]) -> Summary:
     found = list(groups(metrics))
     owners = {path[:-1] for path, _ in found if path[-1] == OVERALL and len(path) > 1}
     for path, row in found:
-        if len(path) == 1 or path[-1] == OVERALL:
+        if len(path) == 1 and RATIO in path[0]:
+            tables[path] = [in_table(path[0], row._replace(name=TITLES[OVERALL]))]
+        elif len(path) == 1 or path[-1] == OVERALL:
             predictors.append(row if len(path) == 1 else row._replace(name=readable(path[-2])))
         elif path[:-1] in owners:
             tables[path] = [in_table(path[-1], row._replace(name=readable(path[-2])))]
@@ -185,6 +191,7 @@ def summary(metrics: Mapping[str, Any]) -> Summary:
             tables.setdefault(path[:-1], []).append(in_table(path[-2], row))
     facts = {readable(name): plain(value) for name, value in metrics.items()
              if name not in own and not isinstance(value, Mapping)}  # fmt: skip
+    facts |= {readable(name): value for name, value in metrics.get(RULES, {}).items()}
     named = [Table(readable(path[-1]), rows, owner(path)) for path, rows in tables.items()]
     return Summary(facts, Table("", predictors), named)
 
@@ -199,9 +206,15 @@ def in_table(title: str, row: Row) -> Row:
     """Name the rows of facing directions; take the units off ratios."""
     if "facing" in title:
         return row._replace(name=FACING.get(row.name, row.name))
-    if "_over_" in title:
-        return row._replace(cells={without_unit(key): cell for key, cell in row.cells.items()})
+    if RATIO in title:
+        return row._replace(cells={without_unit(key): rounded(cell) for key, cell in row.cells.items()})
     return row
+
+
+def rounded(ratio: Cell) -> Cell:
+    """Leave a ratio two decimals."""
+    low, high = (None if end is None else round(end, 2) for end in (ratio.low, ratio.high))
+    return Cell(round(ratio.mean, 2), low, high)
 
 
 def without_unit(key: str) -> str:
