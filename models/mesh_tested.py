@@ -68,12 +68,13 @@ def run_over(
         with mixed_precision(device, stage_4.mesh_config.optim.bf16):
             estimate = stage_4.network(sample.image)
         R, own = sample.R_crop_from_world, slice(first, first := first + len(sample.image))
-        true = None if truth is None else in_crop_axes(*(part[own].to(device) for part in truth), R)  # type: ignore[call-arg]
+        true = None if truth is None else in_crop_axes(truth[0][own].to(device), truth[1][own].to(device), R)
         joints_root_m = rooted_body(measure.quick, estimate).joints_root_m
         errors.append(measure.all_errors(estimate, mean, true, sample.joints_root_m, R, sample.views))
         columns.append([part.cpu() for part in (*estimate, joints_root_m, sample.joints_root_m, R)])
-    rows = (torch.cat(column) for column in zip(*columns, strict=True))
-    return Tested(*rows, {name: stacked([part[name] for part in errors]) for name in errors[0]})  # type: ignore[arg-type, call-arg]
+    rotations_crop, betas, joints_root_m, true_root_m, R = (torch.cat(rows) for rows in zip(*columns, strict=True))
+    all_errors = {name: stacked([part[name] for part in errors]) for name in errors[0]}
+    return Tested(rotations_crop, betas, joints_root_m, true_root_m, R, all_errors)
 
 
 @torch.no_grad()
