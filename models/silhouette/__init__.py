@@ -56,9 +56,12 @@ def _check(vertices_px: Tensor, topology: Topology, height: int, width: int, sam
         )
     if min(height, width, samples) < 1:
         raise ValueError(f"height {height}, width {width} and samples {samples} must be 1 or more")
-    if not torch.isfinite(vertices_px).all():
+    # One sum tells: it is finite only if all are.  Asking every number costs as much as half of the scan.
+    if not torch.isfinite(vertices_px.detach().sum()):
         broken = int((~torch.isfinite(vertices_px)).any(dim=2).sum())
-        raise ValueError(f"{broken} vertices are NaN or infinite; look at the pose, or at points on the camera's plane")
+        if broken:
+            sentence = "vertices are NaN or infinite; look at the pose, or at points on the camera's plane"
+            raise ValueError(f"{broken} {sentence}")
 
 
 def _choose(backend: str, device: torch.device) -> str:
@@ -80,13 +83,15 @@ class _Silhouette(torch.autograd.Function):
     def forward(
         ctx: Any, vertices_px: Tensor, topology: Topology, height: int, width: int, samples: int, backend: str
     ) -> Tensor:
-        scan = {"torch": torch_scan.scan, "numba": numba_scan.scan}
+        saved: tuple[Tensor, ...]
         if backend == "triton":
             from models.silhouette import triton_scan
 
             coverage, saved = triton_scan.scan(vertices_px, topology, height, width, samples)
+        elif backend == "numba":
+            coverage, saved = numba_scan.scan(vertices_px, topology, height, width, samples)
         else:
-            coverage, saved = scan[backend](vertices_px, topology, height, width, samples)  # type: ignore[assignment]
+            coverage, saved = torch_scan.scan(vertices_px, topology, height, width, samples)
         ctx.save_for_backward(*saved)
         ctx.backend, ctx.shape, ctx.samples = backend, vertices_px.shape, samples
         return coverage

@@ -355,6 +355,13 @@ def test_broken_vertices_stop(backend, bad):
 
 
 @fast_backend
+def test_numbers_that_are_large_but_finite_do_not_stop(backend):
+    vertices = torch.nn.functional.pad(corners(2.0, 1.0, 5.0, 4.0), (0, 1), value=2e38)[None]
+    assert vertices.sum() == float("inf"), "the sum overflows though no depth does"
+    assert silhouette(vertices, Topology(SQUARE), 8, 8, backend=backend).sum().item() == pytest.approx(9)
+
+
+@fast_backend
 def test_a_body_moved_by_whole_pixels_draws_the_moved_picture(backend):
     topology, pictures, pulled = None, [], []
     for shift_px in ((0.0, 0.0), (3.0, -2.0)):
