@@ -42,10 +42,12 @@ def make_finder(pictures: Pictures, config: PredictConfig) -> Finder:
     if config.mask is not None:
         return _by_masks(config.mask)
     if pictures.kind == "video" and config.find in ("auto", "movement"):
-        boxes = moving_boxes(pictures)
+        segmenter = PersonSegmenter(config.segmentation) if is_available(config.segmentation) else None
+        boxes = moving_boxes(pictures, segmenter)
         if np.isfinite(boxes).all(1).mean() >= LEAST_FRAMES_WITH_MOVEMENT:
             smooth = smooth_boxes(boxes)
-            return Finder("what moves before the still camera", lambda number, _: Box(*smooth[number].tolist()))
+            how = "what moves before the still camera" + (", the scene cleared by segmentation" if segmenter else "")
+            return Finder(how, lambda number, _: Box(*smooth[number].tolist()))
         if config.find == "movement" or not is_available(config.segmentation):
             raise ValueError(f"nothing of a person's size moves in {pictures.source}; give --box X Y WIDTH HEIGHT or "
                              f"--mask, or install the segmentation extra: {REMEDY}")  # fmt: skip
@@ -75,10 +77,15 @@ def _by_masks(place: Path) -> Finder:
     return Finder(f"masks ({place})", box)
 
 
-def moving_boxes(pictures: Pictures) -> Float[np.ndarray, "N 4"]:
-    """Find what moves in every frame of a video; NaN where nothing does.  Reads the video twice, a frame at a time."""
+def moving_boxes(pictures: Pictures, segmenter: PersonSegmenter | None = None) -> Float[np.ndarray, "N 4"]:
+    """Find what moves in every frame of a video; NaN where nothing does.  Reads the video twice, a frame at a time.
+
+    Args:
+        segmenter: keeps people out of the empty scene, if it is there.
+    """
     every = max(1, (pictures.num_frames or 1) // SCENE_FRAMES)
-    scene = empty_scene(picture.rgb for picture in islice(pictures.frames(), 0, None, every))
+    people = None if segmenter is None else segmenter.people
+    scene = empty_scene((picture.rgb for picture in islice(pictures.frames(), 0, None, every)), people)
     boxes = []
     for picture in tqdm(pictures.frames(), total=pictures.num_frames, desc="looking for movement", disable=None):
         box = box_of_movement(picture.rgb, scene)

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from config import SegmentationConfig, start
 
 WHEEL = "mediapipe==0.10.21"
 MEMBER = "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite"
+MAY_BE_PERSON = 0.3
+"""Probability above which a pixel does not count as empty scene."""
 REMEDY = "pip install -e .[video] and python dataset_def/person_segmentation.py"
 
 
@@ -52,6 +54,10 @@ class PersonSegmenter:
         self.interpreter.set_tensor(self.input["index"], small[None])
         self.interpreter.invoke()
         return np.array(self.interpreter.get_tensor(self.output["index"])[0, ..., 0])
+
+    def people(self, rgb: UInt8[np.ndarray, "H W 3"]) -> Bool[np.ndarray, "H W"]:
+        """Tell all pixels that may be of people."""
+        return cv2.resize(self._probabilities(rgb), (rgb.shape[1], rgb.shape[0])) > MAY_BE_PERSON
 
     def mask(self, rgb: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W"]:
         """Give the largest person: 255 inside, 0 elsewhere."""

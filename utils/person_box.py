@@ -1,16 +1,18 @@
 """Boxes around a person: from a mask, from what moves before a still camera, smoothed over time."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 WORKING_PX = 480
 """Moving pixels are looked for in pictures shrunk to this longer side."""
-LEAST_CHANGE = 28
-"""Grey levels by which a pixel of a person differs from the empty scene."""
+CLEAR_CHANGE, FAINT_CHANGE = 28, 20
+"""Grey levels by which pixels of a person differ from the empty scene: many of them, and all."""
+GAP_PX = (35, 21)
+"""Height and width, at the working size, over which patches are joined."""
 LEAST_SHARE = 0.002
 """Of the picture; smaller moving patches are no person."""
 
@@ -70,27 +72,50 @@ def shrunk(rgb: UInt8[np.ndarray, "H W 3"]) -> tuple[UInt8[np.ndarray, "h w 3"],
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), scale
 
 
-def empty_scene(frames: Iterable[UInt8[np.ndarray, "H W 3"]]) -> UInt8[np.ndarray, "h w 3"]:
-    """Take the median of some frames: what stays when people move."""
-    return np.median(np.stack([shrunk(rgb)[0] for rgb in frames]), axis=0).astype(np.uint8)
+def empty_scene(
+    frames: Iterable[UInt8[np.ndarray, "H W 3"]],
+    people: Callable[[UInt8[np.ndarray, "h w 3"]], Bool[np.ndarray, "h w"]] | None = None,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Take the median of some frames: what stays when people move.
+
+    Args:
+        people: tells pixels of people in a shrunk frame, which are left out; else the median shows whoever hardly
+            moves. Where no frame is free of people the plain median stays.
+    """
+    small = np.stack([shrunk(rgb)[0] for rgb in frames])
+    if people is None:
+        return np.median(small, axis=0).astype(np.uint8)
+    hidden = np.stack([cv2.dilate(people(rgb).astype(np.uint8), np.ones((9, 9), np.uint8)) for rgb in small]) > 0
+    hidden &= ~hidden.all(axis=0)
+    return np.nanmedian(np.where(hidden[..., None], np.float32(np.nan), small), axis=0).astype(np.uint8)
 
 
 def moving_mask(rgb: UInt8[np.ndarray, "H W 3"], scene: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
-    """Find the largest patch that differs from the empty scene; all zero if there is none of a person's size.
+    """Find the largest group of patches that differ from the empty scene; all zero if there is none of a person's size.
 
-    The gain of the whole picture is matched first, so that a camera's automatic exposure is no movement.
+    The gain of the whole picture is matched first, so that a camera's automatic exposure is no movement.  Dark
+    clothes before a dark wall cut a person into patches: those with a small gap between them are one.
     """
     small = shrunk(rgb)[0].astype(np.float32)
     gain = np.median((scene.astype(np.float32) + 1) / (small + 1), axis=(0, 1))
-    change = np.abs(small * gain - scene).max(2)
-    found = (cv2.GaussianBlur(change, (5, 5), 0) > LEAST_CHANGE).astype(np.uint8)
-    joined = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((9, 5), np.uint8))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
-    if count < 2:
-        return np.zeros(found.shape, np.uint8)
-    largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
-    is_large = stats[largest, cv2.CC_STAT_AREA] >= LEAST_SHARE * found.size
-    return ((labels == largest) & is_large).astype(np.uint8) * np.uint8(255)
+    change = cv2.GaussianBlur(np.abs(small * gain - scene).max(2), (5, 5), 0)
+    found = _patches(change)
+    labels = cv2.connectedComponents(cv2.dilate(found, np.ones(GAP_PX, np.uint8)))[1]
+    sizes = np.bincount(labels[found > 0], minlength=1)
+    is_person = (labels == sizes.argmax()) & (found > 0)
+    is_large = is_person.sum() >= LEAST_SHARE * found.size
+    return (is_person & is_large).astype(np.uint8) * np.uint8(255)
+
+
+def _patches(change: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+    """Keep the changed patches of which enough changed clearly; a faint one is a shadow or a reflection."""
+    faint = cv2.morphologyEx((change > FAINT_CHANGE).astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(faint)
+    sizes = stats[:, cv2.CC_STAT_AREA]
+    clear = np.bincount(labels[change > CLEAR_CHANGE], minlength=count)
+    kept = (clear >= 0.3 * sizes) & (sizes >= 12)
+    kept[0] = False
+    return kept[labels].astype(np.uint8)
 
 
 def box_of_movement(rgb: UInt8[np.ndarray, "H W 3"], scene: UInt8[np.ndarray, "h w 3"]) -> Box | None:

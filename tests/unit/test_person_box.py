@@ -67,3 +67,41 @@ def test_a_wild_box_and_a_missing_one_are_bridged():
 def test_no_box_at_all_is_refused():
     with pytest.raises(ValueError, match="no frame has a box"):
         smooth_boxes(np.full((3, 4), np.nan))
+
+
+def two_part_person(number: int) -> np.ndarray:
+    """Bare chest and shins, and between them shorts of the wall's own colour."""
+    picture = np.random.default_rng(0).integers(60, 70, (240, 320, 3)).astype(np.uint8)
+    left = 20 + 20 * number
+    picture[60:110, left : left + 40] = picture[125:175, left : left + 30] = (200, 150, 120)
+    return picture
+
+
+def test_clothes_of_the_walls_colour_do_not_halve_a_person():
+    scene = empty_scene(two_part_person(number) for number in range(12))
+    box = box_of_movement(two_part_person(5), scene)
+    assert box is not None and np.abs(np.array(box) - (120, 60, 40, 115)).max() <= 6, box
+
+
+def test_a_shadow_is_not_of_the_person():
+    scene = empty_scene(moving_square(number) for number in range(12))
+    picture = moving_square(5)
+    picture[160:180, 120:240] -= 20
+    box = box_of_movement(picture, scene)
+    assert box is not None and np.abs(np.array(box) - (120, 80, 40, 80)).max() <= 6, box
+
+
+def test_who_hardly_moves_is_kept_out_of_the_scene_where_people_are_known():
+    def stay(number: int) -> np.ndarray:
+        return moving_square(4 if number < 8 else 9)
+
+    def people(rgb: np.ndarray) -> np.ndarray:
+        return rgb[..., 0] > 200
+
+    plain, cleared = (empty_scene((stay(number) for number in range(12)), who) for who in (None, people))
+    assert plain[120, 120].tolist() == [220, 30, 30]
+    assert (cleared[..., 0] < 130).all() and cleared.shape == plain.shape
+    box = box_of_movement(stay(2), cleared)
+    assert box is not None and np.abs(np.array(box) - (100, 80, 40, 80)).max() <= 6, box
+    always = empty_scene((moving_square(3) for _ in range(4)), people)
+    np.testing.assert_array_equal(always, moving_square(3))
