@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from models.mesh_measure import Measure, in_crop_axes, own_view, row_of_each
@@ -23,6 +23,7 @@ class Sample(Protocol):
     """What is read of a batch; dataset_def.h36m_SMPL_data.MeshSample has it."""
 
     image: Tensor
+    frames: Tensor
     joints_root_m: Tensor
     R_crop_from_world: Tensor
     views: MeshViews
@@ -48,6 +49,22 @@ def mean_body(
     return BodyEstimate(mean_rotations(bodies.rotations_crop)[None], bodies.betas.mean(dim=0, keepdim=True))
 
 
+def refuse_broken(estimate: BodyEstimate, frames: Int[Tensor, "B 5"]) -> None:
+    """Stop if a predicted body is not finite; a picture alone cannot cause that.
+
+    Raises:
+        ValueError: naming the first such frame.
+    """
+    broken = ~torch.cat([estimate.rotations_crop.flatten(1), estimate.betas], dim=1).isfinite().all(dim=1)
+    if broken.any():
+        subject, action, subaction, camera, frame = frames[broken][0].tolist()
+        raise ValueError(
+            f"{int(broken.sum())} of {len(broken)} predicted bodies are NaN or infinite (first: subject {subject}, "
+            f"action {action}, sub-action {subaction}, camera {camera}, frame {frame}), so the checkpoint's weights "
+            "are broken; train it again, with a lower --optim.lr"
+        )
+
+
 @torch.no_grad()
 def run_over(
     samples: Iterable[Sample],
@@ -67,6 +84,7 @@ def run_over(
         sample = to_device(on_cpu, device)
         with mixed_precision(device, stage_4.mesh_config.optim.bf16):
             estimate = stage_4.network(sample.image)
+        refuse_broken(estimate, sample.frames)
         R, own = sample.R_crop_from_world, slice(first, first := first + len(sample.image))
         true = None if truth is None else in_crop_axes(truth[0][own].to(device), truth[1][own].to(device), R)
         joints_root_m = rooted_body(measure.quick, estimate).joints_root_m
