@@ -848,11 +848,9 @@ class NoiseConfig:
     """Spread of the twist that moves from a limb's joint to the next one."""
     false_rad: tuple[float, float] = (0.3, 2.0)
     """Smallest and largest spread of the turns that spoil a pose, drawn evenly on a logarithmic scale."""
-    share: float = 0.5
-    """Weight of spoiled real poses among what the critics must refuse; the rest are the generator's."""
 
     def __post_init__(self) -> None:
-        within(0, 1, noise__real_rad=self.real_rad, noise__share=self.share)
+        within(0, 1, noise__real_rad=self.real_rad)
         within(0, inf, noise__shares=self.shares, noise__twist_rad=self.twist_rad)
         if not 0 < self.false_rad[0] <= self.false_rad[1]:
             raise ValueError(f"noise.false_rad is {self.false_rad}; give the smaller spread first, above 0")
@@ -876,6 +874,78 @@ class CriticConfig:
         within(1, inf, network__joint_hidden=self.joint_hidden, network__pose_hidden=self.pose_hidden,
                network__pose_layers=self.pose_layers, network__latent=self.latent,
                network__generator_hidden=self.generator_hidden)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CriticLoss:
+    """The terms of the critics of stage 3 and their weights."""
+
+    real: float = 1.0
+    """Per squared distance of the scores of real bodies from one."""
+    invented: float = 0.3
+    """Per squared distance of the scores of the generator's bodies from zero."""
+    noise: float = 0.7
+    """Per squared distance of the scores of spoiled bodies from what they should be; 0 does without."""
+    rough: float = 0.001
+    """Per squared change of the scores with a small turn of the joints, per radian (the gradient penalty)."""
+
+    def __post_init__(self) -> None:
+        within(0, inf, loss__invented=self.invented, loss__noise=self.noise, loss__rough=self.rough)
+        within(0.01, inf, loss__real=self.real)
+
+
+@dataclass(frozen=True)
+class GanConfig:
+    """sample/train_GAN.py: stage 3, a prior over poses and shapes."""
+
+    name: str = "demo"
+    """The run's folder: runs/gan/<name>."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    data: PoseSources = field(default_factory=PoseSources)
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    network: CriticConfig = field(default_factory=CriticConfig)
+    loss: CriticLoss = field(default_factory=CriticLoss)
+    optim: Optim = field(default_factory=lambda: Optim(steps=4500, lr=1e-3, bf16=False))
+    """Of the critics."""
+    generator_lr: float = 5e-4
+    """Adam's step size of the generator."""
+    generator_every: int = 2
+    """Steps of the critics per step of the generator."""
+    loop: Loop = field(default_factory=lambda: Loop(log_every=100, validate_every=500, checkpoint_every=500, workers=0))
+    batch: int = 128
+
+    def __post_init__(self) -> None:
+        within(2, inf, batch=self.batch)
+        within(1, inf, generator_every=self.generator_every)
+        within(1e-7, 1, generator_lr=self.generator_lr)
+
+
+@dataclass(frozen=True)
+class TestGanConfig:
+    """sample/test_GAN.py: how well a prior tells real poses from corrupted ones."""
+
+    checkpoint: Path
+    """checkpoint_best.pt of stage 3."""
+    out: Path | None = None
+    """Folder for predictions.npz and metrics.json; without it, the checkpoint's."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    cmu: Path | None = None
+    """CMU motion capture, a folder of .asf and .amc files whose poses are the real ones; those that the prior was
+    trained on are left out."""
+    cmu_subjects: tuple[str, ...] = ()
+    """Beginnings of the names of the .amc files that are read; all if not given."""
+    most_frames: int = 60
+    """Frames that are kept of a recorded sequence, evenly spread."""
+    examples: int = 8
+    """Bodies in each row of the figures."""
+    processes: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        within(2, inf, most_frames=self.most_frames, examples=self.examples)
+        within(0, inf, processes=self.processes, seed=self.seed)
 
 
 # ------------------------------------------------------------------------------------------------------------ stage 4
@@ -1319,6 +1389,27 @@ class PredictConfig:
             raise ValueError(f"focal_px is {self.focal_px}; give it in pixels, such as 1000 for a photo of 1000 pixels")
         if self.box is not None and self.mask is not None:
             raise ValueError("box and mask both tell where the person is; give one of them")
+
+
+@dataclass(frozen=True)
+class WebConfig:
+    """sample/web.py: a page on this machine, on which a picture is dropped and the mesh is turned."""
+
+    checkpoint: Path | None = None
+    """checkpoint_best.pt of stage 4.  Without it: the one that make demo left, else the committed one."""
+    host: str = "127.0.0.1"
+    """Who can reach the page: 127.0.0.1 is this machine only, 0.0.0.0 everybody in its network, without a password."""
+    port: int = 7860
+    largest_mb: int = 20
+    """Larger files are refused."""
+    segmentation: Path = SEGMENTATION_NETWORK
+    """The network of the segmentation extra, which finds the person where no box is given."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+
+    def __post_init__(self) -> None:
+        within(1, 65535, port=self.port)
+        within(1, 200, largest_mb=self.largest_mb)
 
 
 # ------------------------------------------------------------------------------------------------------------ presets

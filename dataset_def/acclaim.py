@@ -31,6 +31,13 @@ LIMBS: dict[str, str] = {
 }  # fmt: skip
 """Joints whose bone must point where the recorded bone points, with the joint at the bone's end."""
 
+ARMS: dict[str, str] = {
+    f"{side}_{joint}": side for side in ("left", "right") for joint in ("shoulder", "elbow", "wrist", "hand")
+}  # fmt: skip
+"""Joints of the arms, which the two rest poses may turn about the arm differently, and their side."""
+HINGE = np.array([0.0, 1.0, 0.0])
+"""Axis that the body's elbows bend about at rest (the left one backwards about it)."""
+
 FEET: dict[str, str] = {f"{side}_{part}": f"{side}_knee" for side in ("left", "right") for part in ("ankle", "foot")}
 """Joints whose bones stand on the shank at rest, which the recording spreads and the T-pose does not."""
 
@@ -196,6 +203,22 @@ def shortest_turn(start: Float[np.ndarray, "3"], end: Float[np.ndarray, "3"]) ->
     return Rotation.from_rotvec(axis / max(float(np.linalg.norm(axis)), 1e-12) * angle).as_matrix()
 
 
+def arm_turn(skeleton: Skeleton, side: str) -> Float[np.ndarray, "3 3"]:
+    """Turn the resting arm about itself so that the elbow's hinge stands as the body's does.
+
+    The identity where the elbow has more than one axis, so that no hinge tells how the arm lies.
+    Source: own derivation, test_acclaim.py.
+    """
+    elbow = skeleton.bones[BONE_OF_JOINT[f"{side}_elbow"]]
+    if elbow.channels not in (("rx",), ("ry",), ("rz",)):
+        return np.eye(3)
+    axis = elbow.R_rest_from_bone[:, ORDER.index(elbow.channels[0])]
+    along = elbow.direction
+    here, there = (vector - along * (along @ vector) for vector in (axis, HINGE))
+    there = there if here @ there >= 0 else -there
+    return shortest_turn(there, here)
+
+
 def to_body(
     skeleton: Skeleton, placed: Placed, rest_joints_m: Float[np.ndarray, "24 3"]
 ) -> Float[np.ndarray, "T 24 3 3"]:
@@ -214,6 +237,11 @@ def to_body(
         if limb in LIMBS:
             rest_m = rest_joints_m[SMPL_24.index(LIMBS[limb])] - rest_joints_m[SMPL_24.index(limb)]
             turned[joint] = turned[joint] @ shortest_turn(rest_m, skeleton.bones[BONE_OF_JOINT[limb]].direction)
+        if joint in ARMS:
+            bone_turn = arm_turn(skeleton, ARMS[joint])
+            turned[joint] = placed.turned[bone] @ bone_turn
+            if joint in LIMBS:
+                turned[joint] = turned[joint] @ shortest_turn(rest_m, bone_turn.T @ skeleton.bones[bone].direction)
     rotations = [turned[SMPL_24[0]]]
     for joint, parent in zip(SMPL_24[1:], SMPL_24_PARENTS[1:], strict=True):
         rotations.append(turned[SMPL_24[parent]].swapaxes(-1, -2) @ turned[joint])

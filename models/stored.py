@@ -10,6 +10,7 @@ import torch
 from config import EncDecConfig, MeshConfig, Paths, PoseConfig
 from models.encoder_decoder import EncoderDecoder, build
 from models.pose_from_latent import STAGE_1_STEP, PoseFromImage, PoseFromLatent
+from models.prior_file import load_prior_for as load_prior_for
 from models.smpl import Body, load_body
 from models.SMPL_from_latent import MeshFromImage, MeshFromLatent
 from utils.artifacts import file_hash, load_checkpoint
@@ -161,12 +162,6 @@ def load_body_of(stored: StoredMesh, checkpoint: Path, paths: Paths) -> Body:
         raise ValueError(f"{location} is another body (hash {found[:8]}) than {checkpoint} was trained with (hash "
                          f"{stored.body_hash[:8]}); {remedy}")  # fmt: skip
     return body
-
-
-def load_prior_for(path: Path, body_location: Path) -> torch.nn.Module:
-    """Refuse a prior: the stage that trains one does not exist yet."""
-    raise ValueError(f"{path} is given as a prior for {body_location}, but this version cannot train or read one; "
-                     "leave out --prior, and set --loss.prior 0")  # fmt: skip
 
 
 def encoder_origin(weights: dict[str, Any]) -> tuple[dict[str, Any], int]:

@@ -32,6 +32,7 @@ UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, LookupError, TypeErro
 COMMANDS = {
     "enc_dec": "python sample/train_enc_dec.py",
     "pose": "python sample/train_3d_pose_from_enc.py",
+    "gan": "python sample/train_GAN.py",
     "mesh": "python sample/train_SMPL_from_enc.py",
     "embeddings": "python sample/save_embeddings.py",
     "index": "python dataset_def/h36m_preprocess.py",

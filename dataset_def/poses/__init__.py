@@ -1,0 +1,1 @@
+"""Readers of recorded and invented poses for the prior, one per source."""

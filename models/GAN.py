@@ -1,0 +1,287 @@
+# ruff: noqa: N999 (the stage is called so)
+"""Stage 3's networks: critics that tell real bodies from others, and the generator they are trained against.
+
+Only a critic goes on: `scores` says for every part of a body how real it looks, one for real.
+"""
+
+import itertools
+from typing import Any, NamedTuple
+
+import roma
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from config import CriticConfig
+from models.pose_noise import OTHER_SIDE, mirror_pose
+from models.SMPL_from_latent import along_the_tree
+from utils.skeleton import SMPL_24, SMPL_24_PARENTS
+
+NUM_JOINTS = len(SMPL_24) - 1
+JOINTS = slice(0, NUM_JOINTS)
+IN_CONTEXT = slice(NUM_JOINTS, 2 * NUM_JOINTS)
+WHOLE, SHAPE = 2 * NUM_JOINTS, 2 * NUM_JOINTS + 1
+PARTS = (*SMPL_24[1:], *(f"{name} in context" for name in SMPL_24[1:]), "whole pose", "shape")
+SLOPE = 0.2
+"""Of the leaky rectifier."""
+START_SCALE = 0.3
+"""The last layers start with so much of their usual weights, so that first scores lie between 0 and 1."""
+LEAST_SPREAD = 0.05
+"""Inputs that hardly vary are not blown up further than to this spread's share."""
+
+
+class Bodies(NamedTuple):
+    """Poses and shapes."""
+
+    rotations: Float[Tensor, "B 24 3 3"]
+    """Relative to the parent; the root's is in any frame."""
+    betas: Float[Tensor, "B n"]
+
+
+class Wanted(NamedTuple):
+    """What scores should be, and how much each of them counts."""
+
+    target: Float[Tensor, "B K"]
+    weight: Float[Tensor, "B K"]
+
+
+class SideBySide(nn.Module):
+    """Several small networks of the same size, each with inputs of its own."""
+
+    def __init__(self, count: int, sizes: tuple[int, ...]) -> None:
+        super().__init__()
+        pairs = list(itertools.pairwise(sizes))
+        self.weights = nn.ParameterList(torch.randn(count, a, b) * (2 / a) ** 0.5 for a, b in pairs)
+        self.biases = nn.ParameterList(torch.zeros(count, 1, b) for _, b in pairs)
+        with torch.no_grad():
+            self.weights[-1].mul_(START_SCALE)
+
+    def forward(self, inputs: Float[Tensor, "B count a"]) -> Float[Tensor, "B count b"]:
+        """Run every network on its own inputs."""
+        values = inputs.transpose(0, 1)
+        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            values = torch.baddbmm(bias, nn.functional.leaky_relu(values, SLOPE) if number else values, weight)
+        return values.transpose(0, 1)
+
+
+def perceptron(*sizes: int) -> nn.Sequential:
+    """Stack linear layers with leaky rectifiers between them."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in itertools.pairwise(sizes):
+        layers += [nn.LeakyReLU(SLOPE), nn.Linear(inputs, outputs)]
+    with torch.no_grad():
+        layers[-1].weight.mul_(START_SCALE)  # type: ignore[operator]
+    return nn.Sequential(*layers[1:])
+
+
+class Levelled(nn.Module):
+    """Brings inputs to mean zero and spread one, by real ones seen once; the numbers travel with the weights."""
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, *shape: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(*shape))
+        self.register_buffer("spread", torch.ones(*shape))
+
+    @torch.no_grad()
+    def learn(self, inputs: Float[Tensor, "B *shape"]) -> None:
+        """Take mean and spread from real inputs."""
+        self.mean.copy_(inputs.mean(dim=0))
+        self.spread.copy_(inputs.std(dim=0).clamp(min=LEAST_SPREAD))
+
+    def forward(self, inputs: Float[Tensor, "B *shape"]) -> Float[Tensor, "B *shape"]:
+        """Level inputs."""
+        return (inputs - self.mean) / self.spread
+
+
+class PoseFeatures(nn.Module):
+    """Describes a pose with the root at rest.
+
+    Rotations relative to the parent and to the pelvis, where the body's joints are, and how far from each other,
+    which is how a limb inside the trunk shows.
+    """
+
+    rest_joints_m: Tensor
+    count = 2 * 9 * NUM_JOINTS + 3 * NUM_JOINTS + 24 * 23 // 2
+
+    def __init__(self, rest_joints_m: Float[Tensor, "24 3"]) -> None:
+        super().__init__()
+        self.register_buffer("rest_joints_m", rest_joints_m.clone(), persistent=False)
+
+    def forward(self, rotations: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B F"]:
+        """Describe poses; their root is not looked at."""
+        eye = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
+        at_rest = torch.cat([eye.expand(len(rotations), 1, 3, 3), rotations[:, 1:]], dim=1)
+        total = along_the_tree(at_rest)
+        parents = list(SMPL_24_PARENTS[1:])
+        bones_m = (total[:, parents] @ (self.rest_joints_m[1:] - self.rest_joints_m[parents])[..., None])[..., 0]
+        joints_m = [torch.zeros_like(bones_m[:, 0])]
+        for child, parent in enumerate(parents):
+            joints_m.append(joints_m[parent] + bones_m[:, child])
+        placed_m = torch.stack(joints_m, dim=1)
+        first, second = torch.triu_indices(24, 24, 1, device=rotations.device)
+        apart_m = (placed_m[:, first] - placed_m[:, second]).square().sum(-1).add(1e-6).sqrt()
+        turns = torch.cat([at_rest[:, 1:], total[:, 1:]], dim=1)
+        return torch.cat([turns.flatten(1), placed_m[:, 1:].flatten(1), apart_m], dim=1)
+
+
+class Critic(nn.Module):
+    """Least-squares critics of parts: each joint alone, each joint in its context, the whole pose, the shape.
+
+    None sees the root's rotation.  A small network per joint knows its own rotation only; one larger network sees the
+    whole pose and says of every joint whether it belongs there, and of the pose whether it is real.
+    Source: Kanazawa et al., HMR, CVPR 2018, section 3.3 (one per joint, one for all, one for the shape); Mao et al.,
+    Least squares GAN, ICCV 2017; joints in context: own choice, after Clark et al., ELECTRA, ICLR 2020.
+    """
+
+    parts = PARTS
+
+    def __init__(
+        self, config: CriticConfig, num_betas: int, rest_joints_m: Float[Tensor, "24 3"], origin: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.origin = origin
+        small, large = config.joint_hidden, config.pose_hidden
+        self.features = PoseFeatures(rest_joints_m)
+        self.levelled_joints, self.levelled_pose = Levelled(NUM_JOINTS, 9), Levelled(self.features.count)
+        self.of_joints = SideBySide(NUM_JOINTS, (9, small, small, 1))
+        self.of_pose = perceptron(self.features.count, *[large] * config.pose_layers, NUM_JOINTS + 1)
+        self.of_shape = perceptron(num_betas, small, small, 1)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Give what the checkpoint says of skeleton and body; plain types only."""
+        return self.origin
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take it back."""
+        self.origin = state
+
+    def learn_levels(self, real: Bodies) -> None:
+        """Level the inputs by real bodies, before the training."""
+        self.levelled_joints.learn(real.rotations[:, 1:].flatten(2))
+        self.levelled_pose.learn(self.features(real.rotations))
+
+    def forward(self, bodies: Bodies) -> Float[Tensor, "B K"]:
+        """Score bodies as they are, for the training."""
+        rotations, betas = bodies
+        joints = self.of_joints(self.levelled_joints(rotations[:, 1:].flatten(2)))[..., 0]
+        return torch.cat([joints, self.of_pose(self.levelled_pose(self.features(rotations))), self.of_shape(betas)], 1)
+
+    def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]:
+        """Score bodies by themselves and by their mirror image, so that both get the same scores, sides swapped.
+
+        A score above one counts as one: nobody has to be more real than real, so the gradient is zero there.
+        """
+        posed = with_root(rotations)
+        swapped = [row - 1 for row in OTHER_SIDE[1:]]
+        order = [*swapped, *(NUM_JOINTS + row for row in swapped), WHOLE, SHAPE]
+        mirrored = self(Bodies(mirror_pose(posed), betas))[:, order]
+        return ((self(Bodies(posed, betas)) + mirrored) / 2).clamp(max=1)
+
+    def plausibility(self, scores: Float[Tensor, "B K"]) -> Float[Tensor, "B"]:
+        """Sum up how real a pose is: the whole, its worst joint in context and its worst joint alone."""
+        return scores[:, WHOLE] + scores[:, IN_CONTEXT].amin(dim=1) + scores[:, JOINTS].amin(dim=1)
+
+    def wanted_of_invented(self, count: int, like: Tensor) -> Wanted:
+        """Refuse what the generator invents; no joint of it is wrong by itself, so joints in context do not count."""
+        weight = like.new_ones(count, len(PARTS))
+        weight[:, IN_CONTEXT] = 0
+        return Wanted(torch.zeros_like(weight), weight)
+
+    def wanted_of_noise(self, is_changed: Bool[Tensor, "B 23"]) -> Wanted:
+        """Refuse the joints that were spoiled, the whole pose and the shape; in context, keep the other joints."""
+        changed = is_changed.float()
+        rest = changed.new_ones(len(changed), 2)
+        target = torch.cat([torch.zeros_like(changed), 1 - changed, 0 * rest], dim=1)
+        few = changed.mean(dim=0).clamp(min=1e-3)  # spoiled joints are few and count as much as the others
+        weight = torch.cat([changed / few, 1 - changed + changed / few, rest], dim=1)
+        return Wanted(target, weight)
+
+
+class FlatCritic(nn.Module):
+    """The predecessor's critic: one network on 72 axis-angle numbers, the root's with them, and 10 shape numbers."""
+
+    parts = ("body",)
+
+    def __init__(
+        self, config: CriticConfig, num_betas: int, rest_joints_m: Float[Tensor, "24 3"], origin: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.origin = origin
+        self.layers = perceptron(72 + num_betas, *[config.pose_hidden] * config.pose_layers, 1)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Give what the checkpoint says of skeleton and body; plain types only."""
+        return self.origin
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Take it back."""
+        self.origin = state
+
+    def learn_levels(self, real: Bodies) -> None:
+        """Do nothing: it takes its inputs as they are."""
+
+    def forward(self, bodies: Bodies) -> Float[Tensor, "B 1"]:
+        """Score bodies."""
+        theta = roma.rotmat_to_rotvec(bodies.rotations).flatten(1)
+        return self.layers(torch.cat([theta, bodies.betas], dim=1))
+
+    def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B 1"]:
+        """Score bodies whose root is at rest in the frame of the real ones: nobody knows how it is turned there."""
+        return self(Bodies(with_root(rotations), betas))
+
+    def plausibility(self, scores: Float[Tensor, "B 1"]) -> Float[Tensor, "B"]:
+        """Give the only score."""
+        return scores[:, 0]
+
+    def wanted_of_invented(self, count: int, like: Tensor) -> Wanted:
+        """Refuse what the generator invents."""
+        return Wanted(like.new_zeros(count, 1), like.new_ones(count, 1))
+
+    def wanted_of_noise(self, is_changed: Bool[Tensor, "B 23"]) -> Wanted:
+        """Refuse all spoiled bodies."""
+        zero = torch.zeros(len(is_changed), 1, device=is_changed.device)
+        return Wanted(zero, zero + 1)
+
+
+AnyCritic = Critic | FlatCritic
+
+
+def with_root(rotations: Float[Tensor, "B 23 3 3"]) -> Float[Tensor, "B 24 3 3"]:
+    """Put a root at rest in front of the joints."""
+    root = torch.eye(3, dtype=rotations.dtype, device=rotations.device).expand(len(rotations), 1, 3, 3)
+    return torch.cat([root, rotations], dim=1)
+
+
+def make_critic(
+    config: CriticConfig, num_betas: int, rest_joints_m: Float[Tensor, "24 3"], origin: dict[str, Any]
+) -> AnyCritic:
+    """Build the critic that the settings name."""
+    return (FlatCritic if config.kind == "seed" else Critic)(config, num_betas, rest_joints_m, origin)
+
+
+class Generator(nn.Module):
+    """Invents bodies from random numbers.
+
+    Rotations leave it as two columns; the root is at rest.  kind seed: 72 axis-angle numbers, the root with them.
+    Source: Zhou et al., On the continuity of rotation representations, CVPR 2019, section 4.2 (two columns).
+    """
+
+    def __init__(self, config: CriticConfig, num_betas: int) -> None:
+        super().__init__()
+        self.is_seed, self.num_betas = config.kind == "seed", num_betas
+        hidden, count = config.generator_hidden, 72 if self.is_seed else 6 * NUM_JOINTS
+        self.layers = perceptron(config.latent, hidden, hidden, count)
+        self.shape_layers = perceptron(config.latent, hidden // 4, num_betas)
+        if not self.is_seed:
+            with torch.no_grad():  # starts near the T-pose
+                self.layers[-1].bias.copy_(torch.eye(3)[:, :2].expand(NUM_JOINTS, 3, 2).flatten())  # type: ignore[operator]
+
+    def forward(self, noise: Float[Tensor, "B Z"]) -> Bodies:
+        """Invent bodies."""
+        numbers, betas = self.layers(noise), self.shape_layers(noise)
+        if self.is_seed:
+            return Bodies(roma.rotvec_to_rotmat(numbers.unflatten(1, (24, 3))), betas)
+        return Bodies(with_root(roma.special_gramschmidt(numbers.unflatten(1, (NUM_JOINTS, 3, 2)))), betas)

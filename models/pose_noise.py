@@ -1,0 +1,114 @@
+"""Changes of real poses for the training of a prior: those that keep them plausible, and noise that does not."""
+
+from typing import NamedTuple
+
+import roma
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from config import NoiseConfig
+from utils.skeleton import SMPL_24, mirrored
+
+JOINTS_23 = SMPL_24[1:]
+OTHER_SIDE = mirrored(SMPL_24)
+ALONG = {
+    f"{side}_{joint}": f"{side}_{child}"
+    for side in ("left", "right")
+    for joint, child in (("hip", "knee"), ("shoulder", "elbow"), ("elbow", "wrist"))
+}
+"""Joints that hand part of the turn about their own bone to the joint at its end."""
+CHAINS = (("spine1", "spine2", "spine3"), ("neck", "head"))
+"""Joints that share one bend."""
+
+
+class Spoiled(NamedTuple):
+    """Poses with noise, and where it is."""
+
+    rotations: Float[Tensor, "B 24 3 3"]
+    is_changed: Bool[Tensor, "B 23"]
+
+
+def mirror_pose(rotations: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B 24 3 3"]:
+    """Give the pose seen in a mirror that stands in the body's middle: sides swap, and so does their handedness.
+
+    Source: a rotation R becomes S R S with the reflection S = diag(-1, 1, 1); own derivation, test_pose_noise.py.
+    """
+    S = rotations.new_tensor([-1.0, 1.0, 1.0])
+    return rotations[:, OTHER_SIDE] * S[:, None] * S
+
+
+def sometimes_mirrored(rotations: Float[Tensor, "B 24 3 3"], generator: torch.Generator) -> Float[Tensor, "B 24 3 3"]:
+    """Mirror half of the poses."""
+    is_mirrored = torch.rand(len(rotations), generator=generator, device=rotations.device) < 0.5
+    return torch.where(is_mirrored[:, None, None, None], mirror_pose(rotations), rotations)
+
+
+def jittered(
+    rotations: Float[Tensor, "B J 3 3"], spread_rad: Float[Tensor, "B J 1"] | float, generator: torch.Generator
+) -> Float[Tensor, "B J 3 3"]:
+    """Turn every joint a little, about an axis of its own."""
+    noise = torch.randn(rotations.shape[:-1], generator=generator, device=rotations.device)
+    return rotations @ roma.rotvec_to_rotmat(noise * spread_rad)
+
+
+def shared_otherwise(
+    rotations: Float[Tensor, "B 24 3 3"], spread: float, generator: torch.Generator
+) -> Float[Tensor, "B 24 3 3"]:
+    """Share the bend of spine and neck otherwise among their joints; chest and head turn nearly as before."""
+    changed = rotations.clone()
+    for chain in CHAINS:
+        rows = [SMPL_24.index(name) for name in chain]
+        vectors = roma.rotmat_to_rotvec(rotations[:, rows])
+        mean = vectors.mean(dim=1, keepdim=True)
+        shares = torch.randn(len(rotations), len(rows), 1, generator=generator, device=rotations.device) * spread
+        shares = shares - shares.mean(dim=1, keepdim=True)
+        changed[:, rows] = roma.rotvec_to_rotmat(vectors + shares * mean * len(rows) / 2)
+    return changed
+
+
+def twisted_otherwise(
+    rotations: Float[Tensor, "B 24 3 3"], rest_joints_m: Float[Tensor, "24 3"], spread_rad: float,
+    generator: torch.Generator,
+) -> Float[Tensor, "B 24 3 3"]:  # fmt: skip
+    """Move some twist from a limb's joint to the next one, in every limb: bones keep their directions.
+
+    How much an upper arm turns about itself is hardly seen from outside, and recordings differ in it.
+    """
+    changed = rotations.clone()
+    for joint, end in ALONG.items():
+        first, second = SMPL_24.index(joint), SMPL_24.index(end)
+        bone = torch.nn.functional.normalize(rest_joints_m[second] - rest_joints_m[first], dim=0)
+        angle_rad = torch.randn(len(rotations), 1, generator=generator, device=rotations.device) * spread_rad
+        turn = roma.rotvec_to_rotmat(angle_rad * bone)
+        changed[:, first] = changed[:, first] @ turn
+        changed[:, second] = turn.mT @ changed[:, second]
+    return changed
+
+
+def plausible_variation(
+    rotations: Float[Tensor, "B 24 3 3"], rest_joints_m: Float[Tensor, "24 3"], noise: NoiseConfig,
+    generator: torch.Generator,
+) -> Float[Tensor, "B 24 3 3"]:  # fmt: skip
+    """Change real poses as recordings of the same pose differ: side, shares of a bend, twist of limbs, small angles."""
+    changed = sometimes_mirrored(rotations, generator)
+    changed = shared_otherwise(changed, noise.shares, generator)
+    changed = twisted_otherwise(changed, rest_joints_m, noise.twist_rad, generator)
+    spread_rad = torch.full((24, 1), noise.real_rad, device=rotations.device)
+    for name, factor in noise.loose:
+        spread_rad[[row for row, joint in enumerate(SMPL_24) if joint.endswith(name)]] *= factor
+    spread_rad[0] = 0
+    return jittered(changed, spread_rad.expand(len(changed), 24, 1), generator)
+
+
+def spoiled(rotations: Float[Tensor, "B 24 3 3"], noise: NoiseConfig, generator: torch.Generator) -> Spoiled:
+    """Turn some joints of every pose at random: at least one, each pose by a size of its own."""
+    count, device = len(rotations), rotations.device
+    share = torch.rand(count, 1, generator=generator, device=device) ** 3
+    chosen = torch.rand(count, 23, generator=generator, device=device) < share
+    chosen |= torch.nn.functional.one_hot(torch.randint(23, (count,), generator=generator, device=device), 23).bool()
+    low, high = noise.false_rad
+    size = low * (high / low) ** torch.rand(count, 1, 1, generator=generator, device=device)
+    changed = jittered(rotations[:, 1:], size.expand(count, 23, 1), generator)
+    changed = torch.where(chosen[..., None, None], changed, rotations[:, 1:])
+    return Spoiled(torch.cat([rotations[:, :1], changed], dim=1), chosen)
