@@ -121,9 +121,11 @@ def silhouette_grid(examples: MeshExamples, caption: str) -> Figure:
 
 
 POLAR = {"MPJPE mm": "mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm", "yaw error °": "yaw_error_degrees"}
-FACING_LABELS = ("camera", "45°", "90° left", "135°", "away", "135°", "90° right", "45°")
+FACING_LABELS = ("camera", "45°", "left", "135°", "away", "135°", "right", "45°")
 """People are turned so far to their own left or right from facing the camera."""
-LINES = (LEFT, MIDDLE, RIGHT, "#2f9e63")
+LINES = (LEFT, RIGHT, "#2f9e63")
+MEAN_BODY = "mean body"
+"""Of the predictors the one that is no network, in grey."""
 
 
 def facing_polar(by_facing: Mapping[str, Mapping[str, Any]], caption: str) -> Figure:
@@ -135,7 +137,11 @@ def facing_polar(by_facing: Mapping[str, Mapping[str, Any]], caption: str) -> Fi
     figure = Figure(figsize=(3.3 * len(POLAR), 4.1), dpi=160, layout="constrained")
     grid: Sequence[Any] = figure.subplots(1, len(POLAR), subplot_kw={"projection": "polar"})
     for axes, (title, measure) in zip(grid, POLAR.items(), strict=True):
-        for (name, table), colour in zip(by_facing.items(), LINES, strict=False):
+        colours = dict(zip([name for name in by_facing if name != MEAN_BODY], LINES, strict=False)) | {
+            MEAN_BODY: MIDDLE
+        }
+        for name, table in by_facing.items():
+            colour = colours[name]
             degrees = sorted(int(key) for key, line in table.items() if measure in line)
             angle = np.deg2rad([*degrees, degrees[0] + 360])
             cells = [table[str(one)][measure] for one in [*degrees, degrees[0]]]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from utils.artifacts import load_metrics, load_predictions
 from utils.figures import image_rows, loss_curves, skeleton_grid, table_figure, turntable_grid
 from utils.history import load_history
-from utils.mesh_figures import body_grid, facing_polar, mesh_examples, silhouette_grid
+from utils.mesh_figures import MEAN_BODY, body_grid, facing_polar, mesh_examples, silhouette_grid
 
 COLUMNS = {"MPJPE mm": "mpjpe_17_mm", "N-MPJPE mm": "n_mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm",
            "yaw °": "yaw_error_degrees"}  # fmt: skip
@@ -63,7 +63,7 @@ def mesh_figures(run: Path, other: Path | None, data: str) -> dict[str, Figure]:
     own, *others = (mesh_examples(arrays) for _, arrays in found.values())
     facing = {name: table["by_facing"] for name, table in metrics.items()}
     if "mean_body" in metrics[run.name]:
-        facing["mean body"] = metrics[run.name]["mean_body"]["by_facing"]
+        facing[MEAN_BODY] = metrics[run.name]["mean_body"]["by_facing"]
     return {
         "bodies": body_grid(own, dict(zip([*runs][1:], others, strict=True)), about),
         "silhouettes": silhouette_grid(own, about),

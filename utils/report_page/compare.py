@@ -7,7 +7,7 @@ import numpy as np
 
 from utils.bootstrap import Interval, compare
 from utils.report_page.frames import Frames
-from utils.report_page.measures import Cell, Measure, Summary, measure
+from utils.report_page.measures import HEADLINES, Cell, Measure, Summary, measure
 from utils.report_page.settings import shown
 from utils.settings import flat
 
@@ -72,15 +72,16 @@ def compare_runs(runs: Sequence[Tested]) -> Comparison:
 
 
 def main_cells(summary: Summary | None) -> dict[str, Cell]:
-    """Take the numbers of the run itself, not of what it is compared with; with its ratios and yaw by facing."""
+    """Take the numbers of the run itself, not of what it is compared with: headlines, ratios, yaw by facing, others."""
     if summary is None or not summary.predictors.rows:
         return {}
-    cells = dict(summary.predictors.rows[0].cells)
+    own = summary.predictors.rows[0].cells
+    cells = {key: own[key] for key in HEADLINES if key in own}
     for table in summary.breakdowns:
         if not table.of and table.title in BESIDE:
             cells |= {BESIDE[table.title].format(row=row.name, key=key): cell
                       for row in table.rows for key, cell in row.cells.items()}  # fmt: skip
-    return cells
+    return cells | own
 
 
 def difference(

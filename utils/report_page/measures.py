@@ -3,8 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-UNITS = {"mm": "mm", "percent": "%", "degrees": "°", "db": "dB", "px": "px", "m": "m", "s": "s", "rad": "rad"}
-DECIMALS = {"mm": 1, "%": 1, "°": 1, "dB": 2, "px": 1}
+UNITS = {"mm": "mm", "percent": "%", "degrees": "°", "db": "dB", "px": "px", "m": "m", "s": "s", "rad": "rad",
+         "ratio": "×"}  # fmt: skip
+DECIMALS = {"mm": 1, "%": 1, "°": 1, "dB": 2, "px": 1, "×": 2}
 WORDS = {
     "n_mpjpe": "N-MPJPE", "p_mpjpe": "P-MPJPE", "mpjpe": "MPJPE", "pck150": "PCK@150 mm", "auc": "AUC",
     "yaw_error": "Yaw error", "l1": "L1", "psnr": "PSNR", "ssim": "SSIM", "iou": "IoU", "pa_vertex": "P-vertex error",
@@ -207,19 +208,14 @@ def in_table(title: str, row: Row) -> Row:
     if "facing" in title:
         return row._replace(name=FACING.get(row.name, row.name))
     if RATIO in title:
-        return row._replace(cells={without_unit(key): rounded(cell) for key, cell in row.cells.items()})
+        return row._replace(cells={as_ratio(key): cell for key, cell in row.cells.items()})
     return row
 
 
-def rounded(ratio: Cell) -> Cell:
-    """Leave a ratio two decimals."""
-    low, high = (None if end is None else round(end, 2) for end in (ratio.low, ratio.high))
-    return Cell(round(ratio.mean, 2), low, high)
-
-
-def without_unit(key: str) -> str:
-    """Cut the unit off the end of a key."""
-    return key.rpartition("_")[0] if key.rpartition("_")[2] in UNITS else key
+def as_ratio(key: str) -> str:
+    """Replace the unit at the end of a key, if there is one."""
+    stem, _, last = key.rpartition("_")
+    return f"{stem if last in UNITS else key}_ratio"
 
 
 def plain(value: Any) -> str:
