@@ -10,17 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from config import FitConfig, MeshConfig, PreprocessConfig, start
+from config import CriticConfig, FitConfig, GanConfig, MeshConfig, PreprocessConfig, start
 from config import TestMeshConfig as MeshTestConfig
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_files import mask_path
 from dataset_def.h36m_index import load_table
+from models.GAN import make_critic
+from models.prior_file import prior_origin
+from models.smpl import load_body
 from sample import fit_SMPL, train_SMPL_from_enc
 from sample import test_SMPL as mesh_test
 from tests.tiny_h36m import write_tiny_h36m
 from tests.untrained_mesh import write_untrained_mesh
 from utils.artifacts import load_checkpoint, save_checkpoint
 from utils.image import write_image
+from utils.settings import to_plain
 
 PER_VERTEX = {"v_template": 0, "shapedirs": 0, "posedirs": 0, "weights": 0, "J_regressor": 1, "J_regressor_h36m": 1}
 """Arrays of a body file, and which of their axes counts the vertices."""
@@ -122,3 +126,16 @@ def test_a_checkpoint_whose_bodies_are_not_finite(place, said):
 def test_a_file_of_another_stage_as_the_prior(place, said):
     flags = [*place.flags, "--checkpoint", str(place.checkpoint), "--subjects", "9", "--prior", str(place.checkpoint)]
     assert "checkpoint_best.pt holds 'mesh', but 'gan' is needed" in said(mesh_test.main, MeshTestConfig, *flags)
+
+
+def test_a_prior_of_another_skeleton(place, said):
+    body = load_body(place.paths.models_smpl_location)
+    origin = prior_origin(place.paths.models_smpl_location, 10)
+    origin["joints"] = ["tail" if name == "left_hand" else name for name in origin["joints"]]
+    critic = make_critic(CriticConfig(), 10, body.rest_template_joints_m, origin)
+    prior = place.checkpoint.parent / "prior.pt"
+    save_checkpoint(prior, "gan", 1, to_plain(GanConfig()), {"critic": critic.state_dict()})
+    flags = [*place.flags, "--checkpoint", str(place.checkpoint), "--subjects", "9", "--prior", str(prior)]
+    sentence = said(mesh_test.main, MeshTestConfig, *flags)
+    assert "prior.pt is a prior of another skeleton: it has tail instead of left_hand (1 joints differ" in sentence
+    assert "train one for this body: python sample/train_GAN.py" in sentence
