@@ -1,5 +1,6 @@
 """The pictures that a user has: an image, a folder of images, a video file or a camera, one RGB frame after another."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -48,7 +49,10 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give the path of an image, a folder or a video")
     try:
-        with Image.open(path) as opened:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is lower
+            opened = Image.open(path)
+        with opened:
             megapixels = opened.width * opened.height / 1e6
             if megapixels > LARGEST_MEGAPIXELS:
                 raise ValueError(f"{path} has {megapixels:.0f} megapixels; shrink it to at most {LARGEST_MEGAPIXELS}")

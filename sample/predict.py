@@ -15,24 +15,20 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from config import ROOT, PredictConfig, start
+from config import PredictConfig, start
 from dataset_def.find_person import Finder, make_finder
 from dataset_def.photo_crops import PhotoCrop, photo_crop
 from dataset_def.pictures import Pictures, open_pictures
 from models.bodies_in_frames import BodiesInFrames, BodyInFrame
-from models.smpl import Body
-from models.stored import StoredMesh, load_body_of, load_mesh
+from models.newest_mesh import Weights, load_newest
+from models.stored import StoredMesh
 from utils.artifacts import whole_folder
 from utils.batches import in_chunks
-from utils.engine import choose_device
 from utils.export.shaped_body import rig_of
 from utils.image import to_unit_rgb
 from utils.one_euro import OneEuro
 from utils.place_body import placed_in_box
 from utils.predicted_bodies import FrameBody, OverlayVideo, beside, draw, write_frame, write_motion, write_tables
-
-DEMO = ROOT / "runs" / "mesh" / "make_demo" / "checkpoint_best.pt"
-COMMITTED = ROOT / "models" / "assets" / "open_mesh.pt"
 
 
 def person_crops(pictures: Pictures, finder: Finder, stored: StoredMesh, config: PredictConfig) -> Iterator[PhotoCrop]:
@@ -54,20 +50,19 @@ def placed(crop: PhotoCrop, found: BodyInFrame, place: OneEuro | None) -> FrameB
                      found.joints_m + move_m)  # fmt: skip
 
 
-def write_all(
-    pictures: Pictures, finder: Finder, stored: StoredMesh, body: Body, out: Path, config: PredictConfig
-) -> int:
+def write_all(pictures: Pictures, finder: Finder, weights: Weights, out: Path, config: PredictConfig) -> int:
     """Predict and write every frame; return in how many there was a person."""
+    _, stored, body = weights
     rate, faces = pictures.frames_per_second, body.faces.cpu().numpy()
     smoothing = (config.smooth_least_hz, config.smooth_speed) if config.smooth else None
-    predict = BodiesInFrames(stored.network, body, rate, smoothing)
+    read = BodiesInFrames(stored.network, body, rate, smoothing)
     place = OneEuro(rate, *smoothing) if rate is not None and smoothing is not None else None
     video = OverlayVideo(out / "overlay.mp4", rate, config.video_px) if rate is not None else None
     meshes = (() if video else ("glb", "obj", "ply")) if config.meshes is None else config.meshes
     bodies: list[FrameBody] = []
     for crops in in_chunks(person_crops(pictures, finder, stored, config), config.batch):
         images = torch.stack([to_unit_rgb(crop.image) for crop in crops])
-        found = predict(images, np.stack([crop.R_cam_from_crop for crop in crops]))
+        found = read(images, np.stack([crop.R_cam_from_crop for crop in crops]))
         for crop, one in zip(crops, found, strict=True):
             bodies.append(placed(crop, one, place))
             vertices_cam_m = one.vertices_m + bodies[-1].translation_cam_m
@@ -86,20 +81,23 @@ def write_all(
     return len(bodies)
 
 
-def main(config: PredictConfig) -> Path:
-    """Predict, write, and return the folder."""
-    checkpoint = config.checkpoint or (DEMO if DEMO.exists() else COMMITTED)
-    out = config.out or config.paths.runs_location / "predict" / (Path(config.input).stem or "pictures")
-    stored = load_mesh(checkpoint, choose_device(config.device))
-    body = load_body_of(stored, checkpoint, config.paths).to(choose_device(config.device))
+def predict(weights: Weights, out: Path, config: PredictConfig) -> int:
+    """Predict the bodies in the input, fill the folder and tell what was done; return how many frames it holds."""
     pictures = open_pictures(config.input, config.frames)
     with whole_folder(out, config.overwrite) as partial:
         finder = make_finder(pictures, config)
         focal = "given" if config.focal_px else "unknown, taken as 1.146 times the picture's longer side"
-        print(f"checkpoint: {checkpoint}\nperson found by: {finder.how}\nfocal length: {focal}")
-        count = write_all(pictures, finder, stored, body, partial, config)
+        print(f"checkpoint: {weights.checkpoint}\nperson found by: {finder.how}\nfocal length: {focal}")
+        count = write_all(pictures, finder, weights, partial, config)
     if pictures.num_frames is not None and count < 0.9 * pictures.num_frames:
         print(f"{pictures.source} tells of {pictures.num_frames} frames; {count} could be read and show a person")
+    return count
+
+
+def main(config: PredictConfig) -> Path:
+    """Predict, write, and return the folder."""
+    out = config.out or config.paths.runs_location / "predict" / (Path(config.input).stem or "pictures")
+    count = predict(load_newest(config.checkpoint, config.device, config.paths), out, config)
     print(f"{count} frames: {out}")
     return out
 

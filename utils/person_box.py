@@ -33,6 +33,8 @@ def check_box(box: Box, width_px: int, height_px: int, name: str) -> None:
         ValueError
     """
     text = f"box {box.left_px:g} {box.top_px:g} {box.width_px:g} {box.height_px:g} (x y width height)"
+    if not np.isfinite(box).all():
+        raise ValueError(f"{text} is not finite; give four numbers in pixels")
     if box.width_px < 8 or box.height_px < 8:
         raise ValueError(f"{text} is smaller than 8 pixels; give the box of a person")
     right, bottom = box.left_px + box.width_px, box.top_px + box.height_px

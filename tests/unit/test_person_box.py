@@ -22,7 +22,9 @@ def test_a_box_outside_of_the_picture_is_refused(box):
         check_box(box, 640, 480, "p")
 
 
-def test_a_box_without_size_is_refused():
+def test_a_box_without_size_or_that_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="is not finite"):
+        check_box(Box(float("nan"), 0, 40, 100), 640, 480, "p")
     with pytest.raises(ValueError, match="smaller than 8 pixels"):
         check_box(Box(0, 0, 4, 100), 640, 480, "p")
 

@@ -71,6 +71,7 @@ def test_a_truncated_photo_is_refused(tmp_path):
         read_picture(tmp_path / "p.jpg")
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_picture_of_a_hundred_megapixels_is_refused_before_it_is_decoded(tmp_path):
     Image.new("1", (10_000, 10_000)).save(tmp_path / "huge.png")
     with pytest.raises(ValueError, match="has 100 megapixels; shrink it to at most 60"):

@@ -1,0 +1,101 @@
+"""A page on this machine: drop a picture of a person on it, and turn the body with the mouse.
+
+    pip install -e ".[web]" && python sample/web.py
+
+Reads   a checkpoint of stage 4 (sample/train_SMPL_from_enc.py); pictures that are dropped on the page
+Writes  nothing that stays: pictures and meshes lie in a temporary folder until the page is closed
+"""
+
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from config import PredictConfig, WebConfig, start
+from dataset_def.pictures import IMAGES
+from models.newest_mesh import Weights, load_newest
+from sample.predict import predict
+
+TITLE = (
+    "# A body from one picture\nDrop a picture of one person, seen from head to foot, and turn the body with the mouse."
+)
+BOX = "Box of the person in pixels: x y width height (empty: the person is looked for)"
+REMEDY = 'the page needs the package gradio; install it with: pip install -e ".[web]"'
+
+
+class Answer(NamedTuple):
+    """What the page shows."""
+
+    overlay: str
+    views: str
+    mesh: str
+
+
+def read_box(text: str) -> tuple[float, float, float, float] | None:
+    """Read four numbers; None where nothing is written."""
+    parts = text.replace(",", " ").split()
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        numbers = [0.0]
+    if numbers and len(numbers) != 4:
+        raise ValueError(f"the box {text!r} is not four numbers; write x y width height, such as 120 40 200 480")
+    return (numbers[0], numbers[1], numbers[2], numbers[3]) if numbers else None
+
+
+def check_upload(path: Path, largest_mb: int) -> None:
+    """Refuse what is no picture by its name, or too large, before it is opened."""
+    if path.suffix.lower() not in IMAGES:
+        raise ValueError(f"{path.name} is no picture; drop one of {', '.join(IMAGES)}")
+    megabytes = path.stat().st_size / 1e6
+    if megabytes > largest_mb:
+        raise ValueError(f"{path.name} has {megabytes:.0f} MB; drop a picture of at most {largest_mb} MB")
+
+
+def answer(upload: str | None, box: str, weights: Weights, out: Path, config: WebConfig) -> Answer:
+    """Predict the body in one picture.
+
+    Args:
+        out: folder for what the page shows; what the picture before left there is replaced.
+    Raises:
+        ValueError: one sentence for the person before the page, without the folders of this machine.
+    """
+    if upload is None:
+        raise ValueError("drop a picture first")
+    path = Path(upload)
+    check_upload(path, config.largest_mb)
+    settings = PredictConfig(input=upload, overwrite=True, meshes=("glb",), box=read_box(box), device=config.device,
+                             segmentation=config.segmentation, paths=config.paths)  # fmt: skip
+    try:
+        predict(weights, out, settings)
+    except ValueError as error:
+        raise ValueError(str(error).replace(str(path), path.name)) from error
+    return Answer(*(str(out / f"{path.stem}{ending}") for ending in ("_overlay.jpg", "_views.jpg", ".glb")))
+
+
+def main(config: WebConfig) -> None:
+    """Open the page, and serve it until the program is ended."""
+    try:
+        import gradio
+    except ImportError as error:
+        raise ValueError(REMEDY) from error
+    weights = load_newest(config.checkpoint, config.device, config.paths)
+    print(f"checkpoint: {weights.checkpoint}")
+    with tempfile.TemporaryDirectory() as folder:
+
+        def show(upload: str | None, box: str) -> Answer:
+            try:
+                return answer(upload, box, weights, Path(folder) / "shown", config)
+            except ValueError as error:
+                raise gradio.Error(str(error)) from error
+
+        with gradio.Blocks(analytics_enabled=False, title="Body", delete_cache=(600, 600)) as page:
+            gradio.Markdown(TITLE)
+            upload = gradio.File(label="Picture", type="filepath", file_types=list(IMAGES))
+            box, button = gradio.Textbox("", label=BOX), gradio.Button("Predict", variant="primary")
+            shown = [gradio.Image(label="Overlay"), gradio.Image(label="Side and top"), gradio.Model3D(label="Body")]
+            button.click(show, [upload, box], shown, api_name="predict")
+        page.launch(server_name=config.host, server_port=config.port, max_file_size=f"{config.largest_mb}mb")
+
+
+if __name__ == "__main__":
+    start(main, WebConfig)
