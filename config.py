@@ -1080,7 +1080,7 @@ class MeshAblationConfig:
     lr: float = 1e-3
     head: MeshHeadConfig = field(default_factory=MeshHeadConfig)
     """Of all rows but the predecessor's."""
-    loss: MeshLoss = field(default_factory=lambda: MeshLoss(prior=0.01))
+    loss: MeshLoss = field(default_factory=lambda: MeshLoss(prior=0.05))
     """Of the row with all terms; other rows leave terms out."""
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
     """The same for every row."""
@@ -1104,7 +1104,7 @@ class MeshAblationConfig:
                 "loss.pose and the terms of masks must have weights: the rows are made by leaving out terms"
             )
         if self.prior is not None and not self.loss.prior:
-            raise ValueError("prior is given, but loss.prior is 0, so L_gan would do nothing; set --loss.prior 0.01")
+            raise ValueError("prior is given, but loss.prior is 0, so L_gan would do nothing; set --loss.prior 0.05")
 
 
 @dataclass(frozen=True)
