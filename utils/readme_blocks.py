@@ -75,19 +75,34 @@ def mesh_text(found: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def prior_text(found: Mapping[str, Any]) -> str:
+    """Write how well a prior tells real poses from spoiled ones, a column per source of real poses."""
+    kinds = list(next(iter(found.values()))["auc"]["plausibility"])
+    rows = {kind.replace("_", " "): {name: one["auc"]["plausibility"][kind] for name, one in found.items()}
+            for kind in kinds}  # fmt: skip
+    titles = {
+        f"{name}, {one['num_poses']} poses, {one['num_sequences']} sequences": name for name, one in found.items()
+    }
+    about = "AUC: 1 where every real pose looks more real than every spoiled one, 0.5 for a guess"
+    return f"{table(rows, titles)}\n\n{about}; no way of spoiling was seen in training."
+
+
 def metrics_block(path: Path) -> str:
     """Write one test's tables with their protocol and origin."""
     stored = load_metrics(path, "python sample/make_readme.py --metrics ...")
     found = stored["metrics"]
-    if "by_facing" in found:
+    if all(isinstance(one, dict) and "auc" in one for one in found.values()):
+        text = prior_text(found)
+    elif "by_facing" in found:
         text = mesh_text(found)
     elif "predicted" in found:
         text = table({name: row for name, row in found.items() if isinstance(row, dict)}, NOVEL_VIEWS)
     else:
         text = table({"predicted": found["overall"], "mean pose of the training labels": found["mean_pose"]}, POSE)
-    truth = f"; true bodies: {found['truth']}" if "truth" in found else ""
-    return (f"{text}\n\n{stored['split']}; {stored['num_frames']:,} images; step {found['step']}{truth}. Brackets: "
-            f"95 % bootstrap over sequences. `{path.name}`.")  # fmt: skip
+    about = [stored["split"], f"{stored['num_frames']:,} images" if "step" in found else ""]
+    about += [f"step {found['step']}" if "step" in found else "", f"true bodies: {found.get('truth', '')}"]
+    told = "; ".join(part for part in about if part and not part.endswith(": "))
+    return f"{text}\n\n{told}. Brackets: 95 % bootstrap over sequences. `{path.name}`."
 
 
 def load_report(path: Path) -> dict[str, Any]:

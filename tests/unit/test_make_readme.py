@@ -82,6 +82,19 @@ def test_bodies_are_shown_beside_the_mean_body_and_by_where_they_face(tmp_path):
     assert lines[-1].startswith("S9; a test; 6 images; step 7; true bodies: a test.")
 
 
+def test_a_prior_has_a_row_per_way_to_spoil_and_a_column_per_source(tmp_path):
+    found = {
+        source: {"num_poses": 4, "num_sequences": 2,
+                 "auc": {"plausibility": {"over_twisted": interval(mean), "mean": interval(mean - 0.125)}}}
+        for source, mean in (("generator", 0.875), ("cmu", 0.75))
+    }  # fmt: skip
+    save_metrics(tmp_path / "gan_mine.json", "unseen poses", np.zeros((8, 5), np.int32), {}, found)
+    lines = block(tmp_path / "gan_mine.json").splitlines()
+    assert "| | generator, 4 poses, 2 sequences | cmu, 4 poses, 2 sequences |" in lines
+    assert "| over twisted | 0.875 [0.812, 0.938] | 0.750 [0.688, 0.812] |" in lines
+    assert lines[-1] == "unseen poses. Brackets: 95 % bootstrap over sequences. `gan_mine.json`."
+
+
 def test_all_tables_of_a_text_but_the_first_are_folded():
     text = "| a |\n|---|\n| 1 |\n\nNot hidden.\n\nMore of them:\n\n| b |\n|---|\n| 2 |\n\nThe end."
     parts = shortened(text + "\n").split("\n\n")
@@ -117,7 +130,7 @@ def test_the_committed_readme_agrees_with_the_committed_results():
 
 def test_every_picture_of_the_readme_exists():
     text = (ROOT / "README.md").read_text()
-    named = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+    named = re.findall(r"(?:!\[[^\]]*\]\(|<img src=\")([^)\"]+)", text)
     assert named
     missing = [name for name in named if not (ROOT / name).is_file()]
     assert missing == []
