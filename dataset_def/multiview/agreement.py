@@ -19,7 +19,8 @@ LEAST_POINTS = 8
 """Pairs of cameras that share fewer sightings are not judged."""
 MOST_INSTANTS = 200
 MOST_DELAY = 10
-"""Frames by which a camera may be late, to explain a bad agreement."""
+DELAY_SHARE = 4
+"""A camera may be late by so many instants, and by this part of all, to explain a bad agreement."""
 FLIP = np.diag([1.0, -1.0, -1.0])
 LEAST_STATURE_M, MOST_STATURE_M = 0.6, 2.6
 STATURE_PERCENTILE = 75
@@ -37,6 +38,8 @@ class Sightings(NamedTuple):
     """keypoints or mask centres."""
     every: int = 1
     """Frames of a video from one instant to the next."""
+    doubt: str = ""
+    """What else may be wrong than the calibration."""
 
 
 class Agreement(NamedTuple):
@@ -153,10 +156,9 @@ def explanation(names: list[str], cameras: list[Camera], sightings: Sightings, l
     few = thinned(sightings)
     now = misfit(agreement(cameras, few))
     tried = [(misfit(agreement(others, few)), text) for text, others in misreadings(names, cameras)]
+    most = min(MOST_DELAY, len(sightings.points_px) // DELAY_SHARE)
     for view, name in enumerate(names):
-        for by in (
-            step for step in range(-MOST_DELAY, MOST_DELAY + 1) if step and abs(step) < len(sightings.points_px)
-        ):
+        for by in (step for step in range(-most, most + 1) if step):
             late = thinned(delayed(sightings, view, by))
             frames = f"{by * sightings.every:+d}"
             tried.append((misfit(agreement(cameras, late)), f"{name} seems out of step: {frames} to its --offsets"))
@@ -189,7 +191,7 @@ def agreement_complaints(
             "he would be behind a camera" if behind else f"reprojection error {np.nanmax(found.reprojection_px):.0f} px"
         )  # fmt: skip
         size_px = float(np.nanmedian(found.extent_px))
-        why = explanation(names, cameras, sightings, largest)
+        why = explanation(names, cameras, sightings, largest) + sightings.doubt
         return [f"the cameras do not agree on the person ({sightings.what}: {errors}, of a person of {size_px:.0f} px; "
                 f"at most {largest:g} of that is allowed){why}"]  # fmt: skip
     if not np.isnan(found.stature_m) and not LEAST_STATURE_M <= found.stature_m <= MOST_STATURE_M:

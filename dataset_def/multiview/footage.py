@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dataset_def.pictures import IMAGES, VIDEOS, read_picture
+from dataset_def.quiet_video import opened_video
 
 
 class Footage(NamedTuple):
@@ -57,7 +58,7 @@ def probe(path: Path) -> Footage:
     if path.stat().st_size == 0:
         raise ValueError(f"video {path} is empty (0 bytes); copy it again")
     height_px, width_px = next(video_frames(path)).shape[:2]
-    video = cv2.VideoCapture(str(path))
+    video = opened_video(path)
     num_frames, frames_per_second = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), float(video.get(cv2.CAP_PROP_FPS))
     video.release()
     if num_frames < 1:  # some containers do not tell
@@ -71,7 +72,7 @@ def video_frames(path: Path) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
     Raises:
         ValueError: the file is no video that OpenCV can read.
     """
-    video = cv2.VideoCapture(str(path))
+    video = opened_video(path)
     is_read, bgr = video.read()
     if not is_read:
         raise ValueError(f"{path} is not a video that OpenCV can read; copy it again")

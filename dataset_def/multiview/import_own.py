@@ -11,7 +11,16 @@ from config import ImportMultiviewConfig, Paths
 from dataset_def.h36m_files import find_folders, folder_name, load_camera, meta_path
 from dataset_def.multiview.agreement import Agreement, Sightings, agreement, agreement_complaints, table
 from dataset_def.multiview.checks import settle
-from dataset_def.multiview.labels import Labels, foremost, keypoint_sightings, label, median_errors_px, refined, track
+from dataset_def.multiview.labels import (
+    Labels,
+    foremost,
+    keypoint_sightings,
+    label,
+    median_errors_px,
+    refined,
+    told_apart,
+    track,
+)
 from dataset_def.multiview.own_recording import own_recording
 from dataset_def.multiview.people import Somebody
 from dataset_def.multiview.recording import Recording
@@ -26,7 +35,13 @@ from dataset_def.multiview.rooms_and_masks import (
     write_mask,
     write_room,
 )
-from dataset_def.multiview.silhouettes import blob_sightings, find_blobs, mask_sightings, write_silhouettes
+from dataset_def.multiview.silhouettes import (
+    blob_sightings,
+    find_blobs,
+    mask_sightings,
+    with_lone_patches,
+    write_silhouettes,
+)
 from dataset_def.multiview.staging import staged
 from dataset_def.multiview.take import Take, make_take
 from dataset_def.multiview.video_frames import pinhole
@@ -97,7 +112,8 @@ def place_person(config: ImportMultiviewConfig, recording: Recording) -> tuple[R
         likely = keypoint_sightings(foremost(recording.people, recording.cameras), recording.every)
         judged(replace(config, accept_calibration=False), recording, likely)
         raise
-    found = judged(config, recording, keypoint_sightings(tracked.keypoints_px, recording.every))
+    seen_px = told_apart(recording.cameras, recording.people, tracked.keypoints_px, everybody, config.person)
+    found = judged(config, recording, keypoint_sightings(seen_px, recording.every))
     numbers: dict[str, Any] = {"agreement": table(recording.names, found), "people": people_table(everybody)}
     labels = label(recording.cameras, tracked, outlier_px, rate, config.smooth_hz)
     numbers["median_error_px"] = median_errors_px(recording.cameras, labels)
@@ -110,13 +126,14 @@ def place_person(config: ImportMultiviewConfig, recording: Recording) -> tuple[R
     return recording, labels, numbers
 
 
-def people_table(everybody: list[Somebody], most: int = 5) -> list[dict[str, int | float]]:
-    """List who was seen, the first as --person 1."""
+def people_table(everybody: list[Somebody], most: int = 5) -> list[dict[str, Any]]:
+    """List who was seen, the first as --person 1, and where he was most of the time."""
     return [
         {
             "frames": one.num_frames,
             "cameras": round(one.num_sightings / max(1, one.num_frames), 2),
             "error_px": round(one.error_px, 2),
+            "place_world_m": np.nanmedian(one.position_world_m, axis=0).round(2).tolist(),
         }
         for one in everybody[:most]
     ]
@@ -128,25 +145,28 @@ def write_take(config: ImportMultiviewConfig, take: Take) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
     if config.masks is not None:
         for_each(write_given_mask, given_mask_jobs(config, take), config.processes, "masks")
-    elif take.labels is None:
-        numbers["people"] = people_table(silhouettes(config, take))
     if take.labels is None:
-        found = judged(config, take.recording, mask_sightings(config, take))
-        numbers["agreement"] = table(take.recording.names, found)
+        if config.masks is not None:
+            sightings = mask_sightings(config, take)
+        else:
+            everybody, sightings = silhouettes(config, take)
+            numbers["people"] = people_table(everybody)
+        numbers["agreement"] = table(take.recording.names, judged(config, take.recording, sightings))
     for_each(write_room, room_jobs(config, take), config.processes, "rooms")
     if config.masks is None and take.labels is not None:
         for_each(write_mask, mask_jobs(config, take), config.processes, "masks")
     return numbers | {"background_px": num_filled_px(config, len(take.recording.views))}
 
 
-def silhouettes(config: ImportMultiviewConfig, take: Take) -> list[Somebody]:
+def silhouettes(config: ImportMultiviewConfig, take: Take) -> tuple[list[Somebody], Sightings]:
     """Write masks of the moving person; where there is none, say first what the calibration has to do with it."""
     blobs = find_blobs(config, take)
     try:
-        return write_silhouettes(config, take, blobs)
+        everybody = write_silhouettes(config, take, blobs)
     except ValueError:
         judged(replace(config, accept_calibration=False), take.recording, blob_sightings(blobs, config.every))
         raise
+    return everybody, with_lone_patches(mask_sightings(config, take), blobs)
 
 
 def about_name(config: ImportMultiviewConfig) -> str:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from dataset_def.multiview.agreement import Sightings
+from dataset_def.multiview.agreement import Sightings, median
 from dataset_def.multiview.keypoint_files import h36m_from_body_25b, with_head
 from dataset_def.multiview.people import Somebody, followed, picked
 from dataset_def.multiview.person_joints import PersonTrack, fill_gaps, is_body, place, smoothed, view_errors_px
@@ -73,6 +73,25 @@ def track(
     return place(ideal, picked(frames, chosen), outlier_px), everybody
 
 
+def told_apart(
+    cameras: list[Camera], people: People, tracked_px: Float[np.ndarray, "T V 25 3"], everybody: list[Somebody],
+    person: int,
+) -> Float[np.ndarray, "T V 25 3"]:  # fmt: skip
+    """Give the keypoints that judge a calibration: the tracked person's, and those of whoever is alone in a view.
+
+    Only detections that agree are tracked, so that a wrong calibration would look right on them alone.  Whoever is
+    followed as somebody else for most of the time does not count.
+    """
+    keypoints_px, num_instants = tracked_px.copy(), len(tracked_px)
+    others = [one for number, one in enumerate(everybody, start=1)
+              if number != person and one.num_frames >= SEEN_SHARE * num_instants]  # fmt: skip
+    for view, frames in enumerate(undistorted(cameras, people)):
+        for time, found in enumerate(frames[:num_instants]):
+            if len(found) == 1 and not any(one.members[time, view] == 0 for one in others):
+                keypoints_px[time, view] = found[0]
+    return keypoints_px
+
+
 def foremost(people: People, cameras: list[Camera]) -> Float[np.ndarray, "T V 25 3"]:
     """Take the most confident person of every view and frame, where cameras do not agree on anybody."""
     nobody = np.zeros((25, 3))
@@ -102,7 +121,12 @@ def label(
     return Labels(again, smoothed(with_head(filled), frames_per_second, smooth_hz), num_filled)
 
 
-def median_errors_px(cameras: list[Camera], labels: Labels) -> list[float]:
-    """Measure each camera's median distance between keypoints and the final points, outliers included."""
+def median_errors_px(cameras: list[Camera], labels: Labels) -> list[float | None]:
+    """Measure each camera's median distance between keypoints and the final points, outliers included.
+
+    Returns:
+        None for a camera that does not see the person.
+    """
     errors_px = view_errors_px([pinhole(c) for c in cameras], labels.track, labels.points_world_m)
-    return [round(float(np.nanmedian(errors_px[:, view])), 2) for view in range(len(cameras))]
+    medians = [median(errors_px[:, view]) for view in range(len(cameras))]
+    return [None if np.isnan(value) else round(value, 2) for value in medians]

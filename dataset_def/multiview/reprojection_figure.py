@@ -109,7 +109,9 @@ def centre_view(paths: Paths, take: Take, instant: int, row: int) -> Reprojectio
     middle_px = projected(ideal[row], middle_m[None])
     error_px = np.linalg.norm(middle_px[0] - shapes[row].centroid_px)
     box = None if np.isnan(shapes[row].box_px).any() else tuple(shapes[row].box_px.tolist())
-    title = f"{take.recording.names[row]}, frame {time + 1}\n{error_px:.1f} px here"
+    title = f"{take.recording.names[row]}, frame {time + 1}\n" + (
+        "not seen by two cameras" if np.isnan(error_px) else f"{error_px:.1f} px here"
+    )
     return ReprojectionView(title, read_image(image_path(paths, keys[row])), shapes[row].centroid_px[None], middle_px,
                             masks[row], box)  # fmt: skip
 

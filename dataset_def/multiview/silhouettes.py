@@ -38,6 +38,8 @@ END_SHARE = 0.06
 """So much of a patch's height makes its top and its bottom."""
 BLOB_OUTLIER = 0.05
 """Tops, centres and bottoms in two views are of one person up to this part of the picture's longer side."""
+STILL = ("; or the silhouettes are wrong, because the person hardly moves or other things move: look at them with "
+         "--accept-calibration, or give --keypoints, --masks, or pictures of the empty room (--rooms)")  # fmt: skip
 SEEN_SHARE = 0.5
 """A moving person must be found in so many of the instants."""
 
@@ -210,7 +212,7 @@ def blob_sightings(blobs: list[list[Float[np.ndarray, "_ 3 3"]]], every: int) ->
     """Give the centre of the largest patch of every view and frame, where views do not agree on anybody."""
     nobody = np.full((3, 3), np.nan)
     largest = np.stack([[found[0] if len(found) else nobody for found in frames] for frames in blobs], axis=1)
-    return Sightings(largest[:, :, 1:2, :2], largest[:, :, 2, 1] - largest[:, :, 0, 1], "moving patches", every)
+    return Sightings(largest[:, :, 1:2, :2], largest[:, :, 2, 1] - largest[:, :, 0, 1], "moving patches", every, STILL)
 
 
 def write_silhouettes(
@@ -223,6 +225,17 @@ def write_silhouettes(
     for job in jobs:
         job.first_room.unlink()
     return everybody
+
+
+def with_lone_patches(masks: Sightings, blobs: list[list[Float[np.ndarray, "_ 3 3"]]]) -> Sightings:
+    """Add what is alone in a view but agrees with no other view, so that a wrong calibration is judged by that, too."""
+    points_px, extent_px = masks.points_px.copy(), masks.extent_px.copy()
+    for view, frames in enumerate(blobs):
+        for time, found in enumerate(frames):
+            if len(found) == 1 and np.isnan(extent_px[time, view]) and (found[0, :, 2] > 0).all():
+                top_px, middle_px, bottom_px = found[0, :, :2]
+                points_px[time, view, 0], extent_px[time, view] = middle_px, bottom_px[1] - top_px[1]
+    return Sightings(points_px, extent_px, "middles of the silhouettes", masks.every, STILL)
 
 
 def mask_sightings(config: ImportMultiviewConfig, take: Take) -> Sightings:

@@ -50,7 +50,7 @@ def solve(
     rows = points_px[..., None] * P[:, None, 2:] - P[:, None, :2]
     scale = np.sqrt(weights)
     for _ in range(1 + refinements):
-        A = (rows * scale[..., None, None]).transpose(1, 0, 2, 3).reshape(points_px.shape[1], -1, 4)
+        A = (rows * scale[..., None, None]).transpose(1, 0, 2, 3).reshape(points_px.shape[1], 2 * len(P), 4)
         X = np.linalg.svd(A)[2][:, -1]
         X = X / np.where(np.abs(X[:, 3:]) < 1e-12, 1e-12, X[:, 3:])
         depth = np.abs(X @ P[:, 2].T).T

@@ -8,13 +8,15 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from dataset_def.quiet_video import opened_video
+
 
 class VideoReader:
     """An open video, and how many of its frames have been passed."""
 
     def __init__(self, path: Path):
         self.path = path
-        self.video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+        self.video = opened_video(path, cv2.CAP_FFMPEG, (cv2.CAP_PROP_N_THREADS, 1))
         self.width_px = int(self.video.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height_px = int(self.video.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.header_frames = int(self.video.get(cv2.CAP_PROP_FRAME_COUNT))

@@ -214,3 +214,22 @@ def test_the_same_recording_twice_is_refused_and_the_first_stays(clips, tmp_path
     with pytest.raises(ValueError, match="already; delete it"):
         import_own(config)
     assert sorted(path for path in (tmp_path / "mine").rglob("*")) == before
+
+
+def test_swapped_cameras_are_found_by_keypoints_of_which_only_some_agree(clips, tmp_path):
+    """Only detections that agree are followed, and those would agree with any calibration."""
+    names, cameras = list(clips.cameras)[:3], dict(clips.cameras)
+    cameras["cam02"], cameras["cam03"] = cameras["cam03"], cameras["cam02"]
+    keypoints = {"keypoints": clips.root / "pose", "skeleton": "body_25b", "masks": clips.root / "masks"}
+    calibration = tuple(write_calibration("pose2sim", tmp_path / "swapped", cameras))
+    config = clips.config(tmp_path / "mine", names, calibration=calibration, outlier_px=12.0, **keypoints)
+    with pytest.raises(ValueError, match="cam02 and cam03 seem to be swapped"):
+        import_own(config)
+    assert not (tmp_path / "mine").exists()
+
+
+def test_one_video_under_two_names_is_not_a_recording(clips, tmp_path):
+    names = list(clips.cameras)[1:3]
+    same = tuple(f"{name}={clips.root / 'clips' / names[0]}" for name in names)
+    with pytest.raises(ValueError, match=r"do not agree on the person|two cameras together in"):
+        import_own(clips.config(tmp_path / "mine", names, videos=same))
