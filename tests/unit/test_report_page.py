@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from utils.artifacts import save_metrics
 from utils.bootstrap import Interval
 from utils.report_page import compare, curves, files, frames, measures, page, pictures, settings, solids
 
@@ -237,3 +238,17 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         files.read_run(tmp_path / "none")
     with pytest.raises(ValueError, match="holds nothing that a run writes"):
         files.read_run(tmp_path)
+
+
+def test_tables_are_folded_only_where_the_run_has_tables_of_its_own(tmp_path):
+    auc = {"auc": {"plausibility": {"mirrored_limb": 0.9}}, "invented_spread_share": 1.1}
+    own = {
+        "overall": {"mpjpe_17_mm": MEAN},
+        "mean_body": {"overall": {"mpjpe_17_mm": MEAN}, "by_posture": {"sitting": {"mpjpe_17_mm": MEAN}}},
+    }
+    for name, metrics in (("prior", {"generator": auc, "cmu": auc}), ("body", own)):
+        save_metrics(tmp_path / name / "metrics.json", "held out", some_frames(), {}, metrics)
+    text = written(tmp_path / "prior")
+    assert "The same tables for" not in text and "AUC, real against corrupted poses, cmu" in text
+    assert '<span class="beside-it">generator</span>' in text, "whose number stands there"
+    assert "The same tables for: mean body" in written(tmp_path / "body")

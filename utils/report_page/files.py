@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -57,15 +58,15 @@ def read_run(folder: Path) -> RunFiles:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; give a run, such as runs/pose/demo")
     notes: list[str] = []
-    about = attempt(notes, dict, lambda: read_about(folder, stage_of_path(folder)))
-    stage = str(about.get("stage", "")) or stage_of_path(folder)  # type: ignore[attr-defined]
-    history = attempt(notes, list, lambda: read_history(folder, stage))
+    about: dict[str, Any] = attempt(notes, {}, lambda: read_about(folder, stage_of_path(folder)))
+    stage = str(about.get("stage", "")) or stage_of_path(folder)
+    history: list[dict[str, float]] = attempt(notes, [], lambda: read_history(folder, stage))
     metrics, predictions = read_tests(folder, stage, notes)
     pictures = sorted(path for place in (folder, folder / "figures") for kind in PICTURES for path in place.glob(kind))
     if not (about or history or metrics or predictions):
         raise ValueError(f"{folder} holds nothing that a run writes (config.json, history.jsonl, metrics.json, "
                          "predictions.npz); give a run's folder, such as runs/pose/demo")  # fmt: skip
-    return RunFiles(folder, stage, about, history, metrics, predictions, pictures, notes)  # type: ignore[arg-type]
+    return RunFiles(folder, stage, about, history, metrics, predictions, pictures, notes)
 
 
 def stage_of_path(folder: Path) -> str:
@@ -73,13 +74,13 @@ def stage_of_path(folder: Path) -> str:
     return folder.parent.name if folder.parent.name in STAGES else ""
 
 
-def attempt(notes: list[str], empty: Callable[[], Content], read: Callable[[], Content]) -> Content:
+def attempt(notes: list[str], empty: Content, read: Callable[[], Content]) -> Content:
     """Read something; if that fails, note the sentence that says why and go on with nothing."""
     try:
         return read()
     except (FileNotFoundError, ValueError, KeyError) as error:
         notes.append(str(error))
-        return empty()
+        return empty
 
 
 def train_command(stage: str) -> str:
@@ -130,10 +131,11 @@ def read_tests(
 
     metrics: dict[str, dict[str, Any]] = {}
     for name in names("metrics", "json"):
-        stored = attempt(notes, dict, lambda name=name: load_metrics(folder / name, command))  # type: ignore[misc]
-        metrics |= {name: stored} if isinstance(stored.get("metrics"), dict) else {}  # type: ignore[attr-defined, dict-item]
+        stored: dict[str, Any] = attempt(notes, {}, partial(load_metrics, folder / name, command))
+        metrics |= {name: stored} if isinstance(stored.get("metrics"), dict) else {}
     predictions: dict[str, dict[str, np.ndarray]] = {}
     for name in names("predictions", "npz"):
-        arrays = attempt(notes, dict, lambda name=name: load_predictions(folder / name, command)[1])  # type: ignore[misc]
-        predictions |= {name: arrays} if arrays else {}  # type: ignore[dict-item]
+        nothing: tuple[dict[str, Any], dict[str, np.ndarray]] = ({}, {})
+        arrays = attempt(notes, nothing, partial(load_predictions, folder / name, command))[1]
+        predictions |= {name: arrays} if arrays else {}
     return metrics, predictions

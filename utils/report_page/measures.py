@@ -23,7 +23,7 @@ HEADLINES = (
 MOST_HEADLINES = 6
 TITLES = {
     "overall": "this run", "predicted": "this run", "per_action": "by action", "by_facing": "by facing direction",
-    "front_side_away": "front, side, away", "by_posture": "by posture",
+    "front_side_away": "front, side, away", "by_posture": "by posture", "auc": "AUC, real against corrupted poses",
 }  # fmt: skip
 RATIO = "_over_"
 """In the name of a dictionary that holds ratios of errors, which have no unit."""

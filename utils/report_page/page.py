@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from utils.report_page import curves, pictures, settings, solids
 from utils.report_page.compare import Comparison, Tested, compare_runs
 from utils.report_page.files import STAGES, RunFiles, attempt, test_command
 from utils.report_page.frames import Frames, action_table, facing_table, read_frames
-from utils.report_page.measures import Measure, Summary, Table, headlines, number, summary
+from utils.report_page.measures import OVERALL, TITLES, Measure, Summary, Table, headlines, number, summary
 from utils.settings import flat, without_folders
 
 PLACE = Path(__file__).resolve().parent
@@ -61,7 +62,8 @@ def view_run(run: RunFiles, number_on_page: int, bodies: Bodies, count: int) -> 
     """Lay out one run, and hand on what a comparison needs."""
     notes = list(run.notes)
     arrays = next(iter(run.predictions.values()), {})
-    frames = attempt(notes, no_frames, lambda: read_frames(arrays))
+    frames = attempt(notes, None, lambda: read_frames(arrays))
+    no_scene: tuple[list[solids.Group], dict[str, Any]] = ([], {})
     groups, scene = attempt(notes, no_scene, lambda: turnable(run, arrays, frames, bodies, count))
     missing_pictures(run, arrays, frames, notes)
     results = [view_result(name, stored, frames if place == 0 else None)
@@ -90,20 +92,10 @@ def view_run(run: RunFiles, number_on_page: int, bodies: Bodies, count: int) -> 
     return view, tested(run, frames)
 
 
-def no_frames() -> Frames | None:
-    """Stand in for frames that cannot be read."""
-    return None
-
-
 def read_figures(paths: Sequence[Path], notes: list[str]) -> list[pictures.Figure]:
     """Take the run's picture files into the page; note those that cannot be read."""
-    found = [attempt(notes, list, lambda path=path: [pictures.figure(path)]) for path in paths]  # type: ignore[misc]
-    return [figure for one in found for figure in one]  # type: ignore[attr-defined]
-
-
-def no_scene() -> tuple[list[solids.Group], dict[str, Any]]:
-    """Stand in for frames that cannot be shown."""
-    return [], {}
+    found = [attempt(notes, None, partial(pictures.figure, path)) for path in paths]
+    return [figure for figure in found if figure is not None]
 
 
 def turnable(
@@ -166,7 +158,7 @@ def write_page(runs: Sequence[RunFiles], bodies: Bodies, count: int, made: str) 
     digest = base64.b64encode(hashlib.sha256(f"\n{script}\n".encode()).digest()).decode()
     return environment().get_template("page.html").render(
         views=views, comparison=comparison, shared=shared, made=made, script=script, digest=digest,
-        style=(PLACE / "page.css").read_text(), size=(curves.WIDTH, curves.HEIGHT),
+        style=(PLACE / "page.css").read_text(), size=(curves.WIDTH, curves.HEIGHT), own_name=TITLES[OVERALL],
         margins=(curves.LEFT, curves.RIGHT, curves.TOP, curves.BOTTOM),
     )  # fmt: skip
 

@@ -91,8 +91,8 @@ def images_by_row(arrays: Mapping[str, np.ndarray]) -> dict[int, str]:
 def card(found: Frames, row: int, images: Mapping[int, str], shown: list[Measure]) -> Card:
     """Describe one frame."""
     measured = [f"{one.name} {number(found.errors[one.key][row], one.unit)} {one.unit}".strip() for one in shown]
-    has_poses = found.predicted_root_m is not None and found.true_root_m is not None
-    poses = (found.predicted_root_m[row], found.true_root_m[row]) if has_poses else ((), ())  # type: ignore[index]
+    predicted_m, true_m = found.predicted_root_m, found.true_root_m
+    poses = ((), ()) if predicted_m is None or true_m is None else (predicted_m[row], true_m[row])
     return Card(row, frame_name(found.frames[row]), measured, images.get(row, ""), *map(bones, poses))
 
 
