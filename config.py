@@ -866,6 +866,8 @@ class CriticConfig:
     joint_hidden: int = 32
     pose_hidden: int = 256
     pose_layers: int = 2
+    steps: int = 3
+    """A joint's context: the joints within so many steps along the skeleton."""
     latent: int = 48
     """Random numbers behind an invented body."""
     generator_hidden: int = 256
@@ -1274,6 +1276,8 @@ class FiguresConfig:
     """A run of stage 1, runs/enc_dec/<name>, with the predictions.npz of sample/test_enc_dec.py."""
     pose: Path | None = None
     """A run of stage 2, runs/pose/<name>, with the predictions.npz of sample/test_pose.py."""
+    gan: Path | None = None
+    """A run of stage 3, runs/gan/<name>, with the predictions.npz of sample/test_GAN.py."""
     mesh: Path | None = None
     """A run of stage 4, runs/mesh/<name>, with the predictions.npz of sample/test_SMPL.py."""
     mesh_other: Path | None = None
@@ -1294,9 +1298,9 @@ class FiguresConfig:
 
     def __post_init__(self) -> None:
         runs = (self.enc_dec, self.pose, self.mesh)
-        if runs == (None, None, None) and not self.pictures and not self.diagrams:
-            raise ValueError("nothing to draw; give --enc-dec runs/enc_dec/<name>, --pose runs/pose/<name>, "
-                             "--mesh runs/mesh/<name>, several of them, or --diagrams")  # fmt: skip
+        if (*runs, self.gan) == (None,) * 4 and not self.pictures and not self.diagrams:
+            raise ValueError("nothing to draw; give --enc-dec runs/enc_dec/<name>, --pose runs/pose/<name>, --gan "
+                             "runs/gan/<name>, --mesh runs/mesh/<name>, several of them, or --diagrams")  # fmt: skip
         if self.overview and None in runs:
             raise ValueError(f"overview is {self.overview}, which shows all stages; give --enc-dec, --pose and --mesh")
         within(1, inf, overview=min(self.overview, default=1))

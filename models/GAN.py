@@ -13,11 +13,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from config import CriticConfig
+from models.pose_features import NUM_JOINTS, WHOLE_FEATURES, Surroundings, placed, whole_features, with_root
 from models.pose_noise import OTHER_SIDE, mirror_pose
-from models.SMPL_from_latent import along_the_tree
-from utils.skeleton import SMPL_24, SMPL_24_PARENTS
+from utils.skeleton import SMPL_24
 
-NUM_JOINTS = len(SMPL_24) - 1
 JOINTS = slice(0, NUM_JOINTS)
 IN_CONTEXT = slice(NUM_JOINTS, 2 * NUM_JOINTS)
 WHOLE, SHAPE = 2 * NUM_JOINTS, 2 * NUM_JOINTS + 1
@@ -96,37 +95,6 @@ class Levelled(nn.Module):
         return (inputs - self.mean) / self.spread
 
 
-class PoseFeatures(nn.Module):
-    """Describes a pose with the root at rest.
-
-    Rotations relative to the parent and to the pelvis, where the body's joints are, and how far from each other,
-    which is how a limb inside the trunk shows.
-    """
-
-    rest_joints_m: Tensor
-    count = 2 * 9 * NUM_JOINTS + 3 * NUM_JOINTS + 24 * 23 // 2
-
-    def __init__(self, rest_joints_m: Float[Tensor, "24 3"]) -> None:
-        super().__init__()
-        self.register_buffer("rest_joints_m", rest_joints_m.clone(), persistent=False)
-
-    def forward(self, rotations: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B F"]:
-        """Describe poses; their root is not looked at."""
-        eye = torch.eye(3, dtype=rotations.dtype, device=rotations.device)
-        at_rest = torch.cat([eye.expand(len(rotations), 1, 3, 3), rotations[:, 1:]], dim=1)
-        total = along_the_tree(at_rest)
-        parents = list(SMPL_24_PARENTS[1:])
-        bones_m = (total[:, parents] @ (self.rest_joints_m[1:] - self.rest_joints_m[parents])[..., None])[..., 0]
-        joints_m = [torch.zeros_like(bones_m[:, 0])]
-        for child, parent in enumerate(parents):
-            joints_m.append(joints_m[parent] + bones_m[:, child])
-        placed_m = torch.stack(joints_m, dim=1)
-        first, second = torch.triu_indices(24, 24, 1, device=rotations.device)
-        apart_m = (placed_m[:, first] - placed_m[:, second]).square().sum(-1).add(1e-6).sqrt()
-        turns = torch.cat([at_rest[:, 1:], total[:, 1:]], dim=1)
-        return torch.cat([turns.flatten(1), placed_m[:, 1:].flatten(1), apart_m], dim=1)
-
-
 class Critic(nn.Module):
     """Least-squares critics of parts: each joint alone, each joint in its context, the whole pose, the shape.
 
@@ -136,6 +104,7 @@ class Critic(nn.Module):
     Least squares GAN, ICCV 2017; joints in context: own choice, after Clark et al., ELECTRA, ICLR 2020.
     """
 
+    rest_joints_m: Tensor
     parts = PARTS
 
     def __init__(
@@ -144,10 +113,13 @@ class Critic(nn.Module):
         super().__init__()
         self.origin = origin
         small, large = config.joint_hidden, config.pose_hidden
-        self.features = PoseFeatures(rest_joints_m)
-        self.levelled_joints, self.levelled_pose = Levelled(NUM_JOINTS, 9), Levelled(self.features.count)
+        self.register_buffer("rest_joints_m", rest_joints_m.clone(), persistent=False)
+        self.surroundings = Surroundings(config.steps)
+        self.levelled_joints, self.levelled_pose = Levelled(NUM_JOINTS, 9), Levelled(WHOLE_FEATURES)
+        self.levelled_context = Levelled(NUM_JOINTS, self.surroundings.count)
         self.of_joints = SideBySide(NUM_JOINTS, (9, small, small, 1))
-        self.of_pose = perceptron(self.features.count, *[large] * config.pose_layers, NUM_JOINTS + 1)
+        self.in_context = SideBySide(NUM_JOINTS, (self.surroundings.count, 2 * small, 2 * small, 1))
+        self.of_pose = perceptron(WHOLE_FEATURES, *[large] * config.pose_layers, 1)
         self.of_shape = perceptron(num_betas, small, small, 1)
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -160,14 +132,18 @@ class Critic(nn.Module):
 
     def learn_levels(self, real: Bodies) -> None:
         """Level the inputs by real bodies, before the training."""
-        self.levelled_joints.learn(real.rotations[:, 1:].flatten(2))
-        self.levelled_pose.learn(self.features(real.rotations))
+        pose = placed(real.rotations, self.rest_joints_m)
+        self.levelled_joints.learn(pose.relative[:, 1:].flatten(2))
+        self.levelled_context.learn(self.surroundings(pose))
+        self.levelled_pose.learn(whole_features(pose))
 
     def forward(self, bodies: Bodies) -> Float[Tensor, "B K"]:
         """Score bodies as they are, for the training."""
-        rotations, betas = bodies
-        joints = self.of_joints(self.levelled_joints(rotations[:, 1:].flatten(2)))[..., 0]
-        return torch.cat([joints, self.of_pose(self.levelled_pose(self.features(rotations))), self.of_shape(betas)], 1)
+        pose = placed(bodies.rotations, self.rest_joints_m)
+        alone = self.of_joints(self.levelled_joints(pose.relative[:, 1:].flatten(2)))
+        context = self.in_context(self.levelled_context(self.surroundings(pose)))
+        whole = self.of_pose(self.levelled_pose(whole_features(pose)))
+        return torch.cat([alone[..., 0], context[..., 0], whole, self.of_shape(bodies.betas)], dim=1)
 
     def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]:
         """Score bodies by themselves and by their mirror image, so that both get the same scores, sides swapped.
@@ -247,12 +223,6 @@ class FlatCritic(nn.Module):
 
 
 AnyCritic = Critic | FlatCritic
-
-
-def with_root(rotations: Float[Tensor, "B 23 3 3"]) -> Float[Tensor, "B 24 3 3"]:
-    """Put a root at rest in front of the joints."""
-    root = torch.eye(3, dtype=rotations.dtype, device=rotations.device).expand(len(rotations), 1, 3, 3)
-    return torch.cat([root, rotations], dim=1)
 
 
 def make_critic(

@@ -52,7 +52,7 @@ def check_origin(path: Path, origin: dict[str, Any], body_location: Path) -> Non
 
 
 def fill(network: torch.nn.Module, weights: dict[str, Any], path: Path) -> None:
-    """Put stored weights, of single or half precision, into a network that must have exactly these."""
+    """Put stored weights into a network that must have exactly these."""
     try:
         network.load_state_dict(weights, strict=True)
     except RuntimeError as error:
@@ -69,10 +69,10 @@ def load_gan(path: Path, body_location: Path) -> StoredGan:
     """
     checkpoint: Checkpoint = load_checkpoint(path, "gan")
     states, config = checkpoint["states"], config_from_dict(GanConfig, checkpoint["config"])
-    origin = states["critic"]["_extra_state"]
+    origin = states["model"]["_extra_state"]
     check_origin(path, origin, body_location)
     critic = make_critic(config.network, origin["num_betas"], load_body(body_location).rest_template_joints_m, origin)
-    fill(critic, states["critic"], path)
+    fill(critic, states["model"], path)
     if "generator" not in states:
         return StoredGan(critic, None, config, checkpoint["step"])
     invent = Generator(config.network, origin["num_betas"])

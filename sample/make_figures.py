@@ -5,7 +5,8 @@
 
 Reads   predictions.npz, metrics.json (sample/test_*.py), history.jsonl (train scripts)
 Writes  images/<prefix>{novel_views, turntable, swapped_appearance, enc_dec_loss, skeletons, per_action, pose_loss,
-        bodies, silhouettes, facing, mesh_loss, overview}.png, images/{stages, data_layout}.png
+        prior_bodies, prior_auc, gan_loss, bodies, silhouettes, facing, mesh_loss, overview}.png,
+        images/{stages, data_layout}.png
 """
 
 from pathlib import Path
@@ -21,7 +22,7 @@ from utils.artifacts import load_predictions, whole_file
 from utils.diagrams import layout_figure, stages_figure
 from utils.image import read_image, write_image
 from utils.overview_figure import Overview, overview_figure, rows_of
-from utils.run_figures import enc_dec_figures, history_figure, mesh_figures, pose_figures
+from utils.run_figures import enc_dec_figures, gan_figures, history_figure, mesh_figures, pose_figures
 
 
 def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], data: str) -> Figure:
@@ -74,6 +75,8 @@ def main(config: FiguresConfig) -> list[Path]:
         print(path)
     if config.pose is not None:
         figures |= pose_figures(config.pose, config.data) | history_figure(config.pose, config.data)
+    if config.gan is not None:
+        figures |= gan_figures(config.gan, config.data) | history_figure(config.gan, config.data)
     if config.mesh is not None:
         figures |= mesh_figures(config.mesh, config.mesh_other, config.data) | history_figure(config.mesh, config.data)
     if config.overview and config.enc_dec and config.pose and config.mesh:

@@ -80,7 +80,7 @@ def main(config: GanConfig) -> float:
     looked_at = some_bodies(held_out, run, LOOK_AT)
     optimizer, schedule = make_optimizer_of(critic, config.optim)
     optimizer_2, schedule_2 = make_optimizer_of(invent, generator_optim(config))
-    run.track(critic=critic, generator=invent, optimizer=optimizer, schedule=schedule, generator_optimizer=optimizer_2,
+    run.track(model=critic, generator=invent, optimizer=optimizer, schedule=schedule, generator_optimizer=optimizer_2,
               generator_schedule=schedule_2)  # fmt: skip
     judge, make = run.parallel(critic), run.parallel(invent)
 

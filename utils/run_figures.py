@@ -10,6 +10,7 @@ from utils.artifacts import load_metrics, load_predictions
 from utils.figures import image_rows, loss_curves, skeleton_grid, table_figure, turntable_grid
 from utils.history import load_history
 from utils.mesh_figures import MEAN_BODY, body_grid, facing_polar, mesh_examples, silhouette_grid
+from utils.prior_figures import auc_bars, prior_bodies
 
 COLUMNS = {"MPJPE mm": "mpjpe_17_mm", "N-MPJPE mm": "n_mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm",
            "yaw °": "yaw_error_degrees"}  # fmt: skip
@@ -68,6 +69,20 @@ def mesh_figures(run: Path, other: Path | None, data: str) -> dict[str, Figure]:
         "bodies": body_grid(own, dict(zip([*runs][1:], others, strict=True)), about),
         "silhouettes": silhouette_grid(own, about),
         "facing": facing_polar(facing, f"{POLAR_IS}\n{about}"),
+    }
+
+
+def gan_figures(run: Path, data: str) -> dict[str, Figure]:
+    """Draw invented, real and corrupted bodies with their plausibility, and the AUC per corruption."""
+    command = "python sample/test_GAN.py"
+    origin, stored = load_predictions(run / "predictions.npz", command)
+    metrics = load_metrics(run / "metrics.json", command)["metrics"]
+    about = f"{data}; {origin['split']}; step {stored['step']}"
+    above = "Above each body: its plausibility, higher is more real.  No corruption was seen in training."
+    bands = "Lines: 95 % bootstrap over sequences; 0.5 is chance."
+    return {
+        "prior_bodies": prior_bodies(stored, f"{above}\n{about}"),
+        "prior_auc": auc_bars(metrics, f"{bands}\n{about}"),
     }
 
 
