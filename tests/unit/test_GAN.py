@@ -1,0 +1,233 @@
+"""Critics and generator: what they see, what they do not, and what they want."""
+
+import numpy as np
+import pytest
+import roma
+import torch
+
+from config import CriticConfig, GanConfig, NoiseConfig
+from dataset_def.synthetic.limbs import REST_JOINTS_M, place_joints
+from models import gan_losses
+from models.GAN import (
+    IN_CONTEXT,
+    JOINTS,
+    PARTS,
+    SHAPE,
+    WHOLE,
+    Bodies,
+    Critic,
+    FlatCritic,
+    Generator,
+    Wanted,
+    make_critic,
+)
+from models.pose_features import Surroundings, neighbours, placed, whole_features
+from models.pose_noise import mirror_pose
+from utils.skeleton import SMPL_24, mirrored
+
+REST = torch.tensor(REST_JOINTS_M, dtype=torch.float32)
+SMALL = CriticConfig(joint_hidden=8, pose_hidden=16, generator_hidden=16, latent=6)
+
+
+def some_bodies(count: int = 5) -> Bodies:
+    return Bodies(roma.rotvec_to_rotmat(0.5 * torch.randn(count, 24, 3)), torch.randn(count, 10))
+
+
+def a_critic(kind: str = "parts") -> Critic | FlatCritic:
+    critic = make_critic(CriticConfig(kind=kind, joint_hidden=8, pose_hidden=16), 10, REST, {})
+    critic.learn_levels(some_bodies(50))
+    return critic
+
+
+def name_row(name: str) -> int:
+    return SMPL_24.index(name) - 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_there_is_a_score_per_part_for_any_number_of_bodies(count):
+    bodies = some_bodies(count)
+    assert a_critic().scores(bodies.rotations[:, 1:], bodies.betas).shape == (count, len(PARTS)) == (count, 48)
+    assert a_critic("seed").scores(bodies.rotations[:, 1:], bodies.betas).shape == (count, 1)
+
+
+def test_the_root_is_seen_by_the_predecessors_critic_only():
+    bodies, parts, flat = some_bodies(), a_critic(), a_critic("seed")
+    turned = bodies._replace(rotations=torch.cat([some_bodies().rotations[:, :1], bodies.rotations[:, 1:]], dim=1))
+    assert torch.equal(parts(bodies), parts(turned))
+    assert not torch.equal(flat(bodies), flat(turned))
+
+
+def test_a_pose_and_its_mirror_image_have_the_same_scores_with_sides_swapped():
+    bodies, critic = some_bodies(), a_critic()
+    scores = critic.scores(bodies.rotations[:, 1:], bodies.betas)
+    shown = critic.scores(mirror_pose(bodies.rotations)[:, 1:], bodies.betas)
+    swapped = [row - 1 for row in mirrored(SMPL_24)[1:]]
+    torch.testing.assert_close(shown[:, JOINTS], scores[:, JOINTS][:, swapped])
+    torch.testing.assert_close(shown[:, IN_CONTEXT], scores[:, IN_CONTEXT][:, swapped])
+    torch.testing.assert_close(shown[:, [WHOLE, SHAPE]], scores[:, [WHOLE, SHAPE]])
+    torch.testing.assert_close(critic.plausibility(shown), critic.plausibility(scores))
+    assert not torch.allclose(scores[:, JOINTS], scores[:, JOINTS][:, swapped])
+
+
+def test_a_critic_of_one_joint_sees_that_joint_only():
+    bodies, critic = some_bodies(), a_critic()
+    changed = bodies.rotations.clone()
+    changed[:, SMPL_24.index("left_elbow")] = some_bodies().rotations[:, 0]
+    other = critic(Bodies(changed, bodies.betas)) != critic(bodies)
+    assert other[:, JOINTS].any(dim=0).nonzero().flatten().tolist() == [name_row("left_elbow")]
+    in_context = other[:, IN_CONTEXT].any(dim=0)
+    assert in_context[name_row("left_wrist")] and in_context[name_row("left_shoulder")] and other[:, WHOLE].all()
+    assert not in_context[name_row("right_ankle")] and not other[:, SHAPE].any()
+
+
+def test_a_shape_changes_its_own_score_only():
+    bodies, critic = some_bodies(), a_critic()
+    other = critic(bodies._replace(betas=bodies.betas + 1)) != critic(bodies)
+    assert other.any(dim=0).nonzero().flatten().tolist() == [SHAPE]
+
+
+def test_joints_are_placed_as_the_slow_walk_down_the_skeleton_places_them():
+    bodies = some_bodies()
+    pose = placed(bodies.rotations, REST)
+    at_rest = bodies.rotations.double().numpy().copy()
+    at_rest[:, 0] = np.eye(3)
+    joints_m, total = place_joints(at_rest, np.zeros(3), REST_JOINTS_M)
+    np.testing.assert_allclose(pose.joints_m, joints_m, atol=1e-5)
+    np.testing.assert_allclose(pose.total, total, atol=1e-5)
+    features = whole_features(pose)
+    wrist, head = SMPL_24.index("left_wrist"), SMPL_24.index("head")
+    distance_m = np.linalg.norm(joints_m[:, wrist] - joints_m[:, head], axis=-1)
+    assert np.abs(features[:, -276:].numpy() - distance_m[:, None]).min(axis=1).max() < 1e-5
+
+
+def test_neighbours_are_those_within_some_steps_along_the_skeleton():
+    rows, is_real = neighbours(2)
+    found = {SMPL_24[j] for j in rows[name_row("left_elbow")][is_real[name_row("left_elbow")]]}
+    assert found == {"left_collar", "left_shoulder", "left_elbow", "left_wrist", "left_hand"}
+    assert (rows[~is_real] == torch.arange(1, 24)[:, None].expand_as(rows)[~is_real]).all()
+
+
+def test_surroundings_are_the_same_for_a_person_who_stands_or_stoops():
+    bodies, describe = some_bodies(), Surroundings(2)
+    stooping = bodies.rotations.clone()
+    stooping[:, SMPL_24.index("spine1")] = some_bodies().rotations[:, 0]
+    seen, also = (describe(placed(one, REST)) for one in (bodies.rotations, stooping))
+    for name in ("left_elbow", "right_wrist", "left_ankle"):
+        torch.testing.assert_close(seen[:, name_row(name)], also[:, name_row(name)], atol=1e-5, rtol=0)
+    assert not torch.allclose(seen[:, name_row("spine2")], also[:, name_row("spine2")])
+    elbow, wrist = SMPL_24.index("left_elbow"), SMPL_24.index("left_wrist")
+    at_rest = describe(placed(torch.eye(3).expand(1, 24, 3, 3), REST))[0, name_row("left_elbow")].unflatten(0, (-1, 12))
+    torch.testing.assert_close(
+        at_rest[:, 9:][describe.rows[name_row("left_elbow")] == wrist][0], REST[wrist] - REST[elbow]
+    )
+
+
+def test_levelled_inputs_have_mean_zero_and_spread_one():
+    critic, bodies = a_critic(), some_bodies(400)
+    critic.learn_levels(bodies)
+    level = critic.levelled_joints(bodies.rotations[:, 1:].flatten(2))
+    assert level.mean(dim=0).abs().max() < 1e-4 and (level.std(dim=0) - 1).abs().max() < 1e-3
+
+
+def test_scores_are_at_most_one_and_have_no_gradient_there():
+    critic = a_critic()
+    with torch.no_grad():
+        critic.of_shape[-1].bias.add_(100)
+    bodies = some_bodies()
+    betas = bodies.betas.requires_grad_()
+    score = critic.scores(bodies.rotations[:, 1:], betas)[:, SHAPE]
+    score.sum().backward()
+    assert (score == 1).all() and (betas.grad == 0).all()
+
+
+def test_the_gradient_of_the_prior_reaches_every_joint_and_the_shape_and_is_finite_at_rest():
+    critic = a_critic().requires_grad_(False)
+    rotations = torch.eye(3).repeat(2, 23, 1, 1).requires_grad_()
+    betas = torch.zeros(2, 10, requires_grad=True)
+    (critic.scores(rotations, betas) - 1).square().mean().backward()
+    assert rotations.grad.isfinite().all() and betas.grad.isfinite().all()
+    assert (rotations.grad.flatten(2).norm(dim=2) > 0).all() and (betas.grad.norm(dim=1) > 0).all()
+
+
+def test_the_generator_gives_rotations_with_the_root_at_rest_unless_it_is_the_predecessors():
+    noise = torch.randn(7, 6)
+    bodies = Generator(SMALL, 10)(noise)
+    eye = torch.eye(3).expand(7, 24, 3, 3)
+    torch.testing.assert_close(bodies.rotations @ bodies.rotations.mT, eye, atol=1e-5, rtol=0)
+    assert torch.equal(bodies.rotations[:, 0], eye[:, 0]) and bodies.betas.shape == (7, 10)
+    flat = Generator(CriticConfig(kind="seed", generator_hidden=16, latent=6), 10)(noise)
+    assert (flat.rotations[:, 0] - torch.eye(3)).abs().max() > 1e-3
+
+
+def test_what_is_wanted_of_noise_names_the_spoiled_joints():
+    is_changed = torch.zeros(4, 23, dtype=torch.bool)
+    is_changed[0, name_row("left_knee")] = True
+    wanted = a_critic().wanted_of_noise(is_changed)
+    knee = name_row("left_knee")
+    assert wanted.target[0, IN_CONTEXT][knee] == 0 and wanted.target[:, IN_CONTEXT].sum() == 4 * 23 - 1
+    assert wanted.weight[0, knee] > 0 and wanted.weight[:, JOINTS].count_nonzero() == 1, "others say nothing alone"
+    assert (wanted.target[:, [WHOLE, SHAPE]] == 0).all() and (wanted.weight[:, [WHOLE, SHAPE]] == 1).all()
+    assert wanted.weight[:, knee].mean() == pytest.approx(1), "a joint that is seldom spoiled counts as much"
+
+
+def test_the_terms_by_hand():
+    class Fixed(torch.nn.Module):
+        """Scores a body by its first shape number."""
+
+        def forward(self, bodies: Bodies) -> torch.Tensor:
+            return bodies.betas[:, :1]
+
+        def wanted_of_invented(self, count: int, like: torch.Tensor) -> Wanted:
+            return Wanted(torch.zeros(count, 1), torch.ones(count, 1))
+
+    def of(value: float, count: int) -> Bodies:
+        return Bodies(torch.eye(3).repeat(count, 24, 1, 1), torch.full((count, 10), value))
+
+    batch = gan_losses.CriticBatch(of(0.5, 4), of(0.52, 1), of(0.3, 2), of(0.1, 4),
+                                   Wanted(torch.zeros(4, 1), torch.full((4, 1), 2.0)))  # fmt: skip
+    terms = gan_losses.critic_terms(Fixed(), Fixed(), batch)
+    expected = {"real": 0.25, "invented": 0.09, "noise": 0.02, "rough": 1.0}
+    assert {name: term.item() for name, term in terms.items()} == pytest.approx(expected, rel=1e-3)
+    assert gan_losses.generator_loss(Fixed(), of(0.3, 2)).item() == pytest.approx(0.49)
+
+
+def test_the_gradient_penalty_is_the_squared_slope_over_three_per_direction():
+    """A score of slope g along one axis of one joint changes by g x turn; the mean of the turns squared is 1 rad^2."""
+    slope = 1.7
+
+    class Along(torch.nn.Module):
+        def forward(self, bodies: Bodies) -> torch.Tensor:
+            return slope * roma.rotmat_to_rotvec(bodies.rotations[:, 1])[:, :1]
+
+        def wanted_of_invented(self, count: int, like: torch.Tensor) -> Wanted:
+            return Wanted(torch.zeros(count, 1), torch.ones(count, 1))
+
+        def wanted_of_noise(self, is_changed: torch.Tensor) -> Wanted:
+            return Wanted(torch.zeros(len(is_changed), 1), torch.ones(len(is_changed), 1))
+
+    config, generator = GanConfig(network=SMALL), torch.Generator().manual_seed(0)
+    real = Bodies(torch.eye(3).repeat(8000, 24, 1, 1), torch.zeros(8000, 10))
+    batch = gan_losses.critic_batch(real, Generator(SMALL, 10), Along(), config, generator)
+    rough = gan_losses.critic_terms(Along(), Along(), batch)["rough"].item()
+    assert rough == pytest.approx(slope**2, rel=0.08)
+
+
+def test_chance_confuses_half_and_a_good_critic_confuses_none():
+    class Knows(torch.nn.Module):
+        def __init__(self, knows: bool) -> None:
+            super().__init__()
+            self.knows = knows
+
+        def scores(self, rotations: torch.Tensor, betas: torch.Tensor) -> torch.Tensor:
+            far = (rotations - torch.eye(3)).flatten(1).norm(dim=1, keepdim=True)
+            return -far if self.knows else torch.zeros_like(far)
+
+        def plausibility(self, scores: torch.Tensor) -> torch.Tensor:
+            return scores[:, 0]
+
+        def wanted_of_noise(self, is_changed: torch.Tensor) -> None:
+            return None
+
+    real = Bodies(torch.eye(3).repeat(30, 24, 1, 1), torch.zeros(30, 10))
+    assert gan_losses.confusion_percent(Knows(True), real, NoiseConfig(), 0) == 0
+    assert gan_losses.confusion_percent(Knows(False), real, NoiseConfig(), 0) == 50

@@ -1,0 +1,126 @@
+"""Each corruption changes what it says and nothing else."""
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from dataset_def.pose_corruptions import (
+    CORRUPTIONS,
+    DEEPER_M,
+    JOINTS_23,
+    LIMBS,
+    LIMITS,
+    TWISTS,
+    placed,
+    row,
+    shortest_turns,
+    turned,
+)
+from dataset_def.synthetic.clearance import overlap_m
+from dataset_def.synthetic.limbs import REST_JOINTS_M
+from dataset_def.synthetic.motion import generate_motion, subject_style
+from utils.skeleton import SMPL_24
+
+
+@pytest.fixture(scope="module")
+def real() -> np.ndarray:
+    parts = [generate_motion(a, np.random.default_rng([3, a]), 8, 2.5, subject_style(60, 0)).rotations
+             for a in (2, 7, 9, 14)]  # fmt: skip
+    return np.concatenate(parts)[:, 1:].astype(np.float64)
+
+
+def spoil(name: str, real: np.ndarray, seed: int = 0) -> np.ndarray:
+    return CORRUPTIONS[name](real, np.random.default_rng(seed))
+
+
+def degrees_apart(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    turn = (first.swapaxes(-1, -2) @ second).reshape(-1, 3, 3)
+    return np.degrees(Rotation.from_matrix(turn).magnitude()).reshape(first.shape[:-2])
+
+
+@pytest.mark.parametrize("name", list(CORRUPTIONS))
+def test_what_comes_out_are_rotations_that_depend_on_the_seed_alone_and_leave_the_input_alone(name, real):
+    before = real.copy()
+    spoiled = spoil(name, real)
+    np.testing.assert_array_equal(real, before)
+    np.testing.assert_array_equal(spoiled, spoil(name, real))
+    assert (spoiled != spoil(name, real, seed=1)).any()
+    np.testing.assert_allclose(spoiled @ spoiled.swapaxes(-1, -2), np.broadcast_to(np.eye(3), spoiled.shape), atol=1e-5)
+    assert (np.linalg.det(spoiled) > 0.99).all() and (spoiled != real).any(axis=(1, 2, 3)).all()
+
+
+def test_shuffled_joints_are_the_same_ones_in_other_frames(real):
+    spoiled = spoil("shuffled", real)
+    for joint in range(23):
+        for part in (real, spoiled):
+            assert sorted(map(tuple, spoiled[:, joint].reshape(-1, 9))) == sorted(
+                map(tuple, part[:, joint].reshape(-1, 9))
+            )
+
+
+def test_a_mirrored_limb_has_the_other_sides_rotations_as_they_are(real):
+    spoiled = spoil("mirrored_limb", real)
+    seen = set()
+    for before, after in zip(real, spoiled, strict=True):
+        changed = {JOINTS_23[j] for j in np.flatnonzero((before != after).any(axis=(1, 2)))}
+        [(side, limb)] = [(s, limb) for s in ("left", "right") for limb, joints in LIMBS.items()
+                          if changed <= {f"{s}_{joint}" for joint in joints}]  # fmt: skip
+        other = "right" if side == "left" else "left"
+        for joint in LIMBS[limb]:
+            np.testing.assert_array_equal(after[row(f"{side}_{joint}")], before[row(f"{other}_{joint}")])
+        seen.add((side, limb))
+    assert len(seen) == 4, "both arms and both legs"
+
+
+def test_a_joint_outside_its_limits_is_20_to_60_degrees_beyond_one_of_them(real):
+    spoiled = spoil("outside_limits", real)
+    for before, after in zip(real, spoiled, strict=True):
+        changed = [JOINTS_23[j] for j in np.flatnonzero((before != after).any(axis=(1, 2)))]
+        total = Rotation.from_matrix(after[[row(name) for name in changed]]).as_rotvec(degrees=True).sum(axis=0)
+        name = changed[0].split("_")[-1]
+        kind = {"spine1": "spine", "neck": "throat"}.get(name, name)
+        sign = np.array([1, -1, -1]) if changed[0].startswith("right") else np.ones(3)
+        beyond = [sign * total @ np.array(axis) - limit for joint, axis, limit in LIMITS if joint == kind]
+        if kind in ("spine", "throat"):  # leans to both sides
+            beyond += [-total @ np.array(axis) - limit for joint, axis, limit in LIMITS if joint == kind and axis[2]]
+        assert any(19.99 < angle < 60.01 for angle in beyond), (changed, total)
+
+
+def test_an_over_twisted_joint_keeps_its_bone_where_it_was(real):
+    spoiled = spoil("over_twisted", real)
+    for before, after in zip(real, spoiled, strict=True):
+        [joint] = np.flatnonzero((before != after).any(axis=(1, 2)))
+        name = JOINTS_23[joint]
+        bare = name.split("_")[-1]
+        [(end, limit)] = [(end, limit) for joint_name, end, limit in TWISTS if joint_name == bare]
+        side = name.split("_")[0] + "_" if "_" in name else ""
+        bone = REST_JOINTS_M[SMPL_24.index(side + end)] - REST_JOINTS_M[SMPL_24.index(name)]
+        bone /= np.linalg.norm(bone)
+        np.testing.assert_allclose(after[joint] @ bone, before[joint] @ bone, atol=1e-6)
+        x, y, z, w = Rotation.from_matrix(after[joint]).as_quat()
+        twist = abs((np.degrees(2 * np.arctan2(bone @ (x, y, z), w)) + 180) % 360 - 180)
+        assert min(limit + 29.9, 360 - limit - 90.1) < twist, (name, twist)
+
+
+def test_an_interpenetrating_limb_lies_deep_in_the_body_and_only_its_first_joint_turned(real):
+    spoiled = spoil("interpenetrating", real)
+    changed = (real != spoiled).any(axis=(2, 3))
+    assert (changed.sum(axis=1) == 1).all()
+    assert {JOINTS_23[j].split("_")[1] for j in np.flatnonzero(changed.any(axis=0))} == {"shoulder", "hip"}
+    deeper_m = overlap_m(*placed(spoiled)) - overlap_m(*placed(real))
+    assert np.mean(deeper_m > DEEPER_M) > 0.9, f"{100 * np.mean(deeper_m > DEEPER_M):.0f} percent lie deep enough"
+
+
+def test_shortest_turns_of_known_directions():
+    x, y = np.array([[2.0, 0, 0]]), np.array([[0, 3.0, 0]])
+    np.testing.assert_allclose(shortest_turns(x, y)[0], turned(np.array([0, 0, 1.0]), np.array(np.pi / 2)), atol=1e-12)
+
+
+def test_an_arm_that_is_not_mirrored_is_far_from_one_that_is_and_a_leg_is_not(real):
+    """Why no prior tells this corruption in every pose: a leg that only swings forward is its own mirror image."""
+    S = np.diag([-1.0, 1, 1])
+    far = {}
+    for name in ("shoulder", "hip"):
+        both = np.concatenate([real[:, row(f"{side}_{name}")] for side in ("left", "right")])
+        far[name] = np.median(degrees_apart(both, S @ both @ S))
+    assert far["shoulder"] > 90 and far["hip"] < 45, far
