@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict, cast
 
 import numpy as np
 import torch
@@ -63,6 +63,7 @@ def whole_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
         raise FileExistsError(f"{folder} is there already; give another --out, or --overwrite")
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
+    made = [place for place in partial.parents if not place.exists()]
     partial.mkdir(parents=True)
     try:
         yield partial
@@ -70,6 +71,9 @@ def whole_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
         os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        for place in made:
+            if place.exists() and not any(place.iterdir()):
+                place.rmdir()
 
 
 def must_exist(path: Path, command: str) -> None:
@@ -226,7 +230,7 @@ def load_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:
     found = content.get("stage")
     check_kind(path, found, found if found in also else stage, content.get("format"), command)
     content["states"] = {name: unpacked(state) for name, state in content["states"].items()}
-    return Checkpoint(**content)  # type: ignore[typeddict-item]
+    return cast(Checkpoint, content)
 
 
 class Embeddings(NamedTuple):

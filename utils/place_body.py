@@ -17,7 +17,8 @@ def placed_in_box(
 ) -> Float[np.ndarray, "3"]:
     """Find the translation at which the projected body has the box's centre and its size.
 
-    Size is the longer side of the box: the shorter one depends most on the arms.
+    Size is the side along which the body is longer: the other depends most on the arms.  A box cut off by the picture's
+    edge, or a wrong pose, so makes no giant.
 
     Args:
         vertices_root_cam_m: in the camera's axes, about the pelvis.
@@ -30,7 +31,7 @@ def placed_in_box(
     Source: fixed-point iteration on the projected box, own derivation; test_place_body.py.
     """
     centre_px = np.array([box.left_px + box.width_px / 2, box.top_px + box.height_px / 2])
-    along = 0 if box.width_px > box.height_px else 1
+    along = int(np.ptp(vertices_root_cam_m[:, :2], axis=0).argmax())
     wanted_px = box[2 + along]
     ray = np.array([*((centre_px - K[:2, 2]) / K[[0, 1], [0, 1]]), 1.0])
     pelvis_cam_m = ray * start_depth_m

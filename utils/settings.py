@@ -37,8 +37,8 @@ def config_from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
 def rebuild(hint: Any, value: Any, name: str) -> Any:
     """Turn one plain value back into what its annotation says."""
     origin, inner = get_origin(hint), get_args(hint)
-    if is_dataclass(hint):
-        return config_from_dict(hint, value)  # type: ignore[arg-type]
+    if isinstance(hint, type) and is_dataclass(hint):
+        return config_from_dict(hint, value)
     if origin in (Union, types.UnionType):
         return None if value is None else rebuild(next(h for h in inner if h is not type(None)), value, name)
     if origin is tuple:

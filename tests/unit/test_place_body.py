@@ -26,6 +26,12 @@ def test_a_person_lying_down_is_placed_by_the_width():
     np.testing.assert_allclose(found, (0.3, 0.8, 4.0), atol=2e-3)
 
 
+def test_who_stands_does_not_fill_the_width_of_a_box_that_the_pictures_edge_cut_off():
+    body = np.random.default_rng(0).uniform(-1, 1, (500, 3)) * (0.25, 0.85, 0.0)
+    found = placed_in_box(body, Box(340, 160, 600, 400), K, start_depth_m=4.0)
+    assert found[2] == pytest.approx(1000 * np.ptp(body[:, 1]) / 400, rel=0.01)
+
+
 def test_a_box_that_no_distance_can_fill_is_refused():
     body = np.random.default_rng(0).normal(0, 1, (500, 3)) * 0.3
     with pytest.raises(ValueError, match="no place before the camera"):

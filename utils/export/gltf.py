@@ -166,12 +166,12 @@ def add_animation(binary: Binary, rig: Rig, turns: Float[np.ndarray, "T J 4"], m
     """Append the turns of all bones and the path of the root, mixed linearly between frames."""
     times_s = (np.arange(len(turns)) / motion.frames_per_second).astype(np.float32)
     times = binary.add(times_s, "SCALAR", with_limits=True)
-    samplers = [{"input": times, "output": binary.add(motion.pelvis_m.astype(np.float32), "VEC3")}]
-    channels = [{"sampler": 0, "target": {"node": 1, "path": "translation"}}]
+    linear: dict[str, Any] = {"input": times, "interpolation": "LINEAR"}
+    samplers = [linear | {"output": binary.add(motion.pelvis_m.astype(np.float32), "VEC3")}]
+    channels: list[dict[str, Any]] = [{"sampler": 0, "target": {"node": 1, "path": "translation"}}]
     for joint in range(len(rig.names)):
-        samplers.append({"input": times, "output": binary.add(turns[:, joint].astype(np.float32), "VEC4")})
+        samplers.append(linear | {"output": binary.add(turns[:, joint].astype(np.float32), "VEC4")})
         channels.append({"sampler": 1 + joint, "target": {"node": 1 + joint, "path": "rotation"}})
-    samplers = [one | {"interpolation": "LINEAR"} for one in samplers]  # type: ignore[misc]
     return {"animations": [{"name": "motion", "samplers": samplers, "channels": channels}]}
 
 

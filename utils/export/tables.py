@@ -70,7 +70,7 @@ def write_body_parameters(
     """
     refuse_other_than_rotations(rotations_cam)
     theta = roma.rotmat_to_rotvec(torch.from_numpy(rotations_cam.astype(np.float64))).flatten(1).numpy()
-    arrays = {
+    arrays: dict[str, Any] = {  # NumPy takes array names and its own switch through the same door
         "rotations_cam": rotations_cam.astype(np.float32),
         "poses": theta.astype(np.float32),
         "betas": betas.astype(np.float32),
@@ -82,4 +82,4 @@ def write_body_parameters(
     }
     arrays |= {} if frames_per_second is None else {"mocap_framerate": np.array(frames_per_second)}
     with whole_file(path) as partial, open(partial, "wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+        np.savez(stream, allow_pickle=False, **arrays)
