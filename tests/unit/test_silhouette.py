@@ -3,12 +3,15 @@
 import importlib.util
 import multiprocessing
 import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
-from config import Paths
+from config import ROOT, Paths
 from models.silhouette import Topology, silhouette
 from models.smpl import load_body
 
@@ -276,6 +279,18 @@ def test_backends_agree(other, on_lines):
     torch.testing.assert_close(pulled[1], pulled[0], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed")
+@pytest.mark.skipif(CAN_RUN_TRITON, reason="Triton's tests run in this process")
+def test_triton_kernels_pass_their_tests_in_the_interpreter():
+    # In a process of its own: Triton reads the variable once, when it is imported.
+    chosen = "triton and (agree or half_a_pixel or shoelace or faces_may_share or broken or without)"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, __file__]
+    environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert "skipped" not in done.stdout and " 0 passed" not in done.stdout
+
+
 @pytest.mark.parametrize("size", [(40, 56), (33, 20)])
 @pytest.mark.parametrize("views", [1, 3, 17, 35])
 def test_numba_equals_torch_on_bodies_in_blocks_of_any_length(views, size):
@@ -306,6 +321,27 @@ def test_more_threads_give_the_same_numbers():
     finally:
         torch.set_num_threads(before)
     assert torch.equal(images[0][0], images[1][0]) and torch.equal(images[0][1], images[1][1])
+
+
+def test_callers_on_several_threads_get_the_numbers_of_one():
+    vertices, faces = turned_body(32, 0.5)
+    topology, before = Topology(faces), torch.get_num_threads()
+    batches = [torch.stack([vertices + number, vertices - number / 2]) for number in range(6)]
+
+    def both(batch):
+        leaf = batch.clone().requires_grad_()
+        coverage = silhouette(leaf, topology, 32, 32, backend="numba")
+        coverage.square().sum().backward()
+        return torch.cat([coverage.detach().flatten(), leaf.grad.flatten()])
+
+    try:
+        torch.set_num_threads(2)
+        expected = [both(batch) for batch in batches]
+        with ThreadPoolExecutor(3) as callers:
+            found = list(callers.map(both, 3 * batches))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(*pair) for pair in zip(found, 3 * expected, strict=True))
 
 
 def _area_in_child(queue):
