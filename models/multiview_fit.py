@@ -247,7 +247,8 @@ def fit_errors(
     """Measure fits against joints and masks and, where they are known, against the true meshes."""
     vertices_m = fitted_vertices_m(body, fitted)
     joints_m = body.h36m_joints_m(vertices_m)
-    iou = iou_percent(fitted_coverage(body, Topology(body.faces), fitted, evidence.views), evidence.views.mask)
+    topology = Topology(body.faces)
+    iou = iou_percent(fitted_coverage(body, topology, fitted, evidence.views), evidence.views.mask)
     errors = {
         "mpjpe_17_mm": mpjpe_mm(joints_m, evidence.joints_world_m),
         "iou_all_views_percent": iou.masked_fill(~evidence.views.exists, torch.nan).nanmean(dim=1),
@@ -257,6 +258,8 @@ def fit_errors(
         predicted_root_m, true_root_m = (
             surface - body.h36m_joints_m(surface)[:, :1] for surface in (vertices_m, true_m)
         )
+        of_true = iou_percent(fitted_coverage(body, topology, true, evidence.views), evidence.views.mask)
+        errors["iou_true_body_percent"] = of_true.masked_fill(~evidence.views.exists, torch.nan).nanmean(dim=1)
         errors["vertex_mm"] = vertex_error_mm(predicted_root_m, true_root_m)
         errors["pa_vertex_mm"] = aligned_where_known(predicted_root_m, true_root_m)
     return errors

@@ -25,9 +25,8 @@ from models.multiview_fit import Fit, FittedBodies, FrameEvidence, fit_errors
 from models.smpl import load_body
 from utils.artifacts import file_hash, save_metrics, whole_file
 from utils.batches import to_device
-from utils.benchmark import save_result
 from utils.engine import check_name, choose_device
-from utils.mesh_report import summary, table_of
+from utils.mesh_report import save_rows, summary, table_of
 from utils.settings import check_same_settings, to_plain
 
 FREE = ("device", "subjects", "sequences", "overwrite", "result")
@@ -90,9 +89,10 @@ def measure_all(
     inputs = {"index": index_path(config.paths), "body": config.paths.models_smpl_location}
     save_metrics(folder / "metrics.json", split, frames, inputs, {"overall": found})
     if config.result is not None:
-        protocol = (f"bodies fitted to joints and masks of all views; {split}; masks {config.mask_px} px, "
-                    f"{config.joint_steps} + {config.mask_steps} steps; vertices about the pelvis")  # fmt: skip
-        save_result(config.result, protocol, overall=found)
+        protocol = (f"bodies fitted to 3D labels of 17 joints and masks of all views; {split}; masks of "
+                    f"{config.mask_px} px, {config.joint_steps} + {config.mask_steps} steps; measured about the pelvis; "
+                    "true bodies lack the clothes that masks show")  # fmt: skip
+        save_rows(config.result, protocol, {"fit": found})
     print(f"{split}\n{table_of({'fit': found})}")
     return found
 

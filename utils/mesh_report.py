@@ -1,6 +1,7 @@
 """Errors of many bodies as summaries: overall, by facing direction, front against away, sitting or not, per action."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from utils.artifacts import whole_file
+from utils.benchmark import save_result
 from utils.bootstrap import mean_interval, median_interval, ratio_interval
 from utils.mesh_metrics import FACING_BINS, FRONT_DEGREES, SITTING_BELOW, facing_bin, facing_rad, is_away, is_front
 from utils.mesh_metrics import is_sitting as sits
@@ -151,6 +154,19 @@ def table_of(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Write summaries as one table, with the columns that any of them has."""
     columns = {title: key for title, key in SHOWN.items() if any(key in line for line in rows.values())}
     return text_table({name: cells(line, columns) for name, line in rows.items()}, ["frames", "seq.", *columns])
+
+
+def save_rows(path: Path, protocol: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write summaries as a result file, and as a markdown table of all their measures beside it."""
+    save_result(path, protocol, rows=rows)
+    keys = dict.fromkeys(key for line in rows.values() for key in line if not key.startswith("num_"))
+    lines = ["| | frames | sequences | " + " | ".join(keys) + " |", "|---" * (3 + len(keys)) + "|"]
+    for name, line in rows.items():
+        counts = f"{line['num_frames']} | {line['num_sequences']}"
+        lines.append(f"| {name} | {counts} | " + " | ".join(shown(line[k]) if k in line else "" for k in keys) + " |")
+    told = f"{protocol}. Brackets: 95 % bootstrap over sequences."
+    with whole_file(path.with_suffix(".md")) as partial:
+        partial.write_text("\n".join([*lines, "", told[0].upper() + told[1:], ""]))
 
 
 def yaw_table(tables: Mapping[str, Mapping[str, Any]]) -> str:

@@ -89,7 +89,9 @@ def test_without_true_bodies_joints_and_silhouettes_are_measured(place):
 
 
 def test_fits_come_near_the_truth_go_on_where_they_stopped_and_stand_in_for_it(place):
-    found = fit_SMPL.main(place.fit_config)
+    found = fit_SMPL.main(replace(place.fit_config, result=place.root / "fits.json"))
+    assert "| fit | 4 | 2 |" in (place.root / "fits.md").read_text()
+    assert json.loads((place.root / "fits.json").read_text())["rows"]["fit"]["iou_true_body_percent"]["mean"] > 65
     assert found["vertex_mm"]["mean"] < 80 and found["mpjpe_17_mm"]["mean"] < 30, found
     folder = place.paths.runs_location / "fit" / "tiny"
     written = {path: path.stat().st_mtime_ns for path in sorted((folder / "truth").iterdir())}

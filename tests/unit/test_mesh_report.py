@@ -7,6 +7,7 @@ from utils.mesh_report import (
     away_over_front,
     known_interval,
     report,
+    save_rows,
     summary,
     yaw_summary,
 )
@@ -65,3 +66,14 @@ def test_the_report_prints_every_group_with_its_numbers():
     text = report({"predicted": found, "mean pose": found}, "predicted")
     for words in ("mean pose", "facing 225°", "sitting", "Directions", "away over front", "median yaw error", "25.0"):
         assert words in text, f"{words} is not printed"
+
+
+def test_rows_are_written_with_every_measure_and_an_empty_cell_where_one_is_unknown(tmp_path):
+    cell = {"mean": 10.04, "low": 9.0, "high": 11.0}
+    rows = {"fit": {"num_frames": 8, "num_sequences": 2, "vertex_mm": cell}, "x": {"num_frames": 1, "num_sequences": 1,
+            "iou_percent": cell}}  # fmt: skip
+    save_rows(tmp_path / "a.json", "how", rows)
+    lines = (tmp_path / "a.md").read_text().splitlines()
+    assert lines[0] == "| | frames | sequences | vertex_mm | iou_percent |"
+    assert lines[2:4] == ["| fit | 8 | 2 | 10.0 [9.0, 11.0] |  |", "| x | 1 | 1 |  | 10.0 [9.0, 11.0] |"]
+    assert lines[-1].startswith("How. Brackets: 95 % bootstrap")
