@@ -90,7 +90,7 @@ def measure_all(
     save_metrics(folder / "metrics.json", split, frames, inputs, {"overall": found})
     if config.result is not None:
         protocol = (f"bodies fitted to 3D labels of 17 joints and masks of all views; {split}; masks of "
-                    f"{config.mask_px} px, {config.joint_steps} + {config.mask_steps} steps; measured about the pelvis; "
+                    f"{config.mask_px} px, {config.joint_steps} + {config.mask_steps} steps; about the pelvis; "
                     "true bodies lack the clothes that masks show")  # fmt: skip
         save_rows(config.result, protocol, {"fit": found})
     print(f"{split}\n{table_of({'fit': found})}")
