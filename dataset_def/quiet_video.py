@@ -1,4 +1,4 @@
-"""Opens videos so that FFmpeg does not bury our own sentence about a damaged one under hundreds of its messages."""
+"""Opens videos so that OpenCV and FFmpeg do not bury our own sentence about a damaged one under their messages."""
 
 import os
 from collections.abc import Sequence
@@ -13,4 +13,8 @@ QUIET = "-8"
 def opened_video(path: Path, backend: int = cv2.CAP_ANY, settings: Sequence[int] = ()) -> cv2.VideoCapture:
     """Open a video; whether that worked is to be asked of what is returned."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", QUIET)
-    return cv2.VideoCapture(str(path), backend, list(settings))
+    before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+    try:
+        return cv2.VideoCapture(str(path), backend, list(settings))
+    finally:
+        cv2.utils.logging.setLogLevel(before)

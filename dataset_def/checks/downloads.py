@@ -16,6 +16,8 @@ from utils.image import read_image
 
 FAULTS = (*DAMAGED, FileNotFoundError)
 EVERY_RECORDING = 7 * 15 * 2 * 4
+MOST_REASONS = 6
+"""Lines about what is missing: subjects without a folder come first."""
 
 
 def check_official(official: Path | None, metadata: Path | None) -> list[Line]:
@@ -42,8 +44,11 @@ def check_official(official: Path | None, metadata: Path | None) -> list[Line]:
     command += "" if metadata is None else f" --metadata {metadata}"
     counted = f"{len(found.recordings)} of {EVERY_RECORDING} views with video and poses, {len(masked)} with masks"
     lines = [Line("ok", what, f"{counted}; {opened}", remedy=command + ("" if masked else " --no-masks"))]
-    for why, count in Counter(found.missing.values()).most_common(3):
+    reasons = Counter(found.missing.values()).most_common()
+    for why, count in reasons[:MOST_REASONS]:
         lines.append(Line("note", f"{what}, missing", f"{count} views: {why}", "these views"))
+    if rest := sum(count for _, count in reasons[MOST_REASONS:]):
+        lines.append(Line("note", f"{what}, missing", f"{rest} views more; the conversion's report.json names all"))
     for packed in archives(official)[:3]:
         lines.append(Line("note", f"{what}, packed", packed.name, remedy=f"tar -xzf {packed} -C {official}"))
     return lines

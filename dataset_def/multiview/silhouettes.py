@@ -38,8 +38,9 @@ END_SHARE = 0.06
 """So much of a patch's height makes its top and its bottom."""
 BLOB_OUTLIER = 0.05
 """Tops, centres and bottoms in two views are of one person up to this part of the picture's longer side."""
-STILL = ("; or the silhouettes are wrong, because the person hardly moves or other things move: look at them with "
-         "--accept-calibration, or give --keypoints, --masks, or pictures of the empty room (--rooms)")  # fmt: skip
+STILL = ("; or the silhouettes are wrong, because the person hardly moves or other things move: give --keypoints, "
+         "--masks, or pictures of the empty room (--rooms)")  # fmt: skip
+"""What else may explain views that do not agree on silhouettes."""
 SEEN_SHARE = 0.5
 """A moving person must be found in so many of the instants."""
 

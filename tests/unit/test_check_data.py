@@ -17,6 +17,7 @@ from official_h36m import write_official
 from config import ROOT, BackgroundConfig, CheckDataConfig, Paths, PreprocessConfig
 from dataset_def import check_data, h36m_get_background, h36m_preprocess
 from dataset_def.check_data import everything, main
+from dataset_def.checks.downloads import MOST_REASONS
 from dataset_def.checks.layout import MAX_COUNTED, check_layout
 from dataset_def.checks.line import Line, printed
 from dataset_def.checks.motions import check_amass, check_cmu, check_surreal
@@ -166,6 +167,9 @@ def test_the_official_download_is_counted(ready, tmp_path):
     assert "2 frames 64 x 66, 2 poses" in found.found and found.remedy.endswith(
         f"convert_h36m.py --official {official}"
     )
+    missing = [line.found for line in lines if line.what == "official Human3.6M, missing"]
+    assert missing[0] == f"120 views: there is no folder {official / 'S5'}" and len(missing) == MOST_REASONS + 1
+    assert sum(int(found.split()[0]) for found in missing) == 840 - 1 - 16 and "report.json names all" in missing[-1]
     assert f"tar -xzf {official / 'Videos_S5.tgz'} -C {official}" in by_name(lines)["official Human3.6M, packed"].remedy
     (official / "metadata.xml").write_text("<m/>")
     found = by_name(everything(CheckDataConfig(paths=ready, official=official)))["official Human3.6M"]

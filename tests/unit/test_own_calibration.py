@@ -1,8 +1,10 @@
 """What is judged when a recording of one's own is imported: who counts, and what is said when little can be seen."""
 
 import numpy as np
+import pytest
 
 from dataset_def.multiview.agreement import Sightings, agreement, agreement_complaints
+from dataset_def.multiview.footage import probe
 from dataset_def.multiview.labels import Labels, median_errors_px, told_apart
 from dataset_def.multiview.people import Somebody
 from dataset_def.multiview.person_joints import PersonTrack
@@ -67,3 +69,11 @@ def test_a_lone_patch_that_agrees_with_no_other_view_is_judged():
     np.testing.assert_allclose(judged.extent_px[[0, 1], [0, 1]], 40)
     assert np.isfinite(judged.extent_px).sum() == 2 and np.isnan(masks.extent_px).all()
     assert "hardly moves" in judged.doubt
+
+
+def test_a_damaged_video_is_refused_without_the_decoders_own_messages(tmp_path, capfd):
+    path = tmp_path / "cam01.mp4"
+    path.write_bytes(np.random.default_rng(0).bytes(5000))
+    with pytest.raises(ValueError, match="is not a video that OpenCV can read"):
+        probe(path)
+    assert capfd.readouterr().err == ""
