@@ -1287,6 +1287,8 @@ class FiguresConfig:
     mesh, tested on the same frames."""
     diagrams: bool = False
     """Draw the diagrams of the stages and of the files."""
+    benchmarks: bool = False
+    """Draw what tests/benchmarks/bench_silhouette.py measured."""
     pictures: tuple[Path, ...] = ()
     """Pictures that another script drew, such as data/real/about/reprojection.png, to be kept beside the others."""
     folder: Path = ROOT / "images"
@@ -1298,9 +1300,10 @@ class FiguresConfig:
 
     def __post_init__(self) -> None:
         runs = (self.enc_dec, self.pose, self.mesh)
-        if (*runs, self.gan) == (None,) * 4 and not self.pictures and not self.diagrams:
+        no_runs = (*runs, self.gan) == (None,) * 4
+        if no_runs and not (self.pictures or self.diagrams or self.benchmarks):
             raise ValueError("nothing to draw; give --enc-dec runs/enc_dec/<name>, --pose runs/pose/<name>, --gan "
-                             "runs/gan/<name>, --mesh runs/mesh/<name>, several of them, or --diagrams")  # fmt: skip
+                             "runs/gan/<name>, --mesh runs/mesh/<name>, --diagrams or --benchmarks")  # fmt: skip
         if self.overview and None in runs:
             raise ValueError(f"overview is {self.overview}, which shows all stages; give --enc-dec, --pose and --mesh")
         within(1, inf, overview=min(self.overview, default=1))

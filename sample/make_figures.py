@@ -1,12 +1,12 @@
 """Draw the pictures of tested runs.  Runs no network: it reads what the test scripts stored.
 
     python sample/make_figures.py --enc-dec runs/enc_dec/demo --pose runs/pose/demo --mesh runs/mesh/demo
-    python sample/make_figures.py --diagrams
+    python sample/make_figures.py --diagrams --benchmarks
 
 Reads   predictions.npz, metrics.json (sample/test_*.py), history.jsonl (train scripts)
 Writes  images/<prefix>{novel_views, turntable, swapped_appearance, enc_dec_loss, skeletons, per_action, pose_loss,
         prior_bodies, prior_auc, gan_loss, bodies, silhouettes, facing, mesh_loss, overview}.png,
-        images/{stages, data_layout}.png
+        images/{stages, data_layout, silhouette_benchmark}.png
 """
 
 from pathlib import Path
@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from config import Crop, FiguresConfig, Paths, start
+from config import ROOT, Crop, FiguresConfig, Paths, start
 from models.diagram_body import diagram_person
 from models.smpl import load_body
 from sample.report import posed
 from utils.artifacts import load_predictions, whole_file
+from utils.benchmark_figures import silhouette_figure
 from utils.diagrams import layout_figure, stages_figure
 from utils.image import read_image, write_image
 from utils.overview_figure import Overview, overview_figure, rows_of
@@ -87,6 +88,8 @@ def main(config: FiguresConfig) -> list[Path]:
             "stages": stages_figure(diagram_person(Paths().models_smpl_location)),
             "data_layout": layout_figure(),
         }
+    if config.benchmarks:
+        diagrams["silhouette_benchmark"] = silhouette_figure(ROOT / "tests/benchmarks/results/silhouette.json")
     return save(figures, config.folder, config.prefix) + save(diagrams, config.folder, "")
 
 
