@@ -83,7 +83,8 @@ def open_pictures(source: str, longest: int = 0) -> Pictures:
     if path.suffix.lower() in VIDEOS:
         return _video(path, longest)
     if path.suffix.lower() in IMAGES:
-        return Pictures("image", source, 1, None, lambda: iter([Picture(path.stem, read_picture(path))]))
+        picture = Picture(path.stem, read_picture(path))
+        return Pictures("image", source, 1, None, lambda: iter([picture]))
     raise ValueError(f"{path} is neither an image ({', '.join(IMAGES)}) nor a video ({', '.join(VIDEOS)})")
 
 

@@ -9,7 +9,7 @@ import trimesh
 from PIL import Image
 from untrained_mesh import write_untrained_mesh
 
-from config import Paths, PredictConfig
+from config import Paths, PredictConfig, start
 from sample import predict
 
 
@@ -132,6 +132,58 @@ def test_wrong_input_ends_in_one_sentence_and_leaves_nothing(ask, tmp_path):
         with pytest.raises((ValueError, FileNotFoundError), match=words):
             predict.main(config)
         assert not (tmp_path / "out").exists() and not (tmp_path / "out.partial").exists()
+
+
+def other_body(path, num_vertices=6990):
+    """The embedded body without its last vertices."""
+    with np.load(Paths().models_smpl_location) as stored:
+        arrays = dict(stored)
+    for name in ("v_template", "shapedirs", "posedirs", "weights"):
+        arrays[name] = arrays[name][:num_vertices]
+    for name in ("J_regressor", "J_regressor_h36m"):
+        kept = arrays[name][:, :num_vertices]
+        arrays[name] = kept / kept.sum(axis=1, keepdims=True)
+    arrays["f"] = arrays["f"][(arrays["f"] < num_vertices).all(axis=1)]
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("picture", "options", "words"),
+    [
+        ("nobody.png", [], "nothing tells where the person is in"),
+        ("nobody.png", ["--box", "900", "10", "50", "90"], "lies outside of nobody (400 x 300 pixels)"),
+        ("nobody.png", ["--box", "1", "1", "nan", "90"], "is not finite"),
+        ("zero.jpg", [], "(0 bytes) is no image"),
+        ("text.jpg", [], "(5 bytes) is no image"),
+        ("cut.mp4", [], "is not a video that OpenCV can read"),
+        ("huge.png", [], "has 100 megapixels; shrink it to at most 60"),
+        ("empty", [], "holds no image"),
+        ("nobody.png", ["--checkpoint", "none.pt"], "none.pt does not exist; make it with"),
+        ("nobody.png", ["--checkpoint", "models/assets/open_weights.pt"], "holds 'pose', but 'mesh' is needed"),
+        ("nobody.png", ["--paths.models-smpl-location", "body.npz"], "has 6990 vertices, but"),
+    ],
+)
+def test_the_command_line_answers_bad_input_with_one_sentence_and_leaves_nothing(
+    checkpoint, video, tmp_path, monkeypatch, capsys, picture, options, words
+):
+    Image.new("L", (400, 300), 120).save(tmp_path / "nobody.png")
+    Image.new("1", (10_000, 10_000)).save(tmp_path / "huge.png")
+    (tmp_path / "zero.jpg").touch()
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "cut.mp4").write_bytes(video.read_bytes()[:900])
+    (tmp_path / "empty").mkdir()
+    if "body.npz" in options:
+        other_body(tmp_path / "body.npz")
+    options = [str(tmp_path / one) if (tmp_path / one).exists() else one for one in options]
+    named = [] if "--checkpoint" in options else ["--checkpoint", str(checkpoint)]
+    rest = ["--out", str(tmp_path / "new" / "out"), "--segmentation", str(tmp_path / "none.tflite"), "--device", "cpu"]
+    monkeypatch.setattr("sys.argv", ["predict.py", str(tmp_path / picture), *named, *rest, *options])
+    with pytest.raises(SystemExit) as ended:
+        start(predict.main, PredictConfig)
+    said = [line for line in capsys.readouterr().err.splitlines() if "it/s" not in line and "frame" not in line]
+    assert ended.value.code == 2 and len(said) == 2 and said[0].startswith("error: ") and words in said[0], said
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_that_is_there_is_kept_unless_it_may_be_replaced(ask, tmp_path):
