@@ -171,7 +171,8 @@ def resampled_medians(
     medians = np.empty(len(weights))
     for place, (weight, drawn) in enumerate(zip(weights, draws(len(values), rng, len(weights)), strict=True)):
         reached = np.cumsum(weight[of_sequence] * drawn[row])
-        medians[place] = ordered[np.searchsorted(reached, reached[-1] / 2)]
+        below, above = (np.searchsorted(reached, reached[-1] / 2, side) for side in ("left", "right"))
+        medians[place] = (ordered[below] + ordered[above]) / 2  # of an even count, the mean of the middle two
     return medians
 
 

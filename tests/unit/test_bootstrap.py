@@ -136,3 +136,9 @@ def test_differences_of_medians_are_paired_and_those_of_means_are_those_of_compa
     ours = hard + rng.normal(0, 9, size=(2, 60))
     assert difference_interval(ours, hard, frames) == compare(ours, hard, frames).difference
     assert difference_interval(hard, 0 * hard, frames).low > 0, "a baseline of zero has a difference, but no percent"
+
+
+def test_the_median_of_an_even_count_is_the_mean_of_the_middle_two_in_every_resample():
+    frames = frames_of(2, 2)
+    values = np.array([[10.0, 90, 10, 90]])  # every sequence has both, so has every resample
+    assert median_interval(values, frames) == pytest.approx((50, 50, 50))
