@@ -125,6 +125,15 @@ def report_block(path: Path) -> str:
     return "\n".join(lines) + f"\n\nReprojection of joints triangulated from the 2D keypoints. `{path.name}`."
 
 
+def budget_block(path: Path) -> str:
+    """Write what a long training asks of a GPU."""
+    found = json.loads(path.read_text())
+    kept_gb = found["kept_for_backward_gb"] + found["weights_gradients_adam_gb"]
+    return (f"{found['protocol']}: {found['parameters_millions']:.1f} million parameters, {found['images_per_step']} images "
+            f"and {found['teraflop_per_step']:.2f} TFLOP per step, about {kept_gb:.1f} GB; "
+            f"{found['hours_at_assumed_speed']:.1f} hours at {found['assumed_tflops']:.0f} TFLOP/s. `{path.name}`.")  # fmt: skip
+
+
 def shortened(text: str) -> str:
     """Fold every table but the first of a markdown text, each under the line before it, and a long last paragraph."""
     parts: list[str] = []
@@ -143,4 +152,6 @@ def block(path: Path) -> str:
     """Write what a kept file says, as the README shows it."""
     if path.suffix == ".md":
         return shortened(path.read_text())
+    if path.stem.endswith("_budget"):
+        return budget_block(path)
     return report_block(path) if path.stem.endswith("_import") else metrics_block(path)
