@@ -129,9 +129,10 @@ def budget_block(path: Path) -> str:
     """Write what a long training asks of a GPU."""
     found = json.loads(path.read_text())
     kept_gb = found["kept_for_backward_gb"] + found["weights_gradients_adam_gb"]
-    return (f"{found['protocol']}: {found['parameters_millions']:.1f} million parameters, {found['images_per_step']} images "
-            f"and {found['teraflop_per_step']:.2f} TFLOP per step, about {kept_gb:.1f} GB; "
-            f"{found['hours_at_assumed_speed']:.1f} hours at {found['assumed_tflops']:.0f} TFLOP/s. `{path.name}`.")  # fmt: skip
+    size = f"{found['parameters_millions']:.1f} million parameters, {found['images_per_step']} images"
+    work = f"{found['teraflop_per_step']:.2f} TFLOP per step, about {kept_gb:.1f} GB"
+    time = f"{found['hours_at_assumed_speed']:.1f} hours at {found['assumed_tflops']:.0f} TFLOP/s"
+    return f"{found['protocol']}: {size} and {work}; {time}. `{path.name}`."
 
 
 def shortened(text: str) -> str:
