@@ -26,6 +26,8 @@ HAND = 0.75
 """Length of a hand over that of the forearm; the keypoints end at the wrist, and the hand may be bent."""
 FOOT = 0.15
 """Height of an ankle over the length of the shin, for keypoints that end there; where the foot points is not known."""
+NEAREST_M = 0.1
+"""Limbs nearer to the camera's plane, or behind it, are not in its picture."""
 SURE, PROBABLE, POSSIBLE = 0.35, 0.9, 1.9
 """Factors on the radius: inside is surely body, probably body, possibly body; beyond is surely not."""
 
@@ -58,9 +60,11 @@ def with_ends_and_pelvis(keypoints_m: Float[np.ndarray, "25 3"]) -> dict[str, Fl
 
 
 def body_capsules(camera: Camera, keypoints_world_m: Float[np.ndarray, "25 3"]) -> Capsules:
-    """Project the limbs whose two ends are known."""
+    """Project the limbs whose two ends are known and lie before the camera."""
     named = with_ends_and_pelvis(to_camera(camera, keypoints_world_m))
-    known = [limb for limb in LIMBS if np.isfinite(named[limb[0]] + named[limb[1]]).all()]
+    known = [
+        limb for limb in LIMBS if all(np.isfinite(named[end]).all() and named[end][2] > NEAREST_M for end in limb[:2])
+    ]
     limbs = [(named[a], named[b], radius) for a, b, radius in known]
     ends_px = [project(camera, np.stack([a, b])) for a, b, _ in limbs]
     radius_px = [radius * camera.focal_px.mean() / (a[2] + b[2]) * 2 for a, b, radius in limbs]
@@ -142,7 +146,9 @@ def segmented(
     image: UInt8[np.ndarray, "h w 3"], labels: UInt8[np.ndarray, "h w"], rounds: int = 3
 ) -> Bool[np.ndarray, "h w"]:
     """Let GrabCut decide what is labelled as probable, and keep what touches the sure body."""
-    sure = labels == cv2.GC_FGD
+    sure, may_be_body = labels == cv2.GC_FGD, np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    if not may_be_body.any() or may_be_body.all():  # there is nothing to decide, which GrabCut does not accept
+        return may_be_body
     cv2.setRNGSeed(0)
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.grabCut(image, labels, (0, 0, 1, 1), *models, rounds, cv2.GC_INIT_WITH_MASK)  # a mask needs no rectangle

@@ -317,6 +317,14 @@ def test_a_man_who_cannot_be_placed_has_an_empty_mask():
     assert not cut_out(image, body_capsules(CAMERAS[0], np.full((25, 3), np.nan))).any()
 
 
+@pytest.mark.parametrize("away_m", [[0.0, 8.0, 0.0], [10.0, 0.0, 0.0]], ids=["beside the picture", "behind the camera"])
+def test_a_man_outside_of_a_picture_has_an_empty_mask_in_it(away_m):
+    image, wall, _ = picture_of_a_man()
+    capsules = body_capsules(CAMERAS[0], standing_man() + away_m)
+    assert not cut_out(image, capsules).any()
+    assert not cut_out(image, capsules, np.abs(image.astype(np.float32) - wall).max(axis=-1)).any()
+
+
 def test_the_room_is_what_the_masks_leave():
     rng = np.random.default_rng(6)
     room = rng.integers(0, 255, (40, 30, 3), dtype=np.uint8)
