@@ -866,8 +866,6 @@ class CriticConfig:
     joint_hidden: int = 32
     pose_hidden: int = 256
     pose_layers: int = 2
-    steps: int = 3
-    """A joint's context: the joints within so many steps along the skeleton."""
     latent: int = 48
     """Random numbers behind an invented body."""
     generator_hidden: int = 256

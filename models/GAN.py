@@ -5,6 +5,7 @@ Only a critic goes on: `scores` says for every part of a body how real it looks,
 """
 
 import itertools
+import math
 from typing import Any, NamedTuple
 
 import roma
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from config import CriticConfig
-from models.pose_features import NUM_JOINTS, WHOLE_FEATURES, Surroundings, placed, whole_features, with_root
+from models.pose_features import NUM_JOINTS, WHOLE_FEATURES, placed, whole_features, with_root
 from models.pose_noise import OTHER_SIDE, mirror_pose
 from utils.skeleton import SMPL_24
 
@@ -21,6 +22,9 @@ JOINTS = slice(0, NUM_JOINTS)
 IN_CONTEXT = slice(NUM_JOINTS, 2 * NUM_JOINTS)
 WHOLE, SHAPE = 2 * NUM_JOINTS, 2 * NUM_JOINTS + 1
 PARTS = (*SMPL_24[1:], *(f"{name} in context" for name in SMPL_24[1:]), "whole pose", "shape")
+SHARPNESS = 10.0
+"""Of the soft minimum over joints."""
+LOG_JOINTS = math.log(NUM_JOINTS)
 SLOPE = 0.2
 """Of the leaky rectifier."""
 START_SCALE = 0.3
@@ -114,12 +118,9 @@ class Critic(nn.Module):
         self.origin = origin
         small, large = config.joint_hidden, config.pose_hidden
         self.register_buffer("rest_joints_m", rest_joints_m.clone(), persistent=False)
-        self.surroundings = Surroundings(config.steps)
         self.levelled_joints, self.levelled_pose = Levelled(NUM_JOINTS, 9), Levelled(WHOLE_FEATURES)
-        self.levelled_context = Levelled(NUM_JOINTS, self.surroundings.count)
         self.of_joints = SideBySide(NUM_JOINTS, (9, small, small, 1))
-        self.in_context = SideBySide(NUM_JOINTS, (self.surroundings.count, 2 * small, 2 * small, 1))
-        self.of_pose = perceptron(WHOLE_FEATURES, *[large] * config.pose_layers, 1)
+        self.of_pose = perceptron(WHOLE_FEATURES, *[large] * config.pose_layers, NUM_JOINTS + 1)
         self.of_shape = perceptron(num_betas, small, small, 1)
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -134,16 +135,14 @@ class Critic(nn.Module):
         """Level the inputs by real bodies, before the training."""
         pose = placed(real.rotations, self.rest_joints_m)
         self.levelled_joints.learn(pose.relative[:, 1:].flatten(2))
-        self.levelled_context.learn(self.surroundings(pose))
         self.levelled_pose.learn(whole_features(pose))
 
     def forward(self, bodies: Bodies) -> Float[Tensor, "B K"]:
         """Score bodies as they are, for the training."""
         pose = placed(bodies.rotations, self.rest_joints_m)
-        alone = self.of_joints(self.levelled_joints(pose.relative[:, 1:].flatten(2)))
-        context = self.in_context(self.levelled_context(self.surroundings(pose)))
+        alone = self.of_joints(self.levelled_joints(pose.relative[:, 1:].flatten(2)))[..., 0]
         whole = self.of_pose(self.levelled_pose(whole_features(pose)))
-        return torch.cat([alone[..., 0], context[..., 0], whole, self.of_shape(bodies.betas)], dim=1)
+        return torch.cat([alone, whole, self.of_shape(bodies.betas)], dim=1)
 
     def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]:
         """Score bodies by themselves and by their mirror image, so that both get the same scores, sides swapped.
@@ -157,8 +156,11 @@ class Critic(nn.Module):
         return ((self(Bodies(posed, betas)) + mirrored) / 2).clamp(max=1)
 
     def plausibility(self, scores: Float[Tensor, "B K"]) -> Float[Tensor, "B"]:
-        """Sum up how real a pose is: the whole, its worst joint in context and its worst joint alone."""
-        return scores[:, WHOLE] + scores[:, IN_CONTEXT].amin(dim=1) + scores[:, JOINTS].amin(dim=1)
+        """Sum up how real a pose is: a soft minimum of what is said of its joints in context, at most one.
+
+        One joint that does not belong makes a pose unreal; several make it more so.
+        """
+        return -torch.logsumexp(-SHARPNESS * scores[:, IN_CONTEXT], dim=1).sub(LOG_JOINTS) / SHARPNESS
 
     def wanted_of_invented(self, count: int, like: Tensor) -> Wanted:
         """Refuse what the generator invents; no joint of it is wrong by itself, so joints in context do not count."""
