@@ -1426,6 +1426,7 @@ class Preset:
 
     enc_dec: EncDecConfig = field(default_factory=EncDecConfig)
     pose: PoseConfig = field(default_factory=lambda: PoseConfig(encoder=tyro.MISSING))
+    gan: GanConfig = field(default_factory=GanConfig)
     mesh: MeshConfig = field(default_factory=lambda: MeshConfig(encoder=tyro.MISSING))
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
 
@@ -1452,6 +1453,14 @@ def full() -> Preset:
             loop=Loop(validate_every=5000, checkpoint_every=2000, workers=8),
         ),
         pose=PoseConfig(encoder=tyro.MISSING, name="full", mode="finetune", optim=Optim(steps=20_000, lr=5e-4)),
+        gan=GanConfig(
+            name="full",
+            data=PoseSources(sequences=3000, most_frames=2000),
+            network=CriticConfig(joint_hidden=64, pose_hidden=1024, pose_layers=3, generator_hidden=1024),
+            optim=Optim(steps=60_000, lr=5e-4, bf16=False),
+            loop=Loop(validate_every=2000, checkpoint_every=2000, workers=4),
+            batch=512,
+        ),
         mesh=MeshConfig(
             encoder=tyro.MISSING,
             name="full",
@@ -1471,7 +1480,7 @@ def rhodin() -> Preset:
     Open choices: the range of the in-plane rotation is not published (0.35 rad here); their features are ResNet-18's
     (`--loss.network resnet18` gives them), ours are levelled to a spread of one; pixels are compared in [0, 1]; 400,000
     of the nominal 600,000 steps, which they report to be enough; the crop's 2.3 m, the held-out sequences, every 5th
-    frame, and the pose head's batch of 32 without roll are ours; they have no mesh, so stage 4 is ours.  On the
+    frame, and the pose head's batch of 32 without roll are ours; they have no mesh, so stages 3 and 4 are ours.  On the
     embedded data preprocess with `--every 1`.
     """
     return Preset(
@@ -1492,6 +1501,7 @@ def rhodin() -> Preset:
             augment=ImageAugmentation(roll_rad=0.0),
             optim=Optim(steps=20_000, schedule="constant", warmup_steps=0, bf16=False),
         ),
+        gan=GanConfig(name="rhodin"),
         mesh=MeshConfig(encoder=tyro.MISSING, name="rhodin", mask_px=128, optim=Optim(steps=20_000, bf16=False)),
         preprocess=PreprocessConfig(every=5, pack_px=192),
     )
@@ -1503,7 +1513,8 @@ def seed() -> Preset:
     Open choices: its colour order, division by 256, ReLU and pairing are known; its optimiser's settings, the weights
     of its losses and the sizes between its fully connected layers (1,024 here, which gives the known 160 M) are not.
     Of stage 4: tanh on axis-angle, hips left out, silhouettes some thousand times weaker than joints, one subject; the
-    shape of its head is ours, and masks have 64 px.  On the embedded data give it fewer steps.
+    shape of its head is ours, and masks have 64 px.  Of stage 3: one flat network on all 72 + 10 numbers, which sees the
+    root; its size and its loss are ours.  On the embedded data give both fewer steps.
     It takes the appearance from another action, so make the embedded data with `--outfits 1`.
     """
     return Preset(
@@ -1525,6 +1536,13 @@ def seed() -> Preset:
             head=PoseHeadConfig(hidden=2048, loss="zscored_mse"),
             augment=ImageAugmentation(roll_rad=0.0),
             optim=Optim(steps=20_000, schedule="constant", warmup_steps=0, bf16=False),
+        ),
+        gan=GanConfig(
+            name="seed",
+            network=CriticConfig(kind="seed", pose_hidden=1024),
+            loss=CriticLoss(invented=1.0, noise=0.0, rough=0.0),
+            optim=Optim(steps=20_000, schedule="constant", warmup_steps=0, bf16=False),
+            generator_every=1,
         ),
         mesh=MeshConfig(
             encoder=tyro.MISSING,

@@ -16,6 +16,7 @@ from config import (
     EncDecConfig,
     EncoderConfig,
     FiguresConfig,
+    GanConfig,
     ImageAugmentation,
     ImageLoss,
     LabelCurveConfig,
@@ -51,6 +52,7 @@ def test_every_preset_parses(name):
     assert chosen == PRESETS[name]().enc_dec and chosen.name == name
     assert parse(PoseConfig, ["--preset", name, "--encoder", "a.pt"]).encoder == Path("a.pt")
     assert parse(MeshConfig, ["--preset", name, "--encoder", "a.pt"]).name == chosen.name
+    assert parse(GanConfig, ["--preset", name]).name == name
 
 
 def test_presets_differ():
