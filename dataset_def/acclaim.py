@@ -36,7 +36,7 @@ ARMS: dict[str, str] = {
 }  # fmt: skip
 """Joints of the arms, which the two rest poses may turn about the arm differently, and their side."""
 HINGE = np.array([0.0, 1.0, 0.0])
-"""Axis that the body's elbows bend about at rest (the left one backwards about it)."""
+"""Axis that the body's elbows bend about at rest."""
 
 FEET: dict[str, str] = {f"{side}_{part}": f"{side}_knee" for side in ("left", "right") for part in ("ankle", "foot")}
 """Joints whose bones stand on the shank at rest, which the recording spreads and the T-pose does not."""
@@ -224,24 +224,22 @@ def to_body(
 ) -> Float[np.ndarray, "T 24 3 3"]:
     """Give the rotations of the body's joints, the root's in the recording's frame (y up).
 
-    Upper and lower arms and legs point where the recorded ones point; trunk, head and hands turn as much from the
-    T-pose as the recorded ones do from their rest, feet as much from the shank.
+    Upper and lower arms and legs point where the recorded ones point, and elbows bend about the body's own axis;
+    trunk, head and hands turn as much from the T-pose as the recorded ones do from their rest, feet as much from the
+    shank.
 
     Args:
         rest_joints_m: the body's joints at theta = 0.
     """
     turned = {}
     for joint, bone in BONE_OF_JOINT.items():
-        turned[joint] = placed.turned[bone]
+        about_arm = arm_turn(skeleton, ARMS[joint]) if joint in ARMS else np.eye(3)
+        turned[joint] = placed.turned[bone] @ about_arm
         limb = FEET.get(joint, joint)
         if limb in LIMBS:
             rest_m = rest_joints_m[SMPL_24.index(LIMBS[limb])] - rest_joints_m[SMPL_24.index(limb)]
-            turned[joint] = turned[joint] @ shortest_turn(rest_m, skeleton.bones[BONE_OF_JOINT[limb]].direction)
-        if joint in ARMS:
-            bone_turn = arm_turn(skeleton, ARMS[joint])
-            turned[joint] = placed.turned[bone] @ bone_turn
-            if joint in LIMBS:
-                turned[joint] = turned[joint] @ shortest_turn(rest_m, bone_turn.T @ skeleton.bones[bone].direction)
+            recorded = about_arm.T @ skeleton.bones[BONE_OF_JOINT[limb]].direction
+            turned[joint] = turned[joint] @ shortest_turn(rest_m, recorded)
     rotations = [turned[SMPL_24[0]]]
     for joint, parent in zip(SMPL_24[1:], SMPL_24_PARENTS[1:], strict=True):
         rotations.append(turned[SMPL_24[parent]].swapaxes(-1, -2) @ turned[joint])

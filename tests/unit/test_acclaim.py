@@ -10,7 +10,9 @@ from dataset_def.acclaim import (
     BONE_OF_JOINT,
     LIMBS,
     Clip,
+    Skeleton,
     about_axes,
+    arm_turn,
     clip_files,
     place,
     read_amc,
@@ -152,3 +154,25 @@ def test_a_motion_from_clips_is_deterministic_and_stays_near():
     np.testing.assert_array_equal(first.rotations, again.rotations)
     assert first.rotations.shape == (10, 24, 3, 3) and np.abs(first.pelvis_world_m[:, :2]).max() < 0.91
     assert (first.lift_m >= 0).all()
+
+
+@needs_cmu
+def test_recorded_elbows_bend_about_the_axis_that_the_body_s_bend_about():
+    skeleton = read_asf(CMU / "01.asf")
+    placed = place(skeleton, read_amc(CMU / "01_02.amc", skeleton))
+    rotations = to_body(skeleton, placed, REST_JOINTS_M)
+    for side in ("left", "right"):
+        kept = rotations[:, joint(f"{side}_elbow")] @ np.array([0.0, 1.0, 0.0])
+        assert np.degrees(np.arccos(kept[:, 1].min())) < 6, f"the {side} elbow's axis moves"
+
+
+def test_an_elbow_that_turns_about_several_axes_tells_no_hinge(two_bones):
+    free = read_asf(two_bones / "09.asf")
+    bones = {name: free.bones["upper"]._replace(direction=np.array([1.0, 0, 0])) for name in ("lradius", "rradius")}
+    np.testing.assert_array_equal(arm_turn(free._replace(bones=bones), "left"), np.eye(3))
+    tilted = bones["lradius"]._replace(channels=("rx",), R_rest_from_bone=about_axes(np.radians([0.0, 0.0, 90.0])))
+    hinge = Skeleton({"lradius": tilted}, (), 1.0, 1.0)
+    np.testing.assert_allclose(arm_turn(hinge, "left"), np.eye(3), atol=1e-12)  # its x axis is the world's y already
+    turned = tilted._replace(R_rest_from_bone=about_axes(np.radians([30.0, 0.0, 0.0])) @ tilted.R_rest_from_bone)
+    R = arm_turn(Skeleton({"lradius": turned}, (), 1.0, 1.0), "left")
+    np.testing.assert_allclose(R @ [0, 1, 0], [0, np.cos(np.pi / 6), np.sin(np.pi / 6)], atol=1e-12)
