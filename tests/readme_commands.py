@@ -38,9 +38,10 @@ class Command(NamedTuple):
 
 
 def fenced_lines(text: str) -> list[str]:
-    """List the lines of all code blocks, without comments, blank lines and indentation."""
+    """List the lines of all code blocks, continued ones joined, without comments and blank lines."""
     blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
-    lines = [re.sub(r"\s#.*", "", line).strip() for block in blocks for line in block.splitlines()]
+    joined = re.sub(r" *\\\n *", " ", "\n".join(blocks))
+    lines = [re.sub(r"(^|\s)#.*", "", line).strip() for line in joined.splitlines()]
     return [line for line in lines if line]
 
 

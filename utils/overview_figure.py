@@ -18,8 +18,8 @@ from utils.skeleton import H36M_17, H36M_17_PARENTS
 SIDE_PX = 288
 DISTANCE_M = 5.0
 """At which bodies are drawn; pictures of crops show no difference between 4 and 7 metres."""
-TURNS = (2, 4, 6)
-"""Columns of the turntable that are shown: quarters of a circle."""
+TURNS = (2, 4)
+"""Columns of the turntable that are shown: a quarter and a half of a circle."""
 
 
 class Overview(NamedTuple):
@@ -73,13 +73,7 @@ def overview_figure(found: Overview, side_m: float, caption: str) -> Figure:
     Args:
         side_m: of the crops.
     """
-    titles = {
-        "one image": 0,
-        "seen from the side, from behind, from the other side": 1,
-        "3D joints": 2,
-        "body": 4,
-        "body, its side": 4,
-    }
+    titles = {"one image": 0, "from the side": 1, "from behind": 1, "3D joints": 2, "body": 4, "its side": 4}
     count, columns = len(found.image), 4 + len(TURNS)
     figure = Figure(figsize=(1.25 * columns, 1.25 * count + 0.45), dpi=160, facecolor="white",
                     layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0.0, hspace=0.0))  # fmt: skip
@@ -99,6 +93,6 @@ def overview_figure(found: Overview, side_m: float, caption: str) -> Figure:
                 axes.imshow(picture)
             for edge in axes.spines.values():
                 edge.set_color("#b9bec5")
-    for (title, stage), column in zip(titles.items(), (0, 2, 4, 5, 6), strict=True):
-        grid[0, column].set_title(title, fontsize=8.5, color=STAGE.get(stage, "#222222"), weight="bold", pad=4)
+    for (title, stage), axes in zip(titles.items(), grid[0], strict=True):
+        axes.set_title(title, fontsize=10.5, color=STAGE.get(stage, "#222222"), weight="bold", pad=4)
     return with_caption(figure, caption)

@@ -79,7 +79,7 @@ def test_the_overview_has_a_row_per_person(person):
     both = (np.stack([person.joints_m] * 2), np.stack([person.vertices_m] * 2))
     found = Overview(images, np.repeat(images[:, None], 8, axis=1), *both, person.faces)
     figure = overview_figure(found, 2.3, "a test")
-    assert len(figure.axes) == 2 * 7 and figure.axes[0].get_title() == "one image"
+    assert len(figure.axes) == 2 * 6 and figure.axes[0].get_title() == "one image"
 
 
 def test_an_overview_of_frames_that_a_later_stage_lacks_names_run_and_remedy(tmp_path):
