@@ -19,6 +19,7 @@ TITLE = (
     "# A body from one picture\nDrop a picture of one person, seen from head to foot, and turn the body with the mouse."
 )
 BOX = "Box of the person in pixels: x y width height (empty: the person is looked for)"
+HEIGHT_PX = 420
 REMEDY = 'the page needs the package gradio; install it with: pip install -e ".[web]"'
 
 
@@ -92,7 +93,10 @@ def main(config: WebConfig) -> None:
             gradio.Markdown(TITLE)
             upload = gradio.File(label="Picture", type="filepath", file_types=list(IMAGES))
             box, button = gradio.Textbox("", label=BOX), gradio.Button("Predict", variant="primary")
-            shown = [gradio.Image(label="Overlay"), gradio.Image(label="Side and top"), gradio.Model3D(label="Body")]
+            here = {"height": HEIGHT_PX, "buttons": ["download", "fullscreen"]}  # the third would send it to a server
+            with gradio.Row():
+                shown = [gradio.Image(label=label, **here) for label in ("Overlay", "Side and top")]
+            shown.append(gradio.Model3D(label="Body", height=HEIGHT_PX, camera_position=(None, None, 2.5)))
             button.click(show, [upload, box], shown, api_name="predict")
         page.launch(server_name=config.host, server_port=config.port, max_file_size=f"{config.largest_mb}mb")
 
