@@ -103,11 +103,16 @@ def main(config: ImportMultiviewConfig) -> None:
     paths = import_own(config)
     report = paths.h36m_location.parent / "about" / about_name(config) / "report.json"
     print(report.read_text())
-    others = len(json.loads(report.read_text()).get("people", [])) - 1
+    found = json.loads(report.read_text())
+    missing = found.get("joints_never_placed", [])
+    if missing:
+        print(f"no two cameras see {', '.join(missing)} of this person together: the frames have no whole pose, and "
+              "serve stage 1 and silhouettes, not stage 2")  # fmt: skip
+    others = len(found.get("people", [])) - 1
     if others > 0:
         print(f"{others} more people were seen in some frames (\"people\" in the report, --person takes another); "
               "look whether the pictures show the right one")  # fmt: skip
-    centre = "" if config.keypoints else " --centre masks"
+    centre = "" if config.keypoints and "pelvis" not in missing else " --centre masks"
     print(f"{report.parent}/rig.png and reprojection.png show how the calibration fits.  Next:\n"
           f"python dataset_def/h36m_preprocess.py{centre}"
           f"{flags(paths, 'h36m_location', 'masks_location', 'backgrounds_location', 'index_location')}")  # fmt: skip

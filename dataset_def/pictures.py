@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from dataset_def.quiet_video import opened_video
+
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 LARGEST_MEGAPIXELS = 60
@@ -102,7 +104,7 @@ def _folder(folder: Path, longest: int) -> Pictures:
 
 def _video(path: Path, longest: int) -> Pictures:
     """Open a video file; its own count of frames is an estimate."""
-    video = cv2.VideoCapture(str(path))
+    video = opened_video(path)
     count, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS)
     is_read = video.read()[0]
     video.release()
@@ -111,7 +113,7 @@ def _video(path: Path, longest: int) -> Pictures:
     rate = rate if 0 < rate < 1000 else 25.0
     known = max(count, 1)
     return Pictures("video", str(path), min(known, longest or known), rate,
-                    lambda: _numbered(_captured(cv2.VideoCapture(str(path))), longest))  # fmt: skip
+                    lambda: _numbered(_captured(opened_video(path)), longest))  # fmt: skip
 
 
 def _camera(number: int, longest: int) -> Pictures:

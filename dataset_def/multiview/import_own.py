@@ -17,6 +17,7 @@ from dataset_def.multiview.labels import (
     keypoint_sightings,
     label,
     median_errors_px,
+    never_placed,
     refined,
     told_apart,
     track,
@@ -123,6 +124,7 @@ def place_person(config: ImportMultiviewConfig, recording: Recording) -> tuple[R
         numbers["median_error_refined_px"] = median_errors_px(recording.cameras, labels)
     numbers["used_share"] = labels.track.is_used.mean(axis=(0, 2)).round(3).tolist()
     numbers["interpolated_keypoints"] = labels.num_filled
+    numbers["joints_never_placed"] = never_placed(labels)
     return recording, labels, numbers
 
 

@@ -13,6 +13,7 @@ from dataset_def.multiview.recording import People
 from dataset_def.multiview.refine_cameras import refine_rotations
 from dataset_def.multiview.video_frames import pinhole, undistorted_px
 from utils.camera import Camera
+from utils.skeleton import H36M_17
 
 SURE_CONFIDENCE = 0.3
 """Keypoints below it do not refine cameras."""
@@ -119,6 +120,12 @@ def label(
     filled = fill_gaps(again.points_world_m)
     num_filled = int((np.isnan(again.points_world_m[..., 0]) & np.isfinite(filled[..., 0])).sum())
     return Labels(again, smoothed(with_head(filled), frames_per_second, smooth_hz), num_filled)
+
+
+def never_placed(labels: Labels) -> list[str]:
+    """Name the joints that no two cameras ever saw together."""
+    is_missing = np.isnan(labels.joints_world_m).any(axis=(0, 2))
+    return [name for name, missing in zip(H36M_17, is_missing, strict=True) if missing]
 
 
 def median_errors_px(cameras: list[Camera], labels: Labels) -> list[float | None]:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from config import Paths
 from dataset_def.h36m_files import image_path, mask_path
 from dataset_def.mask_centres import mask_shape, triangulated
+from dataset_def.multiview.agreement import median
 from dataset_def.multiview.person_joints import LEAST_CONFIDENCE, view_errors_px
 from dataset_def.multiview.take import Take
 from dataset_def.multiview.video_frames import pinhole
@@ -83,7 +84,10 @@ def joints_view(paths: Paths, take: Take, instant: int, row: int) -> Reprojectio
     is_seen = keypoints[:, 2:] >= LEAST_CONFIDENCE
     errors_px = view_errors_px(cameras, take.labels.track, take.labels.points_world_m)[:, row]
     joints_px = projected(cameras[row], take.joints_world_m[time])
-    title = f"{take.recording.names[row]}, frame {time + 1}\nmedian over time {np.nanmedian(errors_px):.1f} px"
+    middle_px = median(errors_px)
+    title = f"{take.recording.names[row]}, frame {time + 1}\n" + (
+        "never seen here" if np.isnan(middle_px) else f"median over time {middle_px:.1f} px"
+    )
     return ReprojectionView(
         title, read_image(image_path(paths, key)), np.where(is_seen, keypoints[:, :2], np.nan), joints_px,
         read_mask(mask_path(paths, key)), box_of(joints_px),

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 
 from dataset_def.multiview.agreement import Sightings, agreement, agreement_complaints
-from dataset_def.multiview.labels import Labels, median_errors_px, told_apart
+from dataset_def.multiview.keypoint_files import BODY_25B
+from dataset_def.multiview.labels import Labels, median_errors_px, never_placed, told_apart
 from dataset_def.multiview.people import Somebody
 from dataset_def.multiview.person_joints import PersonTrack
 from dataset_def.multiview.silhouettes import with_lone_patches
@@ -52,6 +53,14 @@ def test_a_camera_that_does_not_see_the_person_has_no_error():
     track = PersonTrack(keypoints_px, np.zeros((2, 25, 3)), np.zeros((2, 3, 25)), np.zeros((2, 3, 25), dtype=bool))
     found = median_errors_px(CAMERAS, Labels(track, np.zeros((2, 25, 3)), 0))
     assert found[2] is None and found[0] is not None and found[0] > 0
+
+
+def test_joints_that_no_two_cameras_see_are_named():
+    points_m = np.zeros((2, 25, 3))
+    points_m[:, BODY_25B.index("left_hip")] = np.nan
+    track = PersonTrack(np.zeros((2, 3, 25, 3)), points_m, np.zeros((2, 3, 25)), np.zeros((2, 3, 25), dtype=bool))
+    assert never_placed(Labels(track, points_m, 0)) == ["pelvis", "left_hip", "spine"]
+    assert never_placed(Labels(track, np.zeros((2, 25, 3)), 0)) == []
 
 
 def test_no_point_is_no_error():
