@@ -1,7 +1,6 @@
 """Find the box of the person in every frame of a user's pictures, and say how it was found."""
 
 from collections.abc import Callable
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +12,10 @@ from config import PredictConfig
 from dataset_def.person_segmentation import REMEDY, PersonSegmenter, is_available
 from dataset_def.pictures import Picture, Pictures
 from utils.image import read_mask
-from utils.person_box import Box, box_of_mask, box_of_movement, check_box, empty_scene, smooth_boxes
+from utils.person_box import Box, box_of_mask, box_of_movement, check_box, empty_scene, smooth_boxes, spread
 
 SCENE_FRAMES = 40
-"""Frames behind the empty scene, spread over the video."""
+"""At most so many, and more than half of it, are behind the empty scene; a video may not tell its length."""
 LEAST_FRAMES_WITH_MOVEMENT = 0.3
 """Share of a video's frames; below it, movement does not tell where the person is."""
 
@@ -83,9 +82,8 @@ def moving_boxes(pictures: Pictures, segmenter: PersonSegmenter | None = None) -
     Args:
         segmenter: keeps people out of the empty scene, if it is there.
     """
-    every = max(1, (pictures.num_frames or 1) // SCENE_FRAMES)
     people = None if segmenter is None else segmenter.people
-    scene = empty_scene((picture.rgb for picture in islice(pictures.frames(), 0, None, every)), people)
+    scene = empty_scene(spread((picture.rgb for picture in pictures.frames()), SCENE_FRAMES), people)
     boxes = []
     for picture in tqdm(pictures.frames(), total=pictures.num_frames, desc="looking for movement", disable=None):
         box = box_of_movement(picture.rgb, scene)

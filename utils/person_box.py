@@ -74,6 +74,18 @@ def shrunk(rgb: UInt8[np.ndarray, "H W 3"]) -> tuple[UInt8[np.ndarray, "h w 3"],
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), scale
 
 
+def spread(frames: Iterable[UInt8[np.ndarray, "H W 3"]], most: int) -> list[UInt8[np.ndarray, "h w 3"]]:
+    """Take at most so many frames, shrunk and evenly spread, of a video whose length need not be known."""
+    kept: list[np.ndarray] = []
+    every = 1
+    for number, rgb in enumerate(frames):
+        if number % every == 0:
+            kept.append(shrunk(rgb)[0])
+        if len(kept) > most:
+            kept, every = kept[::2], 2 * every
+    return kept
+
+
 def empty_scene(
     frames: Iterable[UInt8[np.ndarray, "H W 3"]],
     people: Callable[[UInt8[np.ndarray, "h w 3"]], Bool[np.ndarray, "h w"]] | None = None,
