@@ -906,7 +906,7 @@ class GanConfig:
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     network: CriticConfig = field(default_factory=CriticConfig)
     loss: CriticLoss = field(default_factory=CriticLoss)
-    optim: Optim = field(default_factory=lambda: Optim(steps=4500, lr=1e-3, bf16=False))
+    optim: Optim = field(default_factory=lambda: Optim(steps=4000, lr=1e-3, bf16=False))
     """Of the critics."""
     generator_lr: float = 5e-4
     """Adam's step size of the generator."""
