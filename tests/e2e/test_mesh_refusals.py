@@ -134,7 +134,7 @@ def test_a_prior_of_another_skeleton(place, said):
     origin["joints"] = ["tail" if name == "left_hand" else name for name in origin["joints"]]
     critic = make_critic(CriticConfig(), 10, body.rest_template_joints_m, origin)
     prior = place.checkpoint.parent / "prior.pt"
-    save_checkpoint(prior, "gan", 1, to_plain(GanConfig()), {"critic": critic.state_dict()})
+    save_checkpoint(prior, "gan", 1, to_plain(GanConfig()), {"model": critic.state_dict()})
     flags = [*place.flags, "--checkpoint", str(place.checkpoint), "--subjects", "9", "--prior", str(prior)]
     sentence = said(mesh_test.main, MeshTestConfig, *flags)
     assert "prior.pt is a prior of another skeleton: it has tail instead of left_hand (1 joints differ" in sentence
