@@ -101,6 +101,9 @@ def main(config: MeshAblationConfig) -> Path:
     if not all(np.array_equal(result.frames, frames) for result in results.values()):
         raise ValueError("the cells were tested on different frames; delete the folders test_* of "
                          f"{config.paths.runs_location / 'mesh'}/ablation_* and start again")  # fmt: skip
+    if len({result.prior_hash for result in results.values()}) > 1:
+        raise ValueError(f"{config.prior} changed while the table was filled; start again (what does not depend on it "
+                         "is kept)")  # fmt: skip
     table = {title: [results[Cell(recipe, number)] for number in config.seeds] for recipe, title in rows.items()}
     print(mesh_table.write_table(config, table, ROWS["pose"]))
     return config.output

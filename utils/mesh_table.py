@@ -52,17 +52,20 @@ class MeshCell(NamedTuple):
     frames: Int[np.ndarray, "N 5"]
     step: int
     metrics: dict[str, Any]
+    prior_hash: str = ""
+    """Of the prior whose score is among the errors."""
 
 
 def read_cell(folder: Path) -> MeshCell:
     """Read the errors that sample/test_SMPL.py stored."""
-    _, stored = load_predictions(folder / "predictions.npz", COMMAND)
+    origin, stored = load_predictions(folder / "predictions.npz", COMMAND)
     metrics = load_metrics(folder / "metrics.json", COMMAND)["metrics"]
     names = {column.measure for column in COLUMNS.values()} & stored.keys()
     errors = {name: stored[name].astype(float) for name in names}
     errors["backwards_percent"] = 100.0 * (errors["yaw_error_degrees"] > BACKWARDS_DEGREES)
     is_away = np.abs(np.rad2deg(stored["facing_rad"])) >= 180 - FRONT_DEGREES
-    return MeshCell(errors, is_away, stored["frames"], int(stored["step"]), metrics)
+    return MeshCell(errors, is_away, stored["frames"], int(stored["step"]), metrics,
+                    origin["input_hashes"].get("prior", ""))  # fmt: skip
 
 
 def values_of(seeds: Sequence[MeshCell], column: Column) -> tuple[Float[np.ndarray, "S N"], Int[np.ndarray, "N 5"]]:
