@@ -71,9 +71,7 @@ def whole_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
         os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-        for place in made:
-            if place.exists() and not any(place.iterdir()):
-                place.rmdir()
+        tuple(map(Path.rmdir, (place for place in made if place.exists() and not any(place.iterdir()))))
 
 
 def must_exist(path: Path, command: str) -> None:
@@ -229,8 +227,7 @@ def load_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:
         raise damaged(path, command)
     found = content.get("stage")
     check_kind(path, found, found if found in also else stage, content.get("format"), command)
-    content["states"] = {name: unpacked(state) for name, state in content["states"].items()}
-    return cast(Checkpoint, content)
+    return cast(Checkpoint, content | {"states": {name: unpacked(one) for name, one in content["states"].items()}})
 
 
 class Embeddings(NamedTuple):

@@ -17,8 +17,7 @@ def placed_in_box(
 ) -> Float[np.ndarray, "3"]:
     """Find the translation at which the projected body has the box's centre and its size.
 
-    Size is the side along which the body is longer: the other depends most on the arms.  A box cut off by the picture's
-    edge, or a wrong pose, so makes no giant.
+    Size is the side along which the body is longer: the other depends on the arms, and cut off boxes make no giants.
 
     Args:
         vertices_root_cam_m: in the camera's axes, about the pelvis.
