@@ -136,7 +136,12 @@ def budget_block(path: Path) -> str:
 
 
 def shortened(text: str) -> str:
-    """Fold every table but the first of a markdown text, each under the line before it, and a long last paragraph."""
+    """Fold every table but the first of a markdown text, each under the line before it, and a long last paragraph.
+
+    A text that folds parts of itself stays as it is.
+    """
+    if "<details>" in text:
+        return text.strip()
     parts: list[str] = []
     for part in text.strip().split("\n\n"):
         is_table = part.startswith("|")

@@ -112,6 +112,7 @@ def test_all_tables_of_a_text_but_the_first_are_folded():
     assert parts[:2] == ["| a |\n|---|\n| 1 |", "Not hidden."] and parts[-1] == "The end."
     assert parts[2:5] == ["<details><summary>More of them</summary>", "| b |\n|---|\n| 2 |", "</details>"]
     assert len(parts) == 6
+    assert shortened(f"<details>\n\n{text}\n") == f"<details>\n\n{text}"
     assert shortened(text + " It is long." * 30).split("\n\n")[5] == "<details><summary>Protocol</summary>"
 
 
