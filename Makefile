@@ -31,10 +31,10 @@ demo: tested
 	$(RUN) sample/test_pose.py --checkpoint $(WEIGHTS) --out runs/pose/open_weights
 	$(RUN) sample/test_SMPL.py --checkpoint $(MESH_WEIGHTS) --prior $(PRIOR_WEIGHTS) --every 2 --out runs/mesh/open_weights
 	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --mesh runs/mesh/open_weights --folder runs/figures --prefix open_weights_
-	$(RUN) sample/report.py $(STAGE_4) runs/mesh/open_weights
 	$(RUN) sample/report.py $(STAGE_1)
 	$(RUN) sample/report.py $(STAGE_2)
 	$(RUN) sample/report.py $(STAGE_3)
+	$(RUN) sample/report.py $(STAGE_4)
 
 tested: $(STAGE_1)/trained $(STAGE_1)/embeddings.pkl $(STAGE_2)/trained $(STAGE_3)/trained $(STAGE_4)/trained
 	$(RUN) sample/test_enc_dec.py --checkpoint $(STAGE_1)/checkpoint_best.pt
@@ -45,8 +45,8 @@ tested: $(STAGE_1)/trained $(STAGE_1)/embeddings.pkl $(STAGE_2)/trained $(STAGE_
 table: $(STAGE_1)/trained
 	$(RUN) sample/label_curve.py --encoders $(STAGE_1)/checkpoint_best.pt --seeds $(SEEDS)
 
-mesh_table: $(STAGE_1)/trained $(STAGE_3)/trained
-	$(RUN) sample/mesh_ablation.py --encoder $(STAGE_1)/checkpoint_best.pt --prior $(STAGE_3)/checkpoint_best.pt --seeds $(SEEDS)
+mesh_table: $(DATA)
+	$(RUN) sample/mesh_ablation.py --encoder $(WEIGHTS) --prior $(PRIOR_WEIGHTS) --seeds 0 1 2
 
 test: .venv/ready_dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile

@@ -982,8 +982,8 @@ class MeshLoss:
     """Per metre of mean distance of the vertices from the mask (L_verts)."""
     reach: float = 1.0
     """Per metre of mean distance of the mask's pixels from the mesh (L_verts)."""
-    prior: float = 0.0
-    """Per unit of the discriminator's squared distance from `real` (L_gan); 0 until there is a stage 3."""
+    prior: float = 0.25
+    """Per unit of the discriminators' mean squared distance from `real` (L_gan)."""
     betas: float = 0.001
     """Per unit of the mean squared shape number, which are standard deviations of people."""
     overlap_after: float = 0.2
@@ -1020,8 +1020,8 @@ class MeshConfig:
 
     encoder: Path
     """checkpoint_best.pt of stage 1, or of stage 2 with a frozen encoder, such as models/assets/open_weights.pt."""
-    prior: Path | None = None
-    """checkpoint_best.pt of stage 3; needed unless loss.prior is 0."""
+    prior: Path | None = ROOT / "models" / "assets" / "open_prior.pt"
+    """checkpoint_best.pt of stage 3, for the same body; needed unless loss.prior is 0."""
     name: str = "demo"
     """The run's folder: runs/mesh/<name>."""
     device: Device = "auto"
@@ -1080,7 +1080,7 @@ class MeshAblationConfig:
     lr: float = 1e-3
     head: MeshHeadConfig = field(default_factory=MeshHeadConfig)
     """Of all rows but the predecessor's."""
-    loss: MeshLoss = field(default_factory=lambda: MeshLoss(prior=0.05))
+    loss: MeshLoss = field(default_factory=MeshLoss)
     """Of the row with all terms; other rows leave terms out."""
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
     """The same for every row."""
@@ -1104,7 +1104,7 @@ class MeshAblationConfig:
                 "loss.pose and the terms of masks must have weights: the rows are made by leaving out terms"
             )
         if self.prior is not None and not self.loss.prior:
-            raise ValueError("prior is given, but loss.prior is 0, so L_gan would do nothing; set --loss.prior 0.05")
+            raise ValueError("prior is given, but loss.prior is 0, so L_gan would do nothing; set --loss.prior 0.25")
 
 
 @dataclass(frozen=True)
@@ -1549,7 +1549,7 @@ def seed() -> Preset:
             name="seed",
             silhouettes_of=(1,),
             head=MeshHeadConfig(kind="seed"),
-            loss=MeshLoss(hips=False, overlap=1e-4, outside=0.0, reach=0.0, betas=0.0, overlap_after=0.0),
+            loss=MeshLoss(prior=0.0, hips=False, overlap=1e-4, outside=0.0, reach=0.0, betas=0.0, overlap_after=0.0),
             augment=ImageAugmentation(roll_rad=0.0),
             optim=Optim(steps=20_000, schedule="constant", warmup_steps=0, bf16=False),
         ),

@@ -6,7 +6,7 @@
 
 Reads   poses of the embedded motion generator, or of SURREAL, AMASS, CMU (each file once: data/poses)
 Writes  runs/gan/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt}
-Next    sample/test_GAN.py; sample/train_SMPL_from_enc.py --prior runs/gan/<name>/checkpoint_best.pt --loss.prior 0.01
+Next    sample/test_GAN.py; sample/train_SMPL_from_enc.py --prior runs/gan/<name>/checkpoint_best.pt
 """
 
 from dataclasses import replace

@@ -163,6 +163,6 @@ def test_an_inverted_mask_stops_the_script_before_it_writes_anything(tmp_path):
 
 def test_a_missing_prior_and_test_subjects_among_the_masks_are_refused(place):
     with pytest.raises(ValueError, match="prior names no discriminator"):
-        place.config("none", loss=MeshLoss(prior=0.1))
+        place.config("none", loss=MeshLoss(prior=0.1), prior=None)
     with pytest.raises(ValueError, match=r"subjects \[9\] are in silhouettes_of"):
         place.config("none", silhouettes_of=(1, 9))
