@@ -145,20 +145,25 @@ class Critic(nn.Module):
         return torch.cat([alone, whole, self.of_shape(bodies.betas)], dim=1)
 
     def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]:
-        """Score bodies by themselves and by their mirror image, so that both get the same scores, sides swapped.
+        """Score bodies; what is above one counts as one: nobody has to be more real than real.
 
-        A score above one counts as one: nobody has to be more real than real, so the gradient is zero there.
+        The gradient is zero there.
         """
+        return self.open_scores(rotations, betas).clamp(max=1)
+
+    def open_scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]:
+        """Score bodies by themselves and by their mirror image, so that both get the same scores, sides swapped."""
         posed = with_root(rotations)
         swapped = [row - 1 for row in OTHER_SIDE[1:]]
         order = [*swapped, *(NUM_JOINTS + row for row in swapped), WHOLE, SHAPE]
         mirrored = self(Bodies(mirror_pose(posed), betas))[:, order]
-        return ((self(Bodies(posed, betas)) + mirrored) / 2).clamp(max=1)
+        return (self(Bodies(posed, betas)) + mirrored) / 2
 
     def plausibility(self, scores: Float[Tensor, "B K"]) -> Float[Tensor, "B"]:
-        """Sum up how real a pose is: a soft minimum of what is said of its joints in context, at most one.
+        """Sum up how real a pose is: a soft minimum of what is said of its joints in context.
 
-        One joint that does not belong makes a pose unreal; several make it more so.
+        One joint that does not belong makes a pose unreal; several make it more so.  It takes open scores, so that
+        real poses differ too.
         """
         return -torch.logsumexp(-SHARPNESS * scores[:, IN_CONTEXT], dim=1).sub(LOG_JOINTS) / SHARPNESS
 
@@ -209,6 +214,10 @@ class FlatCritic(nn.Module):
     def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B 1"]:
         """Score bodies whose root is at rest in the frame of the real ones: nobody knows how it is turned there."""
         return self(Bodies(with_root(rotations), betas))
+
+    def open_scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B 1"]:
+        """Give the same, which nothing bounds."""
+        return self.scores(rotations, betas)
 
     def plausibility(self, scores: Float[Tensor, "B 1"]) -> Float[Tensor, "B"]:
         """Give the only score."""

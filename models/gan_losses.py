@@ -117,5 +117,5 @@ def confusion_percent(critic: AnyCritic, real: Bodies, noise: NoiseConfig, seed:
     """
     generator = torch.Generator(real.betas.device).manual_seed(seed)
     bad, _ = spoiled_bodies(real, critic, noise, generator)
-    good, poor = (critic.plausibility(critic.scores(one.rotations[:, 1:], one.betas)) for one in (real, bad))
+    good, poor = (critic.plausibility(critic.open_scores(one.rotations[:, 1:], one.betas)) for one in (real, bad))
     return 100 * (1 - auc(good.double().cpu().numpy(), poor.double().cpu().numpy()))

@@ -15,7 +15,7 @@ from utils.metrics import pose_errors
 
 
 class Scores(Protocol):
-    """What a prior must do; models.GAN.Discriminator does."""
+    """What a prior must do; models.GAN.Critic does."""
 
     def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]: ...  # noqa: D102
 

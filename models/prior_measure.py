@@ -16,7 +16,7 @@ CHUNK = 512
 
 
 class Judged(NamedTuple):
-    """Scores of poses, of average shape."""
+    """Scores of poses, of average shape; open ones, not cut off at one."""
 
     scores: Float[np.ndarray, "N K"]
     plausibility: Float[np.ndarray, "N"]
@@ -32,8 +32,10 @@ def judge(critic: AnyCritic, rotations: Float[np.ndarray, "N 23 3 3"]) -> Judged
     found = []
     for start in range(0, len(rotations), CHUNK):
         part = torch.from_numpy(rotations[start : start + CHUNK].astype(np.float32)).to(device)
-        scores = critic.scores(part, part.new_zeros(len(part), NUM_BETAS))
-        found.append((scores, critic.plausibility(scores), -(1 - scores).square().mean(dim=1)))
+        shapes = part.new_zeros(len(part), NUM_BETAS)
+        scores = critic.open_scores(part, shapes)
+        l_gan = (1 - critic.scores(part, shapes)).square().mean(dim=1)
+        found.append((scores, critic.plausibility(scores), -l_gan))
     return Judged(*(torch.cat(values).double().cpu().numpy() for values in zip(*found, strict=True)))
 
 

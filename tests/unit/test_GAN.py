@@ -123,6 +123,7 @@ def test_scores_are_at_most_one_and_have_no_gradient_there():
     score = critic.scores(bodies.rotations[:, 1:], betas)[:, SHAPE]
     score.sum().backward()
     assert (score == 1).all() and (betas.grad == 0).all()
+    assert (critic.open_scores(bodies.rotations[:, 1:], betas)[:, SHAPE] > 50).all()
 
 
 def test_the_gradient_of_the_prior_reaches_every_joint_and_the_shape_and_is_finite_at_rest():
@@ -203,7 +204,7 @@ def test_chance_confuses_half_and_a_good_critic_confuses_none():
             super().__init__()
             self.knows = knows
 
-        def scores(self, rotations: torch.Tensor, betas: torch.Tensor) -> torch.Tensor:
+        def open_scores(self, rotations: torch.Tensor, betas: torch.Tensor) -> torch.Tensor:
             far = (rotations - torch.eye(3)).flatten(1).norm(dim=1, keepdim=True)
             return -far if self.knows else torch.zeros_like(far)
 
