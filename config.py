@@ -940,6 +940,8 @@ class TestGanConfig:
     """Frames that are kept of a recorded sequence, evenly spread."""
     examples: int = 8
     """Bodies in each row of the figures."""
+    cache_location: Path = ROOT / "data" / "poses"
+    """Files are read once; what was read lies here."""
     processes: int = 0
     seed: int = 0
 

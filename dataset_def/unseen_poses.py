@@ -1,5 +1,6 @@
 """Real poses that a prior was not trained on: motions that its training held out, and recordings."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ def unseen_cmu(config: TestGanConfig, trained: PoseSources) -> RealPoses:
     """Read CMU's files without those of the training."""
     assert config.cmu is not None
     source = cmu_source(config.cmu, config.cmu_subjects, config.most_frames)
-    table = read_source(source, trained.cache_location, config.processes)
+    table = read_source(source, config.cache_location, config.processes)
     used = () if trained.cmu is None else (trained.cmu_subjects or ("",))
     names = {name for name in table.names if not f"{name}.amc".startswith(used or ("/",))}
     if not names:
@@ -41,8 +42,8 @@ def real_sets(config: TestGanConfig, trained: GanConfig) -> dict[str, RealPoses]
     """Collect real poses: motions that the training held out, and CMU's."""
     found = {}
     if trained.data.generator:
-        source = find_sources(trained.data)[0]
-        table = read_source(source, trained.data.cache_location, config.processes)
+        [source] = find_sources(replace(trained.data, surreal=None, amass=None, cmu=None, cmu_subjects=()))
+        table = read_source(source, config.cache_location, config.processes)
         held_out = held_out_recordings(table, trained.data.held_out, trained.data.seed)
         found["generator"] = chosen(table, set(np.array(table.names)[held_out].tolist()))
     if config.cmu is not None:

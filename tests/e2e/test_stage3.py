@@ -69,7 +69,16 @@ def test_the_critic_learns_to_tell_noise_and_its_test_writes_numbers_and_picture
     scores = load_prior_for(path, BODY).scores(torch.eye(3).expand(2, 23, 3, 3), torch.zeros(2, 10))
     assert scores.isfinite().all()
 
-    test_GAN.main(TestGanConfig(checkpoint=path, paths=place.paths, device="cpu", processes=1, examples=2))
+    test_GAN.main(
+        TestGanConfig(
+            checkpoint=path,
+            paths=place.paths,
+            device="cpu",
+            processes=1,
+            examples=2,
+            cache_location=place.data.cache_location,
+        )
+    )
     metrics = load_metrics(place.run("learns") / "metrics.json", "")["metrics"]["generator"]
     assert metrics["num_sequences"] == 2 and metrics["num_poses"] == 12, "held-out motions only"
     assert {"shuffled", "mirrored_limb", "outside_limits", "interpenetrating", "over_twisted", "mean"} == set(
@@ -108,6 +117,15 @@ def test_looking_more_often_changes_nothing(place):
 def test_the_predecessors_flat_network_trains_and_is_tested_too(place):
     train_GAN.main(place.config("seed", network=replace(NETWORK, kind="seed")))
     path = place.run("seed") / "checkpoint_best.pt"
-    test_GAN.main(TestGanConfig(checkpoint=path, paths=place.paths, device="cpu", processes=1, examples=2))
+    test_GAN.main(
+        TestGanConfig(
+            checkpoint=path,
+            paths=place.paths,
+            device="cpu",
+            processes=1,
+            examples=2,
+            cache_location=place.data.cache_location,
+        )
+    )
     _, stored = load_predictions(place.run("seed") / "predictions.npz", "")
     assert stored["generator_real_scores"].shape == (12, 1)

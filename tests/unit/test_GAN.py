@@ -145,6 +145,12 @@ def test_the_generator_gives_rotations_with_the_root_at_rest_unless_it_is_the_pr
     assert (flat.rotations[:, 0] - torch.eye(3)).abs().max() > 1e-3
 
 
+def test_what_the_generator_invents_says_nothing_of_joints_in_context():
+    wanted = a_critic().wanted_of_invented(3, torch.zeros(1))
+    assert (wanted.weight[:, IN_CONTEXT] == 0).all() and wanted.weight.sum() == 3 * (23 + 2)
+    assert (wanted.target == 0).all()
+
+
 def test_what_is_wanted_of_noise_names_the_spoiled_joints():
     is_changed = torch.zeros(4, 23, dtype=torch.bool)
     is_changed[0, name_row("left_knee")] = True
