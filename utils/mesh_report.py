@@ -147,7 +147,8 @@ def all_summaries(errors: Errors, frames: Int[np.ndarray, "N 5"], which: Circums
 def cells(line: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
     """Write one line of a table; a dash where a measure is not known."""
     counts = [str(line["num_frames"]), str(line["num_sequences"])]
-    return counts + [shown(line[key]) if key in line else "-" for key in columns.values()]
+    values = (shown(line[key], 3 if key == "prior_score" else 1) if key in line else "-" for key in columns.values())
+    return [*counts, *values]
 
 
 def table_of(rows: Mapping[str, Mapping[str, Any]]) -> str:

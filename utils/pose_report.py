@@ -79,6 +79,7 @@ def action_table(table: Mapping[str, Mapping[str, Any]], joints: str = "17") -> 
     return text_table(rows, ["frames", "sequences", *SHOWN])
 
 
-def shown(summary: Mapping[str, float]) -> str:
+def shown(summary: Mapping[str, float], decimals: int = 1) -> str:
     """Write a mean with its interval."""
-    return f"{summary['mean']:.1f} [{summary['low']:.1f}, {summary['high']:.1f}]"
+    mean, low, high = (f"{summary[key]:.{decimals}f}" for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
