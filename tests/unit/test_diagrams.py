@@ -44,8 +44,6 @@ def test_words_of_the_diagrams_stay_apart_and_on_the_page(person):
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.title)
 def test_the_stages_name_scripts_that_exist(stage):
-    if stage.number == 3 and not (ROOT / stage.script).exists():
-        pytest.skip("stage 3 is on its way")
     text = (ROOT / stage.script).read_text()
     assert stage.output.split("/")[-1] in text and f'Run("{stage.output.split("/")[1]}"' in text
 
