@@ -978,13 +978,13 @@ class MeshLoss:
     """Per metre of mean joint distance, labelled subjects (L_pose)."""
     hips: bool = True
     """Compare the hips too; off as the predecessor did."""
-    overlap: float = 0.1
+    overlap: float = 0.03
     """Per unit of 1 - overlap of silhouette and mask, all views (L_verts)."""
-    outside: float = 1.0
+    outside: float = 0.25
     """Per metre of mean distance of the vertices from the mask (L_verts)."""
-    reach: float = 1.0
+    reach: float = 0.25
     """Per metre of mean distance of the mask's pixels from the mesh (L_verts)."""
-    prior: float = 0.25
+    prior: float = 0.12
     """Per unit of the discriminators' mean squared distance from `real` (L_gan)."""
     betas: float = 0.001
     """Per unit of the mean squared shape number, which are standard deviations of people."""
@@ -1106,7 +1106,7 @@ class MeshAblationConfig:
                 "loss.pose and the terms of masks must have weights: the rows are made by leaving out terms"
             )
         if self.prior is not None and not self.loss.prior:
-            raise ValueError("prior is given, but loss.prior is 0, so L_gan would do nothing; set --loss.prior 0.25")
+            raise ValueError("prior is given, but loss.prior is 0, so L_gan would do nothing; set --loss.prior 0.12")
 
 
 @dataclass(frozen=True)
