@@ -27,9 +27,9 @@ go_on = $(if $(wildcard $(1)/checkpoint_last.pt),--loop.resume,--loop.overwrite)
 demo: tested
 	$(RUN) sample/make_figures.py --enc-dec $(STAGE_1) --pose $(STAGE_2) --gan $(STAGE_3) --mesh $(STAGE_4) --folder runs/figures --prefix demo_
 	@echo "The same with the weights that come with the repository (models/assets):"
-	$(RUN) sample/test_enc_dec.py --checkpoint $(WEIGHTS) --out runs/enc_dec/open_weights
-	$(RUN) sample/test_pose.py --checkpoint $(WEIGHTS) --out runs/pose/open_weights
-	$(RUN) sample/test_SMPL.py --checkpoint $(MESH_WEIGHTS) --prior $(PRIOR_WEIGHTS) --every 2 --out runs/mesh/open_weights
+	$(RUN) sample/test_enc_dec.py --checkpoint $(WEIGHTS) --max-pairs 600 --out runs/enc_dec/open_weights
+	$(RUN) sample/test_pose.py --checkpoint $(WEIGHTS) --every 4 --out runs/pose/open_weights
+	$(RUN) sample/test_SMPL.py --checkpoint $(MESH_WEIGHTS) --prior $(PRIOR_WEIGHTS) --every 4 --out runs/mesh/open_weights
 	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --mesh runs/mesh/open_weights --folder runs/figures --prefix open_weights_
 	$(RUN) sample/report.py $(STAGE_1)
 	$(RUN) sample/report.py $(STAGE_2)
@@ -46,7 +46,7 @@ table: $(STAGE_1)/trained
 	$(RUN) sample/label_curve.py --encoders $(STAGE_1)/checkpoint_best.pt --seeds $(SEEDS)
 
 mesh_table: $(DATA)
-	$(RUN) sample/mesh_ablation.py --encoder $(WEIGHTS) --prior $(PRIOR_WEIGHTS) --seeds 0 1 2
+	$(RUN) sample/mesh_ablation.py --encoder $(WEIGHTS) --prior $(PRIOR_WEIGHTS) --seeds $(SEEDS)
 
 test: .venv/ready_dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile
@@ -57,7 +57,7 @@ lint: .venv/ready_dev
 	$(BIN)/mypy config.py utils models dataset_def
 
 clean:
-	rm -rf data/synthetic $(STAGE_1) $(STAGE_2) $(STAGE_3) $(STAGE_4) runs/figures .mypy_cache .pytest_cache .ruff_cache
+	rm -rf data/synthetic data/poses $(STAGE_1) $(STAGE_2) $(STAGE_3) $(STAGE_4) runs/figures runs/*/open_weights .mypy_cache .pytest_cache .ruff_cache
 
 env: .venv/ready
 

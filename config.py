@@ -97,7 +97,7 @@ class Subjects:
 class Optim:
     """How the weights are moved."""
 
-    steps: int = 3000
+    steps: int = 2000
     lr: float = 1e-3
     """Adam's step size."""
     weight_decay: float = 0.0
@@ -704,7 +704,7 @@ class PoseConfig:
     """Labelled training sequences per subject, spread over the actions; 0 for all."""
     head: PoseHeadConfig = field(default_factory=PoseHeadConfig)
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
-    optim: Optim = field(default_factory=lambda: Optim(steps=1200))
+    optim: Optim = field(default_factory=lambda: Optim(steps=1000))
     loop: Loop = field(default_factory=lambda: Loop(validate_every=200, checkpoint_every=200))
     batch: int = 32
     encoder_lr_factor: float = 0.3
@@ -906,7 +906,7 @@ class GanConfig:
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     network: CriticConfig = field(default_factory=CriticConfig)
     loss: CriticLoss = field(default_factory=CriticLoss)
-    optim: Optim = field(default_factory=lambda: Optim(steps=4000, lr=1e-3, bf16=False))
+    optim: Optim = field(default_factory=lambda: Optim(steps=2500, lr=1e-3, bf16=False))
     """Of the critics."""
     generator_lr: float = 5e-4
     """Adam's step size of the generator."""
@@ -1041,7 +1041,7 @@ class MeshConfig:
     head: MeshHeadConfig = field(default_factory=MeshHeadConfig)
     loss: MeshLoss = field(default_factory=MeshLoss)
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
-    optim: Optim = field(default_factory=lambda: Optim(steps=1200))
+    optim: Optim = field(default_factory=lambda: Optim(steps=1000))
     loop: Loop = field(default_factory=lambda: Loop(validate_every=300, checkpoint_every=300))
     batch: int = 24
     """Labelled images per step."""

@@ -16,6 +16,7 @@ from config import (
     FitConfig,
     Loop,
     MeshAblationConfig,
+    MeshLoss,
     MeshHeadConfig,
     Paths,
     PreprocessConfig,
@@ -129,7 +130,10 @@ def test_the_ablation_fills_its_table_and_does_finished_cells_only_once(place, t
     runs = sorted((place.paths.runs_location / "mesh").glob("ablation_*"))
     kinds = [json.loads((run / "config.json").read_text())["settings"] for run in runs]
     assert len(runs) == 3 * 2 and sorted({one["head"]["kind"] for one in kinds}) == ["crop", "seed"]
-    assert sorted({one["loss"]["outside"] for one in kinds if one["head"]["kind"] == "crop"}) == [0.0, 1.0]
+    assert sorted({one["loss"]["outside"] for one in kinds if one["head"]["kind"] == "crop"}) == [
+        0.0,
+        MeshLoss().outside,
+    ]
     written_at = {path: path.stat().st_mtime_ns for run in runs for path in run.rglob("*")}
     mesh_ablation.main(config)
     assert written_at == {path: path.stat().st_mtime_ns for run in runs for path in run.rglob("*")}
