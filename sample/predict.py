@@ -10,6 +10,7 @@ Writes  <out>/: joints.json and body.npz of all frames; of images <name>_overlay
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import numpy as np
 import torch
@@ -28,7 +29,16 @@ from utils.export.shaped_body import rig_of
 from utils.image import to_unit_rgb
 from utils.one_euro import OneEuro
 from utils.place_body import placed_in_box
-from utils.predicted_bodies import FrameBody, OverlayVideo, beside, draw, write_frame, write_motion, write_tables
+from utils.predicted_bodies import (
+    FrameBodies,
+    FrameBody,
+    OverlayVideo,
+    beside,
+    draw,
+    write_frame,
+    write_motion,
+    write_tables,
+)
 
 
 def person_crops(pictures: Pictures, finder: Finder, stored: StoredMesh, config: PredictConfig) -> Iterator[PhotoCrop]:
@@ -50,8 +60,10 @@ def placed(crop: PhotoCrop, found: BodyInFrame, place: OneEuro | None) -> FrameB
                      found.joints_m + move_m)  # fmt: skip
 
 
-def write_all(pictures: Pictures, finder: Finder, weights: Weights, out: Path, config: PredictConfig) -> int:
-    """Predict and write every frame; return in how many there was a person."""
+def write_all(
+    pictures: Pictures, finder: Finder, weights: Weights, out: Path, bodies: FrameBodies, config: PredictConfig
+) -> None:
+    """Predict and write every frame; `bodies` keeps those with a person."""
     _, stored, body = weights
     rate, faces = pictures.frames_per_second, body.faces.cpu().numpy()
     smoothing = (config.smooth_least_hz, config.smooth_speed) if config.smooth else None
@@ -59,36 +71,37 @@ def write_all(pictures: Pictures, finder: Finder, weights: Weights, out: Path, c
     place = OneEuro(rate, *smoothing) if rate is not None and smoothing is not None else None
     video = OverlayVideo(out / "overlay.mp4", rate, config.video_px) if rate is not None else None
     meshes = (() if video else ("glb", "obj", "ply")) if config.meshes is None else config.meshes
-    bodies: list[FrameBody] = []
     for crops in in_chunks(person_crops(pictures, finder, stored, config), config.batch):
         images = torch.stack([to_unit_rgb(crop.image) for crop in crops])
         found = read(images, np.stack([crop.R_cam_from_crop for crop in crops]))
         for crop, one in zip(crops, found, strict=True):
-            bodies.append(placed(crop, one, place))
-            vertices_cam_m = one.vertices_m + bodies[-1].translation_cam_m
-            drawn = draw(crop.picture.rgb, vertices_cam_m, bodies[-1].joints_cam_m[0], faces, crop.camera.K, crop.box,
+            there = placed(crop, one, place)
+            bodies.add(there)
+            vertices_cam_m = one.vertices_m + there.translation_cam_m
+            drawn = draw(crop.picture.rgb, vertices_cam_m, there.joints_cam_m[0], faces, crop.camera.K, crop.box,
                          config.view_px)  # fmt: skip
             if video:
                 video.add(beside(drawn, config.video_px))
-            write_frame(out, bodies[-1], None if video else drawn, vertices_cam_m, faces, meshes)
+            write_frame(out, there, None if video else drawn, vertices_cam_m, faces, meshes)
     if not bodies:
         raise ValueError(f"no person was found in {pictures.source} by {finder.how}; give --box X Y WIDTH HEIGHT")
     write_tables(out, bodies, stored.body_hash, rate)
     if video is not None and rate is not None:
         video.close()
-        shape = torch.from_numpy(np.mean([one.betas for one in bodies], axis=0)).float()
+        shape = torch.from_numpy(bodies.column("betas").mean(axis=0)).float()
         write_motion(out, bodies, rig_of(body, shape), rate)
-    return len(bodies)
 
 
 def predict(weights: Weights, out: Path, config: PredictConfig) -> int:
     """Predict the bodies in the input, fill the folder and tell what was done; return how many frames it holds."""
     pictures = open_pictures(config.input, config.frames)
-    with whole_folder(out, config.overwrite) as partial:
+    with whole_folder(out, config.overwrite) as partial, TemporaryFile(dir=partial) as rows:
         finder = make_finder(pictures, config)
         focal = "given" if config.focal_px else "unknown, taken as 1.146 times the picture's longer side"
         print(f"checkpoint: {weights.checkpoint}\nperson found by: {finder.how}\nfocal length: {focal}")
-        count = write_all(pictures, finder, weights, partial, config)
+        bodies = FrameBodies(rows)
+        write_all(pictures, finder, weights, partial, bodies, config)
+    count = len(bodies)
     if pictures.num_frames is not None and count < 0.9 * pictures.num_frames:
         print(f"{pictures.source} tells of {pictures.num_frames} frames; {count} could be read and show a person")
     return count

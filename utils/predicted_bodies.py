@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ from utils.body_views import overlay, turned_view
 from utils.export.bvh import write_bvh
 from utils.export.gltf import write_animated_glb
 from utils.export.meshes import write_mesh
-from utils.export.rig import Rig, motion_of, to_y_up
+from utils.export.rig import Rig, blocks, motion_of, to_y_up
 from utils.export.tables import write_body_parameters, write_joints_json
 from utils.image import write_image
 from utils.person_box import Box
@@ -30,6 +30,40 @@ class FrameBody(NamedTuple):
     """As the body model takes it."""
     root_joint_cam_m: Float[np.ndarray, "3"]
     joints_cam_m: Float[np.ndarray, "17 3"]
+
+
+ROW = np.dtype([("rotations_cam", np.float32, (24, 3, 3)), ("betas", float, 10), ("translation_cam_m", float, 3),
+                ("root_joint_cam_m", float, 3), ("joints_cam_m", float, (17, 3))])  # fmt: skip
+"""What is kept of a frame: a FrameBody without its name, 1.4 kB.  The network's rotations are of single precision."""
+
+
+class FrameBodies:
+    """The bodies of all frames, kept in a file rather than in memory: a video may last for hours.
+
+    Args:
+        rows: an empty file, open for reading and writing.
+    """
+
+    def __init__(self, rows: BinaryIO):
+        self.names: list[str] = []
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def add(self, body: FrameBody) -> None:
+        """Keep a frame."""
+        self.rows.write(np.array([body[1:]], ROW).tobytes())
+        self.names.append(body.name)
+
+    def column(self, name: str) -> Float[np.ndarray, "T ..."]:
+        """Gather one field of all frames."""
+        gathered = np.empty((len(self), *ROW[name].shape), ROW[name].base)
+        self.rows.seek(0)
+        for rows in blocks(len(self)):
+            taken = gathered[rows]
+            taken[:] = np.frombuffer(self.rows.read(len(taken) * ROW.itemsize), ROW)[name]
+        return gathered
 
 
 class Drawn(NamedTuple):
@@ -109,28 +143,27 @@ def write_frame(
         write_mesh(folder / f"{body.name}.{ending}", to_y_up(vertices_cam_m), faces)
 
 
-def write_tables(folder: Path, bodies: Sequence[FrameBody], body_hash: str, frames_per_second: float | None) -> None:
+def write_tables(folder: Path, bodies: FrameBodies, body_hash: str, frames_per_second: float | None) -> None:
     """Write joints.json and body.npz of all frames."""
-    names = [body.name for body in bodies]
-    write_joints_json(folder / "joints.json", np.stack([body.joints_cam_m for body in bodies]), sources=names,
+    write_joints_json(folder / "joints.json", bodies.column("joints_cam_m"), sources=bodies.names,
                       frames_per_second=frames_per_second)  # fmt: skip
     write_body_parameters(
         folder / "body.npz",
-        np.stack([body.rotations_cam for body in bodies]),
-        np.stack([body.betas for body in bodies]),
-        np.stack([body.translation_cam_m for body in bodies]),
+        bodies.column("rotations_cam"),
+        bodies.column("betas"),
+        bodies.column("translation_cam_m"),
         body_hash,
         frames_per_second,
     )
 
 
-def write_motion(folder: Path, bodies: Sequence[FrameBody], rig: Rig, frames_per_second: float) -> None:
+def write_motion(folder: Path, bodies: FrameBodies, rig: Rig, frames_per_second: float) -> None:
     """Write the animated skeleton and surface: motion.glb and motion.bvh.
 
     Args:
         rig: of one shape for all frames; its pelvis is put where each frame's pelvis joint was.
     """
-    places_m = np.stack([body.root_joint_cam_m for body in bodies]) - rig.joints_m[0]
-    motion = motion_of(rig, np.stack([body.rotations_cam for body in bodies]), places_m, frames_per_second)
+    places_m = bodies.column("root_joint_cam_m") - rig.joints_m[0]
+    motion = motion_of(rig, bodies.column("rotations_cam"), places_m, frames_per_second)
     write_animated_glb(folder / "motion.glb", rig, motion)
     write_bvh(folder / "motion.bvh", rig, motion)

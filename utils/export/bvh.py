@@ -6,13 +6,14 @@ root's position absolute (its OFFSET is zero), and no rotation at rest, the T-po
 Source: Meredith, Maddock, Motion capture file formats explained, 2001, section on BVH.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from utils.artifacts import whole_file
-from utils.export.rig import Motion, Rig
+from utils.export.rig import Motion, Rig, blocks
 
 CENTIMETRES = 100.0
 TURN = 2 * np.pi
@@ -78,13 +79,22 @@ def hierarchy(rig: Rig, units_per_metre: float, joint: int = 0, depth: int = 0) 
     return [*lines, f"{indent}}}"], order
 
 
+def channels_of(motion: Motion, order: list[int], units_per_metre: float) -> Iterator[Float[np.ndarray, "C"]]:
+    """Give the numbers of one frame after another: the pelvis' place, then the angles of the joints in order."""
+    last_rad = zxy_angles_rad(motion.rotations[:1].astype(np.float64))
+    for rows in blocks(len(motion.rotations)):
+        angles_rad = zxy_angles_rad(motion.rotations[rows].astype(np.float64))
+        angles_rad = continuous(np.concatenate([last_rad, angles_rad]))[1:]
+        last_rad = angles_rad[-1:]
+        angles_deg = np.degrees(angles_rad)[:, order].reshape(len(angles_rad), -1)
+        yield from np.concatenate([motion.pelvis_m[rows] * units_per_metre, angles_deg], axis=1)
+
+
 def write_bvh(path: Path, rig: Rig, motion: Motion, units_per_metre: float = CENTIMETRES) -> None:
     """Write the bones of a rig and their motion."""
     lines, order = hierarchy(rig, units_per_metre)
-    angles_deg = np.degrees(continuous(zxy_angles_rad(motion.rotations)))[:, order].reshape(len(motion.rotations), -1)
-    rows = np.concatenate([motion.pelvis_m * units_per_metre, angles_deg], axis=1)
     with whole_file(path) as partial, open(partial, "w") as stream:
         stream.write("HIERARCHY\n" + "\n".join(lines) + "\n")
-        stream.write(f"MOTION\nFrames: {len(rows)}\nFrame Time: {1 / motion.frames_per_second:.9f}\n")
-        for row in rows:
+        stream.write(f"MOTION\nFrames: {len(motion.rotations)}\nFrame Time: {1 / motion.frames_per_second:.9f}\n")
+        for row in channels_of(motion, order, units_per_metre):
             stream.write(" ".join(f"{value:.6f}" for value in row) + "\n")

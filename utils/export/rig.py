@@ -5,6 +5,7 @@ exported files is x right, y up, z towards the viewer, with the camera at its or
 down, z forward) after half a turn about x.  A person who stands upright and faces the camera is then unrotated.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from jaxtyping import Float, Int
 Y_UP_FROM_CAM = np.diag([1.0, -1.0, -1.0])
 LARGEST_SHEAR = 1e-3
 """How far R R^T may be from the identity; float32 gives 1e-6."""
+BLOCK_FRAMES = 512
+"""Frames computed at once: what lies between input and output takes some MB, however long the motion is."""
 
 
 class Rig(NamedTuple):
@@ -41,6 +44,11 @@ class Motion(NamedTuple):
     frames_per_second: float
 
 
+def blocks(num_frames: int) -> Iterator[slice]:
+    """Cut frames into blocks, in their order."""
+    return (slice(start, start + BLOCK_FRAMES) for start in range(0, num_frames, BLOCK_FRAMES))
+
+
 def motion_of(
     rig: Rig,
     rotations_cam: Float[np.ndarray, "T J 3 3"],
@@ -50,7 +58,7 @@ def motion_of(
     """Turn what the body model takes in the camera's frame into a motion in a world with y up.
 
     Args:
-        rotations_cam: the root's is R_cam_from_body.
+        rotations_cam: the root's is R_cam_from_body; the motion has their precision.
         translation_cam_m: as `body(rotations, betas, translation_m)` takes it, which moves the rest pose.
     Raises:
         ValueError: no frame, a number that is not finite, a matrix that is no rotation, or no frame rate.
@@ -62,7 +70,7 @@ def motion_of(
     refuse_other_than_rotations(rotations_cam)
     if not np.isfinite(translation_cam_m).all():
         raise ValueError("a translation is not finite; leave out the frames without a person")
-    rotations = rotations_cam.astype(np.float64)
+    rotations = rotations_cam.copy()
     rotations[:, 0] = Y_UP_FROM_CAM @ rotations[:, 0]
     pelvis_cam_m = rig.joints_m[0] + translation_cam_m.astype(np.float64)
     return Motion(rotations, to_y_up(pelvis_cam_m), float(frames_per_second))
@@ -70,13 +78,14 @@ def motion_of(
 
 def refuse_other_than_rotations(rotations: Float[np.ndarray, "T J 3 3"]) -> None:
     """Stop at matrices that are no rotations, naming the first."""
-    known = np.nan_to_num(rotations, nan=0.0, posinf=0.0, neginf=0.0)
-    square = known @ np.swapaxes(known, -1, -2)
-    is_right = (np.abs(square - np.eye(3)).max(axis=(-1, -2)) < LARGEST_SHEAR) & (np.linalg.det(known) > 0)
-    if not is_right.all():
-        frame, joint = np.argwhere(~is_right)[0]
-        raise ValueError(f"frame {frame}, joint {joint}: the matrix is no rotation (or not finite); rotations come "
-                         "from the body head or from roma")  # fmt: skip
+    for rows in blocks(len(rotations)):
+        known = np.nan_to_num(rotations[rows], nan=0.0, posinf=0.0, neginf=0.0)
+        square = known @ np.swapaxes(known, -1, -2)
+        is_right = (np.abs(square - np.eye(3)).max(axis=(-1, -2)) < LARGEST_SHEAR) & (np.linalg.det(known) > 0)
+        if not is_right.all():
+            frame, joint = np.argwhere(~is_right)[0]
+            raise ValueError(f"frame {rows.start + frame}, joint {joint}: the matrix is no rotation (or not finite); "
+                             "rotations come from the body head or from roma")  # fmt: skip
 
 
 def to_y_up(points_cam_m: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:
@@ -129,12 +138,14 @@ def all_weights(
 
 
 def quaternions(rotations: Float[np.ndarray, "T J 3 3"]) -> Float[np.ndarray, "T J 4"]:
-    """Give unit quaternions (x, y, z, w) that never change their sign from one frame to the next.
+    """Give unit quaternions (x, y, z, w), as precise as the matrices, that never change sign between two frames.
 
     q and -q are one rotation, but a viewer that mixes two frames of opposite sign turns the long way round.
     """
-    found = roma.rotmat_to_unitquat(torch.from_numpy(rotations.astype(np.float64))).numpy()
-    found = np.where(found[:1, :, 3:] < 0, -1.0, 1.0) * found
+    found = np.empty((*rotations.shape[:2], 4), rotations.dtype)
+    for rows in blocks(len(found)):
+        found[rows] = roma.rotmat_to_unitquat(torch.from_numpy(rotations[rows].astype(np.float64))).numpy()
     is_flipped = np.einsum("tjc,tjc->tj", found[1:], found[:-1]) < 0
-    sign = np.cumprod(np.where(is_flipped, -1.0, 1.0), axis=0)
-    return np.concatenate([found[:1], sign[..., None] * found[1:]])
+    sign = np.where(np.concatenate([found[:1, :, 3] < 0, is_flipped]), -1, 1).astype(np.int8)
+    found *= np.cumprod(sign, axis=0, dtype=np.int8)[..., None]
+    return found

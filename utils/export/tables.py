@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 
 from utils.artifacts import whole_file
-from utils.export.rig import refuse_other_than_rotations
+from utils.export.rig import blocks, refuse_other_than_rotations
 from utils.skeleton import H36M_17, SMPL_24
 
 CAMERA_FRAME = "camera: x right, y down, z forward, origin at the camera's centre"
@@ -69,10 +69,12 @@ def write_body_parameters(
         body_hash: of the body file that the shape belongs to (utils/artifacts.py, file_hash).
     """
     refuse_other_than_rotations(rotations_cam)
-    theta = roma.rotmat_to_rotvec(torch.from_numpy(rotations_cam.astype(np.float64))).flatten(1).numpy()
+    theta = np.empty((len(rotations_cam), rotations_cam.shape[1] * 3), np.float32)
+    for rows in blocks(len(theta)):
+        theta[rows] = roma.rotmat_to_rotvec(torch.from_numpy(rotations_cam[rows].astype(np.float64))).flatten(1).numpy()
     arrays: dict[str, Any] = {  # NumPy takes array names and its own switch through the same door
-        "rotations_cam": rotations_cam.astype(np.float32),
-        "poses": theta.astype(np.float32),
+        "rotations_cam": rotations_cam.astype(np.float32, copy=False),
+        "poses": theta,
         "betas": betas.astype(np.float32),
         "trans": translation_cam_m.astype(np.float32),
         "joint_names": np.array(SMPL_24),
