@@ -1377,7 +1377,7 @@ class PredictConfig:
     smooth_speed: float = 0.7
     """Of the filter; higher follows quick movements closer."""
     frames: int = 0
-    """Stop after so many frames; 0 takes all."""
+    """Stop after so many frames; 0 takes all, of a camera until Ctrl-C."""
     view_px: int = 384
     """Side of the pictures from the side and from above."""
     video_px: int = 540

@@ -50,9 +50,6 @@ CENTRE_HEADS: dict[str, tuple[str, ...]] = {
     "head": ("neck03", "head"),
 }
 
-SAME_IN_H36M = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
-"""Joints that both skeletons have, on both sides."""
-
 NUM_CANDIDATES = 400
 """Nearest vertices that a joint may be a mean of; with 200 those of the spine are all on the back."""
 

@@ -1,9 +1,11 @@
 """The pictures that a user has: an image, a folder of images, a video file or a camera, one RGB frame after another."""
 
+import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from types import FrameType
+from typing import Literal, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -123,7 +125,29 @@ def _camera(number: int, longest: int) -> Pictures:
         raise ValueError(f"camera {number} cannot be opened; give another number, or the path of a picture or a video")
     rate = video.get(cv2.CAP_PROP_FPS)
     return Pictures("camera", f"camera {number}", longest or None, rate if 0 < rate < 1000 else 25.0,
-                    lambda: _numbered(_captured(video), longest))  # fmt: skip
+                    lambda: _numbered(until_interrupted(_captured(video)), longest))  # fmt: skip
+
+
+Item = TypeVar("Item")
+
+
+def until_interrupted(items: Iterable[Item]) -> Iterator[Item]:
+    """Hand items on until Ctrl-C, which then only ends them, as a camera has no end of its own; a second stops all."""
+    asked: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        for item in items:
+            yield item
+            if asked:
+                return
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _captured(video: cv2.VideoCapture) -> Iterator[UInt8[np.ndarray, "H W 3"]]:

@@ -1,4 +1,4 @@
-"""Store the frozen latents of the training subjects, so that stages 2 and 4 need not run the encoder again.
+"""Store the frozen latents of the training subjects, so that stage 2 need not run the encoder again.
 
     python sample/save_embeddings.py --checkpoint runs/enc_dec/demo/checkpoint_best.pt --copies 4
 

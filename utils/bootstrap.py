@@ -8,7 +8,6 @@ from jaxtyping import Bool, Float, Int, Shaped
 RESAMPLES = 2000
 Statistic = Literal["mean", "median"]
 """What is taken over all frames and seeds."""
-FRAME_COLUMNS = ("subject", "action", "subaction", "camera", "frame")
 
 
 class Interval(NamedTuple):

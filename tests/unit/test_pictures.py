@@ -1,9 +1,11 @@
+import signal
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from dataset_def.pictures import open_pictures, read_picture
+from dataset_def.pictures import open_pictures, read_picture, until_interrupted
 
 
 def write_video(path, count: int, size=(64, 48)) -> None:
@@ -83,3 +85,21 @@ def test_what_is_not_there_is_said(tmp_path):
         open_pictures(str(tmp_path / "nothing.jpg"))
     with pytest.raises(ValueError, match="holds no image"):
         open_pictures(str(tmp_path))
+
+
+def test_ctrl_c_ends_a_camera_after_the_frame_in_hand_and_is_itself_again_afterwards():
+    seen = []
+    for number in until_interrupted(iter(range(100))):
+        seen.append(number)
+        if number == 3:
+            signal.raise_signal(signal.SIGINT)
+    assert seen == [0, 1, 2, 3]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_second_ctrl_c_stops_everything():
+    with pytest.raises(KeyboardInterrupt):
+        for _ in until_interrupted(iter(range(100))):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)

@@ -52,10 +52,10 @@ def test_what_comes_out_are_rotations_that_depend_on_the_seed_alone_and_leave_th
 def test_shuffled_joints_are_the_same_ones_in_other_frames(real):
     spoiled = spoil("shuffled", real)
     for joint in range(23):
-        for part in (real, spoiled):
-            assert sorted(map(tuple, spoiled[:, joint].reshape(-1, 9))) == sorted(
-                map(tuple, part[:, joint].reshape(-1, 9))
-            )
+        there, here = (sorted(map(tuple, part[:, joint].reshape(-1, 9))) for part in (spoiled, real))
+        assert there == here
+    stays = (spoiled == real).all(axis=(2, 3))
+    assert stays.mean() < 0.5, "most joints come from another frame"
 
 
 def test_a_mirrored_limb_has_the_other_sides_rotations_as_they_are(real):
