@@ -80,6 +80,8 @@ def prior_text(found: Mapping[str, Any]) -> str:
     kinds = list(next(iter(found.values()))["auc"]["plausibility"])
     rows = {kind.replace("_", " "): {name: one["auc"]["plausibility"][kind] for name, one in found.items()}
             for kind in kinds}  # fmt: skip
+    if all("minus_l_gan" in one["auc"] for one in found.values()):
+        rows["mean, by L_gan itself"] = {name: one["auc"]["minus_l_gan"]["mean"] for name, one in found.items()}
     titles = {
         f"{name}, {one['num_poses']} poses, {one['num_sequences']} sequences": name for name, one in found.items()
     }
