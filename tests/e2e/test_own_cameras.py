@@ -16,6 +16,9 @@ from config import (
     EncoderConfig,
     ImportMultiviewConfig,
     Loop,
+    MeshConfig,
+    MeshHeadConfig,
+    MeshLoss,
     Optim,
     Paths,
     PoseConfig,
@@ -23,12 +26,14 @@ from config import (
     PreprocessConfig,
     Subjects,
 )
+from config import TestMeshConfig as MeshTestConfig
 from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.export_calibration import subject_cameras
 from dataset_def.h36m_files import folder_name, load_meta, meta_path
 from dataset_def.multiview.calibration_files import write_calibration
 from dataset_def.multiview.import_own import import_own, paths_in
-from sample import train_3d_pose_from_enc, train_enc_dec
+from sample import test_SMPL as mesh_test
+from sample import train_3d_pose_from_enc, train_enc_dec, train_SMPL_from_enc
 from tests.own_clips import write_keypoints, write_video
 from tests.tiny_h36m import write_tiny_h36m
 from utils.camera import Camera
@@ -99,13 +104,26 @@ def train_both_stages(paths: Paths) -> None:
                    head=PoseHeadConfig(hidden=16, dropout=0.0), optim=Optim(steps=4, warmup_steps=0, bf16=False))
     )  # fmt: skip
     assert (paths.runs_location / "pose" / "own" / "checkpoint_best.pt").is_file()
+    train_and_test_bodies(paths, encoder)
+
+
+def train_and_test_bodies(paths: Paths, encoder: Path) -> None:
+    """Two steps of stage 4, and its test in as many views as there are."""
+    train_SMPL_from_enc.main(
+        MeshConfig(encoder=encoder, prior=None, name="own", device="cpu", paths=paths, subjects=SUBJECTS, mask_px=32,
+                   silhouettes_of=(20,), head=MeshHeadConfig(hidden=16), loss=MeshLoss(prior=0.0), batch=4,
+                   silhouette_batch=2, optim=Optim(steps=2, warmup_steps=0, bf16=False), loop=LOOP)
+    )  # fmt: skip
+    checkpoint = paths.runs_location / "mesh" / "own" / "checkpoint_best.pt"
+    found = mesh_test.main(MeshTestConfig(checkpoint=checkpoint, device="cpu", paths=paths, subjects=(21,), examples=2))
+    assert 0 <= found["overall"]["iou_other_views_percent"]["mean"] <= 100 and found["truth"] == "none"
 
 
 @pytest.mark.parametrize(
     ("num_cameras", "kind", "footage"),
     [(2, "pose2sim", str(FRAMES)), (3, "easymocap", "clips"), (4, "qualisys", str(FRAMES))],
 )
-def test_any_number_of_cameras_is_imported_and_trains_both_stages(clips, tmp_path, num_cameras, kind, footage):
+def test_any_number_of_cameras_is_imported_and_trains_the_stages_on_images(clips, tmp_path, num_cameras, kind, footage):
     names = list(clips.cameras)[:num_cameras]
     keypoints = {"keypoints": clips.root / "pose", "skeleton": "body_25b", "masks": clips.root / "masks"}
     paths = import_own(clips.config(tmp_path / "mine", names, kind, footage, **keypoints))
