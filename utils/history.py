@@ -52,7 +52,8 @@ class History:
         """Add values to the means; on the CPU, where looking is free, check them at once."""
         for name, value in scalars.items():
             total, count = self.pending.get(name, (torch.zeros((), dtype=torch.float64, device=self.device), 0))
-            self.pending[name] = total + torch.as_tensor(value, device=self.device).detach().double(), count + 1
+            noted = torch.as_tensor(value, dtype=torch.float64, device=self.device).detach()
+            self.pending[name] = total + noted, count + 1
         if self.device.type == "cpu":
             self.means(step)
 
