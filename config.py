@@ -1515,7 +1515,8 @@ def seed() -> Preset:
     Open choices: its colour order, division by 256, ReLU and pairing are known; its optimiser's settings, the weights
     of its losses and the sizes between its fully connected layers (1,024 here, which gives the known 160 M) are not.
     Of stage 4: tanh on axis-angle, hips left out, silhouettes some thousand times weaker than joints, one subject; the
-    shape of its head is ours, and masks have 64 px.  Of stage 3: one flat network on all 72 + 10 numbers, which sees
+    shape of its head is ours, masks have 64 px, and L_gan is off (the weight is not known; `--prior` and
+    `--loss.prior` switch it on).  Of stage 3: one flat network on all 72 + 10 numbers, which sees
     the root; its size and its loss are ours.  On the embedded data give both fewer steps.
     It takes the appearance from another action, so make the embedded data with `--outfits 1`.
     """
