@@ -17,20 +17,26 @@ from utils.mesh_views import Anchor, MeshViews, placed_in_views, surface_share
 from utils.metrics import mpjpe_mm
 
 
-def check_finite(estimate: BodyEstimate, frames: Int[Tensor, "B 5"]) -> None:
-    """Stop if an estimated body is not finite.
+def check_finite(
+    estimate: BodyEstimate,
+    frames: Int[Tensor, "B 5"],
+    bodies: str = "estimated bodies",
+    remedy: str = "; lower --optim.lr, or set --optim.gradient-clip 1",
+) -> None:
+    """Stop if a body is not finite.
 
+    Args:
+        bodies: what they are called in the message.
+        remedy: how the message ends.
     Raises:
         ValueError: naming the first such frame.
     """
-    numbers = torch.cat([estimate.rotations_crop.flatten(1), estimate.betas], dim=1)
-    broken = ~numbers.isfinite().all(dim=1)
+    broken = ~torch.cat([estimate.rotations_crop.flatten(1), estimate.betas], dim=1).isfinite().all(dim=1)
     if broken.any():
         subject, action, subaction, camera, frame = frames[broken][0].tolist()
         raise ValueError(
-            f"{int(broken.sum())} of {len(broken)} estimated bodies are NaN or infinite (first: subject {subject}, "
-            f"action {action}, sub-action {subaction}, camera {camera}, frame {frame}); lower --optim.lr, or set "
-            "--optim.gradient-clip 1"
+            f"{int(broken.sum())} of {len(broken)} {bodies} are NaN or infinite (first: subject {subject}, "
+            f"action {action}, sub-action {subaction}, camera {camera}, frame {frame}){remedy}"
         )
 
 

@@ -5,10 +5,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from models.mesh_measure import Measure, in_crop_axes, own_view, row_of_each
+from models.mesh_objective import check_finite
 from models.SMPL_from_latent import BodyEstimate, rooted_body
 from models.stored import StoredMesh
 from utils.batches import to_device
@@ -17,6 +18,9 @@ from utils.image import to_picture
 from utils.mesh_metrics import mean_rotations
 from utils.mesh_report import stacked
 from utils.mesh_views import MeshViews
+
+BROKEN = ", so the checkpoint's weights are broken; train it again, with a lower --optim.lr"
+"""A picture alone cannot make a predicted body infinite."""
 
 
 class Sample(Protocol):
@@ -49,22 +53,6 @@ def mean_body(
     return BodyEstimate(mean_rotations(bodies.rotations_crop)[None], bodies.betas.mean(dim=0, keepdim=True))
 
 
-def refuse_broken(estimate: BodyEstimate, frames: Int[Tensor, "B 5"]) -> None:
-    """Stop if a predicted body is not finite; a picture alone cannot cause that.
-
-    Raises:
-        ValueError: naming the first such frame.
-    """
-    broken = ~torch.cat([estimate.rotations_crop.flatten(1), estimate.betas], dim=1).isfinite().all(dim=1)
-    if broken.any():
-        subject, action, subaction, camera, frame = frames[broken][0].tolist()
-        raise ValueError(
-            f"{int(broken.sum())} of {len(broken)} predicted bodies are NaN or infinite (first: subject {subject}, "
-            f"action {action}, sub-action {subaction}, camera {camera}, frame {frame}), so the checkpoint's weights "
-            "are broken; train it again, with a lower --optim.lr"
-        )
-
-
 @torch.no_grad()
 def run_over(
     samples: Iterable[Sample],
@@ -84,7 +72,7 @@ def run_over(
         sample = to_device(on_cpu, device)
         with mixed_precision(device, stage_4.mesh_config.optim.bf16):
             estimate = stage_4.network(sample.image)
-        refuse_broken(estimate, sample.frames)
+        check_finite(estimate, sample.frames, "predicted bodies", BROKEN)
         R, own = sample.R_crop_from_world, slice(first, first := first + len(sample.image))
         true = None if truth is None else in_crop_axes(truth[0][own].to(device), truth[1][own].to(device), R)
         joints_root_m = rooted_body(measure.quick, estimate).joints_root_m

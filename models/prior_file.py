@@ -7,6 +7,7 @@ import torch
 
 from config import GanConfig
 from models.GAN import AnyCritic, Generator, make_critic
+from models.load_weights import load_weights
 from models.smpl import load_body
 from utils.artifacts import Checkpoint, file_hash, load_checkpoint
 from utils.settings import config_from_dict
@@ -52,12 +53,8 @@ def check_origin(path: Path, origin: dict[str, Any], body_location: Path) -> Non
 
 
 def fill(network: torch.nn.Module, weights: dict[str, Any], path: Path) -> None:
-    """Put stored weights into a network that must have exactly these."""
-    try:
-        network.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        raise ValueError(f"{path} does not fit the network its settings describe; it comes from another version of "
-                         f"this program ({str(error).splitlines()[1].strip()[:200]})") from error  # fmt: skip
+    """Put stored weights into a network that is used as it is from here on."""
+    load_weights(network, weights, path)
     network.eval().requires_grad_(False)
 
 

@@ -9,6 +9,7 @@ import torch
 
 from config import EncDecConfig, MeshConfig, Paths, PoseConfig
 from models.encoder_decoder import EncoderDecoder, build
+from models.load_weights import load_weights
 from models.pose_from_latent import STAGE_1_STEP, PoseFromImage, PoseFromLatent
 from models.prior_file import load_prior_for as load_prior_for
 from models.smpl import Body, load_body
@@ -169,12 +170,3 @@ def encoder_origin(weights: dict[str, Any]) -> tuple[dict[str, Any], int]:
     settings = dict(weights["_extra_state"])
     step = settings.pop(STAGE_1_STEP, UNKNOWN_STEP)
     return settings, step
-
-
-def load_weights(network: torch.nn.Module, weights: dict[str, Any], path: Path) -> None:
-    """Put stored weights into a network that must have exactly these."""
-    try:
-        network.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
-        raise ValueError(f"{path} does not fit the network its settings describe; it comes from another version of "
-                         f"this program ({str(error).splitlines()[1].strip()[:200]})") from error  # fmt: skip
