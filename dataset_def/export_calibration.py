@@ -1,6 +1,6 @@
 """Write the cameras of a data set as a calibration file of other programs.
 
-    python dataset_def/export_calibration.py --folder /tmp/calibration --kind pose2sim
+    python dataset_def/export_calibration.py --folder data/calibration --kind pose2sim
 
 Reads   h36m_meta.mat of one subject's folders (the embedded data by default)
 Writes  <folder>/Calib.toml, Calib.qca.txt, intri.yml and extri.yml, cameras.yml, cameras.json, or cam01.mat ...
