@@ -480,15 +480,20 @@ class EncoderConfig:
     """The predecessor's choice; it confines the points to one octant."""
     own_appearance_encoder: bool = True
     """Read the appearance with a network of its own, from the clean image."""
-    appearance_at: Literal["image", "points"] = "image"
+    appearance_at: Literal["image", "points", "each_point"] = "image"
     """Where that network looks: at the whole image, or at the places where the 3D points project, so that the colour
-    of a sleeve is found wherever the arm is."""
+    of a sleeve is found wherever the arm is.  each_point: the same, and every point keeps `appearance` numbers of its
+    own instead of one vector for all; needs decoder.kind compact."""
 
     def __post_init__(self) -> None:
-        if self.appearance_at == "points" and not self.own_appearance_encoder:
-            raise ValueError("encoder.appearance_at points needs encoder.own_appearance_encoder; switch one of them")
+        if self.appearance_at != "image" and not self.own_appearance_encoder:
+            raise ValueError(
+                f"encoder.appearance_at {self.appearance_at} needs encoder.own_appearance_encoder; switch one of them"
+            )
         within(1, inf, encoder__width=self.width, encoder__points=self.points, encoder__appearance=self.appearance)
         within(0, 0.99, encoder__dropout=self.dropout)
+        if self.appearance_at == "each_point" and self.appearance < 3:
+            raise ValueError(f"encoder.appearance is {self.appearance}; each point needs at least 3, its colour")
 
 
 @dataclass(frozen=True)
@@ -499,14 +504,25 @@ class DecoderConfig:
     width: int = 32
     """Channels before the output."""
     dropout: float = 0.0
+    point_features: int = 0
+    """Features that each point carries into the picture, of kind compact; 0: a quarter of the width."""
+    fine: bool = False
+    """Draw at the image's own resolution in place of half of it, of kind compact."""
+    refine: int = 0
+    """Hidden units of a network that moves the points onto the limbs before looks are read and drawn there, of kind
+    compact; 0: the points stay where the latent has them."""
     composite: bool = True
     """Predict the person and an opacity, and lay them over the given background; needs kind compact."""
 
     def __post_init__(self) -> None:
         within(4, inf, decoder__width=self.width)
+        within(0, inf, decoder__point_features=self.point_features, decoder__refine=self.refine)
         within(0, 0.99, decoder__dropout=self.dropout)
-        if self.composite and self.kind != "compact":
-            raise ValueError(f"decoder.composite needs decoder.kind compact, not {self.kind}; switch one of them")
+        needs_compact = {"composite": self.composite, "point_features": self.point_features, "refine": self.refine,
+                         "fine": self.fine}  # fmt: skip
+        for name, value in needs_compact.items():
+            if value and self.kind != "compact":
+                raise ValueError(f"decoder.{name} needs decoder.kind compact, not {self.kind}; switch one of them")
 
 
 @dataclass(frozen=True)
@@ -556,6 +572,11 @@ class ImageLoss:
     feature_norm: Literal["l1", "l2"] = "l1"
     imagenet_normalised: bool = True
     """Feed the feature network images on its own distribution.  Off: BGR divided by 256, as the predecessor did."""
+    adversarial: float = 0.0
+    """Weight of a critic that learns to tell drawn from true images (needs masks): whole, crisp people in place of
+    faint averages.  0: no critic."""
+    critic_lr: float = 2e-4
+    """The critic's step size."""
     opacity: float = 0.1
     """Weight of the cross-entropy between the drawn opacity and the mask; only where the decoder composites and masks
     exist.  Masks are no 3D label, and stage 4 needs them anyway; 0 does without."""
@@ -564,7 +585,9 @@ class ImageLoss:
 
     def __post_init__(self) -> None:
         within(0, inf, loss__pixels=self.pixels, loss__features=self.features, loss__opacity=self.opacity)
+        within(0, inf, loss__adversarial=self.adversarial)
         within(0.01, inf, loss__person=self.person)
+        within(1e-9, inf, loss__critic_lr=self.critic_lr)
 
 
 @dataclass(frozen=True)
@@ -604,10 +627,14 @@ class EncDecConfig:
                 f"encoder.kind {self.encoder.kind} starts from ImageNet weights, but normalise is {self.normalise}; "
                 "set --normalise imagenet"
             )
-        if self.loss.opacity and not self.decoder.composite:
+        for name, weight in (("opacity", self.loss.opacity), ("adversarial", self.loss.adversarial)):
+            if weight and not self.decoder.composite:
+                raise ValueError(
+                    f"loss.{name} is {weight}, but decoder.composite is off, so no opacity is drawn; set one of them"
+                )
+        if self.decoder.kind != "compact" and self.encoder.appearance_at == "each_point":
             raise ValueError(
-                f"loss.opacity is {self.loss.opacity}, but decoder.composite is off, so no opacity is drawn; "
-                "set one of them"
+                f"encoder.appearance_at each_point needs decoder.kind compact, not {self.decoder.kind}; set one of them"
             )
         if self.augment.permute_channels and not self.encoder.own_appearance_encoder:
             raise ValueError(
@@ -1297,6 +1324,8 @@ class FiguresConfig:
     """Begins every file name, to keep the pictures of several runs apart."""
     data: str = "embedded synthetic data"
     """How the captions call the data."""
+    widest_px: int = 0
+    """Shrink wider pictures to this width, to save space; 0 keeps them."""
 
     def __post_init__(self) -> None:
         runs = (self.enc_dec, self.pose, self.mesh)
@@ -1307,6 +1336,7 @@ class FiguresConfig:
         if self.overview and None in runs:
             raise ValueError(f"overview is {self.overview}, which shows all stages; give --enc-dec, --pose and --mesh")
         within(1, inf, overview=min(self.overview, default=1))
+        within(0, inf, widest_px=self.widest_px)
         if self.mesh_other is not None and self.mesh is None:
             raise ValueError(f"mesh_other is {self.mesh_other}, but there is no mesh to draw it beside; give --mesh")
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from config import Crop, EncDecConfig, EncoderConfig
 from models.decoders import build_decoder
-from models.encoders import AppearanceAtPoints, CompactTrunk, build_trunk
-from models.layers import QuietLinear
+from models.encoders import CompactTrunk, build_trunk
+from models.layers import PointRefinement, QuietLinear
+from models.looks_at_points import AppearanceAtPoints, LooksOfPoints
 from models.perceptual import imagenet_normalised
 
 
@@ -42,12 +43,16 @@ class EncoderDecoder(nn.Module):
         last = nn.ReLU() if encoder.relu_on_points else nn.Identity()
         self.to_points = nn.Sequential(linear, nn.Dropout(encoder.dropout), last)
         self.appearance_trunk = build_appearance_trunk(encoder, config.crop)
+        self.to_appearance = self._build_to_appearance(encoder, scale=0.05 if is_ours else 1.0)
+        self.refine = PointRefinement(encoder.points, config.decoder.refine) if config.decoder.refine else nn.Identity()
+        self.decoder = build_decoder(config.decoder, encoder, config.crop.side_m, config.crop.size_px)
+
+    def _build_to_appearance(self, encoder: EncoderConfig, scale: float) -> nn.Module:
+        if encoder.appearance_at == "each_point":
+            return nn.Identity()
         size = self.trunk.size if self.appearance_trunk is None else self.appearance_trunk.size
-        looks = QuietLinear(size, encoder.appearance, scale=0.05 if is_ours else 1.0)
-        self.to_appearance = nn.Sequential(looks, nn.Dropout(encoder.dropout), nn.ReLU())
-        self.decoder = build_decoder(
-            config.decoder, encoder.points, encoder.appearance, config.crop.side_m, config.crop.size_px
-        )
+        looks = QuietLinear(size, encoder.appearance, scale=scale)
+        return nn.Sequential(looks, nn.Dropout(encoder.dropout), nn.ReLU())
 
     def freeze_geometry(self) -> None:
         """Keep the geometry as it is from here on: no gradients, and BatchNorm statistics that do not move."""
@@ -81,8 +86,8 @@ class EncoderDecoder(nn.Module):
     ) -> Float[Tensor, "B A"]:
         """Read the appearance from an RGB image in [0, 1] whose geometry is known; none flows back to the geometry."""
         normalised = self.normalised(image)
-        if isinstance(self.appearance_trunk, AppearanceAtPoints):
-            return self.to_appearance(self.appearance_trunk(normalised, points_crop.detach()))
+        if isinstance(self.appearance_trunk, AppearanceAtPoints | LooksOfPoints):
+            return self.to_appearance(self.appearance_trunk(normalised, self.refine(points_crop.detach())))
         trunk = self.trunk if self.appearance_trunk is None else self.appearance_trunk
         return self.to_appearance(trunk(normalised))
 
@@ -101,7 +106,7 @@ class EncoderDecoder(nn.Module):
         background: Float[Tensor, "B 3 H W"],
     ) -> Float[Tensor, "B 4 H W"]:
         """Draw RGB and opacity from points in the target camera's axes and the target's background."""
-        return self.decoder(points_target, appearance, background)
+        return self.decoder(self.refine(points_target), appearance, background)
 
     def forward(
         self,
@@ -127,12 +132,16 @@ class EncoderDecoder(nn.Module):
         return self.decode(points_target, appearance[appearance_row], background)
 
 
-def build_appearance_trunk(encoder: EncoderConfig, crop: Crop) -> CompactTrunk | AppearanceAtPoints | None:
+def build_appearance_trunk(
+    encoder: EncoderConfig, crop: Crop
+) -> CompactTrunk | AppearanceAtPoints | LooksOfPoints | None:
     """Build the network that the appearance is read with; None where that is the geometry's."""
     if not encoder.own_appearance_encoder:
         return None
     if encoder.appearance_at == "points":
         return AppearanceAtPoints(encoder.width, encoder.points, crop.side_m)
+    if encoder.appearance_at == "each_point":
+        return LooksOfPoints(encoder.width, encoder.points, crop.side_m, encoder.appearance)
     return CompactTrunk(encoder.width // 2, crop.size_px, blocks=1)
 
 

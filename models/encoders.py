@@ -34,31 +34,6 @@ class CompactTrunk(nn.Module):
         return self.layers(image).flatten(1)
 
 
-class AppearanceAtPoints(nn.Module):
-    """Features of the image at the places where the latent points project, a few for each point.
-
-    The points lie on the body, so a sleeve's colour is read at the sleeve in whatever pose; a point that is hidden
-    reads what hides it, and a linear layer over all points has to tell.
-    Source: own derivation, test_encoder_decoder.py.
-    """
-
-    def __init__(self, width: int, points: int, side_m: float, per_point: int = 8) -> None:
-        super().__init__()
-        self.side_m = side_m
-        self.layers = nn.Sequential(nn.PixelUnshuffle(2), stage(12, width, 1, stride=1), nn.Conv2d(width, width, 1))
-        self.each = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, per_point))
-        self.size = points * per_point
-
-    def forward(
-        self, image: Float[Tensor, "B 3 H W"], points_crop_m: Float[Tensor, "B P 3"]
-    ) -> Float[Tensor, "B size"]:
-        """Compute features of a normalised image at points in metres about the crop's centre."""
-        grid = (points_crop_m[:, None, :, :2] * (2 / self.side_m)).to(image.dtype)
-        features = self.layers(image)
-        seen = nn.functional.grid_sample(features.float(), grid.float(), padding_mode="border", align_corners=False)
-        return self.each(seen[:, :, 0].transpose(1, 2)).flatten(1)
-
-
 class UNetTrunk(nn.Module):
     """The contracting half of a U-Net.  Source: Rhodin et al. 2018, section 3 (32-64-128-256 channels)."""
 

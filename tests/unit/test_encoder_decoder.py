@@ -8,7 +8,7 @@ import torch
 from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, ImageAugmentation, full, rhodin, seed
 from models.decoders import PointSplat
 from models.encoder_decoder import EncoderDecoder, build
-from models.encoders import AppearanceAtPoints
+from models.layers import PointRefinement
 
 
 def small(encoder: EncoderConfig, decoder: DecoderConfig, size_px: int = 64) -> EncDecConfig:
@@ -18,6 +18,9 @@ def small(encoder: EncoderConfig, decoder: DecoderConfig, size_px: int = 64) -> 
 VARIANTS = {
     "compact": small(EncoderConfig(width=8), DecoderConfig(width=16)),
     "compact, appearance at points": small(EncoderConfig(width=8, appearance_at="points"), DecoderConfig(width=16)),
+    "compact, looks of each point": small(
+        EncoderConfig(width=8, appearance_at="each_point", appearance=6), DecoderConfig(width=16, fine=True, refine=8)
+    ),
     "compact at 128 px": small(EncoderConfig(width=8), DecoderConfig(width=16), 128),
     "efficientnet": small(EncoderConfig(kind="efficientnet_lite0"), DecoderConfig(width=16)),
     "paper": replace(rhodin().enc_dec, crop=Crop(size_px=64)),
@@ -42,7 +45,8 @@ def test_every_variant_draws_an_image_of_the_input_size(name):
     assert model.to_points[0].weight.grad.abs().sum() > 0
     latent = model.eval().encode(image)
     assert latent.points_crop.shape == (4, 200, 3)
-    assert latent.appearance.shape == (4, 128)
+    each = config.encoder.appearance_at == "each_point"
+    assert latent.appearance.shape == (4, 200 * 6 if each else 128)
     torch.testing.assert_close(latent.points_crop, model.encode_points(image))
 
 
@@ -78,6 +82,67 @@ def test_splat_equals_the_plain_sum_of_gaussians():
                     value = torch.cat([values[b, p], torch.ones(1)])
                     expected += weight * value[:, None] * torch.stack([front, 1 - front])
                 torch.testing.assert_close(maps[b, :, row, column], expected.flatten(), atol=1e-4, rtol=1e-3)
+
+
+def test_with_looks_of_each_point_the_map_holds_the_mean_of_the_points_and_how_many_there_are():
+    splat = PointSplat(points=7, appearance=4, features=3, side_m=2.0, map_px=6, each_point=True)
+    points, looks = torch.randn(2, 7, 3) * 0.4, torch.rand(2, 7 * 4)
+    across, down, front = splat.footprints(points)
+    values = torch.tanh(splat.own_features + splat.from_appearance(looks.view(2, 7, 4)))
+    maps = splat(points, looks).unflatten(1, (4, 2))
+    for layer, share in enumerate((front, 1 - front)):
+        weight = down[:, :, :, None] * across[:, :, None] * share[..., None]  # B P h w
+        density = weight.sum(1)
+        mean = torch.einsum("bphw,bpc->bchw", weight, values) / (density + 0.2)[:, None]
+        torch.testing.assert_close(maps[:, :3, layer], mean, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(maps[:, 3, layer], torch.log1p(density), atol=1e-4, rtol=1e-3)
+
+
+def test_each_point_is_drawn_in_its_own_looks_and_in_no_other_points():
+    splat = PointSplat(points=2, appearance=3, features=3, side_m=2.0, map_px=16, each_point=True)
+    points = torch.tensor([[[-0.6, 0.0, -1.0], [0.6, 0.0, -1.0]]])
+    looks = torch.zeros(1, 2, 3)
+    plain = splat(points, looks.flatten(1))
+    looks[0, 1] = 3
+    changed = (splat(points, looks.flatten(1)) - plain).abs().sum(1)[0]
+    assert changed[:, 12].sum() > 0.1 and changed[:, :4].max() < 1e-4
+
+
+def test_half_and_full_numbers_draw_the_same_map_up_to_their_rounding():
+    splat = PointSplat(points=40, appearance=5, features=3, side_m=2.0, map_px=16)
+    points, appearance = torch.randn(2, 40, 3) * 0.4, torch.rand(2, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = splat(points, appearance)
+    full = splat(points, appearance)
+    assert half.dtype == torch.float32
+    assert (half - full).abs().max() < 0.02 * full.abs().max()
+
+
+def test_refined_points_begin_where_the_latent_has_them_and_learn_to_move():
+    torch.manual_seed(0)
+    refine = PointRefinement(points=5, hidden=8)
+    points, wanted = torch.randn(16, 5, 3), torch.randn(16, 5, 3)
+    torch.testing.assert_close(refine(points), points)
+    optimizer = torch.optim.Adam(refine.parameters(), 0.01)
+    before = (refine(points) - wanted).square().mean().item()
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = (refine(points) - wanted).square().mean()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.5 * before
+
+
+def test_looks_are_read_and_drawn_at_the_refined_points():
+    model = build(VARIANTS["compact, looks of each point"]).eval()
+    image, background = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
+    points = model.encode_points(image)
+    looks = model.encode_appearance(image, points)
+    drawn = model.decode(points, looks, background)
+    torch.nn.init.constant_(model.refine.move.bias, 2.0)  # 0.2 m
+    assert not torch.equal(model.encode_appearance(image, points), looks)
+    torch.testing.assert_close(model.encode_appearance(image, points - 0.2), looks)
+    torch.testing.assert_close(model.decode(points - 0.2, looks, background), drawn)
 
 
 def test_a_point_moved_to_the_right_lands_further_right():
@@ -118,27 +183,13 @@ def test_contradicting_settings_are_refused():
         DecoderConfig(kind="paper")
 
 
-def test_appearance_at_points_moves_with_the_point_and_sees_nothing_far_away():
-    torch.manual_seed(0)
-    read = AppearanceAtPoints(width=4, points=1, side_m=2.0).eval()
-    image = torch.zeros(3, 3, 64, 64)
-    image[0, 0, 16:24, 16:24] = 1  # a red patch about (20, 20) px
-    image[1, 0, 32:40, 40:48] = 1  # the same about (44, 36) px
-    places_px = torch.tensor([[20.0, 20.0], [44.0, 36.0], [20.0, 20.0]])
-    points_m = torch.cat([places_px / 32 - 1, torch.tensor([[0.3], [-0.5], [0.0]])], dim=1)[:, None]
-    with torch.no_grad():
-        here, there, without = read(image, points_m)
-    torch.testing.assert_close(here, there)
-    assert (here - without).abs().max() > 1e-3
-    image[0, :, 50:] = 1
-    torch.testing.assert_close(read(image, points_m)[0], here)
-
-
-def test_appearance_sends_no_gradient_to_the_geometry():
-    model = build(VARIANTS["compact, appearance at points"])
+@pytest.mark.parametrize("name", ["compact, appearance at points", "compact, looks of each point"])
+def test_appearance_sends_no_gradient_to_the_geometry(name):
+    model = build(VARIANTS[name])
     image = torch.rand(2, 3, 64, 64)
     model.encode_appearance(image, model.encode_points(image)).sum().backward()
-    assert model.to_points[0].weight.grad is None and model.appearance_trunk.each[0].weight.grad.abs().sum() > 0
+    assert model.to_points[0].weight.grad is None
+    assert model.appearance_trunk.layers[1][0][0].weight.grad.abs().sum() > 0
 
 
 def test_a_frozen_geometry_does_not_move_in_training():
