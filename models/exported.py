@@ -21,6 +21,9 @@ from utils.artifacts import load_checkpoint
 from utils.settings import to_plain, without_folders
 from utils.small_weights import packed
 
+LOOKS = tuple(f"encoder.{part}." for part in ("appearance_trunk", "to_appearance", "refine", "decoder"))
+"""What draws: it bears 4 bits (tests/benchmarks/results/looks.md)."""
+
 
 class Parts(NamedTuple):
     """What an exported file holds, and what the text beside it tells about stage 1."""
@@ -64,7 +67,7 @@ def pose_parts(config: ExportConfig, starts: list[dict[str, Any]] | None) -> Par
         weights = with_looks_of(config.looks_of, weights, stage_1)
         stage_1 = load_encoder_decoder(config.looks_of)
     step = stage_1.step if run is None else require_same_encoder(stage_1, run)
-    weights = packed(weights)
+    weights = packed(weights, coarse=LOOKS)
     origin = settled(encoder_origin(weights)[0])
     weights["_extra_state"] = origin | ({} if step == UNKNOWN_STEP else {STAGE_1_STEP: step})
     plain = checkpoint["config"]

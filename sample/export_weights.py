@@ -61,6 +61,15 @@ def parts_of(config: ExportConfig, stage: str) -> Parts:
     return mesh_parts(config) if stage == "mesh" else prior_parts(config)
 
 
+def geometry_told(config: ExportConfig) -> dict[str, Any]:
+    """Keep what was told about the geometry, where new looks are put on one that was exported before."""
+    beside = config.checkpoint.with_suffix(".json")
+    if config.looks_of is None or not beside.is_file():
+        return {}
+    told = json.loads(beside.read_text())
+    return {"geometry": told.get("geometry") or {name: told[name] for name in ("about", "commit")} | told["stage_1"]}
+
+
 def main(config: ExportConfig) -> int:
     """Convert, write, and return the number of parameters."""
     checkpoint = load_checkpoint(config.checkpoint, "pose", "gan", "mesh")
@@ -68,7 +77,7 @@ def main(config: ExportConfig) -> int:
     output = config.output or ROOT / "models" / "assets" / FILES[stage]
     save_checkpoint(output, stage, checkpoint["step"], parts.settings, {"model": parts.weights})
     count = sum(w.numel() for w in load_checkpoint(output, stage)["states"]["model"].values() if torch.is_tensor(w))
-    about = {"about": config.about, "parameters": count, "commit": commit(),
+    about = {"about": config.about, "parameters": count, "commit": commit(), **geometry_told(config),
              **({"stage_1": parts.stage_1} if parts.stage_1 else {}),
              NUMBERS[stage]: {"steps": checkpoint["step"], "starts": starts_of_checkpoint(config.checkpoint, stage),
                               "settings": parts.settings},

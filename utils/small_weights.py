@@ -7,21 +7,25 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-LEVELS = 127
+LEVELS, COARSE_LEVELS = 127, 5
+"""Largest whole number of a row: 8 bits; 11 values, less than 4 bits, that are kept in bytes and shrink when zipped."""
 LARGE = 4096
 """Tables with fewer numbers are kept in half precision: they weigh nothing."""
 
 
-def row_scales(rows: Float[Tensor, "R n"]) -> Float[Tensor, "R 1"]:
-    """Choose each row's scale so that its largest number becomes LEVELS, and packing twice changes nothing."""
-    scale = rows.abs().amax(dim=1, keepdim=True) / LEVELS
+def row_scales(rows: Float[Tensor, "R n"], levels: int) -> Float[Tensor, "R 1"]:
+    """Choose each row's scale so that its largest number becomes `levels`, and packing twice changes nothing."""
+    scale = rows.abs().amax(dim=1, keepdim=True) / levels
     for _ in range(4):  # the scale found again in the rounded product; settles at once but for rare roundings
-        scale = (scale * LEVELS) / LEVELS
+        scale = (scale * levels) / levels
     return scale.clamp_min(torch.finfo(torch.float32).tiny)
 
 
-def packed(weights: Mapping[str, Any]) -> dict[str, Any]:
+def packed(weights: Mapping[str, Any], coarse: tuple[str, ...] = ()) -> dict[str, Any]:
     """Make the numbers of a state_dict small; whole numbers and what is no tensor stay.
+
+    Args:
+        coarse: how the names of tables begin that bear 4 bits.
 
     Source: symmetric quantisation per output channel, Jacob et al., CVPR 2018, section 2.1 with zero point 0.
     """
@@ -33,7 +37,7 @@ def packed(weights: Mapping[str, Any]) -> dict[str, Any]:
             small[name] = value.half()
         else:
             rows = value.float().flatten(1)
-            scale = row_scales(rows)
+            scale = row_scales(rows, COARSE_LEVELS if name.startswith(coarse) else LEVELS)
             small[name] = {"rows": (rows / scale).round().to(torch.int8).view(value.shape), "scale": scale}
     return small
 

@@ -18,6 +18,7 @@ from sample import export_weights, save_embeddings, train_3d_pose_from_enc
 from tests.e2e.test_stage2 import Workplace
 from utils.artifacts import load_checkpoint, save_checkpoint
 from utils.settings import to_plain
+from utils.small_weights import COARSE_LEVELS
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,8 @@ def write_mesh(path: Path, encoder: Path) -> Path:
 def test_an_exported_mesh_head_takes_its_encoder_from_the_file_beside_it(place, tmp_path):
     train_3d_pose_from_enc.main(place.config("under_a_mesh"))
     encoder, small = tmp_path / "open_weights.pt", tmp_path / "open_mesh.pt"
-    export_weights.main(ExportConfig(checkpoint=place.run("under_a_mesh") / "checkpoint_best.pt", output=encoder))
+    trained = place.run("under_a_mesh") / "checkpoint_best.pt"
+    export_weights.main(ExportConfig(checkpoint=trained, output=encoder, about="first"))
     trained = write_mesh(tmp_path / "run" / "checkpoint_best.pt", encoder)
     export_weights.main(ExportConfig(checkpoint=trained, output=small, encoder=encoder))
     assert small.stat().st_size < 0.2 * trained.stat().st_size
@@ -118,9 +120,15 @@ def test_an_exported_mesh_head_takes_its_encoder_from_the_file_beside_it(place, 
 
     save_looks(place.paths.runs_location / "enc_dec" / "looks", encoder)
     later = place.paths.runs_location / "enc_dec" / "looks" / "checkpoint_best.pt"
-    export_weights.main(ExportConfig(checkpoint=encoder, output=encoder, looks_of=later))
+    export_weights.main(ExportConfig(checkpoint=encoder, output=encoder, looks_of=later, about="second"))
     torch.testing.assert_close(load_mesh(small, cpu).network(image).betas, found.network(image).betas)
     assert load_encoder_decoder(encoder).config.encoder.appearance_at == "points"
+    rows = torch.load(encoder, weights_only=True)["states"]["model"]["encoder.decoder.down.1.first.0.weight"]["rows"]
+    assert rows.abs().max() == COARSE_LEVELS
+    told = json.loads(encoder.with_suffix(".json").read_text())
+    assert told["geometry"]["steps"] == 1 and told["geometry"]["about"] == "first" and told["about"] == "second"
+    export_weights.main(ExportConfig(checkpoint=encoder, output=encoder, looks_of=later))
+    assert json.loads(encoder.with_suffix(".json").read_text())["geometry"] == told["geometry"]
 
     other = place.write_encoder(tmp_path / "other.pt", seed=3)
     encoder.write_bytes(other.read_bytes())
