@@ -26,12 +26,12 @@ def example_pictures(
     background: Float[Tensor, "B V 3 H W"],
     R_crop_from_world: Float[Tensor, "B V 3 3"],
 ) -> dict[str, np.ndarray]:
-    """Draw the first image of every group: from its target view, from eight sides, with another one's appearance."""
+    """Draw the first image of every group: its target view and eight sides in its own looks; itself in another's."""
     groups, per_group = background.shape[:2]
     first = torch.arange(0, groups * per_group, per_group, device=background.device)
     points, appearance = network.encode(views.image)
     turned = torch.einsum("bij,bpj->bpi", views.R_target_from_source, points)[first]
-    drawn = network.decode(turned, appearance[views.appearance_row][first], views.target_background[first])
+    drawn = network.decode(turned, appearance[first], views.target_background[first])
     here, looks, behind = points[first], appearance[first], background[:, 0]
     swapped = network.decode(here, looks.roll(1, dims=0), behind)
     sides = [turned_about_vertical(here, R_crop_from_world[:, 0], yaw_rad) for yaw_rad in YAWS_RAD]

@@ -27,7 +27,8 @@ from utils.engine import choose_device
 from utils.image_metrics import image_errors
 from utils.pose_report import text_table
 
-RECIPES = ("predicted", "background alone", "input view itself")
+RECIPES = ("predicted", "predicted, looks of the input", "background alone", "input view itself")
+"""The first takes the looks from another instant, as in training; the second needs no more than one image."""
 
 
 class Measured(NamedTuple):
@@ -46,9 +47,11 @@ def measure(network: EncoderDecoder, data: EncoderData, config: TestEncDecConfig
     for sample in tqdm(in_order(data, config.batch // 4, every=every), disable=None, desc="test_enc_dec"):
         sample = to_device(sample, device)
         views = sample.paired()
-        drawn = network(views.image, views.image, views.R_target_from_source, views.target_background,
-                        views.appearance_row)[:, :3].clamp(0, 1)  # fmt: skip
-        for recipe, image in zip(RECIPES, (drawn, views.target_background, views.image), strict=True):
+        points, looks = network.encode(views.image)
+        turned = torch.einsum("bij,bpj->bpi", views.R_target_from_source, points)
+        drawn, own = (network.decode(turned, one, views.target_background)[:, :3].clamp(0, 1)
+                      for one in (looks[views.appearance_row], looks))  # fmt: skip
+        for recipe, image in zip(RECIPES, (drawn, own, views.target_background, views.image), strict=True):
             for name, values in image_errors(image, views.target_image, views.target_mask).items():
                 found[recipe].setdefault(name, []).append(values.cpu())
         frames.append(sample.frames.flatten(0, 1)[views.target_row].cpu().numpy().astype(np.int32))
@@ -74,13 +77,14 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
         recipe: {name: mean_interval(values, measured.frames)._asdict() for name, values in errors.items()}
         for recipe, errors in measured.errors.items()
     }
-    split = f"{', '.join(f'S{s}' for s in config.subjects)}; always another camera; appearance from another instant"
+    shown = f"{', '.join(f'S{s}' for s in config.subjects)}; always another camera"
+    split = f"{shown}; appearance from another instant"
     groups = to_device(examples(data, config.examples), device)
     pictures = example_pictures(network, groups.paired(), groups.background, groups.R_crop_from_world)
     folder = config.out or config.checkpoint.parent
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
     save_metrics(folder / "metrics.json", split, measured.frames, inputs, {"step": step, **table})
-    save_predictions(folder / "predictions.npz", split, measured.frames, inputs, step=np.array(step),
+    save_predictions(folder / "predictions.npz", shown, measured.frames, inputs, step=np.array(step),
                      example_frames=groups.frames[:, 0].cpu().numpy().astype(np.int32), **pictures)  # fmt: skip
     rows = {recipe: [f"{value['mean']:.4f}" for value in errors.values()] for recipe, errors in table.items()}
     print(f"{split}: {len(measured.frames)} pairs\n{text_table(rows, list(table['predicted']))}")

@@ -34,7 +34,7 @@ def enc_dec_figures(run: Path, data: str) -> dict[str, Figure]:
     grid = {name: stored[f"grid_{name}"] for name in ("input", "target", "predicted")}
     swap = {"pose from": stored["swap_pose"], "appearance from": stored["swap_appearance"], "drawn": stored["swapped"]}
     return {
-        "novel_views": image_rows(grid, f"Novel views of one image.\n{about}"),
+        "novel_views": image_rows(grid, f"Novel views of one image, in its own looks.\n{about}"),
         "turntable": turntable_grid(
             stored["turntable_input"][:4], stored["turntable"][:4], f"One image, turned.\n{about}"
         ),

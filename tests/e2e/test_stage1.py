@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from config import (
     ROOT,
@@ -17,6 +18,8 @@ from config import (
     DecoderConfig,
     EncDecConfig,
     EncoderConfig,
+    FiguresConfig,
+    ImageLoss,
     Loop,
     Optim,
     Paths,
@@ -25,8 +28,8 @@ from config import (
 )
 from config import TestEncDecConfig as EncDecTestConfig
 from dataset_def import h36m_get_background, h36m_preprocess
+from sample import make_figures, train_enc_dec
 from sample import test_enc_dec as enc_dec_test
-from sample import train_enc_dec
 from tests.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions
 from utils.history import load_history
@@ -76,6 +79,35 @@ def test_the_loss_falls_and_the_best_checkpoint_is_kept(trained):
     )
 
 
+CRISP = {
+    "encoder": EncoderConfig(width=8, points=12, appearance=4, appearance_at="each_point"),
+    "decoder": DecoderConfig(width=8, fine=True, refine=8, point_features=4),
+    "loss": ImageLoss(adversarial=0.05),
+}
+"""Looks of each point, drawn at the image's resolution, against a critic."""
+
+
+def test_with_a_critic_a_resumed_run_equals_an_uninterrupted_one(paths):
+    train_enc_dec.main(settings(paths, "crisp_whole", **CRISP))
+    half = settings(paths, "crisp_halves", steps=6, **CRISP)
+    train_enc_dec.main(half)
+    train_enc_dec.main(replace(half, optim=replace(half.optim, steps=12), loop=replace(half.loop, resume=True)))
+    whole, halves = (
+        load_checkpoint(folder(paths, name) / "checkpoint_last.pt", "enc_dec")["states"]
+        for name in ("crisp_whole", "crisp_halves")
+    )
+    for network in ("model", "critic"):
+        assert all(torch.equal(value, halves[network][name]) for name, value in whole[network].items())
+    told = load_history(folder(paths, "crisp_whole") / "history.jsonl")[-1]
+    assert told["critic"] > 0 and np.isfinite(told["adversarial"])
+
+
+def test_a_critic_changes_what_is_drawn(paths):
+    train_enc_dec.main(settings(paths, "uncritical", **CRISP | {"loss": ImageLoss()}))
+    with_critic, without = weights(paths, "crisp_whole"), weights(paths, "uncritical")
+    assert not torch.equal(with_critic["decoder.out.weight"], without["decoder.out.weight"])
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(paths):
     train_enc_dec.main(settings(paths, "whole"))
     half = settings(paths, "halves", steps=6)
@@ -91,7 +123,7 @@ def test_the_test_script_measures_beside_two_baselines_and_stores_pictures(paths
     table = enc_dec_test.main(
         EncDecTestConfig(checkpoint=checkpoint, paths=paths, subjects=(9,), batch=8, examples=3, device="cpu")
     )
-    assert set(table) == {"predicted", "background alone", "input view itself"}
+    assert list(table) == list(enc_dec_test.RECIPES)
     assert table["predicted"]["l1_in_box"]["mean"] > 0
     stored = load_metrics(trained / "metrics.json", "the test")
     assert stored["split"].startswith("S9")
@@ -101,12 +133,28 @@ def test_the_test_script_measures_beside_two_baselines_and_stores_pictures(paths
     assert not np.array_equal(arrays["turntable"][:, 0], arrays["turntable"][:, 4])
 
 
-def test_two_processes_train_with_the_same_code(paths):
-    name = "two"
+def test_figures_shrink_to_a_width(paths, trained, tmp_path):
+    if not (trained / "predictions.npz").exists():
+        enc_dec_test.main(EncDecTestConfig(trained / "checkpoint_best.pt", paths=paths, subjects=(9,), examples=3))
+    plain, small = (
+        make_figures.main(FiguresConfig(enc_dec=trained, folder=tmp_path / str(width), widest_px=width))
+        for width in (0, 300)
+    )
+    assert {path.stem for path in plain} == {"novel_views", "turntable", "swapped_appearance", "enc_dec_loss"}
+    for one, other in zip(plain, small, strict=True):
+        whole, shrunk = Image.open(one), Image.open(other)
+        assert shrunk.width == 300 and shrunk.height == round(whole.height * 300 / whole.width)
+        drawn, stored = (np.asarray(picture.convert("RGB").resize((30, 30)), float) for picture in (whole, shrunk))
+        assert np.abs(drawn - stored).mean() < 12
+
+
+@pytest.mark.parametrize("more", ["", "--loss.adversarial 0.05"], ids=["alone", "with a critic"])
+def test_two_processes_train_with_the_same_code(paths, more):
+    name = f"two_{len(more)}"
     script = str(ROOT / "sample" / "train_enc_dec.py")
     options = f"""--name {name} --device cpu --groups 2 --crop.size-px 32 --encoder.width 8 --decoder.width 8
         --subjects.train 1 --subjects.labelled 1 --subjects.test 9 --subjects.held-out 4 1 --optim.steps 4
-        --loop.workers 0"""
+        --loop.workers 0 {more}"""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, *options.split()]
     for field in ("h36m", "masks", "backgrounds", "index", "runs"):
         command += [f"--paths.{field}-location", str(getattr(paths, f"{field}_location"))]
@@ -120,6 +168,14 @@ def test_a_missing_background_stops_before_anything_is_written(paths, tmp_path):
     with pytest.raises(FileNotFoundError, match="h36m_get_background"):
         train_enc_dec.main(settings(lost, "lost"))
     assert not folder(paths, "lost").exists()
+
+
+@pytest.mark.parametrize("loss", [ImageLoss(), ImageLoss(opacity=0, adversarial=0.1)], ids=["opacity", "critic"])
+def test_without_masks_what_needs_them_is_refused(paths, tmp_path, monkeypatch, loss):
+    monkeypatch.setattr(train_enc_dec.EncoderData, "has_masks", False)
+    with pytest.raises(ValueError, match=r"has no masks; make them, or set --loss.opacity 0 --loss.adversarial 0"):
+        train_enc_dec.main(settings(paths, "maskless", loss=loss))
+    assert not folder(paths, "maskless").exists()
 
 
 def test_an_old_run_is_not_overwritten_unasked(paths, trained):
