@@ -13,6 +13,7 @@ from models.encoders import CompactTrunk, build_trunk
 from models.layers import PointRefinement, QuietLinear
 from models.looks_at_points import AppearanceAtPoints, LooksOfPoints
 from models.perceptual import imagenet_normalised
+from utils.views import turned
 
 
 class Latent(NamedTuple):
@@ -128,7 +129,7 @@ class EncoderDecoder(nn.Module):
         else:
             points = self.encode_points(pose_image)
             appearance = self.encode_appearance(clean_image, points)
-        points_target = torch.einsum("bij,bpj->bpi", R_target_from_source, points)
+        points_target = turned(R_target_from_source, points)
         return self.decode(points_target, appearance[appearance_row], background)
 
 

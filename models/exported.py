@@ -1,4 +1,4 @@
-"""What is shared of a trained network: its weights in 8 bits, its settings without the folders of one machine."""
+"""What is shared of a trained network: small weights, and its settings without the folders of one machine."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

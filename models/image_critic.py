@@ -7,10 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from utils.engine import Run
-
-BETAS = (0.5, 0.99)
-"""Adam's for the critic: with less momentum, which lets two networks that follow each other swing."""
+from config import Optim
+from utils.engine import OPPONENTS_BETAS, Run, make_optimizer
 
 
 class ImageCritic(nn.Module):
@@ -60,7 +58,7 @@ class Opponent:
     def __init__(self, run: Run, lr: float, bf16: bool) -> None:
         self.run, self.bf16 = run, bf16
         self.critic = ImageCritic().to(run.device)
-        self.optimizer = torch.optim.Adam(self.critic.parameters(), lr=lr, betas=BETAS)
+        self.optimizer = make_optimizer(self.critic.parameters(), Optim(lr=lr), OPPONENTS_BETAS)
         run.track(critic=self.critic, critic_optimizer=self.optimizer)
         self.judge = run.parallel(self.critic)
 

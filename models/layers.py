@@ -29,6 +29,13 @@ class ResidualBlock(nn.Module):
         return torch.relu(features + self.second(self.first(features)))
 
 
+def silent(linear: nn.Linear) -> nn.Linear:
+    """Set a linear layer to zero, so that what it adds begins as nothing."""
+    nn.init.zeros_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
 def double_conv(inputs: int, outputs: int) -> nn.Sequential:
     """Build the U-Net's step: two convolution blocks."""
     return nn.Sequential(ConvBlock(inputs, outputs), ConvBlock(outputs, outputs))
@@ -68,9 +75,7 @@ class PointRefinement(nn.Module):
     def __init__(self, points: int, hidden: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(3 * points, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
-        self.move = QuietLinear(hidden, 3 * points, scale=0.1)
-        nn.init.zeros_(self.move.weight)
-        nn.init.zeros_(self.move.bias)
+        self.move = silent(QuietLinear(hidden, 3 * points, scale=0.1))
 
     def forward(self, points_crop_m: Float[Tensor, "B P 3"]) -> Float[Tensor, "B P 3"]:
         """Add the moves, in metres."""

@@ -4,15 +4,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from models.layers import ConvBlock, stage
+from models.layers import ConvBlock, silent, stage
 
 
 def features_at(
     features: Float[Tensor, "B C h w"], points_crop_m: Float[Tensor, "B P 3"], side_m: float
 ) -> Float[Tensor, "B P C"]:
     """Read a map where points in metres about the crop's centre project; float32."""
-    grid = (points_crop_m[:, None, :, :2] * (2 / side_m)).to(features.dtype)
-    seen = nn.functional.grid_sample(features.float(), grid.float(), padding_mode="border", align_corners=False)
+    grid = points_crop_m[:, None, :, :2].float() * (2 / side_m)
+    seen = nn.functional.grid_sample(features.float(), grid, padding_mode="border", align_corners=False)
     return seen[:, :, 0].transpose(1, 2)
 
 
@@ -21,7 +21,7 @@ class AppearanceAtPoints(nn.Module):
 
     The points lie on the body, so a sleeve's colour is read at the sleeve in whatever pose; a point that is hidden
     reads what hides it, and a linear layer over all points has to tell.
-    Source: own derivation, test_encoder_decoder.py.
+    Source: own derivation, test_looks_at_points.py.
     """
 
     def __init__(self, width: int, points: int, side_m: float, per_point: int = 8) -> None:
@@ -104,15 +104,13 @@ class Gaze(nn.Module):
         super().__init__()
         self.heads, self.before = heads, nn.LayerNorm(width)
         self.ask, self.show = nn.Linear(width, width), nn.Linear(width, 2 * width)
-        self.tell = nn.Linear(width, width)
-        nn.init.zeros_(self.tell.weight)
-        nn.init.zeros_(self.tell.bias)
+        self.tell = silent(nn.Linear(width, width))
 
     def forward(self, tokens: Float[Tensor, "B P C"], seen: Float[Tensor, "B cells C"]) -> Float[Tensor, "B P C"]:
         """Add what was found."""
         asked = self.ask(self.before(tokens)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         keys, values = self.show(seen).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        share = (asked / asked.shape[-1] ** 0.5 @ keys.mT).softmax(dim=-1)  # three times as fast here as the fused one
+        share = (asked / asked.shape[-1] ** 0.5 @ keys.mT).softmax(dim=-1)  # on a CPU faster than the fused one
         return tokens + self.tell((share.to(values.dtype) @ values).transpose(1, 2).flatten(2))
 
 
@@ -122,12 +120,8 @@ class PointExchange(nn.Module):
     def __init__(self, points: int, width: int) -> None:
         super().__init__()
         self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.among = nn.Linear(points, points)
-        last = nn.Linear(2 * width, width)
-        self.within = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), last)
-        for linear in (self.among, last):
-            nn.init.zeros_(linear.weight)
-            nn.init.zeros_(linear.bias)
+        self.among = silent(nn.Linear(points, points))
+        self.within = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), silent(nn.Linear(2 * width, width)))
 
     def forward(self, tokens: Float[Tensor, "B P C"]) -> Float[Tensor, "B P C"]:
         """Add what the others know."""

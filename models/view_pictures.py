@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.encoder_decoder import EncoderDecoder
 from utils.image import to_picture
-from utils.views import FlatViews, turned_about_vertical
+from utils.views import FlatViews, turned, turned_about_vertical
 
 YAWS_RAD = tuple(2 * math.pi / 8 * step for step in range(8))
 
@@ -30,8 +30,8 @@ def example_pictures(
     groups, per_group = background.shape[:2]
     first = torch.arange(0, groups * per_group, per_group, device=background.device)
     points, appearance = network.encode(views.image)
-    turned = torch.einsum("bij,bpj->bpi", views.R_target_from_source, points)[first]
-    drawn = network.decode(turned, appearance[first], views.target_background[first])
+    there = turned(views.R_target_from_source, points)[first]
+    drawn = network.decode(there, appearance[first], views.target_background[first])
     here, looks, behind = points[first], appearance[first], background[:, 0]
     swapped = network.decode(here, looks.roll(1, dims=0), behind)
     sides = [turned_about_vertical(here, R_crop_from_world[:, 0], yaw_rad) for yaw_rad in YAWS_RAD]

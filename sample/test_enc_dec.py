@@ -26,6 +26,7 @@ from utils.bootstrap import mean_interval
 from utils.engine import choose_device
 from utils.image_metrics import image_errors
 from utils.pose_report import text_table
+from utils.views import turned
 
 RECIPES = ("predicted", "predicted, looks of the input", "background alone", "input view itself")
 """The first takes the looks from another instant, as in training; the second needs no more than one image."""
@@ -48,8 +49,8 @@ def measure(network: EncoderDecoder, data: EncoderData, config: TestEncDecConfig
         sample = to_device(sample, device)
         views = sample.paired()
         points, looks = network.encode(views.image)
-        turned = torch.einsum("bij,bpj->bpi", views.R_target_from_source, points)
-        drawn, own = (network.decode(turned, one, views.target_background)[:, :3].clamp(0, 1)
+        there = turned(views.R_target_from_source, points)
+        drawn, own = (network.decode(there, one, views.target_background)[:, :3].clamp(0, 1)
                       for one in (looks[views.appearance_row], looks))  # fmt: skip
         for recipe, image in zip(RECIPES, (drawn, own, views.target_background, views.image), strict=True):
             for name, values in image_errors(image, views.target_image, views.target_mask).items():

@@ -24,13 +24,11 @@ from models.losses import weighted_sum
 from models.prior_file import prior_origin
 from models.smpl import load_body, rotations_from_theta
 from utils.batches import in_order, to_device
-from utils.engine import Run, make_optimizer, make_schedule
+from utils.engine import OPPONENTS_BETAS, Run, make_optimizer, make_schedule
 from utils.settings import to_plain
 
 LOOK_AT = 2000
 """Held-out poses per look."""
-BETAS = (0.5, 0.99)
-"""Adam's, for both networks: with less momentum, which lets two networks that follow each other swing."""
 
 
 def bodies_of(sample: ParameterSample) -> Bodies:
@@ -53,9 +51,7 @@ def generator_optim(config: GanConfig) -> Optim:
 
 def make_optimizer_of(network: nn.Module, optim: Optim) -> tuple[torch.optim.Optimizer, LambdaLR]:
     """Make Adam with little momentum, and its schedule."""
-    optimizer = make_optimizer(network.parameters(), optim)
-    for group in optimizer.param_groups:
-        group["betas"] = BETAS
+    optimizer = make_optimizer(network.parameters(), optim, OPPONENTS_BETAS)
     return optimizer, make_schedule(optimizer, optim)
 
 

@@ -84,9 +84,15 @@ def seed_everything(*numbers: int) -> None:
     torch.manual_seed(mixed_seed(*numbers))
 
 
-def make_optimizer(parameters: Iterable[Any], optim: Optim) -> torch.optim.Optimizer:
+OPPONENTS_BETAS = (0.5, 0.99)
+"""Adam's for two networks that follow each other: with less momentum, which lets them swing."""
+
+
+def make_optimizer(
+    parameters: Iterable[Any], optim: Optim, betas: tuple[float, float] = (0.9, 0.999)
+) -> torch.optim.Optimizer:
     """Make Adam (with decoupled weight decay) over parameters, or over groups with an `lr` of their own."""
-    return torch.optim.AdamW(parameters, lr=optim.lr, weight_decay=optim.weight_decay, fused=True)
+    return torch.optim.AdamW(parameters, lr=optim.lr, betas=betas, weight_decay=optim.weight_decay, fused=True)
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, optim: Optim) -> torch.optim.lr_scheduler.LambdaLR:

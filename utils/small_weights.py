@@ -21,13 +21,21 @@ def row_scales(rows: Float[Tensor, "R n"], levels: int) -> Float[Tensor, "R 1"]:
     return scale.clamp_min(torch.finfo(torch.float32).tiny)
 
 
+def in_levels(table: Float[Tensor, "R *n"], levels: int) -> dict[str, Tensor]:
+    """Round a table to whole numbers, at most `levels` large, with one scale per row; `restored` undoes it.
+
+    Source: symmetric quantisation per output channel, Jacob et al., CVPR 2018, section 2.1 with zero point 0.
+    """
+    rows = table.float().flatten(1)
+    scale = row_scales(rows, levels)
+    return {"rows": (rows / scale).round().to(torch.int8).view(table.shape), "scale": scale}
+
+
 def packed(weights: Mapping[str, Any], coarse: tuple[str, ...] = ()) -> dict[str, Any]:
     """Make the numbers of a state_dict small; whole numbers and what is no tensor stay.
 
     Args:
         coarse: how the names of tables begin that bear 4 bits.
-
-    Source: symmetric quantisation per output channel, Jacob et al., CVPR 2018, section 2.1 with zero point 0.
     """
     small: dict[str, Any] = {}
     for name, value in weights.items():
@@ -36,9 +44,7 @@ def packed(weights: Mapping[str, Any], coarse: tuple[str, ...] = ()) -> dict[str
         elif value.ndim < 2 or value.numel() < LARGE:
             small[name] = value.half()
         else:
-            rows = value.float().flatten(1)
-            scale = row_scales(rows, COARSE_LEVELS if name.startswith(coarse) else LEVELS)
-            small[name] = {"rows": (rows / scale).round().to(torch.int8).view(value.shape), "scale": scale}
+            small[name] = in_levels(value, COARSE_LEVELS if name.startswith(coarse) else LEVELS)
     return small
 
 

@@ -50,10 +50,15 @@ def flat_views(
     )
 
 
+def turned(R: Float[Tensor, "B 3 3"], points: Float[Tensor, "B P 3"]) -> Float[Tensor, "B P 3"]:
+    """Turn every body's points by its rotation."""
+    return torch.einsum("bij,bpj->bpi", R, points)
+
+
 def turned_about_vertical(
     points_crop: Float[Tensor, "B P 3"], R_crop_from_world: Float[Tensor, "B 3 3"], yaw_rad: float
 ) -> Float[Tensor, "B P 3"]:
     """Turn points about the world's vertical, counter-clockwise seen from above."""
     c, s = math.cos(yaw_rad), math.sin(yaw_rad)
     R_world = points_crop.new_tensor([[c, -s, 0], [s, c, 0], [0, 0, 1]])
-    return torch.einsum("bij,bpj->bpi", R_crop_from_world @ R_world @ R_crop_from_world.mT, points_crop)
+    return turned(R_crop_from_world @ R_world @ R_crop_from_world.mT, points_crop)

@@ -24,7 +24,7 @@ from models.stored import load_encoder_decoder
 from utils.artifacts import whole_file
 from utils.benchmark import save_result
 from utils.image_metrics import image_errors
-from utils.small_weights import LARGE, row_scales
+from utils.small_weights import LARGE, in_levels, restored
 from utils.views import FlatViews
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "looks.json"
@@ -71,11 +71,9 @@ def rounded(network: nn.Module, levels: int) -> int:
     with torch.no_grad():
         for name, table in network.named_parameters():
             if name.startswith(drawing) and table.ndim > 1 and table.numel() >= LARGE:
-                rows = table.flatten(1)
-                scale = row_scales(rows, levels)
-                whole = (rows / scale).round()
-                size += len(zlib.compress(whole.to(torch.int8).numpy().tobytes(), 9))
-                table.copy_((whole * scale).view(table.shape))
+                small = in_levels(table, levels)
+                size += len(zlib.compress(small["rows"].numpy().tobytes(), 9))
+                table.copy_(restored(small))
     return size
 
 
@@ -108,4 +106,6 @@ def as_table(rows: list[dict[str, Any]], of_masks: float) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2 or not all(word.count("=") == 1 for word in sys.argv[1:]):
+        sys.exit('give names and checkpoints: "with a critic=runs/enc_dec/crisp/checkpoint_best.pt" ...')
     main({name: Path(path) for name, path in (word.split("=") for word in sys.argv[1:])})

@@ -87,24 +87,29 @@ CRISP = {
 """Looks of each point, drawn at the image's resolution, against a critic."""
 
 
-def test_with_a_critic_a_resumed_run_equals_an_uninterrupted_one(paths):
+@pytest.fixture(scope="module")
+def crisp(paths) -> str:
     train_enc_dec.main(settings(paths, "crisp_whole", **CRISP))
+    return "crisp_whole"
+
+
+def test_with_a_critic_a_resumed_run_equals_an_uninterrupted_one(paths, crisp):
     half = settings(paths, "crisp_halves", steps=6, **CRISP)
     train_enc_dec.main(half)
     train_enc_dec.main(replace(half, optim=replace(half.optim, steps=12), loop=replace(half.loop, resume=True)))
     whole, halves = (
         load_checkpoint(folder(paths, name) / "checkpoint_last.pt", "enc_dec")["states"]
-        for name in ("crisp_whole", "crisp_halves")
+        for name in (crisp, "crisp_halves")
     )
     for network in ("model", "critic"):
         assert all(torch.equal(value, halves[network][name]) for name, value in whole[network].items())
-    told = load_history(folder(paths, "crisp_whole") / "history.jsonl")[-1]
+    told = load_history(folder(paths, crisp) / "history.jsonl")[-1]
     assert told["critic"] > 0 and np.isfinite(told["adversarial"])
 
 
-def test_a_critic_changes_what_is_drawn(paths):
+def test_a_critic_changes_what_is_drawn(paths, crisp):
     train_enc_dec.main(settings(paths, "uncritical", **CRISP | {"loss": ImageLoss()}))
-    with_critic, without = weights(paths, "crisp_whole"), weights(paths, "uncritical")
+    with_critic, without = weights(paths, crisp), weights(paths, "uncritical")
     assert not torch.equal(with_critic["decoder.out.weight"], without["decoder.out.weight"])
 
 
@@ -118,11 +123,15 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(paths):
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
 
 
-def test_the_test_script_measures_beside_two_baselines_and_stores_pictures(paths, trained):
+@pytest.fixture(scope="module")
+def table(paths, trained) -> dict:
     checkpoint = trained / "checkpoint_best.pt"
-    table = enc_dec_test.main(
+    return enc_dec_test.main(
         EncDecTestConfig(checkpoint=checkpoint, paths=paths, subjects=(9,), batch=8, examples=3, device="cpu")
     )
+
+
+def test_the_test_script_measures_beside_two_baselines_and_stores_pictures(trained, table):
     assert list(table) == list(enc_dec_test.RECIPES)
     assert table["predicted"]["l1_in_box"]["mean"] > 0
     stored = load_metrics(trained / "metrics.json", "the test")
@@ -133,9 +142,8 @@ def test_the_test_script_measures_beside_two_baselines_and_stores_pictures(paths
     assert not np.array_equal(arrays["turntable"][:, 0], arrays["turntable"][:, 4])
 
 
-def test_figures_shrink_to_a_width(paths, trained, tmp_path):
-    if not (trained / "predictions.npz").exists():
-        enc_dec_test.main(EncDecTestConfig(trained / "checkpoint_best.pt", paths=paths, subjects=(9,), examples=3))
+@pytest.mark.usefixtures("table")
+def test_figures_shrink_to_a_width(trained, tmp_path):
     plain, small = (
         make_figures.main(FiguresConfig(enc_dec=trained, folder=tmp_path / str(width), widest_px=width))
         for width in (0, 300)
