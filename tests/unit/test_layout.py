@@ -76,17 +76,6 @@ def test_nothing_edits_the_search_path(path):
     assert not any(isinstance(node.value, ast.Name) and node.value.id == "sys" for node in attributes)
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.name != "config.py"], ids=short)
-def test_files_and_functions_stay_short(path):
-    lines = len(path.read_text().splitlines())
-    longest_file = 120 if short(path).startswith("sample/") else 320
-    assert lines <= longest_file, f"{short(path)} has {lines} lines, at most {longest_file} are wanted"
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.FunctionDef):
-            length = (node.end_lineno or 0) - node.lineno + 1
-            assert length <= 40, f"{short(path)}: {node.name} has {length} lines, at most 40 are wanted"
-
-
 @pytest.mark.parametrize("path", FILES, ids=short)
 def test_modules_and_public_functions_say_what_they_do(path):
     tree = tree_of(path)
