@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from itertools import starmap
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -88,8 +88,16 @@ def mask_fault(mask: UInt8[np.ndarray, "S S"]) -> str | None:
 
 
 def outside_px(mask: UInt8[np.ndarray, "S S"]) -> Float[np.ndarray, "S S"]:
-    """Measure how far each pixel is from the nearest pixel of the person; 0 on the person."""
-    return cv2.distanceTransform((mask <= PERSON_ABOVE).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    """Measure how far each pixel is from the nearest pixel of the person; 0 on the person.
+
+    Where nobody is seen, the diagonal of the crop: finite, and farther than any pixel can be from another.
+    """
+    outside = mask <= PERSON_ABOVE
+    if outside.all():  # SciPy would measure to a row above the picture
+        return np.full(mask.shape, np.hypot(*mask.shape), np.float32)
+    # Not OpenCV's precise transform: it gives one of two answers for the same mask, by where the array lies in
+    # memory, and a training could then not be repeated.  SciPy's takes about twice as long, 0.07 ms at 64 pixels.
+    return distance_transform_edt(outside).astype(np.float32)
 
 
 class MeshData(Dataset[MeshSample]):

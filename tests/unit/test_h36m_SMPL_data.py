@@ -97,6 +97,26 @@ def test_distance_from_the_person_by_hand():
     assert found[0, 0] == pytest.approx(8**0.5, abs=1e-3) and found[1, 2] == 1
 
 
+def test_distance_from_the_person_is_exact_and_finite_where_nobody_is():
+    mask = np.where(np.random.default_rng(0).random((20, 30)) > 0.98, 255, 0).astype(np.uint8)
+    pixels = np.argwhere(np.ones(mask.shape, bool))
+    apart_px = np.linalg.norm(pixels[:, None] - np.argwhere(mask > 128), axis=-1).min(1)
+    assert outside_px(mask).dtype == np.float32
+    assert np.array_equal(outside_px(mask).ravel(), apart_px.astype(np.float32))
+    assert np.isfinite(outside_px(np.zeros((20, 30), np.uint8))).all()
+    assert outside_px(np.zeros((20, 30), np.uint8)).min() > apart_px.max()
+
+
+def test_distance_from_the_person_does_not_depend_on_where_the_mask_lies_in_memory():
+    rows, columns = np.mgrid[:64, :64]
+    mask = np.where(((columns - 32) / 13) ** 2 + ((rows - 32) / 21) ** 2 < 1, 255, 0).astype(np.uint8)
+    answers, kept = set(), []
+    for size in range(100):
+        kept.append(np.ones(37 * size + 1, np.uint8))  # so that the next copy lies elsewhere
+        answers.add(outside_px(mask.copy()).tobytes())
+    assert len(answers) == 1
+
+
 def test_distances_are_in_metres_at_the_person(paths):
     views = data(paths).views(0)
     far = views.outside_m[0].argmax()
