@@ -64,7 +64,7 @@ class Crop:
     """Side of the crop in metres at the distance of its centre."""
     centre: Literal["pelvis", "masks", "box"] = "pelvis"
     """What the virtual camera looks at: the true pelvis (a 3D label), the triangulated centroid of the masks, or the
-    centre of the mask's box in this view alone (the last two need no label)."""
+    centre of the mask's box in this view alone (the last two read masks, of all cameras or of one, and no 3D label)."""
 
     def __post_init__(self) -> None:
         if self.size_px % 16 or self.size_px < 32:
@@ -78,7 +78,7 @@ class Subjects:
     """Who is used for what."""
 
     train: tuple[int, ...] = (1, 5, 6, 7, 8)
-    """Subjects whose images train stage 1 (no labels needed)."""
+    """Subjects whose images train stage 1 (of their joints it reads the pelvis, where crop.centre is the pelvis)."""
     labelled: tuple[int, ...] = (1,)
     """Subjects whose 3D joints train stage 2."""
     test: tuple[int, ...] = (9, 11)
@@ -1057,8 +1057,8 @@ class MeshConfig:
     paths: Paths = field(default_factory=Paths)
     subjects: Subjects = field(default_factory=Subjects)
     silhouettes_of: tuple[int, ...] = (1, 5, 6, 7, 8)
-    """Subjects whose images are compared with masks and judged by the prior.  None of their labels are read, so all
-    training subjects may be here; the thesis had subject 1."""
+    """Subjects whose images are compared with masks and judged by the prior.  Of their joints only the pelvis is read:
+    it places the body and, where crop.centre is the pelvis, the crop.  The thesis had subject 1."""
     mask_px: int = 64
     """Side of the masks that silhouettes are compared with."""
     samples: int = 2

@@ -1,4 +1,7 @@
-"""Stage 1's samples: four views of one person, two cameras at each of two instants.  No 3D label is read."""
+"""Stage 1's samples: four views of one person, two cameras at each of two instants.
+
+The only 3D label read is the pelvis that crops are centred on (crop.centre), for every subject; masks need none.
+"""
 
 from typing import NamedTuple
 

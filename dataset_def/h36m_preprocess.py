@@ -86,7 +86,7 @@ def checked_joints(rows_m: np.ndarray, row_instant: np.ndarray, first_rows: np.n
 def mask_targets(
     cameras: list, row_camera: np.ndarray, row_instant: np.ndarray, shapes: list[MaskShape]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Find the crop centres that need no label: per instant from all masks, and per frame from its own."""
+    """Find the crop centres that need no 3D label: per instant from all masks, and per frame from its own."""
     per_instant = np.full((row_instant.max() + 1, 3), np.nan)
     if not shapes:
         return per_instant, np.full((len(row_instant), 3), np.nan)

@@ -1,7 +1,7 @@
 """Measure stage 2 on subjects it has not seen, beside the mean pose of its training labels.
 
     python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt
-    python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt --centre masks     (no label in the crop)
+    python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt --centre masks   (reads all views' masks)
 
 Reads   checkpoint_best.pt (sample/train_3d_pose_from_enc.py; holds encoder and head), the test subjects' images
 Writes  predictions.npz, metrics.json beside the checkpoint or in --out (metrics_masks.json, ... for another centre)

@@ -1,4 +1,6 @@
-"""Stage 1.  Learn the geometry of a person by drawing one camera's view from another.  No labels.
+"""Stage 1.  Learn the geometry of a person by drawing one camera's view from another.
+
+Of 3D labels it reads the pelvis of every subject, on which crops are centred (crop.centre), and no other joint.
 
     python sample/train_enc_dec.py --name demo
     torchrun --nproc-per-node 2 sample/train_enc_dec.py --preset full

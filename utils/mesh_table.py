@@ -123,11 +123,12 @@ def protocol(config: MeshAblationConfig, cell: MeshCell) -> str:
         "The prior's score is that of the discriminator that L_gan trains against, mean over its parts. ")  # fmt: skip
     return (
         f"{len(config.seeds)} seeds of {config.steps} steps, {config.batch} labelled images of {labelled} and "
-        f"{config.silhouette_batch} images of {seen} a step (masks and prior without labels; the same images in every "
-        f"row, but preset `seed` sees {labelled} alone); one frozen encoder, the same augmentation; the last step is "
-        f"tested. Weights: {weights_of(config)}; rows leave terms out; preset `seed` has its own head (tanh on "
-        f"axis-angle) and weights, but the optimiser and augmentation of the others. Tested on {test}, subjects that "
-        f"no training saw: {len(cell.frames)} images (one frame in {config.every}, all cameras), of which "
+        f"{config.silhouette_batch} images of {seen} a step (masks and prior read the pelvis of everybody, no other "
+        f"joint; the same images in every row, but preset `seed` sees {labelled} alone); one frozen encoder, the same "
+        f"augmentation; the last step is tested. Weights: {weights_of(config)}; rows leave terms out; preset `seed` "
+        "has its own head (tanh on axis-angle) and weights, but the optimiser and augmentation of the others. Tested "
+        f"on {test}, whose images no training read: {len(cell.frames)} images (one frame in {config.every}, all "
+        "cameras), of which "
         f"{int(cell.is_away.sum())} face away (within {FRONT_DEGREES}° of showing the back), about the pelvis, 17 "
         f"joints. {score}Brackets: 95 % bootstrap over sequences and seeds (not over encoders, which are one); "
         "differences: paired over the same sequences. The mean body averages the labelled training frames."
