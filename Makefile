@@ -8,7 +8,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := $(BIN)/python
-NAME := make_demo
+NAME := demo
 STAGE_1 := runs/enc_dec/$(NAME)
 STAGE_2 := runs/pose/$(NAME)
 STAGE_3 := runs/gan/$(NAME)
@@ -25,12 +25,12 @@ go_on = $(if $(wildcard $(1)/checkpoint_last.pt),--loop.resume,--loop.overwrite)
 .NOTPARALLEL:
 
 demo: tested
-	$(RUN) sample/make_figures.py --enc-dec $(STAGE_1) --pose $(STAGE_2) --gan $(STAGE_3) --mesh $(STAGE_4) --folder runs/figures --prefix demo_
+	$(RUN) sample/make_figures.py --enc-dec $(STAGE_1) --pose $(STAGE_2) --gan $(STAGE_3) --mesh $(STAGE_4) --prefix demo_
 	@echo "The same with the weights that come with the repository (models/assets):"
 	$(RUN) sample/test_enc_dec.py --checkpoint $(WEIGHTS) --max-pairs 600 --out runs/enc_dec/open_weights
 	$(RUN) sample/test_pose.py --checkpoint $(WEIGHTS) --every 4 --out runs/pose/open_weights
 	$(RUN) sample/test_SMPL.py --checkpoint $(MESH_WEIGHTS) --prior $(PRIOR_WEIGHTS) --every 4 --out runs/mesh/open_weights
-	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --mesh runs/mesh/open_weights --folder runs/figures --prefix open_weights_
+	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --mesh runs/mesh/open_weights --prefix open_weights_
 	$(RUN) sample/report.py $(STAGE_1)
 	$(RUN) sample/report.py $(STAGE_2)
 	$(RUN) sample/report.py $(STAGE_3)

@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 import tyro
 
 ROOT = Path(__file__).resolve().parent
+ASSETS = ROOT / "models" / "assets"
 DATA = ROOT / "data" / "synthetic"
 
 # --------------------------------------------------------------------------------------------------- shared settings
@@ -1049,8 +1050,9 @@ class MeshConfig:
 
     encoder: Path
     """checkpoint_best.pt of stage 1, or of stage 2 with a frozen encoder, such as models/assets/open_weights.pt."""
-    prior: Path | None = ROOT / "models" / "assets" / "open_prior.pt"
-    """checkpoint_best.pt of stage 3, for the same body; needed unless loss.prior is 0."""
+    prior: Path | None = ASSETS / "open_prior.pt"
+    """checkpoint_best.pt of stage 3, for the same body, such as runs/gan/demo/checkpoint_best.pt; without it, the
+    committed one.  Needed unless loss.prior is 0."""
     name: str = "demo"
     """The run's folder: runs/mesh/<name>."""
     device: Device = "auto"
@@ -1318,8 +1320,9 @@ class FiguresConfig:
     """Draw what tests/benchmarks/bench_silhouette.py measured."""
     pictures: tuple[Path, ...] = ()
     """Pictures that another script drew, such as data/real/about/reprojection.png, to be kept beside the others."""
-    folder: Path = ROOT / "images"
-    """Where the pictures go."""
+    paths: Paths = field(default_factory=Paths)
+    folder: Path | None = None
+    """Where the pictures go; without it, runs/figures."""
     prefix: str = ""
     """Begins every file name, to keep the pictures of several runs apart."""
     data: str = "embedded synthetic data"
@@ -1379,8 +1382,8 @@ class PredictConfig:
 
     input: tyro.conf.Positional[str]
     """An image, a folder of images, a video, or the number of a camera."""
-    checkpoint: Path | None = None
-    """checkpoint_best.pt of stage 4.  Without it: the one that make demo left, else the committed one."""
+    checkpoint: Path = ASSETS / "open_mesh.pt"
+    """checkpoint_best.pt of stage 4, such as runs/mesh/demo/checkpoint_best.pt; without it, the committed one."""
     out: Path | None = None
     """Folder for what is written; without it, runs/predict/<name of the input>."""
     overwrite: bool = False
@@ -1432,8 +1435,8 @@ class PredictConfig:
 class WebConfig:
     """sample/web.py: a page on this machine, on which a picture is dropped and the mesh is turned."""
 
-    checkpoint: Path | None = None
-    """checkpoint_best.pt of stage 4.  Without it: the one that make demo left, else the committed one."""
+    checkpoint: Path = ASSETS / "open_mesh.pt"
+    """checkpoint_best.pt of stage 4, such as runs/mesh/demo/checkpoint_best.pt; without it, the committed one."""
     host: str = "127.0.0.1"
     """Who can reach the page: 127.0.0.1 is this machine only, 0.0.0.0 everybody in its network, without a password."""
     port: int = 7860

@@ -1,14 +1,9 @@
 """Writes the settings of other places than the default ones as a user would type them."""
 
 from dataclasses import fields
-from pathlib import Path
 
-from config import ROOT, Paths
-
-
-def short(path: Path) -> str:
-    """Write a path as seen from the project's folder, where it lies below it."""
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+from config import Paths
+from utils.settings import short
 
 
 def flags(paths: Paths, *names: str) -> str:

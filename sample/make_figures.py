@@ -4,9 +4,9 @@
     python sample/make_figures.py --diagrams --benchmarks
 
 Reads   predictions.npz, metrics.json (sample/test_*.py), history.jsonl (train scripts)
-Writes  images/<prefix>{novel_views, turntable, swapped_appearance, enc_dec_loss, skeletons, per_action, pose_loss,
-        prior_bodies, prior_auc, gan_loss, bodies, silhouettes, facing, mesh_loss, overview}.png,
-        images/{stages, data_layout, silhouette_benchmark}.png
+Writes  runs/figures/<prefix>{novel_views, turntable, swapped_appearance, enc_dec_loss, skeletons, per_action,
+        pose_loss, prior_bodies, prior_auc, gan_loss, bodies, silhouettes, facing, mesh_loss, overview}.png,
+        {stages, data_layout, silhouette_benchmark}.png; --folder chooses another folder
 """
 
 from io import BytesIO
@@ -75,10 +75,11 @@ def save(figures: dict[str, Figure], folder: Path, prefix: str, widest_px: int =
 def main(config: FiguresConfig) -> list[Path]:
     """Draw and write every figure of the given runs."""
     figures: dict[str, Figure] = {}
+    folder = config.folder or config.paths.runs_location / "figures"
     if config.enc_dec is not None:
         figures |= enc_dec_figures(config.enc_dec, config.data) | history_figure(config.enc_dec, config.data)
     for picture in config.pictures:
-        path = config.folder / f"{config.prefix}{picture.stem}.jpg"
+        path = folder / f"{config.prefix}{picture.stem}.jpg"
         write_image(path, read_image(picture), quality=88)
         print(path)
     if config.pose is not None:
@@ -97,7 +98,7 @@ def main(config: FiguresConfig) -> list[Path]:
         }
     if config.benchmarks:
         diagrams["silhouette_benchmark"] = silhouette_figure(ROOT / "tests/benchmarks/results/silhouette.json")
-    return save(figures, config.folder, config.prefix, config.widest_px) + save(diagrams, config.folder, "")
+    return save(figures, folder, config.prefix, config.widest_px) + save(diagrams, folder, "")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Fill the README's tables from files that other commands wrote.  No number enters the README by hand.
 
-    python sample/make_readme.py --metrics runs/pose/make_demo/metrics.json runs/mesh/make_demo/metrics.json
+    python sample/make_readme.py --metrics runs/pose/demo/metrics.json runs/mesh/demo/metrics.json
 
 Reads   metrics.json (sample/test_*.py), report.json (dataset_def/import_multiview.py), tests/benchmarks/results/*
 Writes  tests/benchmarks/results/{<stage>_<run>,<recording>_import}.json, README.md between its marks

@@ -98,7 +98,7 @@ def predict(weights: Weights, out: Path, config: PredictConfig) -> int:
     with whole_folder(out, config.overwrite) as partial, TemporaryFile(dir=partial) as rows:
         finder = make_finder(pictures, config)
         focal = "given" if config.focal_px else "unknown, taken as 1.146 times the picture's longer side"
-        print(f"checkpoint: {weights.checkpoint}\nperson found by: {finder.how}\nfocal length: {focal}")
+        print(f"person found by: {finder.how}\nfocal length: {focal}")
         bodies = FrameBodies(rows)
         write_all(pictures, finder, weights, partial, bodies, config)
     count = len(bodies)

@@ -25,6 +25,7 @@ from models.stored import StoredEncoder, load_encoder_decoder, load_prior_for, m
 from utils.batches import in_order, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.image import jitter_colours
+from utils.settings import which_weights
 
 
 def make_data(config: MeshConfig, stage_1: StoredEncoder) -> tuple[PoseData, MeshData, MeshData]:
@@ -86,6 +87,8 @@ def main(config: MeshConfig) -> float:
     labelled, seen, held_out = make_data(config, stage_1)
     objective = make_objective(config, stage_1)
     run = Run("mesh", config)
+    if config.prior is not None and config.loss.prior and run.is_main:
+        print(which_weights("prior", config.prior, config.paths.runs_location / "gan"))
     objective.to(run.device)
     head = MeshFromLatent(stage_1.config.encoder.points, config.head)
     network = MeshFromImage(stage_1.network, head, mesh_origin(stage_1, config, objective.body)).to(run.device)

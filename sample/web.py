@@ -80,7 +80,6 @@ def main(config: WebConfig) -> None:
     except ImportError as error:
         raise ValueError(REMEDY) from error
     weights = load_newest(config.checkpoint, config.device, config.paths)
-    print(f"checkpoint: {weights.checkpoint}")
     with tempfile.TemporaryDirectory() as folder:
 
         def show(upload: str | None, box: str) -> Answer:

@@ -1,13 +1,34 @@
-"""Settings as plain dictionaries, for files: frozen dataclasses in and out."""
+"""Settings as plain dictionaries, for files: frozen dataclasses in and out; and said in words, for people."""
 
 import types
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from config import ASSETS, ROOT
+
 Config = TypeVar("Config")
 FREE_ON_RESUME = ("loop.", "optim.steps")
 """Settings that may change when a run goes on; the seed may not."""
+
+
+def short(path: Path) -> str:
+    """Write a path as seen from the project's folder, where it lies below it."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def which_weights(flag: str, chosen: Path, runs: Path) -> str:
+    """Say which weights a script takes; beside the committed ones, name those that were trained here last.
+
+    Args:
+        flag: the setting that chooses them.
+        runs: folder with the runs of the same stage.
+    """
+    told = f"{flag}: {short(chosen)}"
+    if chosen.parent != ASSETS:
+        return told
+    own = max(runs.glob("*/checkpoint_best.pt"), key=lambda path: path.stat().st_mtime, default=None)
+    return f"{told} (committed)" + (f"; to take what was trained here: --{flag} {short(own)}" if own else "")
 
 
 def to_plain(value: Any) -> Any:

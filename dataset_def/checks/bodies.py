@@ -3,8 +3,8 @@
 from config import Paths
 from dataset_def.checks.line import Line, sentence
 from dataset_def.h36m_files import DAMAGED
-from dataset_def.path_flags import short
 from utils.body_file import BodyFile, read_body_file, read_h36m_regressor
+from utils.settings import short
 
 FAULTS = (*DAMAGED, FileNotFoundError)
 

@@ -17,8 +17,9 @@ from dataset_def.h36m_files import (
 )
 from dataset_def.h36m_index import CENTRES, FrameTable, check_backgrounds, index_path, load_table
 from dataset_def.packed_crops import load_about, pack_folder
-from dataset_def.path_flags import flags, short
+from dataset_def.path_flags import flags
 from utils.camera import Camera
+from utils.settings import short
 
 FolderKey = tuple[int, int, int, int]
 MAX_COUNTED = 60

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from config import Paths
 from dataset_def.checks.line import Line
-from dataset_def.path_flags import short
 from utils.artifacts import COMMANDS
+from utils.settings import short
 
 
 def check_runs(paths: Paths) -> list[Line]:

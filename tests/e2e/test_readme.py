@@ -108,10 +108,9 @@ def prepare(command: Command, place: Place) -> None:
         rooms = {(s, c): wall(s, c, 96, 98 if c in (1, 4) else 96) for s in (1, 9) for c in (1, 2, 3, 4)}
         write_labels_h5(place.root / "crops", write_tiny_h36m(place.root / "cut", frames=2, size_px=96), rooms)
     if command.script in LAST:
-        for name in ("make_demo", "open_weights"):
-            alias = Path("runs/pose") / name
-            if not alias.is_symlink():
-                alias.symlink_to("mine")
+        alias = Path("runs/pose/open_weights")
+        if not alias.is_symlink():
+            alias.symlink_to("demo")
 
 
 @pytest.mark.parametrize("command", in_order(SCRIPTS), ids=lambda command: command.line[:100])
@@ -132,9 +131,9 @@ def test_a_command_of_the_readme_works(command, place):
 
 def test_the_commands_left_something_behind(place):
     """The page's own file names, made by the page's own commands."""
-    made = ["runs/enc_dec/mine/metrics.json", "runs/pose/mine/metrics.json", "runs/mesh/mine/metrics.json",
-            "runs/predict/photo/photo_overlay.jpg", "runs/predict/video/motion.bvh", "runs/figures/mine_bodies.png",
-            "runs/pose/make_demo/report.html", "runs/calibration/Calib.toml", "data/mine/about"]  # fmt: skip
+    made = ["runs/enc_dec/demo/metrics.json", "runs/pose/demo/metrics.json", "runs/mesh/demo/metrics.json",
+            "runs/predict/photo/photo_overlay.jpg", "runs/predict/video/motion.bvh", "runs/figures/bodies.png",
+            "runs/pose/demo/report.html", "runs/calibration/Calib.toml", "data/mine/about"]  # fmt: skip
     assert [name for name in made if not Path(name).exists()] == []
 
 

@@ -1,15 +1,23 @@
-import pytest
+import os
 
-from models.newest_mesh import newest_mesh
+from config import ASSETS, MeshConfig, PredictConfig, WebConfig
+from utils.settings import which_weights
 
 
-def test_named_weights_come_first_then_the_demos_then_the_committed(tmp_path):
-    named, demo, committed = (tmp_path / name for name in ("named.pt", "demo.pt", "committed.pt"))
-    with pytest.raises(FileNotFoundError, match="run make demo, or give") as refused:
-        newest_mesh(None, demo, committed)
-    assert str(demo) in str(refused.value) and str(committed) in str(refused.value)
-    committed.touch()
-    assert newest_mesh(None, demo, committed) == committed
-    demo.touch()
-    assert newest_mesh(None, demo, committed) == demo
-    assert newest_mesh(named, demo, committed) == named, "also one that is missing: its reader says so"
+def test_the_committed_weights_are_the_default_whatever_was_trained():
+    assert PredictConfig(input="photo.jpg").checkpoint == WebConfig().checkpoint == ASSETS / "open_mesh.pt"
+    assert MeshConfig(encoder=ASSETS / "open_weights.pt").prior == ASSETS / "open_prior.pt"
+
+
+def test_what_is_taken_is_said_and_how_to_take_what_was_trained_last(tmp_path):
+    committed = ASSETS / "open_prior.pt"
+    assert which_weights("prior", committed, tmp_path / "gan") == "prior: models/assets/open_prior.pt (committed)"
+    for age_s, name in ((0, "demo"), (60, "older")):
+        (tmp_path / "gan" / name).mkdir(parents=True)
+        trained = tmp_path / "gan" / name / "checkpoint_best.pt"
+        trained.touch()
+        os.utime(trained, (1e9 - age_s, 1e9 - age_s))
+    newest = tmp_path / "gan" / "demo" / "checkpoint_best.pt"
+    said = which_weights("prior", committed, tmp_path / "gan")
+    assert said.endswith(f"; to take what was trained here: --prior {newest}")
+    assert which_weights("prior", newest, tmp_path / "gan") == f"prior: {newest}"
