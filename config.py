@@ -17,7 +17,10 @@ import tyro
 
 ROOT = Path(__file__).resolve().parent
 ASSETS = ROOT / "models" / "assets"
-DATA = ROOT / "data" / "synthetic"
+EMBEDDED = ROOT / "data" / "synthetic"
+DATASET = EMBEDDED
+"""Your data is here: a folder with frames, masks, backgrounds and index in it.  Edit this line, or give any script
+`--dataset FOLDER`.  The default is the embedded data set."""
 
 # --------------------------------------------------------------------------------------------------- shared settings
 
@@ -30,19 +33,23 @@ def within(low: float, high: float, **values: float) -> None:
             raise ValueError(f"{name.replace('__', '.')} is {value}; use {limits}")
 
 
+PARTS = {"h36m": "frames", "masks": "masks", "backgrounds": "backgrounds", "index": "index", "truth": "truth"}
+"""Places of a data set, and their names below its folder."""
+
+
 @dataclass(frozen=True)
 class Paths:
-    """Where the data lies.  The defaults hold the embedded data; point them at Human3.6M when you have it."""
+    """Where everything lies.  `--dataset FOLDER` (or DATASET above) moves the first five places together."""
 
-    h36m_location: Path = DATA / "frames"
+    h36m_location: Path = DATASET / "frames"
     """Folders `s_01_act_02_subact_01_ca_01` with frames and `h36m_meta.mat`."""
-    masks_location: Path = DATA / "masks"
+    masks_location: Path = DATASET / "masks"
     """The same folders and file names with person masks, .png."""
-    backgrounds_location: Path = DATA / "backgrounds"
+    backgrounds_location: Path = DATASET / "backgrounds"
     """Median images, written by dataset_def/h36m_get_background.py."""
-    index_location: Path = DATA / "index"
+    index_location: Path = DATASET / "index"
     """The frame index and packed crops, written by dataset_def/h36m_preprocess.py."""
-    truth_location: Path = DATA / "truth"
+    truth_location: Path = DATASET / "truth"
     """Body parameters of the embedded data.  Test scripts only."""
     models_smpl_location: Path = ROOT / "models" / "assets" / "open_body.npz"
     """The body model: the embedded open body, or SMPL's own .pkl / .npz."""
@@ -50,6 +57,11 @@ class Paths:
     """A 17-joint regressor for a body file that has none, such as J_regressor_h36m_correct.npy for SMPL's."""
     runs_location: Path = ROOT / "runs"
     """Checkpoints, logs, embeddings and predictions: runs/<stage>/<name>/."""
+
+    @classmethod
+    def under(cls, dataset: Path) -> "Paths":
+        """Give the places of a data set that lies in one folder; the body and the runs stay where they are."""
+        return cls(**{f"{name}_location": dataset / part for name, part in PARTS.items()})
 
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -203,18 +215,6 @@ class SyntheticConfig:
             )
 
 
-def real_paths() -> Paths:
-    """Where the real recording lies; give the same places to the other scripts (`--paths.h36m-location ...`)."""
-    place = ROOT / "data" / "real"
-    return Paths(
-        h36m_location=place / "frames",
-        masks_location=place / "masks",
-        backgrounds_location=place / "backgrounds",
-        index_location=place / "index",
-        truth_location=place / "truth",
-    )
-
-
 @dataclass(frozen=True)
 class ImportMultiviewConfig:
     """dataset_def/import_multiview.py: a recording by calibrated cameras, in Human3.6M's layout.
@@ -263,7 +263,7 @@ class ImportMultiviewConfig:
     to: Path | None = None
     """Folder that an own recording goes to: frames, masks, backgrounds, index and about in it.  Recordings may share it
     if they differ in subject or action."""
-    paths: Paths = field(default_factory=real_paths)
+    paths: Paths = field(default_factory=lambda: Paths.under(ROOT / "data" / "real"))
     """Of the recording of pose2sim; own recordings have --to."""
     about_location: Path = ROOT / "data" / "real" / "about"
     """Gets the report, the reprojection figure, and what the import still needs while it runs."""
@@ -320,18 +320,6 @@ class ExportCalibrationConfig:
     subject: int = 1
 
 
-def h36m_paths(name: str = "h36m") -> Paths:
-    """Where a converted Human3.6M lies; give the same places to the other scripts (`--paths.h36m-location ...`)."""
-    place = ROOT / "data" / name
-    return Paths(
-        h36m_location=place / "frames",
-        masks_location=place / "masks",
-        backgrounds_location=place / "backgrounds",
-        index_location=place / "index",
-        truth_location=place / "truth",
-    )
-
-
 @dataclass(frozen=True)
 class ConvertConfig:
     """dataset_def/convert_h36m.py: the official Human3.6M download, in the layout that the other scripts read."""
@@ -340,7 +328,7 @@ class ConvertConfig:
     """Folder of the unpacked download: S1, S5, ... with Videos, Poses_D3_Positions and MySegmentsMat in each."""
     metadata: Path | None = None
     """metadata.xml of the download's program code; without it, the one in the folder `official`."""
-    paths: Paths = field(default_factory=h36m_paths)
+    paths: Paths = field(default_factory=lambda: Paths.under(ROOT / "data" / "h36m"))
     about_location: Path = ROOT / "data" / "h36m" / "about"
     """Gets report.json, and a note for every folder that was written."""
     subjects: tuple[int, ...] = (1, 5, 6, 7, 8, 9, 11)
@@ -382,7 +370,7 @@ class ConvertLabelsConfig:
 
     crops: Path
     """Folder with labels.h5 and seq_000/cam_00/img_crop_000000.png, ..."""
-    paths: Paths = field(default_factory=lambda: h36m_paths("labels_h5"))
+    paths: Paths = field(default_factory=lambda: Paths.under(ROOT / "data" / "labels_h5"))
     about_location: Path = ROOT / "data" / "labels_h5" / "about"
     """Gets report.json: what the arrays were found to hold, and the original numbers of sequences and frames."""
     side_m: float = 2.0
@@ -1600,24 +1588,40 @@ PRESETS: dict[str, Callable[[], Preset]] = {"demo": demo, "full": full, "rhodin"
 StageConfig = TypeVar("StageConfig")
 
 
+def dataset_flags(dataset: Path, others: list[str]) -> list[str]:
+    """Write `--dataset` as the places it stands for, but for those that are given themselves."""
+    flags = {f"--paths.{name}-location": dataset / part for name, part in PARTS.items()}
+    given = {word.partition("=")[0].replace("_", "-") for word in others}
+    return [word for flag, place in flags.items() if flag not in given for word in (flag, str(place))]
+
+
 def parse(stage: type[StageConfig], arguments: list[str] | None = None) -> StageConfig:
     """Read a script's settings: the preset's, changed by the command line.
 
     Raises:
-        ValueError: settings that contradict each other, or an unknown preset.
+        ValueError: settings that contradict each other, an unknown preset, or a data set for a script that reads none.
     """
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     chooser.add_argument("--preset", default="demo")
+    chooser.add_argument("--dataset", type=Path)
     chosen, rest = chooser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    reads_data = any(part.name == "paths" for part in fields(stage))  # type: ignore[arg-type]
+    if chosen.dataset is not None:
+        if not reads_data:
+            raise ValueError(f"--dataset is {chosen.dataset}, but this script reads no data set; leave it out")
+        rest = dataset_flags(chosen.dataset, rest) + rest
     if chosen.preset not in PRESETS:
         raise ValueError(f"there is no preset {chosen.preset!r}; use one of {', '.join(PRESETS)}")
     preset = PRESETS[chosen.preset]()
     parts = [getattr(preset, part.name) for part in fields(preset)]
     defaults = [part for part in parts if type(part) is stage]
-    about = f"{(stage.__doc__ or '').strip()}\n\n--preset {'|'.join(PRESETS)} chooses the defaults shown here."
+    about = (stage.__doc__ or "").strip()
+    if reads_data:
+        about += "\n\n--dataset FOLDER: your data is here, with frames, masks, backgrounds and index in it."
     if defaults:
+        about += f"\n\n--preset {'|'.join(PRESETS)} chooses the defaults shown here."
         return tyro.cli(stage, args=rest, default=defaults[0], description=about)
-    return tyro.cli(stage, args=rest, description=(stage.__doc__ or "").strip())
+    return tyro.cli(stage, args=rest, description=about)
 
 
 def start(main: Callable[[StageConfig], object], stage: type[StageConfig]) -> None:

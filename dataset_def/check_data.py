@@ -2,6 +2,7 @@
 
     python dataset_def/check_data.py
     python dataset_def/check_data.py --official /data/Human3.6M --surreal /data/SURREAL --amass /data/AMASS
+    python dataset_def/check_data.py --dataset data/real
     python dataset_def/check_data.py --paths.models-smpl-location SMPL_NEUTRAL.pkl
 
 Reads   names of files, and one file of each kind; writes nothing
@@ -12,24 +13,20 @@ Exit    0, or 2 if something that was asked for by name is missing or damaged
 from config import ROOT, CheckDataConfig, Paths, start
 from dataset_def.checks.bodies import check_body
 from dataset_def.checks.downloads import check_crops, check_official
-from dataset_def.checks.layout import check_layout, given_places
+from dataset_def.checks.layout import check_layout
 from dataset_def.checks.line import LEGEND, Line, printed
 from dataset_def.checks.motions import check_amass, check_cmu, check_surreal
 from dataset_def.checks.runs import check_runs
+from dataset_def.path_flags import is_own_data
 
 
 def recordings(config: CheckDataConfig) -> list[tuple[str, Paths, bool]]:
     """List the data sets in our layout: (title, places, asked for by name)."""
-    is_given = given_places(config.paths)
+    is_given = is_own_data(config.paths)
     found = [("your data" if is_given else "embedded data", config.paths, is_given)]
     below = sorted(path.parent for path in (ROOT / "data").glob("*/frames"))
     for folder, is_asked in [(path, True) for path in config.own] + [(path, False) for path in below]:
-        paths = Paths(
-            h36m_location=folder / "frames",
-            masks_location=folder / "masks",
-            backgrounds_location=folder / "backgrounds",
-            index_location=folder / "index",
-        )
+        paths = Paths.under(folder)
         if paths.h36m_location != config.paths.h36m_location:
             found.append((f"recording {folder.name}", paths, is_asked))
     return found

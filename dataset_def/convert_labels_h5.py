@@ -34,7 +34,7 @@ from dataset_def.labels_h5.base_views import (
 )
 from dataset_def.labels_h5.label_file import Labels, read_labels
 from dataset_def.labels_h5.place_people import Instants, Places, instants_of, place
-from dataset_def.path_flags import flags
+from dataset_def.path_flags import DATA_PLACES, flags
 from dataset_def.write_folder import claim, is_full, not_writable, whole_folders, write_meta
 from utils.artifacts import file_hash, load_background, save_background, whole_file
 from utils.camera import Camera
@@ -148,7 +148,7 @@ def main(config: ConvertLabelsConfig) -> None:
         print(f"S{subject}: {found['instants']} instants, cameras {found['cameras']}; crops centred on the "
               f"{found['crops_are_centred_on']}, lines of sight miss it by {found['miss_m']} m")  # fmt: skip
     print(f"joints in labels.h5: {labels.joints_were}; next: python dataset_def/h36m_preprocess.py"
-          + flags(config.paths, "h36m_location", "masks_location", "index_location"))  # fmt: skip
+          + flags(config.paths, *DATA_PLACES))  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from dataset_def.multiview.reports import rig_and_reprojection, write_json
 from dataset_def.multiview.rooms_and_masks import mask_jobs, num_filled_px, room_jobs, write_mask, write_room
 from dataset_def.multiview.take import make_take
 from dataset_def.multiview.write_layout import write_video
-from dataset_def.path_flags import flags
+from dataset_def.path_flags import DATA_PLACES, flags
 from utils.artifacts import file_hash
 from utils.camera import Camera
 from utils.processes import for_each
@@ -115,7 +115,7 @@ def main(config: ImportMultiviewConfig) -> None:
     centre = "" if config.keypoints and "pelvis" not in missing else " --centre masks"
     print(f"{report.parent}/rig.png and reprojection.png show how the calibration fits.  Next:\n"
           f"python dataset_def/h36m_preprocess.py{centre}"
-          f"{flags(paths, 'h36m_location', 'masks_location', 'backgrounds_location', 'index_location')}")  # fmt: skip
+          f"{flags(paths, *DATA_PLACES)}")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -17,20 +17,14 @@ from dataset_def.h36m_files import (
 )
 from dataset_def.h36m_index import CENTRES, FrameTable, check_backgrounds, index_path, load_table
 from dataset_def.packed_crops import load_about, pack_folder
-from dataset_def.path_flags import flags
+from dataset_def.path_flags import DATA_PLACES, flags
 from utils.camera import Camera
 from utils.settings import short
 
 FolderKey = tuple[int, int, int, int]
 MAX_COUNTED = 60
 """Folders whose frames are counted; in larger data sets the rest is estimated from these."""
-PLACES = ("h36m_location", "masks_location", "backgrounds_location", "index_location")
 FAULTS = (*DAMAGED, FileNotFoundError)
-
-
-def given_places(paths: Paths) -> bool:
-    """Tell whether the data set lies elsewhere than the embedded one."""
-    return bool(flags(paths, *PLACES))
 
 
 def check_layout(title: str, paths: Paths, is_asked: bool) -> list[Line]:
@@ -95,7 +89,7 @@ def _masks(title: str, paths: Paths, folders: list[FolderKey]) -> Line:
 
 def _command(paths: Paths, script: str) -> str:
     """Give a script's command for these places."""
-    return f"python {script}" + flags(paths, *PLACES)
+    return f"python {script}" + flags(paths, *DATA_PLACES)
 
 
 def _index(title: str, paths: Paths) -> tuple[Line, FrameTable | None]:

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,12 +54,6 @@ SAME = 1e-3
 """Cameras of two recordings are the same if nothing differs by more (metres, pixels)."""
 
 
-def paths_in(folder: Path) -> Paths:
-    """Say where everything of a data set of one's own lies."""
-    names = ("frames", "masks", "backgrounds", "index", "truth")
-    return Paths(*(folder / name for name in names))
-
-
 def check_place(config: ImportMultiviewConfig, take: Take) -> None:
     """Stop if the data set has this recording already, or its subjects with other cameras.
 
@@ -68,7 +61,7 @@ def check_place(config: ImportMultiviewConfig, take: Take) -> None:
         ValueError: with the settings to change.
     """
     assert config.to is not None
-    paths = paths_in(config.to)
+    paths = Paths.under(config.to)
     there = find_folders(paths) if paths.h36m_location.is_dir() and any(paths.h36m_location.iterdir()) else []
     wanted = {sequence.key(number, 1)[:4] for sequence in take.sequences
               for number in range(1, len(take.recording.views) + 1)}  # fmt: skip
@@ -207,11 +200,11 @@ def import_own(config: ImportMultiviewConfig) -> Paths:
     with staged(to, about_name(config)) as stage:
         about = stage / "about" / about_name(config)
         about.mkdir(parents=True)
-        there = replace(config, paths=paths_in(stage), about_location=about)
+        there = replace(config, paths=Paths.under(stage), about_location=about)
         numbers |= write_take(there, take)
         rig_and_reprojection(there, take)
         write_json(about / "report.json", origin(config, recording) | numbers)
-    return paths_in(to)
+    return Paths.under(to)
 
 
 def origin(config: ImportMultiviewConfig, recording: Recording) -> dict[str, Any]:

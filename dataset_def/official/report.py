@@ -9,7 +9,7 @@ from config import ConvertConfig
 from dataset_def.h36m_files import folder_key
 from dataset_def.official.download_files import Found
 from dataset_def.official.write_view import Outcome, is_complete, place_of
-from dataset_def.path_flags import flags
+from dataset_def.path_flags import DATA_PLACES, flags
 from utils.artifacts import commit, whole_file
 from utils.settings import short
 
@@ -102,5 +102,5 @@ def lines(config: ConvertConfig, report: dict[str, Any]) -> list[str]:
 
 def next_command(config: ConvertConfig) -> str:
     """Give the command that goes on with these frames."""
-    places = flags(config.paths, "h36m_location", "masks_location", "index_location")
+    places = flags(config.paths, *DATA_PLACES)
     return f"python dataset_def/h36m_preprocess.py --every {config.every}{places}"

@@ -31,7 +31,7 @@ from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.export_calibration import subject_cameras
 from dataset_def.h36m_files import folder_name, load_meta, meta_path
 from dataset_def.multiview.calibration_files import write_calibration
-from dataset_def.multiview.import_own import import_own, paths_in
+from dataset_def.multiview.import_own import import_own
 from sample import test_SMPL as mesh_test
 from sample import train_3d_pose_from_enc, train_enc_dec, train_SMPL_from_enc
 from tests.own_clips import write_keypoints, write_video
@@ -222,7 +222,7 @@ def test_a_bad_calibration_can_be_accepted_with_a_warning(clips, tmp_path):
     config, _ = bad_recordings(clips, tmp_path, tmp_path / "mine")["swapped"]
     with pytest.warns(UserWarning, match="is accepted although"):
         import_own(replace(config, accept_calibration=True))
-    assert (paths_in(tmp_path / "mine").h36m_location / "s_20_act_14_subact_01_ca_01" / "h36m_meta.mat").is_file()
+    assert (Paths.under(tmp_path / "mine").h36m_location / "s_20_act_14_subact_01_ca_01" / "h36m_meta.mat").is_file()
 
 
 def test_the_same_recording_twice_is_refused_and_the_first_stays(clips, tmp_path):

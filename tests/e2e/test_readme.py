@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from config import ROOT, h36m_paths
+from config import ROOT, Paths
 from dataset_def import check_data
 from tests.readme_commands import Command, Place, commands_of, module_of, settings_of
 from tests.tiny_h36m import wall, write_tiny_h36m
@@ -88,7 +88,7 @@ def data_flags(command: Command, place: Place) -> tuple[str, ...]:
         return ()
     converted = {"dataset_def/convert_h36m.py": "h36m", "dataset_def/convert_labels_h5.py": "labels_h5"}
     if command.script in converted:
-        target = h36m_paths(converted[command.script])
+        target = Paths.under(ROOT / "data" / converted[command.script])
         return tuple(f"--paths.{name}-location {getattr(target, name + '_location').relative_to(ROOT)}"
                      for name in ("h36m", "masks", "backgrounds"))  # fmt: skip
     return place.path_flags(place.tiny)
@@ -123,7 +123,7 @@ def test_a_command_of_the_readme_works(command, place):
     for name in {command.script, *command.arguments} & NEEDS.keys():
         for package in NEEDS[name]:
             pytest.importorskip(package)
-    if "data/h36m/frames" in command.arguments and not Path("data/h36m/frames").exists():
+    if "data/h36m" in command.arguments and not Path("data/h36m/frames").exists():
         pytest.skip("what convert_h36m.py writes is not there")
     prepare(stated, place)
     module.main(settings_of(stated, SMALL.get(command.script, ()) + data_flags(stated, place)))

@@ -71,8 +71,8 @@ def test_what_is_missing_is_named_with_its_command(copied):
     (copied.backgrounds_location / "s_09_ca_03.npy").unlink()
     shutil.rmtree(copied.masks_location / "s_01_act_03_subact_01_ca_02")
     lines = layout(copied)
-    flags = f" --paths.h36m-location {copied.h36m_location} --paths.masks-location {copied.masks_location}"
-    assert lines["index"].remedy.startswith(f"python dataset_def/h36m_preprocess.py{flags}")
+    where = f" --dataset {copied.h36m_location.parent}"
+    assert lines["index"].remedy == f"python dataset_def/h36m_preprocess.py{where}"
     assert lines["backgrounds"].remedy.startswith("python dataset_def/h36m_get_background.py")
     assert lines["backgrounds"].found == "1 of 8 are missing" and lines["packed crops"].mark == "none"
     assert (
@@ -112,7 +112,7 @@ def test_of_large_data_sets_only_some_folders_are_listed(copied, monkeypatch):
 
 
 def test_the_report_ends_well_when_nothing_was_asked_for(ready, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("dataset_def.checks.layout.flags", lambda *_: "")
+    monkeypatch.setattr(check_data, "is_own_data", lambda _: False)
     main(CheckDataConfig(paths=replace(Paths(runs_location=tmp_path), h36m_location=tmp_path / "none")))
     printed_lines = capsys.readouterr().out.splitlines()
     assert printed_lines[0].startswith("[ok] there") and "[!!] missing or damaged" in printed_lines[0]

@@ -24,15 +24,18 @@ from config import (
     MeshConfig,
     Optim,
     Pairing,
+    Paths,
     PoseConfig,
     PoseHeadConfig,
     PreprocessConfig,
+    SegmentationConfig,
     Subjects,
     SyntheticConfig,
     parse,
 )
 from config import TestEncDecConfig as EncDecTestConfig  # pytest would take it for a class of tests
 from config import TestPoseConfig as PoseTestConfig
+from dataset_def.path_flags import flags
 from utils.settings import to_plain
 
 STAGES = [
@@ -205,3 +208,35 @@ def test_help_writes_nothing(tmp_path, capsys, monkeypatch):
         parse(EncDecConfig, ["--help"])
     assert stop.value.code == 0 and "ImageNet feature difference" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
+
+
+def test_a_data_sets_folder_is_one_flag_and_each_place_can_still_be_given():
+    chosen = parse(EncDecConfig, ["--dataset", "data/real", "--optim.steps", "7"])
+    assert chosen.paths == Paths.under(Path("data/real")) and chosen.optim.steps == 7
+    assert chosen.paths.h36m_location == Path("data/real/frames")
+    assert chosen.paths.runs_location == Paths().runs_location
+    for masks in (["--paths.masks-location", "m"], ["--paths.masks_location=m"]):
+        one = parse(PoseConfig, ["--encoder", "a.pt", *masks, "--dataset=d"]).paths
+        assert one.masks_location == Path("m") and one.index_location == Path("d/index")
+
+
+def test_a_script_that_reads_no_data_refuses_a_data_set():
+    with pytest.raises(ValueError, match="--dataset is d, but this script reads no data set; leave it out"):
+        parse(SegmentationConfig, ["--dataset", "d"])
+
+
+def test_help_names_the_flag_of_a_data_set(capsys):
+    for stage in (EncDecConfig, EncDecTestConfig):
+        with pytest.raises(SystemExit):
+            parse(stage, ["--help"])
+        assert "--dataset FOLDER" in capsys.readouterr().out
+
+
+def test_places_are_written_as_a_user_would_type_them():
+    real = Paths.under(Path("data/real"))
+    assert flags(Paths()) == "" and flags(real) == " --dataset data/real"
+    assert parse(EncDecConfig, flags(real).split()).paths == real
+    moved = dataclasses.replace(real, masks_location=Path("m"), runs_location=Path("r"))
+    assert "--dataset" not in flags(moved) and parse(EncDecConfig, flags(moved).split()).paths == moved
+    assert flags(dataclasses.replace(Paths(), runs_location=Path("r"))) == " --paths.runs-location r"
+    assert flags(moved, "masks_location") == " --paths.masks-location m"

@@ -9,7 +9,7 @@ import pytest
 import scipy.io
 from scipy.spatial.transform import Rotation
 
-from config import DATA, ImportMultiviewConfig, Paths
+from config import DATASET, ImportMultiviewConfig, Paths
 from dataset_def.h36m_files import load_meta
 from dataset_def.import_multiview import claim, place_person
 from dataset_def.multiview import pose2sim_session
@@ -34,7 +34,7 @@ from dataset_def.multiview.write_layout import cut_into_sequences, write_meta
 from utils.camera import Camera, distort, project, resized, to_camera
 from utils.skeleton import H36M_17
 
-WHEEL = Path(os.environ.get("POSE2SIM_WHEEL", DATA.parent / "downloads" / "pose2sim-0.7.0-py3-none-any.whl"))
+WHEEL = Path(os.environ.get("POSE2SIM_WHEEL", DATASET.parent / "downloads" / "pose2sim-0.7.0-py3-none-any.whl"))
 QUALISYS = """<?xml version='1.0' encoding='ASCII'?>
 <calibration><cameras>
   <camera active="1" serial="cam_01">
