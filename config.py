@@ -795,7 +795,10 @@ class LabelCurveConfig:
     every: int = 4
     """Test on every n-th frame."""
     output: Path = ROOT / "tests" / "benchmarks" / "results" / "label_curve.json"
-    """The numbers; a markdown table of the same name lies beside it."""
+    """The numbers; a markdown table of the same name lies beside it, and <name>_references.json: the rows that need no
+    image."""
+    references_only: bool = False
+    """Measure the rows that need no image, put them beside the trained rows that `output` holds, and train nothing."""
 
     def __post_init__(self) -> None:
         within(1, inf, every=self.every, frozen_steps=self.frozen_steps, finetune_steps=self.finetune_steps,

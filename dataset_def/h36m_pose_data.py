@@ -10,7 +10,15 @@ from torch.utils.data import Dataset
 
 from config import Crop, Paths
 from dataset_def.h36m_crops import CropReader, random_shift
-from dataset_def.h36m_index import Part, every_nth, load_table, select_rows, spread_sequences, with_known_centre
+from dataset_def.h36m_index import (
+    FrameTable,
+    Part,
+    every_nth,
+    load_table,
+    select_rows,
+    spread_sequences,
+    with_known_centre,
+)
 from utils.camera import Camera
 from utils.image import to_unit_rgb
 from utils.skeleton import H36M_17
@@ -68,6 +76,12 @@ class PoseData(Dataset[PoseSample]):
         joints_root_m = (joints_world_m - joints_world_m[H36M_17.index("pelvis")]) @ to.R_cam_from_world.T
         return torch.from_numpy(joints_root_m.astype(np.float32))
 
+    def turns_from_world(self) -> Float[Tensor, "N 3 3"]:
+        """Give R_crop_from_world of all items, in their order and without in-plane rotation."""
+        return torch.from_numpy(
+            np.stack([self.reader.camera(row).R_cam_from_world for row in self.rows.tolist()]).astype(np.float32)
+        )
+
     def labels_root_m(self) -> Float[Tensor, "N 17 3"]:
         """Give all true poses, in the order of the items and without in-plane rotation."""
         return torch.stack([self._joints_root_m(row, self.reader.camera(row)) for row in self.rows.tolist()])
@@ -86,3 +100,11 @@ class PoseData(Dataset[PoseSample]):
             R_crop_from_world=torch.from_numpy(to.R_cam_from_world.astype(np.float32)),
             frames=torch.from_numpy(self.table.frames[row].astype(np.int64)),
         )
+
+
+def labels_world_m(
+    table: FrameTable, subjects: tuple[int, ...], held_out: tuple[tuple[int, int], ...], sequences: int
+) -> Float[Tensor, "L 17 3"]:
+    """Give the poses that stage 2 learns from, one per instant."""
+    rows = spread_sequences(table, select_rows(table, subjects, "train", held_out), sequences)
+    return torch.from_numpy(table.joints_world_m[np.unique(table.row_instant[rows])].astype(np.float32))

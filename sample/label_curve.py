@@ -1,10 +1,11 @@
 """Compare stage 2 with its baselines, with all labels and with few, over several seeds.
 
     python sample/label_curve.py --encoders runs/enc_dec/demo/checkpoint_best.pt --seeds 0 1 2
+    python sample/label_curve.py --encoders models/assets/open_weights.pt --references-only
 
 Reads   checkpoints of stage 1, the index, the crops; test subjects through sample/test_pose.py only
 Writes  runs/pose/label_curve_*/ (one run per cell, kept: stop and start again at will),
-        tests/benchmarks/results/label_curve.{json,md}
+        tests/benchmarks/results/label_curve.{json,md}, label_curve_references.json
 """
 
 import hashlib
@@ -17,10 +18,14 @@ import numpy as np
 from tqdm import tqdm
 
 from config import LabelCurveConfig, Optim, PoseConfig, TestPoseConfig, start
+from dataset_def.h36m_pose_data import PoseData, labels_world_m
+from models.stored import load_encoder_decoder
 from sample import test_pose, train_3d_pose_from_enc
 from utils import label_table
 from utils.artifacts import file_hash, load_checkpoint
 from utils.label_table import MEAN_POSE, CellResult
+from utils.metrics import pose_errors
+from utils.reference_poses import reference_poses
 from utils.settings import to_plain
 
 Recipe = Literal["random", "scratch", "frozen", "finetune"]
@@ -89,8 +94,31 @@ def run_cell(cell: Cell, config: LabelCurveConfig) -> CellResult:
     return label_table.read_cell(folder)
 
 
+def measure_references(config: LabelCurveConfig) -> Path:
+    """Measure the poses that need no image, by each column's labels and on the table's frames; return the json's path.
+
+    What the crops are centred on, and with it what "facing the camera" means, is as stage 1 was trained.
+    """
+    crop = load_encoder_decoder(config.encoders[0]).config.crop
+    test = PoseData(config.paths, crop, config.subjects.test, "all", held_out=(), every=config.every)
+    true_root_m, R = test.labels_root_m(), test.turns_from_world()
+    columns = {}
+    for count in config.sequences:
+        labels = labels_world_m(test.table, config.subjects.labelled, config.subjects.held_out, count)
+        errors = {
+            label_table.REFERENCES[name]: [label_table.as_arrays(pose_errors(pose, true_root_m, R))]
+            for name, pose in reference_poses(labels, true_root_m, R).items()
+        }
+        columns[label_table.column_title(count)] = label_table.summaries(errors, test.table.frames[test.rows])
+    return label_table.write_references(config, columns, len(test.rows))
+
+
 def main(config: LabelCurveConfig) -> Path:
     """Fill the table, write and print it; return the json's path."""
+    references = measure_references(config)
+    if config.references_only:
+        print(label_table.write_markdown(config.output, references))
+        return config.output
     cells = [Cell(recipe, count, seed) for seed in config.seeds for count in config.sequences for recipe in ROWS]
     results = {cell: run_cell(cell, config) for cell in tqdm(cells, desc="label_curve", disable=None)}
     frames = results[cells[0]].frames
@@ -104,7 +132,8 @@ def main(config: LabelCurveConfig) -> Path:
         columns[label_table.column_title(count)] = label_table.summaries(column, frames)
         compared[label_table.column_title(count)] = label_table.comparisons(column, frames, PAIRS)
     best_steps = {pose_config(cell, config).name: result.step for cell, result in results.items()}
-    print(label_table.write_table(config, columns, compared, len(frames), best_steps))
+    label_table.write_table(config, columns, compared, len(frames), best_steps)
+    print(label_table.write_markdown(config.output, references))
     return config.output
 
 

@@ -1,4 +1,4 @@
-"""Measure stage 2 on subjects it has not seen, beside the mean pose of its training labels.
+"""Measure stage 2 on test subjects, beside poses that need no image: mean, constant and nearest training labels.
 
     python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt
     python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt --centre masks   (reads all views' masks)
@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from config import TestPoseConfig, start
-from dataset_def.h36m_pose_data import PoseData
+from dataset_def.h36m_pose_data import PoseData, labels_world_m
 from models.stored import StoredPose, load_pose
 from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
@@ -25,6 +25,7 @@ from utils.engine import choose_device, mixed_precision
 from utils.image import to_picture
 from utils.metrics import pose_errors
 from utils.pose_report import action_table, intervals, overall_table, per_action
+from utils.reference_poses import reference_poses
 from utils.report_page.frames import best_and_worst
 
 
@@ -54,6 +55,16 @@ def errors_of(predicted_root_m: Tensor, found: Predictions) -> dict[str, np.ndar
     """Measure poses against the true ones in every way."""
     errors = pose_errors(predicted_root_m, found.true_root_m, found.R_crop_from_world)
     return {name: values.numpy() for name, values in errors.items()}
+
+
+def without_image(stored: StoredPose, data: PoseData, found: Predictions) -> dict[str, Tensor]:
+    """Predict from the training labels alone; only their mean, where the labelled subjects are not in this index."""
+    poses = {"mean_pose": stored.network.head.joints_mean_m.cpu().expand_as(found.true_root_m)}
+    who = stored.config.subjects
+    if set(who.labelled) <= set(data.table.frames[:, 0].tolist()):
+        labels = labels_world_m(data.table, who.labelled, who.held_out, stored.config.sequences)
+        poses |= reference_poses(labels, found.true_root_m, found.R_crop_from_world)
+    return poses
 
 
 def examples(data: PoseData, count: int, errors_mm: np.ndarray, frames: np.ndarray) -> dict[str, np.ndarray]:
@@ -86,13 +97,13 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     frames = found.frames.numpy().astype(np.int32)
 
     errors = errors_of(found.predicted_root_m, found)
-    mean_pose = stored.network.head.joints_mean_m.cpu().expand_as(found.true_root_m)
-    summaries = {"predicted": intervals(errors, frames), "mean pose": intervals(errors_of(mean_pose, found), frames)}
+    references = without_image(stored, data, found)
+    summaries = {name: intervals(errors_of(pose, found), frames) for name, pose in references.items()}
+    overall = intervals(errors, frames)
     by_action = per_action(errors, frames)
     metrics = {
         "step": stored.step, "mode": stored.config.mode, "labelled_subjects": list(stored.config.subjects.labelled),
-        "crop_centre": crop.centre, "overall": summaries["predicted"], "mean_pose": summaries["mean pose"],
-        "per_action": by_action,
+        "crop_centre": crop.centre, "overall": overall, **summaries, "per_action": by_action,
     }  # fmt: skip
 
     split = describe(config, stored, crop.centre)
@@ -103,11 +114,12 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
     arrays = {name: values.numpy() for name, values in found._asdict().items() if name != "frames"}
     save_predictions(folder / f"predictions{suffix}.npz", split, frames, inputs, **arrays, step=np.array(stored.step),
-                     mean_pose_root_m=mean_pose[0].numpy(),
+                     mean_pose_root_m=references["mean_pose"][0].numpy(),
                      **examples(data, config.examples, errors["mpjpe_17_mm"], frames))  # fmt: skip
     save_metrics(folder / f"metrics{suffix}.json", split, frames, inputs, metrics)
 
-    print(f"{split}: {len(frames)} frames\n{overall_table(summaries)}\n\n{action_table(by_action)}")
+    shown = {"predicted": overall} | {name.replace("_", " "): summary for name, summary in summaries.items()}
+    print(f"{split}: {len(frames)} frames\n{overall_table(shown)}\n\n{action_table(by_action)}")
     return metrics
 
 

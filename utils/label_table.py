@@ -1,21 +1,29 @@
 """The comparison of stage 2 with its baselines: predictions of many runs in, intervals and a markdown table out."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
 from config import LabelCurveConfig
-from utils.artifacts import load_predictions, whole_file
+from utils.artifacts import load_predictions, must_exist, whole_file
 from utils.benchmark import save_result
 from utils.bootstrap import compare, mean_interval
 from utils.metrics import pose_errors
 
 MEASURES = {"N-MPJPE": "n_mpjpe_17_mm", "P-MPJPE": "p_mpjpe_17_mm", "yaw": "yaw_error_degrees"}
+COMMAND = "python sample/label_curve.py"
 MEAN_POSE = "mean pose"
+REFERENCES = {
+    "constant_pose": "constant pose: median label, facing the camera",
+    "constant_pose_true_heading": "the same at the true heading (oracle)",
+    "nearest_label_true_heading": "nearest label at the true heading (oracle)",
+}
+"""Rows that need no image (utils/reference_poses.py)."""
 
 Errors = dict[str, Float[np.ndarray, "N"]]
 Column = Mapping[str, Sequence[Errors]]
@@ -40,14 +48,18 @@ class CellResult(NamedTuple):
 
 def read_cell(run: Path) -> CellResult:
     """Measure the stored predictions of a run."""
-    _, stored = load_predictions(run / "predictions.npz", "python sample/label_curve.py")
+    _, stored = load_predictions(run / "predictions.npz", COMMAND)
     true, R = (torch.from_numpy(stored[name]) for name in ("true_root_m", "R_crop_from_world"))
     mean_pose = torch.from_numpy(stored["mean_pose_root_m"]).expand_as(true)
     found, of_mean = (
-        {name: values.double().numpy() for name, values in pose_errors(pose, true, R).items()}
-        for pose in (torch.from_numpy(stored["predicted_root_m"]), mean_pose)
+        as_arrays(pose_errors(pose, true, R)) for pose in (torch.from_numpy(stored["predicted_root_m"]), mean_pose)
     )
     return CellResult(found, of_mean, stored["frames"], int(stored["step"]))
+
+
+def as_arrays(errors: Mapping[str, Float[torch.Tensor, "N"]]) -> Errors:
+    """Take errors out of their tensors."""
+    return {name: values.double().numpy() for name, values in errors.items()}
 
 
 def stacked(seeds: Sequence[Errors], measure: str) -> Float[np.ndarray, "S N"]:
@@ -137,11 +149,43 @@ def protocol(config: LabelCurveConfig, num_frames: int) -> str:
 
 def write_table(
     config: LabelCurveConfig, columns: Columns, compared: Compared, num_frames: int, best_steps: dict[str, int]
-) -> str:
-    """Write the json and the markdown table beside it; return the latter."""
+) -> None:
+    """Write the trained rows' json."""
     about = protocol(config, num_frames)
-    save_result(config.output, about, columns=columns, comparisons=compared, steps_of_tested_checkpoint=best_steps)
-    text = markdown(columns, compared, about)
-    with whole_file(config.output.with_suffix(".md")) as partial:
+    save_result(config.output, about, columns=columns, comparisons=compared, num_frames=num_frames,
+                steps_of_tested_checkpoint=best_steps)  # fmt: skip
+
+
+def write_references(config: LabelCurveConfig, columns: Columns, num_frames: int) -> Path:
+    """Write the json of the rows that need no image; return its path."""
+    path = config.output.with_name(f"{config.output.stem}_references.json")
+    labelled, test = (", ".join(f"S{n}" for n in names) for names in (config.subjects.labelled, config.subjects.test))
+    about = (
+        f"Rows that need no image, {num_frames} images of {test}: the median of {labelled}'s labels, turned to one "
+        "heading first; the nearest label is chosen by N-MPJPE. An oracle is told the true heading or the true pose."
+    )
+    save_result(path, about, columns=columns, num_frames=num_frames)
+    return path
+
+
+def write_markdown(output: Path, references: Path) -> str:
+    """Write the markdown table beside a json of trained rows, the rows that need no image first; return it.
+
+    Raises:
+        ValueError: the two files are not about the same labels and frames.
+    """
+    must_exist(output, COMMAND)
+    trained, untrained = (json.loads(path.read_text()) for path in (output, references))
+    if list(trained["columns"]) != list(untrained["columns"]) or not _same_frames(trained, untrained["num_frames"]):
+        raise ValueError(f"{output} and {references} have other columns or frames; measure both with the same "
+                         f"settings: {COMMAND}")  # fmt: skip
+    columns = {title: untrained["columns"][title] | rows for title, rows in trained["columns"].items()}
+    text = markdown(columns, trained["comparisons"], f"{trained['protocol']} {untrained['protocol']}")
+    with whole_file(output.with_suffix(".md")) as partial:
         partial.write_text(text)
     return text
+
+
+def _same_frames(trained: Mapping[str, Any], num_frames: int) -> bool:
+    """Compare the numbers of tested images; files written before it was stored tell it in their protocol only."""
+    return trained.get("num_frames", num_frames) == num_frames and f"{num_frames} images" in trained["protocol"]

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from utils.artifacts import load_metrics, must_exist
+from utils.label_table import REFERENCES
 from utils.mesh_report import SHOWN
 
 NOVEL_VIEWS = {"L1 in the box": "l1_in_box", "PSNR dB in the box": "psnr_db_in_box", "SSIM in the box": "ssim_in_box",
                "PSNR dB": "psnr_db_image"}  # fmt: skip
 POSE = {"MPJPE mm": "mpjpe_17_mm", "N-MPJPE mm": "n_mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm",
         "PCK@150 %": "pck150_17_percent", "yaw error °": "yaw_error_degrees"}  # fmt: skip
+POSE_ROWS = {
+    "overall": "predicted", **REFERENCES, "mean_pose": "mean of the training labels, a stick",
+}  # fmt: skip
 MESH = {"MPJPE mm": "mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm", "vertices mm": "vertex_mm",
         "aligned vertices mm": "pa_vertex_mm", "IoU, all views %": "iou_all_views_percent",
         "yaw error °": "yaw_error_degrees", "prior": "prior_score"}  # fmt: skip
@@ -100,7 +104,7 @@ def metrics_block(path: Path) -> str:
     elif "predicted" in found:
         text = table({name: row for name, row in found.items() if isinstance(row, dict)}, NOVEL_VIEWS)
     else:
-        text = table({"predicted": found["overall"], "mean pose of the training labels": found["mean_pose"]}, POSE)
+        text = table({title: found[key] for key, title in POSE_ROWS.items() if key in found}, POSE)
     about = [stored["split"], f"{stored['num_frames']:,} images" if "step" in found else ""]
     about += [f"step {found['step']}" if "step" in found else "", f"true bodies: {found.get('truth', '')}"]
     told = "; ".join(part for part in about if part and not part.endswith(": "))

@@ -36,6 +36,7 @@ from models.stored import load_encoder_decoder, load_pose
 from sample import label_curve, save_embeddings, train_3d_pose_from_enc
 from sample import test_pose as pose_test
 from tests.tiny_h36m import write_tiny_h36m
+from utils import label_table
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions, save_checkpoint
 from utils.history import load_history
 from utils.settings import to_plain
@@ -125,6 +126,12 @@ def test_predictions_and_metrics_hold_what_their_names_say(place):
     assert metrics["overall"]["mpjpe_17_mm"]["mean"] == pytest.approx(1000 * apart_m.mean(), rel=1e-4)
     apart_m = np.linalg.norm(stored["mean_pose_root_m"] - stored["true_root_m"], axis=-1)
     assert metrics["mean_pose"]["mpjpe_17_mm"]["mean"] == pytest.approx(1000 * apart_m.mean(), rel=1e-4)
+    pose = metrics["constant_pose"], metrics["constant_pose_true_heading"], metrics["nearest_label_true_heading"]
+    facing, turned, nearest = ({key: one[key]["mean"] for key in one} for one in pose)
+    assert facing["p_mpjpe_17_mm"] == pytest.approx(turned["p_mpjpe_17_mm"], abs=0.01)
+    assert turned["yaw_error_degrees"] < 0.01 < facing["yaw_error_degrees"]
+    assert max(nearest["n_mpjpe_17_mm"], turned["n_mpjpe_17_mm"]) < 0.1, "everybody here has the same pose"
+    assert facing["n_mpjpe_17_mm"] > 100
     assert stored["example_image"].shape == (6, 32, 32, 3)
     about = load_metrics(place.run("stored") / "metrics.json", COMMAND)
     assert set(about["input_hashes"]) == {"checkpoint", "index"} and "also trained on" not in about["split"]
@@ -222,6 +229,17 @@ def test_latents_of_another_encoder_are_refused_and_nothing_is_written(place, tm
     assert not place.run("refused").exists()
 
 
+def test_without_the_labelled_subjects_only_the_mean_pose_stands_beside_the_prediction(place, tmp_path):
+    train_3d_pose_from_enc.main(place.config("elsewhere"))
+    paths = write_tiny_h36m(tmp_path, subjects=(9,), actions=(2,), frames=2, size_px=96)
+    h36m_preprocess.main(PreprocessConfig(paths=paths, pack_px=48, processes=1))
+    checkpoint = place.run("elsewhere") / "checkpoint_best.pt"
+    found = pose_test.main(
+        PoseTestConfig(checkpoint=checkpoint, paths=paths, subjects=(9,), device="cpu", out=tmp_path)
+    )
+    assert "mean_pose" in found and "constant_pose" not in found
+
+
 def test_a_fine_tuned_checkpoint_is_refused_as_an_encoder(place):
     train_3d_pose_from_enc.main(place.config("moved", mode="finetune"))
     wrong = place.run("moved") / "checkpoint_best.pt"
@@ -253,9 +271,17 @@ def test_the_label_curve_fills_its_table_and_does_finished_cells_only_once(place
     means = [found["columns"]["1 sequences"][row]["n_mpjpe_17_mm"]["mean"] for row in (rows[4], rows[2])]
     assert gain["difference"]["mean"] == pytest.approx(means[0] - means[1])
     text = config.output.with_suffix(".md").read_text()
-    assert all(f"| {row} |" in text for row in rows)
+    without_image = list(label_table.REFERENCES.values())
+    assert [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")][1:9] == [
+        f"| {row}" for row in [*without_image, *rows]
+    ]
     runs = sorted(place.run("").glob("label_curve_*"))
     assert len(runs) == 4 * 2 * 2
     written_at = {path: path.stat().st_mtime_ns for run in runs for path in run.iterdir()}
     label_curve.main(config)
+    config.output.with_suffix(".md").unlink()
+    label_curve.main(replace(config, references_only=True))
+    assert config.output.with_suffix(".md").read_text() == text and json.loads(config.output.read_text()) == found
+    with pytest.raises(ValueError, match="other columns or frames; measure both with the same settings"):
+        label_curve.main(replace(config, references_only=True, every=1))
     assert written_at == {path: path.stat().st_mtime_ns for run in runs for path in run.iterdir()}
