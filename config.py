@@ -469,20 +469,15 @@ class EncoderConfig:
     """The predecessor's choice; it confines the points to one octant."""
     own_appearance_encoder: bool = True
     """Read the appearance with a network of its own, from the clean image."""
-    appearance_at: Literal["image", "points", "each_point"] = "image"
+    appearance_at: Literal["image", "points"] = "image"
     """Where that network looks: at the whole image, or at the places where the 3D points project, so that the colour
-    of a sleeve is found wherever the arm is.  each_point: the same, and every point keeps `appearance` numbers of its
-    own instead of one vector for all; needs decoder.kind compact."""
+    of a sleeve is found wherever the arm is."""
 
     def __post_init__(self) -> None:
-        if self.appearance_at != "image" and not self.own_appearance_encoder:
-            raise ValueError(
-                f"encoder.appearance_at {self.appearance_at} needs encoder.own_appearance_encoder; switch one of them"
-            )
+        if self.appearance_at == "points" and not self.own_appearance_encoder:
+            raise ValueError("encoder.appearance_at points needs encoder.own_appearance_encoder; switch one of them")
         within(1, inf, encoder__width=self.width, encoder__points=self.points, encoder__appearance=self.appearance)
         within(0, 0.99, encoder__dropout=self.dropout)
-        if self.appearance_at == "each_point" and self.appearance < 3:
-            raise ValueError(f"encoder.appearance is {self.appearance}; each point needs at least 3, its colour")
 
 
 @dataclass(frozen=True)
@@ -493,25 +488,14 @@ class DecoderConfig:
     width: int = 32
     """Channels before the output."""
     dropout: float = 0.0
-    point_features: int = 0
-    """Features that each point carries into the picture, of kind compact; 0: a quarter of the width."""
-    fine: bool = False
-    """Draw at the image's own resolution in place of half of it, of kind compact."""
-    refine: int = 0
-    """Hidden units of a network that moves the points onto the limbs before looks are read and drawn there, of kind
-    compact; 0: the points stay where the latent has them."""
     composite: bool = True
     """Predict the person and an opacity, and lay them over the given background; needs kind compact."""
 
     def __post_init__(self) -> None:
         within(4, inf, decoder__width=self.width)
-        within(0, inf, decoder__point_features=self.point_features, decoder__refine=self.refine)
         within(0, 0.99, decoder__dropout=self.dropout)
-        needs_compact = {"composite": self.composite, "point_features": self.point_features, "refine": self.refine,
-                         "fine": self.fine}  # fmt: skip
-        for name, value in needs_compact.items():
-            if value and self.kind != "compact":
-                raise ValueError(f"decoder.{name} needs decoder.kind compact, not {self.kind}; switch one of them")
+        if self.composite and self.kind != "compact":
+            raise ValueError(f"decoder.composite needs decoder.kind compact, not {self.kind}; switch one of them")
 
 
 @dataclass(frozen=True)
@@ -561,11 +545,6 @@ class ImageLoss:
     feature_norm: Literal["l1", "l2"] = "l1"
     imagenet_normalised: bool = True
     """Feed the feature network images on its own distribution.  Off: BGR divided by 256, as the predecessor did."""
-    adversarial: float = 0.0
-    """Weight of a critic that learns to tell drawn from true images (needs masks): whole, crisp people in place of
-    faint averages.  0: no critic."""
-    critic_lr: float = 2e-4
-    """The critic's step size."""
     opacity: float = 0.1
     """Weight of the cross-entropy between the drawn opacity and the mask; only where the decoder composites and masks
     exist.  Masks are no 3D label, and stage 4 needs them anyway; 0 does without."""
@@ -574,9 +553,7 @@ class ImageLoss:
 
     def __post_init__(self) -> None:
         within(0, inf, loss__pixels=self.pixels, loss__features=self.features, loss__opacity=self.opacity)
-        within(0, inf, loss__adversarial=self.adversarial)
         within(0.01, inf, loss__person=self.person)
-        within(1e-9, inf, loss__critic_lr=self.critic_lr)
 
 
 @dataclass(frozen=True)
@@ -588,9 +565,6 @@ class EncDecConfig:
     start_from: Path | None = None
     """A checkpoint whose weights this run begins with, such as models/assets/open_weights.pt: goes on training a
     network, or moves it to other cameras and people.  Its encoder, decoder and normalise settings must be the same."""
-    train: Literal["all", "looks"] = "all"
-    """looks: the geometry stays as --start-from has it, so that heads trained on it stay valid; appearance and decoder
-    are trained, begun anew where their settings differ."""
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     crop: Crop = field(default_factory=Crop)
@@ -609,21 +583,15 @@ class EncDecConfig:
 
     def __post_init__(self) -> None:
         within(1, inf, groups=self.groups)
-        if self.train == "looks" and self.start_from is None:
-            raise ValueError("train looks needs --start-from CHECKPOINT, whose geometry is kept")
         if self.encoder.kind in ("efficientnet_lite0", "resnet50") and self.normalise != "imagenet":
             raise ValueError(
                 f"encoder.kind {self.encoder.kind} starts from ImageNet weights, but normalise is {self.normalise}; "
                 "set --normalise imagenet"
             )
-        for name, weight in (("opacity", self.loss.opacity), ("adversarial", self.loss.adversarial)):
-            if weight and not self.decoder.composite:
-                raise ValueError(
-                    f"loss.{name} is {weight}, but decoder.composite is off, so no opacity is drawn; set one of them"
-                )
-        if self.decoder.kind != "compact" and self.encoder.appearance_at == "each_point":
+        if self.loss.opacity and not self.decoder.composite:
             raise ValueError(
-                f"encoder.appearance_at each_point needs decoder.kind compact, not {self.decoder.kind}; set one of them"
+                f"loss.opacity is {self.loss.opacity}, but decoder.composite is off, so no opacity is drawn; "
+                "set one of them"
             )
         if self.augment.permute_channels and not self.encoder.own_appearance_encoder:
             raise ValueError(
@@ -1153,7 +1121,7 @@ class ExportConfig:
     encoder: Path = ROOT / "models" / "assets" / "open_weights.pt"
     """Of stage 4: the exported encoder that the head was trained with; it must lie in the folder of the output."""
     looks_of: Path | None = None
-    """Of stage 2: checkpoint_best.pt of a run of stage 1 with `train looks`, whose appearance and decoder are taken."""
+    """Of stage 2: another file with the very same geometry, whose appearance encoder and decoder are taken."""
     stage_1_run: Path | None = None
     """runs/enc_dec/<name> that made the encoder; its commands, commits and steps are written down too."""
     metrics: tuple[Path, ...] = ()

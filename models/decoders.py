@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, softplus
 
-from config import DecoderConfig, EncoderConfig
+from config import Crop, DecoderConfig, EncoderConfig
 from models.layers import ConvBlock, ResidualBlock
 from models.perceptual import imagenet_normalised
 
@@ -21,27 +21,17 @@ class PointSplat(nn.Module):
     """Lay every latent point into a feature map at the place where it projects.
 
     A point carries learned features, modulated by the appearance, and a learned extent.  Two maps, one for points in
-    front of the body's middle and one for those behind it, let the decoder tell what hides what.  Where each point has
-    looks of its own, the maps hold the mean of the points around and the logarithm of how many there are.
+    front of the body's middle and one for those behind it, let the decoder tell what hides what.
     Source: own derivation; a Gaussian is separable, so that the map is one matrix product per image
     (test_encoder_decoder.py compares it with the plain sum).
     """
 
-    def __init__(
-        self,
-        points: int,
-        appearance: int,
-        features: int,
-        side_m: float,
-        map_px: int,
-        each_point: bool = False,
-        raw_extent: float = -2.2,
-    ) -> None:
+    def __init__(self, points: int, appearance: int, features: int, side_m: float, map_px: int) -> None:
         super().__init__()
-        self.side_m, self.map_px, self.features, self.each_point = side_m, map_px, features, each_point
+        self.side_m, self.map_px, self.features = side_m, map_px, features
         self.own_features = nn.Parameter(torch.randn(points, features) * 0.5)
-        self.from_appearance = nn.Linear(appearance, features if each_point else points * features)
-        self.raw_extent_m = nn.Parameter(torch.full((points,), raw_extent))  # metres by softplus
+        self.from_appearance = nn.Linear(appearance, points * features)
+        self.raw_extent_m = nn.Parameter(torch.full((points,), -2.2))  # softplus: about 0.1 m
         self.out_channels = 2 * (features + 1)
 
     def forward(
@@ -49,8 +39,7 @@ class PointSplat(nn.Module):
     ) -> Float[Tensor, "B C h w"]:
         """Draw the two feature maps."""
         batch, points, _ = points_crop_m.shape
-        looks = appearance.view(batch, points, -1) if self.each_point else appearance
-        colours = self.own_features + self.from_appearance(looks).view(batch, points, self.features)
+        colours = self.own_features + self.from_appearance(appearance).view(batch, points, self.features)
         values = torch.cat([torch.tanh(colours.float()), torch.ones_like(colours[..., :1], dtype=torch.float32)], -1)
         across, down, is_front = self.footprints(points_crop_m.float())
         layers = torch.stack([values * is_front, values * (1 - is_front)], dim=-1).flatten(2)  # B P C
@@ -58,9 +47,6 @@ class PointSplat(nn.Module):
         weighted = across.to(small)[..., None] * layers.to(small)[:, :, None]  # B P w C
         maps = torch.bmm(down.to(small).transpose(1, 2), weighted.flatten(2))  # B h (w C)
         maps = maps.float().view(batch, self.map_px, self.map_px, -1, 2)
-        if self.each_point:
-            density = maps[..., -1:, :]
-            maps = torch.cat([maps[..., :-1, :] / (density + 0.2), torch.log1p(density)], dim=-2)
         return maps.flatten(3).permute(0, 3, 1, 2)
 
     def footprints(
@@ -75,32 +61,15 @@ class PointSplat(nn.Module):
         return across, down, torch.sigmoid(-points_crop_m[..., 2:] / 0.1)
 
 
-class FineLevel(nn.Module):
-    """The U-Net's outermost level, at the image's own resolution."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.halved = ConvBlock(width, width, stride=2)
-        self.joined = nn.Sequential(ConvBlock(2 * width, width), ConvBlock(width, width))
-
-    def forward(self, entered: Float[Tensor, "B C H W"], half: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C H W"]:
-        """Join what was made at half the resolution with what entered."""
-        return self.joined(torch.cat([entered, interpolate(half, scale_factor=2, mode="bilinear")], dim=1))
-
-
 class CompactDecoder(nn.Module):
     """Splat the points into a coarse map and refine it to colours and an opacity with a small U-Net."""
 
-    def __init__(self, config: DecoderConfig, encoder: EncoderConfig, side_m: float, size_px: int) -> None:
+    def __init__(self, config: DecoderConfig, points: int, appearance: int, crop: Crop) -> None:
         super().__init__()
-        width, half = config.width, size_px // 2
+        width = config.width
         self.composite = config.composite
-        each_point = encoder.appearance_at == "each_point"
-        features = config.point_features or width // 4
-        map_px, raw_extent = (size_px, -3.0) if config.fine else (half, -2.2)  # points begin 0.05 m, 0.1 m wide
-        self.splat = PointSplat(encoder.points, encoder.appearance, features, side_m, map_px, each_point, raw_extent)
-        self.appearance = None if each_point else nn.Linear(encoder.appearance, 3 * width)
-        self.fine = FineLevel(width) if config.fine else None
+        self.splat = PointSplat(points, appearance, width // 4, side_m=crop.side_m, map_px=crop.size_px // 2)
+        self.appearance = nn.Linear(appearance, 3 * width)
         self.enter = ConvBlock(self.splat.out_channels + 3, width)
         self.down = nn.Sequential(ConvBlock(width, 3 * width, stride=2), ResidualBlock(3 * width))
         self.middle = nn.Sequential(ConvBlock(3 * width, 3 * width, stride=2), ResidualBlock(3 * width))
@@ -108,7 +77,7 @@ class CompactDecoder(nn.Module):
         self.after = ResidualBlock(3 * width)
         self.up = nn.Conv2d(3 * width, 4 * width, 1)
         self.leave = nn.Sequential(ResidualBlock(width), ConvBlock(width, width))
-        self.out = nn.Conv2d(width, 4 if config.fine else 16, 3, padding=1)
+        self.out = nn.Conv2d(width, 16, 3, padding=1)
 
     def forward(
         self,
@@ -117,18 +86,14 @@ class CompactDecoder(nn.Module):
         background: Float[Tensor, "B 3 H W"],
     ) -> Float[Tensor, "B 4 H W"]:
         """Draw RGB; the fourth channel is the person's opacity (ones where the decoder does not composite)."""
-        behind = torch.nn.functional.avg_pool2d(background, 2 if self.fine is None else 1)
-        entered = self.enter(torch.cat([self.splat(points_crop_m, appearance), behind - 0.5], dim=1))
-        half = entered if self.fine is None else self.fine.halved(entered)
-        coarse = self.down(half)
-        middle = self.middle(coarse)
-        if self.appearance is not None:
-            middle = middle + self.appearance(appearance)[:, :, None, None]
+        coarse_background = torch.nn.functional.avg_pool2d(background, 2) - 0.5
+        fine = self.enter(torch.cat([self.splat(points_crop_m, appearance), coarse_background], dim=1))
+        coarse = self.down(fine)
+        middle = self.middle(coarse) + self.appearance(appearance)[:, :, None, None]
         shuffle = torch.nn.functional.pixel_shuffle
         coarse = self.after(coarse + shuffle(self.middle_up(middle), 2))
-        half = self.leave(half + shuffle(self.up(coarse), 2))
-        drawn = shuffle(self.out(half), 2) if self.fine is None else self.out(self.fine(entered, half))
-        rgb_opacity = torch.sigmoid(drawn.float())
+        fine = self.leave(fine + shuffle(self.up(coarse), 2))
+        rgb_opacity = torch.sigmoid(shuffle(self.out(fine), 2).float())
         rgb, opacity = rgb_opacity[:, :3], rgb_opacity[:, 3:]
         if not self.composite:
             return opaque(rgb)
@@ -212,11 +177,11 @@ class SeedDecoder(nn.Module):
 Decoder = CompactDecoder | PaperDecoder | SeedDecoder
 
 
-def build_decoder(config: DecoderConfig, encoder: EncoderConfig, side_m: float, size_px: int) -> Decoder:
+def build_decoder(config: DecoderConfig, encoder: EncoderConfig, crop: Crop) -> Decoder:
     """Build the network that the settings name."""
     points, appearance = encoder.points, encoder.appearance
     if config.kind == "compact":
-        return CompactDecoder(config, encoder, side_m, size_px)
+        return CompactDecoder(config, points, appearance, crop)
     if config.kind == "paper":
-        return PaperDecoder(config, points, appearance, size_px)
-    return SeedDecoder(points, appearance, size_px)
+        return PaperDecoder(config, points, appearance, crop.size_px)
+    return SeedDecoder(points, appearance, crop.size_px)

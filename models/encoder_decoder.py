@@ -1,6 +1,5 @@
 """Stage 1's network: image -> 3D points and appearance -> the same person seen by another camera."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -9,9 +8,8 @@ from torch import Tensor, nn
 
 from config import Crop, EncDecConfig, EncoderConfig
 from models.decoders import build_decoder
-from models.encoders import CompactTrunk, build_trunk
-from models.layers import PointRefinement, QuietLinear
-from models.looks_at_points import AppearanceAtPoints, LooksOfPoints
+from models.encoders import AppearanceAtPoints, CompactTrunk, build_trunk
+from models.layers import QuietLinear
 from models.perceptual import imagenet_normalised
 from utils.views import turned
 
@@ -24,6 +22,22 @@ class Latent(NamedTuple):
     appearance: Float[Tensor, "*batch A"]
 
 
+class Refusal(nn.Module):
+    """In the place of a network that a file does not hold: says why, when it is used."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+    def forward(self, *_: Tensor) -> Tensor:
+        """Refuse.
+
+        Raises:
+            ValueError: always, with the reason.
+        """
+        raise ValueError(self.reason)
+
+
 class EncoderDecoder(nn.Module):
     """Encoder and decoder of novel views.
 
@@ -33,7 +47,6 @@ class EncoderDecoder(nn.Module):
 
     def __init__(self, config: EncDecConfig) -> None:
         super().__init__()
-        self.is_geometry_frozen = False
         encoder = config.encoder
         self.normalise, self.points = config.normalise, encoder.points
         self.trunk = build_trunk(encoder, config.crop.size_px)
@@ -44,31 +57,15 @@ class EncoderDecoder(nn.Module):
         last = nn.ReLU() if encoder.relu_on_points else nn.Identity()
         self.to_points = nn.Sequential(linear, nn.Dropout(encoder.dropout), last)
         self.appearance_trunk = build_appearance_trunk(encoder, config.crop)
-        self.to_appearance = self._build_to_appearance(encoder, scale=0.05 if is_ours else 1.0)
-        self.refine = PointRefinement(encoder.points, config.decoder.refine) if config.decoder.refine else nn.Identity()
-        self.decoder = build_decoder(config.decoder, encoder, config.crop.side_m, config.crop.size_px)
-
-    def _build_to_appearance(self, encoder: EncoderConfig, scale: float) -> nn.Module:
-        if encoder.appearance_at == "each_point":
-            return nn.Identity()
         size = self.trunk.size if self.appearance_trunk is None else self.appearance_trunk.size
-        looks = QuietLinear(size, encoder.appearance, scale=scale)
-        return nn.Sequential(looks, nn.Dropout(encoder.dropout), nn.ReLU())
+        to_appearance = QuietLinear(size, encoder.appearance, scale=0.05 if is_ours else 1.0)
+        self.to_appearance = nn.Sequential(to_appearance, nn.Dropout(encoder.dropout), nn.ReLU())
+        self.decoder = build_decoder(config.decoder, encoder, config.crop)
 
-    def freeze_geometry(self) -> None:
-        """Keep the geometry as it is from here on: no gradients, and BatchNorm statistics that do not move."""
-        self.is_geometry_frozen = True
-        self.trunk.requires_grad_(False)
-        self.to_points.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> "EncoderDecoder":
-        """Switch to training; a frozen geometry stays in evaluation."""
-        super().train(mode)
-        if self.is_geometry_frozen:
-            self.trunk.eval()
-            self.to_points.eval()
-        return self
+    def keep_only_geometry(self, reason: str) -> None:
+        """Put a refusal in the place of what reads the appearance and of what draws; the geometry is read as before."""
+        self.appearance_trunk, self.to_appearance = Refusal(reason), nn.Identity()
+        self.decoder = Refusal(reason)
 
     def normalised(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """Bring RGB in [0, 1] to the scale that the encoder expects."""
@@ -87,8 +84,8 @@ class EncoderDecoder(nn.Module):
     ) -> Float[Tensor, "B A"]:
         """Read the appearance from an RGB image in [0, 1] whose geometry is known; none flows back to the geometry."""
         normalised = self.normalised(image)
-        if isinstance(self.appearance_trunk, AppearanceAtPoints | LooksOfPoints):
-            return self.to_appearance(self.appearance_trunk(normalised, self.refine(points_crop.detach())))
+        if isinstance(self.appearance_trunk, AppearanceAtPoints):
+            return self.to_appearance(self.appearance_trunk(normalised, points_crop.detach()))
         trunk = self.trunk if self.appearance_trunk is None else self.appearance_trunk
         return self.to_appearance(trunk(normalised))
 
@@ -107,7 +104,7 @@ class EncoderDecoder(nn.Module):
         background: Float[Tensor, "B 3 H W"],
     ) -> Float[Tensor, "B 4 H W"]:
         """Draw RGB and opacity from points in the target camera's axes and the target's background."""
-        return self.decoder(self.refine(points_target), appearance, background)
+        return self.decoder(points_target, appearance, background)
 
     def forward(
         self,
@@ -133,16 +130,12 @@ class EncoderDecoder(nn.Module):
         return self.decode(points_target, appearance[appearance_row], background)
 
 
-def build_appearance_trunk(
-    encoder: EncoderConfig, crop: Crop
-) -> CompactTrunk | AppearanceAtPoints | LooksOfPoints | None:
+def build_appearance_trunk(encoder: EncoderConfig, crop: Crop) -> CompactTrunk | AppearanceAtPoints | None:
     """Build the network that the appearance is read with; None where that is the geometry's."""
     if not encoder.own_appearance_encoder:
         return None
     if encoder.appearance_at == "points":
         return AppearanceAtPoints(encoder.width, encoder.points, crop.side_m)
-    if encoder.appearance_at == "each_point":
-        return LooksOfPoints(encoder.width, encoder.points, crop.side_m, encoder.appearance)
     return CompactTrunk(encoder.width // 2, crop.size_px, blocks=1)
 
 
@@ -172,26 +165,3 @@ def settle_random(network: EncoderDecoder, images: Float[Tensor, "N 3 H W"]) -> 
 def build(config: EncDecConfig) -> EncoderDecoder:
     """Build stage 1's network from its settings."""
     return EncoderDecoder(config)
-
-
-def with_geometry_of(
-    stored: EncoderDecoder, stored_config: EncDecConfig, config: EncDecConfig, path: Path
-) -> EncoderDecoder:
-    """Build a network whose geometry is another's and stays so; appearance and decoder are taken where they fit.
-
-    Raises:
-        ValueError: the geometry is read by another kind of network, or at another size.
-    """
-    for name in ("kind", "width", "points", "relu_on_points"):
-        ours, theirs = getattr(config.encoder, name), getattr(stored_config.encoder, name)
-        if ours != theirs:
-            raise ValueError(f"{path} has encoder.{name} {theirs}, this run {ours}; give the same")
-    if (config.crop, config.normalise) != (stored_config.crop, stored_config.normalise):
-        raise ValueError(f"{path} was trained with {stored_config.crop}, normalise {stored_config.normalise}, this run "
-                         f"has {config.crop}, normalise {config.normalise}; give the same")  # fmt: skip
-    network, weights = build(config), stored.state_dict()
-    own = network.state_dict()
-    fits = {name: name in weights and weights[name].shape == value.shape for name, value in own.items()}
-    network.load_state_dict({name: weights[name] if fits[name] else value for name, value in own.items()})
-    network.freeze_geometry()
-    return network

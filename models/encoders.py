@@ -116,6 +116,37 @@ class SeedTrunk(nn.Module):
         return self.full(self.layers(image).flatten(1))
 
 
+def features_at(
+    features: Float[Tensor, "B C h w"], points_crop_m: Float[Tensor, "B P 3"], side_m: float
+) -> Float[Tensor, "B P C"]:
+    """Read a map where points in metres about the crop's centre project; float32."""
+    grid = points_crop_m[:, None, :, :2].float() * (2 / side_m)
+    seen = nn.functional.grid_sample(features.float(), grid, padding_mode="border", align_corners=False)
+    return seen[:, :, 0].transpose(1, 2)
+
+
+class AppearanceAtPoints(nn.Module):
+    """Features of the image at the places where the latent points project, a few for each point.
+
+    The points lie on the body, so a sleeve's colour is read at the sleeve in whatever pose; a point that is hidden
+    reads what hides it, and a linear layer over all points has to tell.
+    Source: own derivation, test_encoders.py.
+    """
+
+    def __init__(self, width: int, points: int, side_m: float, per_point: int = 8) -> None:
+        super().__init__()
+        self.side_m = side_m
+        self.layers = nn.Sequential(nn.PixelUnshuffle(2), stage(12, width, 1, stride=1), nn.Conv2d(width, width, 1))
+        self.each = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, per_point))
+        self.size = points * per_point
+
+    def forward(
+        self, image: Float[Tensor, "B 3 H W"], points_crop_m: Float[Tensor, "B P 3"]
+    ) -> Float[Tensor, "B size"]:
+        """Compute features of a normalised image at points in metres about the crop's centre."""
+        return self.each(features_at(self.layers(image), points_crop_m, self.side_m)).flatten(1)
+
+
 Trunk = CompactTrunk | UNetTrunk | ResNet50Trunk | EfficientNetTrunk | SeedTrunk
 
 

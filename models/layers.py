@@ -1,7 +1,6 @@
 """Building blocks that several networks share."""
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -27,13 +26,6 @@ class ResidualBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Add a correction to the features."""
         return torch.relu(features + self.second(self.first(features)))
-
-
-def silent(linear: nn.Linear) -> nn.Linear:
-    """Set a linear layer to zero, so that what it adds begins as nothing."""
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    return linear
 
 
 def double_conv(inputs: int, outputs: int) -> nn.Sequential:
@@ -64,19 +56,3 @@ class QuietLinear(nn.Linear):
     def forward(self, features: Tensor) -> Tensor:
         """Multiply, add, and scale down."""
         return super().forward(features) * self.scale
-
-
-class PointRefinement(nn.Module):
-    """Move every latent point by what all of them together tell; begins as the identity.
-
-    The geometry latent holds the pose in whatever way the encoder found; looks are read and drawn on the limbs.
-    """
-
-    def __init__(self, points: int, hidden: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(3 * points, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
-        self.move = silent(QuietLinear(hidden, 3 * points, scale=0.1))
-
-    def forward(self, points_crop_m: Float[Tensor, "B P 3"]) -> Float[Tensor, "B P 3"]:
-        """Add the moves, in metres."""
-        return points_crop_m + self.move(self.layers(points_crop_m.flatten(1))).float().view(points_crop_m.shape)

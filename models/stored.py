@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from config import EncDecConfig, MeshConfig, Paths, PoseConfig
-from models.encoder_decoder import EncoderDecoder, build
+from models.encoder_decoder import EncoderDecoder, Refusal, build
 from models.load_weights import load_weights
 from models.pose_from_latent import STAGE_1_STEP, PoseFromImage, PoseFromLatent
 from models.prior_file import load_prior_for as load_prior_for
@@ -17,6 +17,8 @@ from models.SMPL_from_latent import MeshFromImage, MeshFromLatent
 from utils.artifacts import file_hash, load_checkpoint
 from utils.settings import config_from_dict, to_plain
 
+READS_APPEARANCE_AND_DRAWS = ("appearance_trunk.", "to_appearance.", "refine.", "decoder.")
+"""How the names of weights begin that the geometry does not need; `refine` is of an earlier version."""
 ENCODER_FILE, GEOMETRY_HASH = "encoder_file", "geometry_hash"
 """In the origin of a mesh head that was exported without its encoder: where that lies, beside it, and which it is."""
 UNKNOWN_STEP = -1
@@ -27,6 +29,7 @@ class StoredEncoder(NamedTuple):
     """Stage 1's network and its settings."""
 
     network: EncoderDecoder
+    """Its decoder is a `Refusal` where the file holds none that this version has."""
     config: EncDecConfig
     step: int
     """Stage 1's, also when read from a checkpoint of stage 2; UNKNOWN_STEP if that does not tell it."""
@@ -54,8 +57,61 @@ class StoredMesh(NamedTuple):
     num_vertices: int
 
 
+def settings_of_encoder(stored: dict[str, Any]) -> tuple[EncDecConfig, bool]:
+    """Read stage 1's settings, and say whether this version has their decoder.
+
+    One earlier version could draw with features of each point, at twice the resolution and against a discriminator
+    (tests/benchmarks/LOG.md).  What it stored about the training is left out; what it stored about another decoder
+    takes this version's values, and is then no description of the weights.
+    """
+    ours = {name: dict(part) if isinstance(part, dict) else part for name, part in stored.items() if name != "train"}
+    encoder, decoder, loss = (ours.get(name, {}) for name in ("encoder", "decoder", "loss"))
+    is_another = [bool(decoder.pop(name, False)) for name in ("fine", "refine", "point_features")]
+    if encoder.get("appearance_at") == "each_point":
+        encoder["appearance_at"] = "points"
+        is_another.append(True)
+    for name in ("adversarial", "critic_lr"):
+        loss.pop(name, None)
+    return config_from_dict(EncDecConfig, ours), not any(is_another)
+
+
+def encoder_for(
+    settings: dict[str, Any], weights: dict[str, Any], path: Path, prefix: str = ""
+) -> tuple[EncoderDecoder, EncDecConfig, dict[str, Any]]:
+    """Build stage 1's network for stored weights; give it with its settings and the weights that are to be loaded.
+
+    Where the file holds no decoder that this version has, the network reads the geometry and refuses to draw.
+
+    Args:
+        prefix: how the names of the encoder's weights begin.
+    """
+    config, is_known = settings_of_encoder(settings)
+    network = build(config)
+    if is_known and any(name.startswith(f"{prefix}decoder.") for name in weights):
+        return network, config, weights
+    network.keep_only_geometry(
+        f"{path} holds no decoder that this version can draw with (the option for crisp people is gone); geometry and "
+        "heads are read, but to draw give models/assets/open_weights.pt, which has the same geometry as the committed "
+        "file of that version, or train stage 1 anew"
+    )
+    other = tuple(prefix + name for name in READS_APPEARANCE_AND_DRAWS)
+    return network, config, {name: value for name, value in weights.items() if not name.startswith(other)}
+
+
 def load_encoder_decoder(path: Path) -> StoredEncoder:
-    """Rebuild stage 1's network, on the CPU and ready to train.
+    """Rebuild stage 1's network, on the CPU and ready to train; see `load_encoder`.
+
+    Raises:
+        ValueError: the file holds no decoder that this version has.
+    """
+    stored = load_encoder(path)
+    if isinstance(stored.network.decoder, Refusal):
+        raise ValueError(stored.network.decoder.reason)
+    return stored
+
+
+def load_encoder(path: Path) -> StoredEncoder:
+    """Rebuild stage 1's network for those who need its geometry; where it can, it draws too.
 
     Args:
         path: a checkpoint of stage 1, or one of stage 2 whose encoder stayed frozen, as models/assets holds.
@@ -68,8 +124,7 @@ def load_encoder_decoder(path: Path) -> StoredEncoder:
                              "decoder; give the checkpoint of stage 1")  # fmt: skip
         settings, step = encoder_origin(weights)
         weights = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
-    config = config_from_dict(EncDecConfig, settings)
-    network = build(config)
+    network, config, weights = encoder_for(settings, weights, path)
     load_weights(network, weights, path)
     return StoredEncoder(network, config, step)
 
@@ -79,9 +134,9 @@ def load_pose(path: Path, device: torch.device) -> StoredPose:
     checkpoint = load_checkpoint(path, "pose")
     weights = checkpoint["states"]["model"]
     config = config_from_dict(PoseConfig, checkpoint["config"])
-    encoder_config = config_from_dict(EncDecConfig, encoder_origin(weights)[0])
+    encoder, encoder_config, weights = encoder_for(encoder_origin(weights)[0], weights, path, "encoder.")
     head = PoseFromLatent(encoder_config.encoder.points, config.head)
-    network = PoseFromImage(build(encoder_config), head, is_encoder_frozen=True, encoder_settings={})
+    network = PoseFromImage(encoder, head, is_encoder_frozen=True, encoder_settings={})
     load_weights(network, weights, path)
     network.to(device).eval().requires_grad_(False)
     return StoredPose(network, encoder_config, config, checkpoint["step"])
@@ -108,9 +163,9 @@ def load_mesh(path: Path, device: torch.device) -> StoredMesh:
     if ENCODER_FILE in origin:
         weights = weights | encoder_beside(path, origin)
     mesh_config = config_from_dict(MeshConfig, checkpoint["config"])
-    encoder_config = config_from_dict(EncDecConfig, origin["encoder"])
+    encoder, encoder_config, weights = encoder_for(origin["encoder"], weights, path, "encoder.")
     head = MeshFromLatent(encoder_config.encoder.points, mesh_config.head)
-    network = MeshFromImage(build(encoder_config), head, origin)
+    network = MeshFromImage(encoder, head, origin)
     load_weights(network, weights, path)
     network.to(device).eval().requires_grad_(False)
     return StoredMesh(network, encoder_config, mesh_config, checkpoint["step"], origin[STAGE_1_STEP],
@@ -138,7 +193,7 @@ def encoder_beside(path: Path, origin: dict[str, Any]) -> dict[str, torch.Tensor
         ValueError: the file holds another encoder than the head was trained with.
     """
     beside = path.parent / origin[ENCODER_FILE]
-    stage_1 = load_encoder_decoder(beside)
+    stage_1 = load_encoder(beside)
     if geometry_hash(stage_1.network) != origin[GEOMETRY_HASH]:
         raise ValueError(f"{beside} is another encoder than {path} was trained with; take both files from one version "
                          "of this program, or train the head again")  # fmt: skip

@@ -44,6 +44,14 @@ def starts_of_checkpoint(path: Path, stage: str) -> list[dict[str, Any]]:
     return starts_of(path.parent)
 
 
+def starts_of_stage_1(config: ExportConfig) -> list[dict[str, Any]] | None:
+    """Say the same of stage 1: of its run, or of the file whose appearance and decoder are taken."""
+    if config.stage_1_run is not None:
+        return starts_of(config.stage_1_run)
+    beside = config.looks_of and config.looks_of.with_suffix(".json")
+    return json.loads(beside.read_text())["stage_1"]["starts"] if beside and beside.is_file() else None
+
+
 def numbers_of(paths: tuple[Path, ...]) -> dict[str, Any]:
     """Read the numbers of test scripts, with what they were measured on; those per action would fill pages."""
     found = {}
@@ -57,12 +65,12 @@ def numbers_of(paths: tuple[Path, ...]) -> dict[str, Any]:
 def parts_of(config: ExportConfig, stage: str) -> Parts:
     """Choose what is exported of a checkpoint."""
     if stage == "pose":
-        return pose_parts(config, starts_of(config.stage_1_run) if config.stage_1_run else None)
+        return pose_parts(config, starts_of_stage_1(config))
     return mesh_parts(config) if stage == "mesh" else prior_parts(config)
 
 
 def geometry_told(config: ExportConfig) -> dict[str, Any]:
-    """Keep what was told about the geometry, where new looks are put on one that was exported before."""
+    """Keep what was told about the geometry, where another decoder is put behind one that was exported before."""
     beside = config.checkpoint.with_suffix(".json")
     if config.looks_of is None or not beside.is_file():
         return {}

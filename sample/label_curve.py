@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from config import LabelCurveConfig, Optim, PoseConfig, TestPoseConfig, start
 from dataset_def.h36m_pose_data import PoseData, labels_world_m
-from models.stored import load_encoder_decoder
+from models.stored import load_encoder
 from sample import test_pose, train_3d_pose_from_enc
 from utils import label_table
 from utils.artifacts import file_hash, load_checkpoint
@@ -99,7 +99,7 @@ def measure_references(config: LabelCurveConfig) -> Path:
 
     What the crops are centred on, and with it what "facing the camera" means, is as stage 1 was trained.
     """
-    crop = load_encoder_decoder(config.encoders[0]).config.crop
+    crop = load_encoder(config.encoders[0]).config.crop
     test = PoseData(config.paths, crop, config.subjects.test, "all", held_out=(), every=config.every)
     true_root_m, R = test.labels_root_m(), test.turns_from_world()
     columns = {}

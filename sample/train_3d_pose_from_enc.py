@@ -17,7 +17,7 @@ from dataset_def.h36m_index import Part
 from dataset_def.h36m_pose_data import PoseData, PoseSample
 from models.encoder_decoder import build, settle_random
 from models.pose_from_latent import PoseFromImage, PoseFromLatent
-from models.stored import StoredEncoder, load_encoder_decoder
+from models.stored import StoredEncoder, load_encoder
 from utils.batches import in_order, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.image import jitter_colours
@@ -82,7 +82,7 @@ def held_out_error_mm(predict: nn.Module, data: Dataset, config: PoseConfig, run
 
 def main(config: PoseConfig) -> float:
     """Train the pose network; return the best held-out N-MPJPE in millimetres."""
-    stage_1 = load_encoder_decoder(config.encoder)
+    stage_1 = load_encoder(config.encoder)
     train, held_out = make_data(config, stage_1, "train"), make_data(config, stage_1, "held_out")
     run = Run("pose", config)
     network = make_network(config, stage_1, train).to(run.device)

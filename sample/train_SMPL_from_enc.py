@@ -21,7 +21,7 @@ from models.mesh_objective import MeshObjective, check_finite
 from models.mesh_weights import GroupFactors, annealed, full_weights
 from models.smpl import load_body
 from models.SMPL_from_latent import MeshFromImage, MeshFromLatent
-from models.stored import StoredEncoder, load_encoder_decoder, load_prior_for, mesh_origin
+from models.stored import StoredEncoder, load_encoder, load_prior_for, mesh_origin
 from utils.batches import in_order, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.image import jitter_colours
@@ -83,7 +83,7 @@ def held_out_errors(
 
 def main(config: MeshConfig) -> float:
     """Train the mesh network; return the best held-out joint error in millimetres."""
-    stage_1 = load_encoder_decoder(config.encoder)
+    stage_1 = load_encoder(config.encoder)
     labelled, seen, held_out = make_data(config, stage_1)
     objective = make_objective(config, stage_1)
     run = Run("mesh", config)

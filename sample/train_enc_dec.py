@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from config import EncDecConfig, start
 from dataset_def.h36m_encoder_data import EncoderData
-from models.encoder_decoder import EncoderDecoder, build, with_geometry_of
-from models.image_critic import Opponent
+from models.encoder_decoder import EncoderDecoder, build
 from models.losses import ImageDifference, weighted_sum
 from models.stored import load_encoder_decoder
 from utils.batches import in_order, to_device
@@ -39,10 +38,8 @@ def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> Encod
 
 
 def begin_with(path: Path, config: EncDecConfig) -> EncoderDecoder:
-    """Take the weights of another run: all of the same network, or the geometry alone, which then stays."""
+    """Take the weights of another run of the same network."""
     stored = load_encoder_decoder(path)
-    if config.train == "looks":
-        return with_geometry_of(stored.network, stored.config, config, path)
     for name in ("encoder", "decoder", "normalise"):
         if getattr(stored.config, name) != getattr(config, name):
             raise ValueError(f"{path} has {name} {getattr(stored.config, name)}, this run {getattr(config, name)}; "
@@ -78,18 +75,16 @@ def main(config: EncDecConfig) -> float:
     """Train, and return the best held-out pixel error."""
     run = Run("enc_dec", config)
     data, held_out = make_data(config, "train"), make_data(config, "held_out")
-    if (config.loss.opacity or config.loss.adversarial) and not data.has_masks:
-        raise ValueError(f"{config.paths.masks_location} has no masks; make them, or set --loss.opacity 0 "
-                         "--loss.adversarial 0")  # fmt: skip
+    if config.loss.opacity and not data.has_masks:
+        raise ValueError(f"{config.paths.masks_location} has no masks; make them, or set --loss.opacity 0")
     model = begin_with(config.start_from, config) if config.start_from else build(config)
     model = model.to(run.device, memory_format=torch.channels_last)
     compare = ImageDifference(config.loss).to(run.device)
     optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], config.optim)
     schedule = make_schedule(optimizer, config.optim)
     run.track(model=model, optimizer=optimizer, schedule=schedule)
-    opponent = Opponent(run, config.loss.critic_lr, config.optim.bf16) if config.loss.adversarial else None
     draw = run.parallel(model)
-    weights = {term: getattr(config.loss, term) for term in ("pixels", "features", "opacity", "adversarial")}
+    weights = {"pixels": config.loss.pixels, "features": config.loss.features, "opacity": config.loss.opacity}
 
     for step, sample in run.steps(run.loader(data, config.groups), last=config.optim.steps):
         views = sample.paired()
@@ -97,9 +92,6 @@ def main(config: EncDecConfig) -> float:
         pose_image = jitter_colours(views.image, augment.colour, augment.permute_channels, run.generator(step))
         drawn = draw_with(draw, views, pose_image, run, config)
         terms = compare(drawn, views.target_image, views.target_mask)
-        if opponent is not None:
-            run.log(critic=opponent.learn(drawn, views.target_image, views.target_mask, views.target_background))
-            terms["adversarial"] = opponent.doubt(drawn, views.target_background)
         total = weighted_sum(terms, weights)
         optimizer.zero_grad(set_to_none=True)
         total.backward()

@@ -10,6 +10,9 @@ from config import ASSETS, ROOT
 Config = TypeVar("Config")
 FREE_ON_RESUME = ("loop.", "optim.steps")
 """Settings that may change when a run goes on; the seed may not."""
+OF_AN_EARLIER_VERSION = {"train": "all", "decoder.fine": False, "decoder.refine": 0, "decoder.point_features": 0,
+                         "loss.adversarial": 0.0, "loss.critic_lr": 2e-4}  # fmt: skip
+"""Settings that this version does not have, with the values at which they changed nothing."""
 
 
 def short(path: Path) -> str:
@@ -82,7 +85,8 @@ def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def check_same_settings(now: dict[str, Any], then: dict[str, Any]) -> None:
     """Refuse to go on with a run under other settings than it was started with."""
-    new, old = flat(now), flat(then)
+    new, left_out = flat(now), OF_AN_EARLIER_VERSION.items()
+    old = {name: value for name, value in flat(then).items() if name in new or (name, value) not in left_out}
     for name in sorted(new.keys() | old.keys()):
         is_free = name.startswith(FREE_ON_RESUME) and name != "loop.seed"
         if not is_free and new.get(name) != old.get(name):

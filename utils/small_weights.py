@@ -7,36 +7,32 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-LEVELS, COARSE_LEVELS = 127, 5
-"""Largest whole number of a row: 8 bits; 11 values, less than 4 bits, that are kept in bytes and shrink when zipped."""
+LEVELS = 127
+"""Largest whole number of a row: 8 bits."""
 LARGE = 4096
 """Tables with fewer numbers are kept in half precision: they weigh nothing."""
 
 
-def row_scales(rows: Float[Tensor, "R n"], levels: int) -> Float[Tensor, "R 1"]:
-    """Choose each row's scale so that its largest number becomes `levels`, and packing twice changes nothing."""
-    scale = rows.abs().amax(dim=1, keepdim=True) / levels
+def row_scales(rows: Float[Tensor, "R n"]) -> Float[Tensor, "R 1"]:
+    """Choose each row's scale so that its largest number becomes LEVELS, and packing twice changes nothing."""
+    scale = rows.abs().amax(dim=1, keepdim=True) / LEVELS
     for _ in range(4):  # the scale found again in the rounded product; settles at once but for rare roundings
-        scale = (scale * levels) / levels
+        scale = (scale * LEVELS) / LEVELS
     return scale.clamp_min(torch.finfo(torch.float32).tiny)
 
 
-def in_levels(table: Float[Tensor, "R *n"], levels: int) -> dict[str, Tensor]:
-    """Round a table to whole numbers, at most `levels` large, with one scale per row; `restored` undoes it.
+def in_bytes(table: Float[Tensor, "R *n"]) -> dict[str, Tensor]:
+    """Round a table to whole numbers, at most LEVELS large, with one scale per row; `restored` undoes it.
 
     Source: symmetric quantisation per output channel, Jacob et al., CVPR 2018, section 2.1 with zero point 0.
     """
     rows = table.float().flatten(1)
-    scale = row_scales(rows, levels)
+    scale = row_scales(rows)
     return {"rows": (rows / scale).round().to(torch.int8).view(table.shape), "scale": scale}
 
 
-def packed(weights: Mapping[str, Any], coarse: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Make the numbers of a state_dict small; whole numbers and what is no tensor stay.
-
-    Args:
-        coarse: how the names of tables begin that bear 4 bits.
-    """
+def packed(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the numbers of a state_dict small; whole numbers and what is no tensor stay."""
     small: dict[str, Any] = {}
     for name, value in weights.items():
         if not torch.is_tensor(value) or not value.is_floating_point():
@@ -44,7 +40,7 @@ def packed(weights: Mapping[str, Any], coarse: tuple[str, ...] = ()) -> dict[str
         elif value.ndim < 2 or value.numel() < LARGE:
             small[name] = value.half()
         else:
-            small[name] = in_levels(value, COARSE_LEVELS if name.startswith(coarse) else LEVELS)
+            small[name] = in_bytes(value)
     return small
 
 

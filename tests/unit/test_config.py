@@ -102,26 +102,14 @@ CONTRADICTIONS = {
     "crop of a house": (lambda: Crop(side_m=30), "crop.side_m is 30"),
     "no steps": (lambda: Optim(steps=0), "optim.steps is 0"),
     "resume and overwrite": (lambda: Loop(resume=True, overwrite=True), r"loop.resume and loop.overwrite"),
-    "looks of points by a decoder that draws none": (
-        lambda: EncDecConfig(
-            encoder=EncoderConfig(appearance_at="each_point"),
-            decoder=DecoderConfig(kind="paper", composite=False),
-            loss=ImageLoss(opacity=0),
-        ),
-        "encoder.appearance_at each_point needs decoder.kind compact, not paper",
+    "appearance at points from the geometry's trunk": (
+        lambda: EncoderConfig(appearance_at="points", own_appearance_encoder=False),
+        "encoder.appearance_at points needs encoder.own_appearance_encoder",
     ),
-    "looks of points from the geometry's trunk": (
-        lambda: EncoderConfig(appearance_at="each_point", own_appearance_encoder=False),
-        "encoder.appearance_at each_point needs encoder.own_appearance_encoder",
+    "opacity that nothing draws": (
+        lambda: EncDecConfig(decoder=DecoderConfig(composite=False)),
+        "loss.opacity is 0.1, but decoder.composite is off",
     ),
-    "no room for colour": (lambda: EncoderConfig(appearance_at="each_point", appearance=2), "at least 3, its colour"),
-    "fine paper": (lambda: DecoderConfig(kind="paper", composite=False, fine=True), "decoder.fine needs"),
-    "refined seed": (lambda: DecoderConfig(kind="seed", composite=False, refine=8), "decoder.refine needs"),
-    "critic of no opacity": (
-        lambda: EncDecConfig(decoder=DecoderConfig(composite=False), loss=ImageLoss(opacity=0, adversarial=0.05)),
-        "loss.adversarial is 0.05, but decoder.composite is off",
-    ),
-    "critic that stands still": (lambda: ImageLoss(critic_lr=0), "loss.critic_lr is 0"),
     "composite paper": (lambda: DecoderConfig(kind="paper"), "decoder.composite needs decoder.kind compact"),
     "shuffled colours": (
         lambda: EncDecConfig(encoder=EncoderConfig(own_appearance_encoder=False)),

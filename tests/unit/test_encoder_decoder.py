@@ -8,7 +8,6 @@ import torch
 from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, ImageAugmentation, full, rhodin, seed
 from models.decoders import PointSplat
 from models.encoder_decoder import EncoderDecoder, build
-from models.layers import PointRefinement
 
 
 def small(encoder: EncoderConfig, decoder: DecoderConfig, size_px: int = 64) -> EncDecConfig:
@@ -18,9 +17,6 @@ def small(encoder: EncoderConfig, decoder: DecoderConfig, size_px: int = 64) -> 
 VARIANTS = {
     "compact": small(EncoderConfig(width=8), DecoderConfig(width=16)),
     "compact, appearance at points": small(EncoderConfig(width=8, appearance_at="points"), DecoderConfig(width=16)),
-    "compact, looks of each point": small(
-        EncoderConfig(width=8, appearance_at="each_point", appearance=6), DecoderConfig(width=16, fine=True, refine=8)
-    ),
     "compact at 128 px": small(EncoderConfig(width=8), DecoderConfig(width=16), 128),
     "efficientnet": small(EncoderConfig(kind="efficientnet_lite0"), DecoderConfig(width=16)),
     "paper": replace(rhodin().enc_dec, crop=Crop(size_px=64)),
@@ -45,8 +41,7 @@ def test_every_variant_draws_an_image_of_the_input_size(name):
     assert model.to_points[0].weight.grad.abs().sum() > 0
     latent = model.eval().encode(image)
     assert latent.points_crop.shape == (4, 200, 3)
-    each = config.encoder.appearance_at == "each_point"
-    assert latent.appearance.shape == (4, 200 * 6 if each else 128)
+    assert latent.appearance.shape == (4, 128)
     torch.testing.assert_close(latent.points_crop, model.encode_points(image))
 
 
@@ -84,30 +79,6 @@ def test_splat_equals_the_plain_sum_of_gaussians():
                 torch.testing.assert_close(maps[b, :, row, column], expected.flatten(), atol=1e-4, rtol=1e-3)
 
 
-def test_with_looks_of_each_point_the_map_holds_the_mean_of_the_points_and_how_many_there_are():
-    splat = PointSplat(points=7, appearance=4, features=3, side_m=2.0, map_px=6, each_point=True)
-    points, looks = torch.randn(2, 7, 3) * 0.4, torch.rand(2, 7 * 4)
-    across, down, front = splat.footprints(points)
-    values = torch.tanh(splat.own_features + splat.from_appearance(looks.view(2, 7, 4)))
-    maps = splat(points, looks).unflatten(1, (4, 2))
-    for layer, share in enumerate((front, 1 - front)):
-        weight = down[:, :, :, None] * across[:, :, None] * share[..., None]  # B P h w
-        density = weight.sum(1)
-        mean = torch.einsum("bphw,bpc->bchw", weight, values) / (density + 0.2)[:, None]
-        torch.testing.assert_close(maps[:, :3, layer], mean, atol=1e-4, rtol=1e-3)
-        torch.testing.assert_close(maps[:, 3, layer], torch.log1p(density), atol=1e-4, rtol=1e-3)
-
-
-def test_each_point_is_drawn_in_its_own_looks_and_in_no_other_points():
-    splat = PointSplat(points=2, appearance=3, features=3, side_m=2.0, map_px=16, each_point=True)
-    points = torch.tensor([[[-0.6, 0.0, -1.0], [0.6, 0.0, -1.0]]])
-    looks = torch.zeros(1, 2, 3)
-    plain = splat(points, looks.flatten(1))
-    looks[0, 1] = 3
-    changed = (splat(points, looks.flatten(1)) - plain).abs().sum(1)[0]
-    assert changed[:, 12].sum() > 0.1 and changed[:, :4].max() < 1e-4
-
-
 def test_half_and_full_numbers_draw_the_same_map_up_to_their_rounding():
     splat = PointSplat(points=40, appearance=5, features=3, side_m=2.0, map_px=16)
     points, appearance = torch.randn(2, 40, 3) * 0.4, torch.rand(2, 5)
@@ -116,33 +87,6 @@ def test_half_and_full_numbers_draw_the_same_map_up_to_their_rounding():
     full = splat(points, appearance)
     assert half.dtype == torch.float32
     assert (half - full).abs().max() < 0.02 * full.abs().max()
-
-
-def test_refined_points_begin_where_the_latent_has_them_and_learn_to_move():
-    torch.manual_seed(0)
-    refine = PointRefinement(points=5, hidden=8)
-    points, wanted = torch.randn(16, 5, 3), torch.randn(16, 5, 3)
-    torch.testing.assert_close(refine(points), points)
-    optimizer = torch.optim.Adam(refine.parameters(), 0.01)
-    before = (refine(points) - wanted).square().mean().item()
-    for _ in range(200):
-        optimizer.zero_grad()
-        loss = (refine(points) - wanted).square().mean()
-        loss.backward()
-        optimizer.step()
-    assert loss.item() < 0.5 * before
-
-
-def test_looks_are_read_and_drawn_at_the_refined_points():
-    model = build(VARIANTS["compact, looks of each point"]).eval()
-    image, background = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64)
-    points = model.encode_points(image)
-    looks = model.encode_appearance(image, points)
-    drawn = model.decode(points, looks, background)
-    torch.nn.init.constant_(model.refine.move.bias, 2.0)  # 0.2 m
-    assert not torch.equal(model.encode_appearance(image, points), looks)
-    torch.testing.assert_close(model.encode_appearance(image, points - 0.2), looks)
-    torch.testing.assert_close(model.decode(points - 0.2, looks, background), drawn)
 
 
 def test_a_point_moved_to_the_right_lands_further_right():
@@ -183,22 +127,20 @@ def test_contradicting_settings_are_refused():
         DecoderConfig(kind="paper")
 
 
-@pytest.mark.parametrize("name", ["compact, appearance at points", "compact, looks of each point"])
-def test_appearance_sends_no_gradient_to_the_geometry(name):
-    model = build(VARIANTS[name])
+def test_appearance_sends_no_gradient_to_the_geometry():
+    model = build(VARIANTS["compact, appearance at points"])
     image = torch.rand(2, 3, 64, 64)
     model.encode_appearance(image, model.encode_points(image)).sum().backward()
     assert model.to_points[0].weight.grad is None
     assert model.appearance_trunk.layers[1][0][0].weight.grad.abs().sum() > 0
 
 
-def test_a_frozen_geometry_does_not_move_in_training():
-    model = build(VARIANTS["compact, appearance at points"])
-    model.freeze_geometry()
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    model.train()
-    drawn_by(model, torch.rand(4, 3, 64, 64)).mean().backward()
-    after, geometry = model.state_dict(), ("trunk.", "to_points.")
-    assert all(torch.equal(before[name], after[name]) for name in before if name.startswith(geometry))
-    assert not torch.equal(before["decoder.enter.1.running_mean"], after["decoder.enter.1.running_mean"])
-    assert all((p.grad is None) == name.startswith(geometry) for name, p in model.named_parameters())
+def test_only_the_geometry_is_kept_where_there_is_nothing_to_draw_with():
+    model, image = build(VARIANTS["compact, appearance at points"]).eval(), torch.rand(2, 3, 64, 64)
+    points = model.encode_points(image)
+    model.keep_only_geometry("a.pt holds no decoder")
+    assert torch.equal(model.encode_points(image), points)
+    appearance = torch.rand(2, 128)
+    for use in (lambda: model.encode(image), lambda: model.decode(points, appearance, image)):
+        with pytest.raises(ValueError, match=r"^a.pt holds no decoder$"):
+            use()
