@@ -8,7 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from config import Paths
 from models.smpl import Body, load_body, rotations_from_theta
-from utils.body_file import BodyFile
+from tests.benchmarks.bench_smplx import furthest_m, with_pose_directions
+from utils.body_file import BodyFile, read_body_file
 from utils.skeleton import H36M_17, SMPL_24, SMPL_24_PARENTS
 
 OPEN_BODY = Paths().models_smpl_location
@@ -242,3 +243,11 @@ def test_bending_the_left_elbow_in_the_t_pose_brings_the_left_hand_forward_only(
     assert moved_m[left_wrist, 2] > 0.2 and moved_m[left_wrist, 0] < -0.2
     others = [row for row, name in enumerate(H36M_17) if name not in ("left_wrist", "left_elbow")]
     assert moved_m[others].norm(dim=-1).max() < 1e-9
+
+
+def test_the_package_smplx_gives_the_same_body():
+    """Where it is installed; the one that smplpytorch computes, too, which installs no more."""
+    pytest.importorskip("smplx")
+    posed = with_pose_directions(read_body_file(OPEN_BODY))
+    assert furthest_m(posed, torch.float64) < 1e-6, "smplx adds 1e-8 to axis-angles"
+    assert furthest_m(posed, torch.float32) < 5e-6, "bodies lie up to 4 m from the origin, where float32 steps 5e-7"
