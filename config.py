@@ -6,6 +6,7 @@ Edit the defaults here, or override them on the command line: `python sample/tra
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -33,6 +34,32 @@ def within(low: float, high: float, **values: float) -> None:
             raise ValueError(f"{name.replace('__', '.')} is {value}; use {limits}")
 
 
+SMPL_FOLDERS = ("models", "smpl", "models/smpl", "smpl/models", "SMPL_python_v*/smpl/models")
+SMPL_NAMES = re.compile(r"(?:smpl_|basicmodel_)(neutral|male|female|m|f)(?:_lbs_.*)?\.(?:pkl|npz)", re.IGNORECASE)
+
+
+def body_in(folder: Path) -> Path:
+    """Find SMPL's file in a folder, by its published names: the neutral body, or the only one there.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: there are several, and the rule does not choose.
+    """
+    places = [folder, *(place for below in SMPL_FOLDERS for place in sorted(folder.glob(below)) if place.is_dir())]
+    found = [(path, SMPL_NAMES.fullmatch(path.name)) for place in places for path in sorted(place.iterdir())]
+    bodies = {path: name[1].lower() for path, name in found if name}
+    chosen = [path for path, kind in bodies.items() if kind == "neutral"] or list(bodies)
+    if not chosen:
+        raise FileNotFoundError(f"{folder} holds no file of SMPL (SMPL_NEUTRAL.pkl, SMPL_NEUTRAL.npz, "
+                                "basicModel_neutral_lbs_10_207_0_v1.0.0.pkl, ...); give the file itself as "
+                                "--paths.models-smpl-location")  # fmt: skip
+    if len(chosen) > 1:
+        names = ", ".join(str(path.relative_to(folder)) for path in chosen)
+        raise ValueError(f"{folder} holds several bodies ({names}); give one of these files as "
+                         "--paths.models-smpl-location")  # fmt: skip
+    return chosen[0]
+
+
 PARTS = {"h36m": "frames", "masks": "masks", "backgrounds": "backgrounds", "index": "index", "truth": "truth"}
 """Places of a data set, and their names below its folder."""
 
@@ -52,11 +79,16 @@ class Paths:
     truth_location: Path = DATASET / "truth"
     """Body parameters of the embedded data.  Test scripts only."""
     models_smpl_location: Path = ROOT / "models" / "assets" / "open_body.npz"
-    """The body model: the embedded open body, or SMPL's own .pkl / .npz."""
+    """The body model: the embedded open body, or SMPL's own .pkl / .npz, or the folder that SMPL's files lie in (the
+    neutral body is taken, or the only one there)."""
     h36m_regressor_location: Path | None = None
     """A 17-joint regressor for a body file that has none, such as J_regressor_h36m_correct.npy for SMPL's."""
     runs_location: Path = ROOT / "runs"
     """Checkpoints, logs, embeddings and predictions: runs/<stage>/<name>/."""
+
+    def __post_init__(self) -> None:
+        if self.models_smpl_location.is_dir():
+            object.__setattr__(self, "models_smpl_location", body_in(self.models_smpl_location))
 
     @classmethod
     def under(cls, dataset: Path) -> "Paths":

@@ -228,3 +228,42 @@ def test_places_are_written_as_a_user_would_type_them():
     assert "--dataset" not in flags(moved) and parse(EncDecConfig, flags(moved).split()).paths == moved
     assert flags(dataclasses.replace(Paths(), runs_location=Path("r"))) == " --paths.runs-location r"
     assert flags(moved, "masks_location") == " --paths.masks-location m"
+
+
+NEUTRAL = "basicModel_neutral_lbs_10_207_0_v1.0.0.pkl"
+MALE, FEMALE = "basicmodel_m_lbs_10_207_0_v1.1.0.pkl", "basicmodel_f_lbs_10_207_0_v1.1.0.pkl"
+
+
+@pytest.mark.parametrize(
+    ("names", "taken"),
+    [
+        ([NEUTRAL], NEUTRAL),
+        (["SMPL_NEUTRAL.npz", "SMPL_MALE.npz", "SMPL_FEMALE.npz"], "SMPL_NEUTRAL.npz"),
+        (["smpl/SMPL_NEUTRAL.pkl", "smpl/SMPL_MALE.pkl"], "smpl/SMPL_NEUTRAL.pkl"),
+        ([f"SMPL_python_v.1.1.0/smpl/models/{name}" for name in (MALE, FEMALE, NEUTRAL)],
+         f"SMPL_python_v.1.1.0/smpl/models/{NEUTRAL}"),
+        ([MALE, "J_regressor_h36m_correct.npy", "README.txt"], MALE),
+    ],
+)  # fmt: skip
+def test_smpls_file_is_found_in_its_folder(tmp_path, names, taken):
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert Paths(models_smpl_location=tmp_path).models_smpl_location == tmp_path / taken
+    flag = ["--paths.models-smpl-location", str(tmp_path)]
+    assert parse(EncDecConfig, flag).paths.models_smpl_location == tmp_path / taken
+
+
+@pytest.mark.parametrize("names", [(MALE, FEMALE), ("SMPL_NEUTRAL.pkl", "SMPL_NEUTRAL.npz")])
+def test_of_several_bodies_the_user_is_asked(tmp_path, names):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"holds several bodies \(.*\); give one of these files as") as refused:
+        Paths(models_smpl_location=tmp_path)
+    assert all(name in str(refused.value) for name in names)
+
+
+def test_a_folder_without_a_body_is_refused_with_the_names_that_are_known(tmp_path):
+    (tmp_path / "SMPL.pdf").touch()
+    with pytest.raises(FileNotFoundError, match="holds no file of SMPL"):
+        Paths(models_smpl_location=tmp_path)
