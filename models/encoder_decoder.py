@@ -56,11 +56,12 @@ class EncoderDecoder(nn.Module):
             start_points_in_the_body(linear)
         last = nn.ReLU() if encoder.relu_on_points else nn.Identity()
         self.to_points = nn.Sequential(linear, nn.Dropout(encoder.dropout), last)
-        self.appearance_trunk = build_appearance_trunk(encoder, config.crop)
-        size = self.trunk.size if self.appearance_trunk is None else self.appearance_trunk.size
+        own_trunk = build_appearance_trunk(encoder, config.crop)
+        size = self.trunk.size if own_trunk is None else own_trunk.size
         to_appearance = QuietLinear(size, encoder.appearance, scale=0.05 if is_ours else 1.0)
-        self.to_appearance = nn.Sequential(to_appearance, nn.Dropout(encoder.dropout), nn.ReLU())
-        self.decoder = build_decoder(config.decoder, encoder, config.crop)
+        self.appearance_trunk: nn.Module | None = own_trunk
+        self.to_appearance: nn.Module = nn.Sequential(to_appearance, nn.Dropout(encoder.dropout), nn.ReLU())
+        self.decoder: nn.Module = build_decoder(config.decoder, encoder, config.crop)
 
     def keep_only_geometry(self, reason: str) -> None:
         """Put a refusal in the place of what reads the appearance and of what draws; the geometry is read as before."""
