@@ -1,7 +1,10 @@
 """Every file that passes between stages: one writer and one reader per kind.
 
 A writer fills `x.partial` and renames it, so half a file never exists.  A reader checks format and kind, and names
-the command that makes a missing file.  Nothing here runs code from a file.
+the command that makes a missing file.  Nothing here runs code from a file: checkpoints are read by PyTorch's reader of
+plain types (`weights_only`), arrays without objects (`allow_pickle=False`), and pickled embeddings as records that only
+remember what they were given (utils/safe_pickle.py).  What was read is asked for its type before it is compared or
+printed.
 """
 
 import hashlib
@@ -22,7 +25,7 @@ import torch
 from jaxtyping import Float32, Int32, UInt8
 
 from config import ROOT
-from utils.array_pickle import load_pickled_arrays
+from utils.safe_pickle import load_pickled_arrays
 from utils.small_weights import unpacked
 
 FORMAT = 1
@@ -87,10 +90,12 @@ def damaged(path: Path, command: str) -> ValueError:
 
 def check_kind(path: Path, found: object, wanted: str, version: object, command: str) -> None:
     """Stop if a file holds something else than asked for, or in another format."""
-    if found != wanted:
-        raise ValueError(f"{path} holds {found!r}, but {wanted!r} is needed; that is made with: {command}")
-    if version != FORMAT:
-        raise ValueError(f"{path} has format {version}, this program reads {FORMAT}; make it again with: {command}")
+    if type(found) is not str or found != wanted:
+        told = repr(found) if isinstance(found, str | None) else f"a {type(found).__name__} as its kind"
+        raise ValueError(f"{path} holds {told}, but {wanted!r} is needed; that is made with: {command}")
+    if type(version) is not int or version != FORMAT:
+        told = str(version) if isinstance(version, int | None) else f"a {type(version).__name__}"
+        raise ValueError(f"{path} has format {told}, this program reads {FORMAT}; make it again with: {command}")
 
 
 def file_hash(path: Path) -> str:
@@ -246,6 +251,8 @@ class Embeddings(NamedTuple):
 def fits(content: dict[str, Any]) -> bool:
     """Tell whether a dictionary has the fields of Embeddings, with their types and as many rows each."""
     if content.keys() != set(Embeddings._fields):
+        return False
+    if not all(type(content[name]) is str for name in Embeddings._fields[4:]):
         return False
     arrays = [content[name] for name in Embeddings._fields[:4]]
     kinds = [(str(array.dtype), array.ndim) for array in arrays if isinstance(array, np.ndarray)]

@@ -1,14 +1,15 @@
-"""Opens body model pickles without running any code that they name.
+"""Opens pickles of arrays, those of body models among them, without running any code that they name.
 
-The files were written by Python 2 and hold NumPy arrays, SciPy matrices and objects of chumpy, a package that no
-longer imports.  Every class a pickle may name is replaced by a record that only remembers what it was given; the
-arrays are rebuilt from these records afterwards.  Even NumPy's own classes stay out: a forged dtype can make NumPy
-read bytes as pointers.  Anything else is refused by name.
+Body models were written by Python 2 and hold NumPy arrays, SciPy matrices and objects of chumpy, a package that no
+longer imports; stored embeddings are arrays beside text and numbers.  Every class a pickle may name is replaced by a
+record that only remembers what it was given; the arrays are rebuilt from these records afterwards.  Even NumPy's own
+classes stay out: a forged dtype can make NumPy read bytes as pointers.  Anything else is refused by name.
 """
 
 import pickle
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
@@ -53,7 +54,7 @@ DAMAGE = (
 
 
 class RefusedError(ValueError):
-    """A pickle names something that no body model needs."""
+    """A pickle names something that neither an array nor a body model needs."""
 
 
 def load_records(stream: IO[bytes]) -> Any:
@@ -67,7 +68,33 @@ def load_records(stream: IO[bytes]) -> Any:
     except RefusedError:
         raise
     except DAMAGE as error:
-        raise ValueError(f"it is damaged or cut short ({str(error) or type(error).__name__})") from error
+        told = " ".join(str(error).split()) or type(error).__name__  # one of Python's own messages has two lines
+        raise ValueError(f"it is damaged or cut short ({told})") from error
+
+
+def load_pickled_arrays(path: Path) -> dict[str, Any]:
+    """Read a dictionary of arrays (writable, their own memory) and of text and numbers.
+
+    Raises:
+        ValueError: the file is damaged, names anything else (said), or holds no such dictionary.
+    """
+    with open(path, "rb") as stream:
+        content = load_records(stream)
+    if type(content) is not dict or not all(type(name) is str for name in content):
+        raise ValueError(f"it holds a {type(content).__name__}, not a dictionary with names")
+    return {name: _plain_or_array(name, value) for name, value in content.items()}
+
+
+def _plain_or_array(name: str, value: Any) -> Any:
+    """Keep a plain value, rebuild an array, and refuse all else; nothing of the value is printed or compared."""
+    if type(value) in (str, int, float, bool, type(None)):
+        return value
+    if _kind(value) not in ("array", "buffer"):
+        raise ValueError(f"its entry {name!r} is neither an array nor a plain value")
+    array = to_array(value)
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"its entry {name!r} is no plain array")
+    return array.copy()
 
 
 def to_array(value: Any) -> np.ndarray | scipy.sparse.csc_matrix:
@@ -91,7 +118,7 @@ def to_array(value: Any) -> np.ndarray | scipy.sparse.csc_matrix:
         if kind in builders:
             return builders[kind](value)
         array = np.asarray(value) if isinstance(value, (list, tuple, int, float, np.ndarray)) else None
-    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ValueError(f"it is described incompletely ({error!r})") from error
     if array is None or array.dtype.kind not in "fiub":
         raise ValueError(f"it is a {kind or type(value).__name__}, not an array of numbers")
@@ -102,7 +129,8 @@ class _RecordUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Give the record for a known name and refuse all others."""
         if (module, name) not in KNOWN_NAMES:
-            raise RefusedError(f"it names {module}.{name}, which is no part of a body model; nothing was run")
+            asked = f"{module}.{name}".encode("unicode_escape").decode()  # whoever wrote it, it is one line here
+            raise RefusedError(f"it names {asked}, no part of an array or a body model; nothing was run")
         return _record_class(KNOWN_NAMES[module, name])
 
 
@@ -115,7 +143,7 @@ def _record_class(kind: str) -> type:
         def __new__(cls, *arguments: Any) -> Any:
             if kind == "rebuilt":
                 if not (isinstance(arguments[0], type) and hasattr(arguments[0], "record_kind")):
-                    raise RefusedError(f"it rebuilds a {arguments[0]!r}, which is no part of a body model")
+                    raise RefusedError(f"it rebuilds a {arguments[0]!r}, no part of an array or a body model")
                 return arguments[0]()
             return super().__new__(cls)
 
@@ -159,6 +187,8 @@ def _raw(data: Any) -> bytes:
     """Bytes as Python 2 wrote them (text, once decoded), as Python 3 writes them into old pickles, or as they are."""
     if _kind(data) == "bytes":
         data = data.arguments[0]
+    if isinstance(data, bytes):
+        return data
     return data.encode("latin1") if isinstance(data, str) else memoryview(data).tobytes()
 
 

@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -169,7 +171,7 @@ def test_no_file_runs_code(tmp_path):
     (tmp_path / "e.pkl").write_bytes(pickle.dumps(harmful))
     with pytest.raises(ValueError, match=r"c.pt is damaged or of another kind"):
         load_checkpoint(tmp_path / "c.pt", "enc_dec")
-    with pytest.raises(ValueError, match=r"it asks for (posix|nt)\.mkdir"):
+    with pytest.raises(ValueError, match=r"it names (posix|nt)\.mkdir.*nothing was run"):
         load_embeddings(tmp_path / "e.pkl", tmp_path / "c.pt", tmp_path / "c.pt")
     assert not (tmp_path / "harm").exists()
     assert pickle.loads((tmp_path / "e.pkl").read_bytes())["format"] == 1
@@ -183,6 +185,139 @@ def test_embeddings_of_any_pickle_protocol_are_read(tmp_path, protocol):
     paths["embeddings.pkl"].write_bytes(pickle.dumps(content, protocol=protocol))
     read = load_embeddings(paths["embeddings.pkl"], paths["c.pt"], paths["index.npz"])
     assert np.array_equal(read.points, content["points"]) and np.array_equal(read.frames, FRAMES)
+
+
+def as_numpy_1_wrote(content: bytes) -> bytes:
+    """Name NumPy's module as before its version 2; protocol 4 writes the length before it, and before the whole."""
+    if content[2:3] == pickle.FRAME:
+        content = content[:2] + content[11:]  # a frame may be left out
+    content = content.replace(b"\x8c\x16numpy._core.multiarray", b"\x8c\x15numpy.core.multiarray")
+    return content.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_embeddings_written_with_an_older_numpy_are_read_and_may_be_written_to(tmp_path, protocol):
+    paths = write_all(tmp_path)
+    content = pickle.loads(paths["embeddings.pkl"].read_bytes())
+    older = as_numpy_1_wrote(pickle.dumps(content, protocol=protocol))
+    assert b"numpy.core.multiarray" in older and b"numpy._core" not in older
+    paths["embeddings.pkl"].write_bytes(older)
+    read = load_embeddings(paths["embeddings.pkl"], paths["c.pt"], paths["index.npz"])
+    for name in ("points", "appearance", "frames", "R_crop_from_world"):
+        found = getattr(read, name)
+        assert np.array_equal(found, content[name]) and found.dtype == content[name].dtype
+        assert found.flags.writeable and found.flags.owndata, "PyTorch wants to write to what it takes"
+
+
+class Called:
+    """Pickles as a call, then as a state that is put into what the call gave."""
+
+    def __init__(self, function, *arguments, state=None):
+        self.parts = (function, arguments) if state is None else (function, arguments, state)
+
+    def __reduce__(self):
+        return self.parts
+
+
+OBJECTS = np.dtype("O")
+POINTERS = {
+    "an array of pointers": Called(np.ndarray, (1,), OBJECTS, b"\x01" * 8),
+    "pointers that are put into an array later": Called(
+        np.ndarray, (0,), np.dtype("u1"), state=(1, (1,), OBJECTS, False, [b"text"])
+    ),
+    "a record with a pointer in it": Called(np.ndarray, (1,), np.dtype([("a", "O")]), b"\x01" * 8),
+    "a type that is forged later": Called(
+        np.ndarray,
+        (1,),
+        Called(np.dtype, "V8", state=(3, "|", None, ("a",), {"a": (OBJECTS, 0)}, 8, 1, 27)),
+        b"\x01" * 8,
+    ),
+    "a subclass of arrays": Called(np.memmap, "nothing"),
+}
+"""What must not reach NumPy's constructors: the first kills the process as soon as it is compared or printed."""
+
+
+def test_bytes_are_never_taken_for_pointers(tmp_path):
+    paths = write_all(tmp_path)
+    content = pickle.loads(paths["embeddings.pkl"].read_bytes())
+    hostile = {
+        (name, entry): content | {entry: payload}
+        for name, payload in POINTERS.items()
+        for entry in ("kind", "format", "encoder_hash", "points")
+    }
+    files = [tmp_path / f"{number}.pkl" for number in range(len(hostile))]
+    for file, harmful in zip(files, hostile.values(), strict=True):
+        file.write_bytes(pickle.dumps(harmful, protocol=4))
+    script = """
+import sys
+from pathlib import Path
+from utils.artifacts import load_embeddings
+encoder, index, *files = map(Path, sys.argv[1:])
+for file in files:
+    try:
+        load_embeddings(file, encoder, index)
+    except ValueError as error:
+        print(error, flush=True)
+"""  # in a process of its own: a crash must fail this test, not end the others
+    command = [sys.executable, "-c", script, *map(str, (paths["c.pt"], paths["index.npz"], *files))]
+    done = subprocess.run(command, capture_output=True, text=True)
+    refusals = done.stdout.splitlines()
+    read = [name for number, name in enumerate(hostile) if number >= len(refusals)]
+    assert done.returncode == 0 and not read, f"exit {done.returncode} at or before {read[:1]}: {done.stderr[-300:]}"
+    assert all("save_embeddings.py" in refusal for refusal in refusals), refusals
+
+
+def test_no_object_is_reached_by_its_address(tmp_path):
+    script = """
+import pickle, sys
+from pathlib import Path
+from numpy import dtype, ndarray
+from utils.artifacts import load_embeddings
+
+class Shown:
+    def __repr__(self):
+        sys.exit("the file ran this")
+    def __eq__(self, other):
+        sys.exit("the file ran this")
+
+class Called:
+    def __reduce__(self):
+        return ndarray, ((1,), dtype("O"), id(shown).to_bytes(8, "little"))
+
+shown, path = Shown(), Path(sys.argv[1])
+path.write_bytes(pickle.dumps({"kind": Called(), "format": 1}))
+try:
+    load_embeddings(path, path, path)
+except ValueError:
+    sys.exit(3)
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "e.pkl")], capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr[-300:]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kind": FRAMES}, {"format": FRAMES}, {"format": True}, {"encoder_hash": FRAMES}, {"index_hash": None},
+     {"points": [1.0]}, {"points": {}}, {1: 2}],
+    ids=["kind is an array", "format is an array", "format is true", "a hash is an array", "a hash is nothing",
+         "points are a list", "points are a dictionary", "a name is a number"],
+)  # fmt: skip
+def test_entries_of_another_type_are_refused_in_one_sentence(tmp_path, change):
+    paths = write_all(tmp_path)
+    content = pickle.loads(paths["embeddings.pkl"].read_bytes()) | change
+    paths["embeddings.pkl"].write_bytes(pickle.dumps(content, protocol=4))
+    with pytest.raises(ValueError, match=r"save_embeddings.py") as error:
+        load_embeddings(paths["embeddings.pkl"], paths["c.pt"], paths["index.npz"])
+    assert "\n" not in str(error.value) and "ambiguous" not in str(error.value)
+
+
+def test_a_name_or_a_message_of_several_lines_is_told_in_one(tmp_path):
+    paths = write_all(tmp_path)
+    for content in (b"\x80\x04\x8c\x03o\ns\x8c\x05s\x1b[1m\x93.", b"\x80\x04Pnumber\n."):
+        paths["embeddings.pkl"].write_bytes(content)
+        with pytest.raises(ValueError, match=r"embeddings.pkl is damaged") as error:
+            load_embeddings(paths["embeddings.pkl"], paths["c.pt"], paths["index.npz"])
+        assert str(error.value).isprintable()
 
 
 @pytest.mark.parametrize("changed", ["c.pt", "index.npz"])
