@@ -87,6 +87,15 @@ def test_what_is_not_there_is_said(tmp_path):
         open_pictures(str(tmp_path))
 
 
+@pytest.fixture
+def terminal():
+    """Let Ctrl-C interrupt, as in a terminal: a shell starts what runs in its background without Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("terminal")
 def test_ctrl_c_ends_a_camera_after_the_frame_in_hand_and_is_itself_again_afterwards():
     seen = []
     for number in until_interrupted(iter(range(100))):
@@ -98,6 +107,7 @@ def test_ctrl_c_ends_a_camera_after_the_frame_in_hand_and_is_itself_again_afterw
         signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("terminal")
 def test_a_second_ctrl_c_stops_everything():
     with pytest.raises(KeyboardInterrupt):
         for _ in until_interrupted(iter(range(100))):
