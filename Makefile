@@ -1,4 +1,6 @@
-# make demo         environment, embedded data, all four stages, evaluation, figures, report (minutes on 2 cores)
+# make demo         environment, embedded data, figures of the committed weights, then all four stages trained here, with
+#                   evaluation, figures, report (16 minutes on 2 cores that compute bfloat16, 36 on 2 that do not)
+# make shown        as far as the figures of the committed weights
 # make test         all tests but the slow ones          make lint   ruff and mypy
 # make table        stage 2 beside its baselines         make mesh_table   stage 4 with and without each loss
 # make clean   remove the embedded data and the demo's runs; your own runs stay
@@ -20,21 +22,24 @@ MESH_WEIGHTS := models/assets/open_mesh.pt
 PRIOR_WEIGHTS := models/assets/open_prior.pt
 go_on = $(if $(wildcard $(1)/checkpoint_last.pt),--loop.resume,--loop.overwrite)
 
-.PHONY: demo tested table mesh_table test lint clean env
+.PHONY: demo shown tested table mesh_table test lint clean env
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-demo: tested
+demo: shown tested
 	$(RUN) sample/make_figures.py --enc-dec $(STAGE_1) --pose $(STAGE_2) --gan $(STAGE_3) --mesh $(STAGE_4) --prefix demo_
-	@echo "The same with the weights that come with the repository (models/assets):"
-	$(RUN) sample/test_enc_dec.py --checkpoint $(WEIGHTS) --max-pairs 600 --out runs/enc_dec/open_weights
-	$(RUN) sample/test_pose.py --checkpoint $(WEIGHTS) --every 4 --out runs/pose/open_weights
-	$(RUN) sample/test_SMPL.py --checkpoint $(MESH_WEIGHTS) --prior $(PRIOR_WEIGHTS) --every 4 --out runs/mesh/open_weights
-	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --mesh runs/mesh/open_weights --prefix open_weights_
 	$(RUN) sample/report.py $(STAGE_1)
 	$(RUN) sample/report.py $(STAGE_2)
 	$(RUN) sample/report.py $(STAGE_3)
 	$(RUN) sample/report.py $(STAGE_4)
+
+shown: $(DATA)
+	@echo "First, what the weights that come with the repository (models/assets) make of the test subjects."
+	$(RUN) sample/test_enc_dec.py --checkpoint $(WEIGHTS) --max-pairs 600 --out runs/enc_dec/open_weights
+	$(RUN) sample/test_pose.py --checkpoint $(WEIGHTS) --every 4 --out runs/pose/open_weights
+	$(RUN) sample/test_SMPL.py --checkpoint $(MESH_WEIGHTS) --prior $(PRIOR_WEIGHTS) --every 4 --out runs/mesh/open_weights
+	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --mesh runs/mesh/open_weights --prefix open_weights_
+	@echo "Look at runs/figures/open_weights_*.png.  Now the four stages are trained here; each says after its first steps about how long it takes."
 
 tested: $(STAGE_1)/trained $(STAGE_1)/embeddings.pkl $(STAGE_2)/trained $(STAGE_3)/trained $(STAGE_4)/trained
 	$(RUN) sample/test_enc_dec.py --checkpoint $(STAGE_1)/checkpoint_best.pt
@@ -78,6 +83,7 @@ $(DATA): | .venv/ready
 	touch $@
 
 $(STAGE_1)/trained: $(DATA)
+	@echo "Stage 1 of 4: novel views."
 	$(RUN) sample/train_enc_dec.py --name $(NAME) $(call go_on,$(STAGE_1))
 	touch $@
 
@@ -85,13 +91,16 @@ $(STAGE_1)/embeddings.pkl: $(STAGE_1)/trained
 	$(RUN) sample/save_embeddings.py --checkpoint $(STAGE_1)/checkpoint_best.pt
 
 $(STAGE_2)/trained: $(STAGE_1)/trained
+	@echo "Stage 2 of 4: 3D pose."
 	$(RUN) sample/train_3d_pose_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt --name $(NAME) $(call go_on,$(STAGE_2))
 	touch $@
 
 $(STAGE_3)/trained: | .venv/ready
+	@echo "Stage 3 of 4: the prior."
 	$(RUN) sample/train_GAN.py --name $(NAME) $(call go_on,$(STAGE_3))
 	touch $@
 
 $(STAGE_4)/trained: $(STAGE_1)/trained $(STAGE_3)/trained
+	@echo "Stage 4 of 4: bodies."
 	$(RUN) sample/train_SMPL_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt --prior $(STAGE_3)/checkpoint_best.pt --name $(NAME) $(call go_on,$(STAGE_4))
 	touch $@

@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -105,6 +106,34 @@ def make_schedule(optimizer: torch.optim.Optimizer, optim: Optim) -> torch.optim
         return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, done / optim.steps)))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+class Pace:
+    """Says once, after the first steps of a run, about how long the rest takes on this machine."""
+
+    SETTLING, MEASURED = 5, 10
+    """Steps that are not counted, because memory is reserved and files are opened in them, and steps that are."""
+
+    def __init__(self, stage: str, step: int, is_told: bool):
+        self.stage, self.start = stage, step + self.SETTLING
+        self.is_told, self.since_s = is_told, 0.0
+
+    def tell(self, step: int, last: int) -> None:
+        """Take note of a step that is done."""
+        if step == self.start:
+            self.since_s = time.perf_counter()
+        if step == self.start + self.MEASURED and self.is_told:
+            step_s = (time.perf_counter() - self.since_s) / self.MEASURED
+            told = f"{self.stage}: {last - step} steps to go, about {spoken((last - step) * step_s)} on this machine"
+            tqdm.write(f"{told} (estimated from {self.MEASURED} steps; looks at held-out data come on top)")
+
+
+def spoken(seconds: float) -> str:
+    """Write a duration as one would say it."""
+    for unit, length_s in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length_s:
+            return f"{seconds / length_s:.1f} {unit}" if seconds < 10 * length_s else f"{seconds / length_s:.0f} {unit}"
+    return f"{max(1, round(seconds))} seconds"
 
 
 class Run:
@@ -227,6 +256,7 @@ class Run:
         if self.is_main:
             self._open_folder()
         self.last = last
+        pace = Pace(self.stage, self.step, self.is_main)
         batches = iter(loader) if self.step < last else iter(())
         with tqdm(total=last, initial=self.step, disable=None if self.is_main else True, desc=self.stage) as bar:
             while self.step < self.last:
@@ -239,6 +269,7 @@ class Run:
                 if self.is_due("checkpoint"):
                     self._save("checkpoint_last.pt", self.tracked)
                 bar.update()
+                pace.tell(self.step, self.last)
 
     def is_due(self, what: Literal["log", "validate", "checkpoint"]) -> bool:
         """Tell whether it is time, by the settings; everything is due at the last step."""

@@ -14,7 +14,7 @@ from toy_run import STEPS, Noise, PowerCutError, ToyConfig, network, train
 from config import Optim, Paths
 from utils.artifacts import load_checkpoint
 from utils.batches import Batches, in_order
-from utils.engine import Run, choose_device, make_optimizer, make_schedule, mixed_precision
+from utils.engine import Pace, Run, choose_device, make_optimizer, make_schedule, mixed_precision, spoken
 from utils.history import load_history
 
 
@@ -243,3 +243,15 @@ def test_a_processor_that_would_emulate_bfloat16_stays_with_float32(monkeypatch,
         assert (one @ one).dtype == (torch.bfloat16 if computes_it else torch.float32)
     with mixed_precision(torch.device("cpu"), bf16=False):
         assert (one @ one).dtype == torch.float32
+
+
+def test_a_run_says_once_about_how_long_it_takes(monkeypatch, capsys):
+    clock = iter([100.0, 107.0])
+    monkeypatch.setattr("utils.engine.time.perf_counter", lambda: next(clock))
+    pace = Pace("pose", 30, is_told=True)
+    for step in range(31, 61):
+        pace.tell(step, last=1045)
+    assert capsys.readouterr().out == ("pose: 1000 steps to go, about 12 minutes on this machine (estimated from 10 "
+                                       "steps; looks at held-out data come on top)\n")  # fmt: skip
+    assert [spoken(s) for s in (0.2, 89, 90, 1200, 5399, 5400)] == [
+        "1 seconds", "89 seconds", "1.5 minutes", "20 minutes", "90 minutes", "1.5 hours"]  # fmt: skip
