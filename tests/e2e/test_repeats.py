@@ -1,0 +1,72 @@
+"""Every stage, trained twice in two processes and once killed in between, ends in the same states, bit for bit."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from config import ROOT
+from tests.every_stage import KILLED_AT, OPTIM, STAGES, write_data
+from utils.artifacts import load_checkpoint
+from utils.history import load_history
+
+RESUMED = "/loop/resume"
+"""A head carries the settings it was trained with: that a run was resumed may differ."""
+ENDS = {"first": [], "second": [], "killed": ["kill"]}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> dict[str, Path]:
+    """Train all stages three times, each in a process of its own; give the folders of their runs."""
+    folder = tmp_path_factory.mktemp("repeats")
+    write_data(folder)
+    places = {name: folder / name for name in ENDS}  # a run knows its folder, so each is called `runs` where it stands
+    for place in places.values():
+        place.mkdir()
+    settings = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    started = {
+        name: subprocess.Popen(
+            [sys.executable, "-m", "tests.every_stage", str(folder), *more],
+            cwd=places[name], env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for name, more in ENDS.items()
+    }  # fmt: skip
+    told = {name: process.communicate()[1] for name, process in started.items()}
+    assert {name: process.returncode for name, process in started.items()} == dict.fromkeys(ENDS, 0), told
+    return {name: place / "runs" for name, place in places.items()}
+
+
+def differing(one: Any, other: Any, place: str = "") -> list[str]:
+    """Name the places where two nested states are not equal bit for bit."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return [found for key in one for found in differing(one[key], other[key], f"{place}/{key}")]
+    if isinstance(one, list | tuple) and type(one) is type(other) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [found for at, pair in pairs for found in differing(*pair, f"{place}/{at}")]
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return [] if one.dtype == other.dtype and torch.equal(one, other) else [place]
+    return [] if type(one) is type(other) and one == other else [place]
+
+
+@pytest.mark.parametrize("other", ["second", "killed"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_ends_in_the_same_states(trained, stage, other):
+    folders = [trained[name] / stage / "tiny" for name in ("first", other)]
+    for file in ("checkpoint_last.pt", "checkpoint_best.pt"):
+        one, two = (load_checkpoint(folder / file, stage) for folder in folders)
+        assert one["step"] == two["step"] and one["step"] <= OPTIM.steps
+        for part in ("states", "progress"):
+            assert [place for place in differing(one[part], two[part]) if not place.endswith(RESUMED)] == [], file
+    records = [[{**line, "elapsed_s": 0} for line in load_history(folder / "history.jsonl")] for folder in folders]
+    assert len(records[0]) >= OPTIM.steps > KILLED_AT and records[0] == records[1]
+
+
+def test_a_difference_in_one_bit_is_found():
+    one, other = ({"a": [torch.ones(3), 1.0]}, {"a": [torch.ones(3), 1.0]})
+    assert differing(one, other) == []
+    other["a"][0][1] += 2**-23
+    assert differing(one, other) == ["/a/0"] and differing(one, {"a": [torch.ones(3), 1]}) == ["/a/1"]
