@@ -1,18 +1,15 @@
-"""Every setting of the project, one frozen dataclass per script, and the presets.
+"""Every setting of the method, frozen dataclasses, one per stage, and the presets; a tool's stand in its script.
 
 Edit the defaults here, or override them on the command line: `python sample/train_enc_dec.py --optim.lr 3e-4`.
 `--preset full` starts from another preset; `--help` explains every setting.  Metres and radians throughout.
 """
 
-import argparse
-import os
 import re
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from math import inf, pi
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import tyro
 
@@ -22,6 +19,7 @@ EMBEDDED = ROOT / "data" / "synthetic"
 DATASET = EMBEDDED
 """Your data is here: a folder with frames, masks, backgrounds and index in it.  Edit this line, or give any script
 `--dataset FOLDER`.  The default is the embedded data set."""
+
 
 # --------------------------------------------------------------------------------------------------- shared settings
 
@@ -1357,6 +1355,7 @@ class ReportConfig:
 
 # ------------------------------------------------------------------------------------------- pictures of one's own
 
+
 SEGMENTATION_NETWORK = ROOT / "data" / "downloads" / "selfie_segmentation.tflite"
 
 
@@ -1586,9 +1585,8 @@ def seed() -> Preset:
 
 PRESETS: dict[str, Callable[[], Preset]] = {"demo": demo, "full": full, "rhodin": rhodin, "seed": seed}
 
-# ------------------------------------------------------------------------------------------------------- command line
 
-StageConfig = TypeVar("StageConfig")
+# ------------------------------------------------------------------------------------------------------- command line
 
 
 def dataset_flags(dataset: Path, others: list[str]) -> list[str]:
@@ -1596,43 +1594,3 @@ def dataset_flags(dataset: Path, others: list[str]) -> list[str]:
     flags = {f"--paths.{name}-location": dataset / part for name, part in PARTS.items()}
     given = {word.partition("=")[0].replace("_", "-") for word in others}
     return [word for flag, place in flags.items() if flag not in given for word in (flag, str(place))]
-
-
-def parse(stage: type[StageConfig], arguments: list[str] | None = None) -> StageConfig:
-    """Read a script's settings: the preset's, changed by the command line.
-
-    Raises:
-        ValueError: settings that contradict each other, an unknown preset, or a data set for a script that reads none.
-    """
-    chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    chooser.add_argument("--preset", default="demo")
-    chooser.add_argument("--dataset", type=Path)
-    chosen, rest = chooser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
-    reads_data = any(part.name == "paths" for part in fields(stage))  # type: ignore[arg-type]
-    if chosen.dataset is not None:
-        if not reads_data:
-            raise ValueError(f"--dataset is {chosen.dataset}, but this script reads no data set; leave it out")
-        rest = dataset_flags(chosen.dataset, rest) + rest
-    if chosen.preset not in PRESETS:
-        raise ValueError(f"there is no preset {chosen.preset!r}; use one of {', '.join(PRESETS)}")
-    preset = PRESETS[chosen.preset]()
-    parts = [getattr(preset, part.name) for part in fields(preset)]
-    defaults = [part for part in parts if type(part) is stage]
-    about = (stage.__doc__ or "").strip()
-    if reads_data:
-        about += "\n\n--dataset FOLDER: your data is here, with frames, masks, backgrounds and index in it."
-    if defaults:
-        about += f"\n\n--preset {'|'.join(PRESETS)} chooses the defaults shown here."
-        return tyro.cli(stage, args=rest, default=defaults[0], description=about)
-    return tyro.cli(stage, args=rest, description=about)
-
-
-def start(main: Callable[[StageConfig], object], stage: type[StageConfig]) -> None:
-    """Run a script from the command line: what a user can cause ends in one sentence and exit code 2."""
-    try:
-        main(parse(stage))
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        if os.environ.get("TRACEBACK"):
-            raise
-        print(f"error: {error}\n(TRACEBACK=1 in front of the command shows where.)", file=sys.stderr)
-        sys.exit(2)

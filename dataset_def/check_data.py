@@ -10,14 +10,14 @@ Prints  a line per thing: [ok] there, [--] not there, [ !] there with a gap, [!!
 Exit    0, or 2 if something that was asked for by name is missing or damaged
 """
 
-from config import ROOT, CheckDataConfig, Paths, start
+from config import ROOT, CheckDataConfig, Paths
 from dataset_def.checks.bodies import check_body
 from dataset_def.checks.downloads import check_crops, check_official
 from dataset_def.checks.layout import check_layout
 from dataset_def.checks.line import LEGEND, Line, printed
 from dataset_def.checks.motions import check_amass, check_cmu, check_surreal
 from dataset_def.checks.runs import check_runs
-from dataset_def.path_flags import is_own_data
+from utils.settings import is_own_data, start
 
 
 def recordings(config: CheckDataConfig) -> list[tuple[str, Paths, bool]]:

@@ -13,7 +13,7 @@ Next    dataset_def/h36m_preprocess.py with the same paths and the same --every,
 
 from functools import partial
 
-from config import ConvertConfig, start
+from config import ConvertConfig
 from dataset_def.official.disk_space import check_space, estimate
 from dataset_def.official.download_files import find_recordings
 from dataset_def.official.metadata_xml import read_metadata
@@ -22,6 +22,7 @@ from dataset_def.official.report import lines, make_report, save_report
 from dataset_def.official.write_view import convert_recording, is_complete
 from dataset_def.write_folder import claim
 from utils.processes import for_each
+from utils.settings import start
 
 SETTINGS = ("every", "size_px", "image", "quality", "missing_frames")
 """Settings that change what is written into a folder."""

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from config import ConvertLabelsConfig, start
+from config import ConvertLabelsConfig
 from dataset_def.h36m_files import background_path, folder_name
 from dataset_def.labels_h5.base_views import (
     View,
@@ -34,12 +34,12 @@ from dataset_def.labels_h5.base_views import (
 )
 from dataset_def.labels_h5.label_file import Labels, read_labels
 from dataset_def.labels_h5.place_people import Instants, Places, instants_of, place
-from dataset_def.path_flags import DATA_PLACES, flags
 from dataset_def.write_folder import claim, is_full, not_writable, whole_folders, write_meta
 from utils.artifacts import file_hash, load_background, save_background, whole_file
 from utils.camera import Camera
 from utils.image import read_image, write_image
 from utils.processes import for_each
+from utils.settings import DATA_PLACES, flags, start
 
 SETTINGS = ("side_m", "centre", "detail", "image")
 """Settings that change what is written."""

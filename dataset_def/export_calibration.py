@@ -7,10 +7,11 @@ Writes  <folder>/Calib.toml, Calib.qca.txt, intri.yml and extri.yml, cameras.yml
 Next    the other program, or dataset_def/import_multiview.py --calibration
 """
 
-from config import ExportCalibrationConfig, Paths, start
+from config import ExportCalibrationConfig, Paths
 from dataset_def.h36m_files import find_folders, load_camera, meta_path
 from dataset_def.multiview.calibration_files import write_calibration
 from utils.camera import Camera
+from utils.settings import start
 
 
 def subject_cameras(paths: Paths, subject: int) -> dict[str, Camera]:

@@ -1,4 +1,3 @@
-# ruff: noqa: N999 (the body model is called so)
 """Stage 4's samples: one crop, and the masks of the same instant in all cameras; joints of labelled subjects only."""
 
 from collections.abc import Iterator
@@ -19,8 +18,8 @@ from dataset_def.h36m_index import FrameTable, Part, every_nth, load_table, sele
 from dataset_def.h36m_pose_data import PoseSample
 from dataset_def.mask_centres import PERSON_ABOVE
 from utils.image import to_unit_rgb
-from utils.mesh_views import MeshViews
 from utils.skeleton import H36M_17
+from utils.views import MeshViews
 
 MOST_COVERED = 0.8
 """A person covers less of a crop than this; an inverted mask covers more."""

@@ -13,8 +13,8 @@ from dataset_def.h36m_files import load_mask, mask_path
 from dataset_def.h36m_index import FrameTable, every_nth, load_table, select_rows, spread_sequences
 from dataset_def.h36m_SMPL_data import mask_fault, outside_px
 from utils.camera import Camera
-from utils.mesh_views import MeshViews
 from utils.skeleton import H36M_17
+from utils.views import MeshViews
 
 
 class SequenceFrames(NamedTuple):

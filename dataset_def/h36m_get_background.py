@@ -13,11 +13,12 @@ from functools import partial
 import numpy as np
 from jaxtyping import UInt8
 
-from config import BackgroundConfig, start
+from config import BackgroundConfig
 from dataset_def.h36m_files import background_path, load_image
 from dataset_def.h36m_index import FrameTable, backgrounds_origin, check_backgrounds, load_table
 from utils.artifacts import save_arrays, save_background
 from utils.processes import for_each
+from utils.settings import start
 
 
 def spread(rows: np.ndarray, count: int) -> np.ndarray:

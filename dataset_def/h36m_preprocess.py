@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from config import Paths, PreprocessConfig, start
+from config import Paths, PreprocessConfig
 from dataset_def.crop import crop_camera, cut
 from dataset_def.h36m_files import (
     FrameKey,
@@ -40,6 +40,7 @@ from dataset_def.packed_crops import PackAbout, finish_pack, load_about, pack_fo
 from utils.artifacts import save_index
 from utils.camera import Camera
 from utils.processes import for_each
+from utils.settings import start
 
 FolderKey = tuple[int, int, int, int]
 LABELS_AGREE_M = 0.01

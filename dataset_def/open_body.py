@@ -15,9 +15,10 @@ from jaxtyping import Float, Int
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from config import OpenBodyConfig, start
+from config import OpenBodyConfig
 from dataset_def.open_body_joints import fit_regressor, h36m_points_m, joint_shares, pose, smpl_joints_m
 from dataset_def.open_body_source import Surface, adults, bone_weights, load_anny, outer_surface, random_phenotypes
+from utils.settings import start
 from utils.skeleton import H36M_17, SMPL_24, SMPL_24_PARENTS, mirrored
 
 NUM_DIRECTIONS = 10

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from config import SegmentationConfig, start
+from config import SegmentationConfig
+from utils.settings import start
 
 WHEEL = "mediapipe==0.10.21"
 MEMBER = "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite"

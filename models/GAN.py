@@ -1,4 +1,3 @@
-# ruff: noqa: N999 (the stage is called so)
 """Stage 3's networks: critics that tell real bodies from others, and the generator they are trained against.
 
 Only a critic goes on: `scores` says for every part of a body how real it looks, one for real.

@@ -1,4 +1,3 @@
-# ruff: noqa: N999 (the body model is called so)
 """Stage 4's network: latent 3D points -> 24 rotations and 10 shape numbers of the body model."""
 
 import itertools

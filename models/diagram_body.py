@@ -8,7 +8,7 @@ import roma
 import torch
 
 from models.smpl import Body, load_body
-from utils.diagram_icons import Person
+from utils.figures.diagrams import Person
 from utils.skeleton import SMPL_24
 
 STEP_DEGREES = {

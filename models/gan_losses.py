@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from config import GanConfig, NoiseConfig
 from models.GAN import AnyCritic, Bodies, Generator, Wanted
 from models.pose_noise import jittered, plausible_variation, spoiled
-from utils.separation import auc
+from utils.bootstrap import auc
 
 NEARBY_SHARE = 4
 """One real body in so many also stands for the smoothness of the scores."""

@@ -9,9 +9,8 @@ from torch import Tensor
 from models.silhouette import Topology, silhouette
 from models.smpl import Body
 from models.SMPL_from_latent import BodyEstimate, RootedBody, rooted_body
-from utils.mesh_metrics import iou_percent, pa_vertex_error_mm, vertex_error_mm
-from utils.mesh_views import Anchor, MeshViews, placed_in_views, surface_share, turned_to_world
-from utils.metrics import pose_errors
+from utils.metrics import iou_percent, pa_vertex_error_mm, pose_errors, vertex_error_mm
+from utils.views import Anchor, MeshViews, placed_in_views, surface_share, turned_to_world
 
 
 class Scores(Protocol):

@@ -12,9 +12,8 @@ from models.mesh_measure import Scores
 from models.silhouette import Topology, silhouette
 from models.smpl import Body
 from models.SMPL_from_latent import BodyEstimate, rooted_body
-from utils.mesh_metrics import iou_percent
-from utils.mesh_views import Anchor, MeshViews, placed_in_views, surface_share
-from utils.metrics import mpjpe_mm
+from utils.metrics import iou_percent, mpjpe_mm
+from utils.views import Anchor, MeshViews, placed_in_views, surface_share
 
 
 def check_finite(

@@ -15,9 +15,9 @@ from models.stored import StoredMesh
 from utils.batches import to_device
 from utils.engine import mixed_precision
 from utils.image import to_picture
-from utils.mesh_metrics import mean_rotations
-from utils.mesh_report import stacked
-from utils.mesh_views import MeshViews
+from utils.metrics import mean_rotations
+from utils.report.summaries import stacked
+from utils.views import MeshViews
 
 BROKEN = ", so the checkpoint's weights are broken; train it again, with a lower --optim.lr"
 """A picture alone cannot make a predicted body infinite."""

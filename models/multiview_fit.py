@@ -17,10 +17,9 @@ from models.mesh_measure import Scores, aligned_where_known
 from models.silhouette import Topology, silhouette
 from models.smpl import Body
 from models.SMPL_from_latent import upright_rotations
-from utils.mesh_metrics import iou_percent, vertex_error_mm
-from utils.mesh_views import MeshViews, placed_in_views
-from utils.metrics import mpjpe_mm
+from utils.metrics import iou_percent, mpjpe_mm, vertex_error_mm
 from utils.skeleton import SMPL_24, joint_rows
+from utils.views import MeshViews, placed_in_views
 
 TORSO = joint_rows(("pelvis", "right_hip", "left_hip", "spine", "thorax", "left_shoulder", "right_shoulder"))
 ROUND_M = 0.005

@@ -7,9 +7,8 @@ import torch
 
 from config import GanConfig
 from models.GAN import AnyCritic, Generator, make_critic
-from models.load_weights import load_weights
 from models.smpl import load_body
-from utils.artifacts import Checkpoint, file_hash, load_checkpoint
+from utils.artifacts import Checkpoint, file_hash, load_checkpoint, load_weights
 from utils.settings import config_from_dict
 from utils.skeleton import SMPL_24
 

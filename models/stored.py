@@ -9,12 +9,11 @@ import torch
 
 from config import EncDecConfig, MeshConfig, Paths, PoseConfig
 from models.encoder_decoder import EncoderDecoder, Refusal, build
-from models.load_weights import load_weights
 from models.pose_from_latent import STAGE_1_STEP, PoseFromImage, PoseFromLatent
 from models.prior_file import load_prior_for as load_prior_for
 from models.smpl import Body, load_body
 from models.SMPL_from_latent import MeshFromImage, MeshFromLatent
-from utils.artifacts import file_hash, load_checkpoint
+from utils.artifacts import file_hash, load_checkpoint, load_weights
 from utils.settings import config_from_dict, to_plain
 
 READS_APPEARANCE_AND_DRAWS = ("appearance_trunk.", "to_appearance.", "refine.", "decoder.")

@@ -12,11 +12,12 @@ The file is compared with PyTorch in onnxruntime, and not written where they dif
 
 import torch
 
-from config import Crop, OnnxConfig, start
+from config import Crop, OnnxConfig
 from models.image_to_body import OUTPUTS, ImageToBody, read_alike
 from models.stored import load_mesh, load_pose
 from utils.artifacts import commit, file_hash
 from utils.onnx_file import in_torch, median_ms, need_onnx, write_onnx
+from utils.settings import start
 
 
 def load(config: OnnxConfig) -> tuple[ImageToBody, Crop]:

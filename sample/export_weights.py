@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from config import ROOT, ExportConfig, start
+from config import ROOT, ExportConfig
 from models.exported import Parts, mesh_parts, pose_parts, prior_parts
 from utils.artifacts import commit, load_checkpoint, load_metrics, must_exist, save_checkpoint, whole_file
-from utils.settings import without_folders
+from utils.settings import start, without_folders
 
 FILES = {"pose": "open_weights.pt", "gan": "open_prior.pt", "mesh": "open_mesh.pt"}
 NUMBERS = {"pose": "stage_2", "gan": "stage_3", "mesh": "stage_4"}

@@ -1,4 +1,3 @@
-# ruff: noqa: N999 (the body model is called so)
 """Fit bodies to the masks of all cameras and the joints of each frame: a stand-in for the truth where none is known.
 
     python sample/fit_SMPL.py --name demo --subjects 9 11
@@ -16,7 +15,7 @@ import numpy as np
 import roma
 from tqdm import tqdm
 
-from config import FitConfig, start
+from config import FitConfig
 from dataset_def.h36m_fit_data import EvidenceReader, SequenceFrames, batches_of, fit_sequences
 from dataset_def.h36m_index import index_path
 from dataset_def.truth_files import FITTED, SequenceBodies, bodies_of_frames, save_bodies, sequence_path
@@ -26,8 +25,8 @@ from models.smpl import load_body
 from utils.artifacts import file_hash, save_metrics, whole_file
 from utils.batches import to_device
 from utils.engine import check_name, choose_device
-from utils.mesh_report import save_rows, summary, table_of
-from utils.settings import check_same_settings, to_plain
+from utils.report.summaries import save_rows, summary, table_of
+from utils.settings import check_same_settings, start, to_plain
 
 FREE = ("device", "subjects", "sequences", "overwrite", "result")
 """Settings that may change when a fit goes on."""

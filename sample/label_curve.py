@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from config import LabelCurveConfig, Optim, PoseConfig, TestPoseConfig, start
+from config import LabelCurveConfig, Optim, PoseConfig, TestPoseConfig
 from dataset_def.h36m_pose_data import PoseData, labels_world_m
 from models.stored import load_encoder
 from sample import test_pose, train_3d_pose_from_enc
@@ -26,7 +26,7 @@ from utils.artifacts import file_hash, load_checkpoint
 from utils.label_table import MEAN_POSE, CellResult
 from utils.metrics import pose_errors
 from utils.reference_poses import reference_poses
-from utils.settings import to_plain
+from utils.settings import start, to_plain
 
 Recipe = Literal["random", "scratch", "frozen", "finetune"]
 ROWS: dict[Recipe, str] = {

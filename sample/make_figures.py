@@ -16,16 +16,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from config import ROOT, Crop, FiguresConfig, Paths, start
+from config import ROOT, Crop, FiguresConfig, Paths
 from models.diagram_body import diagram_person
 from models.smpl import load_body
 from sample.report import posed
 from utils.artifacts import load_predictions, whole_file
-from utils.benchmark_figures import silhouette_figure
-from utils.diagrams import layout_figure, stages_figure
+from utils.figures.benchmarks import silhouette_figure
+from utils.figures.diagrams import layout_figure, stages_figure
+from utils.figures.overview import Overview, overview_figure, rows_of
+from utils.figures.runs import enc_dec_figures, gan_figures, history_figure, mesh_figures, pose_figures
 from utils.image import read_image, write_image
-from utils.overview_figure import Overview, overview_figure, rows_of
-from utils.run_figures import enc_dec_figures, gan_figures, history_figure, mesh_figures, pose_figures
+from utils.settings import start
 
 
 def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], data: str) -> Figure:

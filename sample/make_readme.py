@@ -10,9 +10,10 @@ import re
 import shutil
 from pathlib import Path
 
-from config import ReadmeConfig, start
+from config import ReadmeConfig
 from utils.artifacts import load_metrics, whole_file
-from utils.readme_blocks import block, load_report
+from utils.report.markdown import block, load_report
+from utils.settings import start
 
 
 def filled(text: str, results: Path) -> str:

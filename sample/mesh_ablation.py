@@ -16,12 +16,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from config import MeshAblationConfig, MeshConfig, MeshLoss, Optim, TestMeshConfig, seed, start
+from config import MeshAblationConfig, MeshConfig, MeshLoss, Optim, TestMeshConfig, seed
 from sample import test_SMPL, train_SMPL_from_enc
 from utils import mesh_table
 from utils.artifacts import file_hash
 from utils.mesh_table import MeshCell
-from utils.settings import to_plain
+from utils.settings import start, to_plain
 
 Recipe = Literal["pose", "verts", "gan", "all", "seed"]
 ROWS: dict[Recipe, str] = {

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from config import PredictConfig, start
+from config import PredictConfig
 from dataset_def.find_person import Finder, make_finder
 from dataset_def.photo_crops import PhotoCrop, photo_crop
 from dataset_def.pictures import Pictures, open_pictures
@@ -25,11 +25,7 @@ from models.newest_mesh import Weights, load_newest
 from models.stored import StoredMesh
 from utils.artifacts import whole_folder
 from utils.batches import in_chunks
-from utils.export.shaped_body import rig_of
-from utils.image import to_unit_rgb
-from utils.one_euro import OneEuro
-from utils.place_body import placed_in_box
-from utils.predicted_bodies import (
+from utils.export.prediction import (
     FrameBodies,
     FrameBody,
     OverlayVideo,
@@ -39,6 +35,11 @@ from utils.predicted_bodies import (
     write_motion,
     write_tables,
 )
+from utils.export.rig import rig_of
+from utils.image import to_unit_rgb
+from utils.one_euro import OneEuro
+from utils.person_box import placed_in_box
+from utils.settings import start
 
 
 def person_crops(pictures: Pictures, finder: Finder, stored: StoredMesh, config: PredictConfig) -> Iterator[PhotoCrop]:
@@ -96,7 +97,7 @@ def predict(weights: Weights, out: Path, config: PredictConfig) -> int:
     """Predict the bodies in the input, fill the folder and tell what was done; return how many frames it holds."""
     pictures = open_pictures(config.input, config.frames)
     with whole_folder(out, config.overwrite) as partial, TemporaryFile(dir=partial) as rows:
-        finder = make_finder(pictures, config)
+        finder = make_finder(pictures, config.box, config.mask, config.find, config.segmentation)
         focal = "given" if config.focal_px else "unknown, taken as 1.146 times the picture's longer side"
         print(f"person found by: {finder.how}\nfocal length: {focal}")
         bodies = FrameBodies(rows)

@@ -13,13 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from config import ReportConfig, start
+from config import ReportConfig
 from models.smpl import Body, load_body
 from utils.artifacts import commit, whole_file
 from utils.machine import now
-from utils.report_page import solids
-from utils.report_page.files import RunFiles, read_run
-from utils.report_page.page import write_page
+from utils.report import solids
+from utils.report.files import RunFiles, read_run
+from utils.report.page import write_page
+from utils.settings import start
 
 MESH = ("rotations_crop", "betas")
 """What a test script stores of predicted bodies."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from config import EmbeddingsConfig, start
+from config import EmbeddingsConfig
 from dataset_def.h36m_pose_data import PoseData
 from models.encoder_decoder import EncoderDecoder
 from models.stored import load_encoder_decoder
@@ -21,6 +21,7 @@ from utils.artifacts import Embeddings, file_hash, save_embeddings
 from utils.batches import batch_loader, to_device
 from utils.engine import choose_device, mixed_seed
 from utils.image import jitter_colours
+from utils.settings import start
 
 Rows = dict[str, list[np.ndarray]]
 

@@ -1,4 +1,3 @@
-# ruff: noqa: N999 (the stage is called so)
 """Test stage 3: does the prior tell real poses from corrupted ones?  No corruption was seen in training.
 
     python sample/test_GAN.py --checkpoint runs/gan/demo/checkpoint_best.pt --cmu /data/cmu
@@ -13,15 +12,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from config import TestGanConfig, start
+from config import TestGanConfig
 from dataset_def.pose_corruptions import CORRUPTIONS
 from dataset_def.unseen_poses import RealPoses, real_sets
 from models.prior_file import StoredGan, load_gan
 from models.prior_measure import Judged, examples, invented_poses, judge
 from models.smpl import load_body
 from utils.artifacts import save_metrics, save_predictions
+from utils.bootstrap import auc_intervals
 from utils.engine import choose_device
-from utils.separation import auc_intervals
+from utils.settings import start
 
 MEASURES = ("plausibility", "minus_l_gan")
 INVENTED = 512

@@ -1,4 +1,3 @@
-# ruff: noqa: N999 (the body model is called so)
 """Measure stage 4 on subjects it has not seen: joints, vertices where they are known, and silhouettes in all views.
 
     python sample/test_SMPL.py --checkpoint runs/mesh/demo/checkpoint_best.pt
@@ -17,7 +16,7 @@ import torch
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
-from config import Crop, TestMeshConfig, start
+from config import Crop, TestMeshConfig
 from dataset_def.h36m_index import index_path
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import MeshData, tested_data
@@ -31,9 +30,10 @@ from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
 from utils.engine import choose_device
 from utils.image import to_picture
-from utils.mesh_metrics import spread_over_bins
-from utils.mesh_report import RULES, Circumstances, all_summaries, circumstances, report
-from utils.report_page.frames import best_and_worst
+from utils.metrics import spread_over_bins
+from utils.report.frames import best_and_worst
+from utils.report.summaries import RULES, Circumstances, all_summaries, circumstances, report
+from utils.settings import start
 
 MEAN_BODY_IS = "mean of the labelled subjects' training frames: rotations in crop axes as matrices, shape numbers"
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
-from config import Pairing, TestEncDecConfig, start
+from config import Pairing, TestEncDecConfig
 from dataset_def.h36m_encoder_data import EncoderData, ViewGroup
 from models.encoder_decoder import EncoderDecoder
 from models.stored import load_encoder_decoder
@@ -25,7 +25,8 @@ from utils.batches import in_order, to_device
 from utils.bootstrap import mean_interval
 from utils.engine import choose_device
 from utils.image_metrics import image_errors
-from utils.pose_report import text_table
+from utils.report.summaries import text_table
+from utils.settings import start
 from utils.views import turned
 
 RECIPES = ("predicted", "predicted, looks of the input", "background alone", "input view itself")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from config import TestPoseConfig, start
+from config import TestPoseConfig
 from dataset_def.h36m_pose_data import PoseData, labels_world_m
 from models.stored import StoredPose, load_pose
 from utils.artifacts import save_metrics, save_predictions
@@ -24,9 +24,10 @@ from utils.batches import in_order, to_device
 from utils.engine import choose_device, mixed_precision
 from utils.image import to_picture
 from utils.metrics import pose_errors
-from utils.pose_report import action_table, intervals, overall_table, per_action
 from utils.reference_poses import reference_poses
-from utils.report_page.frames import best_and_worst
+from utils.report.frames import best_and_worst
+from utils.report.summaries import action_table, intervals, overall_table, per_action
+from utils.settings import start
 
 
 class Predictions(NamedTuple):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from config import ImageAugmentation, PoseConfig, start
+from config import ImageAugmentation, PoseConfig
 from dataset_def.embedded_pose_data import EmbeddedPoseData, EmbeddedSample
 from dataset_def.h36m_index import Part
 from dataset_def.h36m_pose_data import PoseData, PoseSample
@@ -22,7 +22,7 @@ from utils.batches import in_order, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.image import jitter_colours
 from utils.metrics import n_mpjpe_mm
-from utils.settings import to_plain
+from utils.settings import start, to_plain
 
 
 def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseData | EmbeddedPoseData:

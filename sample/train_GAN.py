@@ -1,4 +1,3 @@
-# ruff: noqa: N999 (the stage is called so)
 """Stage 3.  Learn what bodies look like from poses and shapes alone, as a prior for stage 4.
 
     python sample/train_GAN.py
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from config import GanConfig, Optim, start
+from config import GanConfig, Optim
 from dataset_def.poses.recording import NUM_BETAS
 from dataset_def.smpl_params_data import ParameterData, ParameterSample, describe, is_smpl, open_tables
 from models import gan_losses
@@ -25,7 +24,7 @@ from models.prior_file import prior_origin
 from models.smpl import load_body, rotations_from_theta
 from utils.batches import in_order, to_device
 from utils.engine import OPPONENTS_BETAS, Run, make_optimizer, make_schedule
-from utils.settings import to_plain
+from utils.settings import start, to_plain
 
 LOOK_AT = 2000
 """Held-out poses per look."""

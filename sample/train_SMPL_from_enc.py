@@ -1,4 +1,3 @@
-# ruff: noqa: N999 (the body model is called so)
 """Stage 4.  Learn to read a body, its pose and its shape, off the frozen latent: joints of few, masks of many people.
 
     python sample/train_SMPL_from_enc.py --encoder runs/enc_dec/demo/checkpoint_best.pt
@@ -13,19 +12,20 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from config import MeshConfig, start
+from config import MeshConfig
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import LabelledAndSeen, MeshData, side_by_side
 from models.losses import weighted_sum
 from models.mesh_objective import MeshObjective, check_finite
 from models.mesh_weights import GroupFactors, annealed, full_weights
+from models.prior_file import load_prior_for
 from models.smpl import load_body
 from models.SMPL_from_latent import MeshFromImage, MeshFromLatent
-from models.stored import StoredEncoder, load_encoder, load_prior_for, mesh_origin
+from models.stored import StoredEncoder, load_encoder, mesh_origin
 from utils.batches import in_order, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.image import jitter_colours
-from utils.settings import which_weights
+from utils.settings import start, which_weights
 
 
 def make_data(config: MeshConfig, stage_1: StoredEncoder) -> tuple[PoseData, MeshData, MeshData]:

@@ -17,7 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from config import EncDecConfig, start
+from config import EncDecConfig
 from dataset_def.h36m_encoder_data import EncoderData
 from models.encoder_decoder import EncoderDecoder, build
 from models.losses import ImageDifference, weighted_sum
@@ -25,6 +25,7 @@ from models.stored import load_encoder_decoder
 from utils.batches import in_order, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.image import jitter_colours
+from utils.settings import start
 from utils.views import FlatViews
 
 

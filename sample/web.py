@@ -10,10 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from config import PredictConfig, WebConfig, start
+from config import PredictConfig, WebConfig
 from dataset_def.pictures import IMAGES
 from models.newest_mesh import Weights, load_newest
 from sample.predict import predict
+from utils.settings import start
 
 TITLE = (
     "# A body from one picture\nDrop a picture of one person, seen from head to foot, and turn the body with the mouse."

@@ -8,8 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from config import Paths
 from models.smpl import Body, load_body
-from utils.export.rig import Motion, Rig, motion_of
-from utils.export.shaped_body import rig_of
+from utils.export.rig import Motion, Rig, motion_of, rig_of
 
 FACING_THE_CAMERA = np.diag([1.0, -1.0, -1.0])
 

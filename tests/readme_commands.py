@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import scipy.io
 
-from config import ROOT, BackgroundConfig, Paths, PreprocessConfig, parse
+from config import ROOT, BackgroundConfig, Paths, PreprocessConfig
 from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.export_calibration import subject_cameras
 from dataset_def.h36m_files import folder_name
@@ -19,6 +19,7 @@ from tests.own_clips import pictures, write_video
 from tests.tiny_h36m import wall, write_tiny_h36m
 from tests.untrained_mesh import write_untrained_mesh
 from utils.image import read_image, write_image
+from utils.settings import parse
 
 SHELL = {"make demo", "make test", ". .venv/bin/activate"}
 """Lines that are known and not run."""

@@ -1,10 +1,8 @@
 """Every file that passes between stages: one writer and one reader per kind.
 
 A writer fills `x.partial` and renames it, so half a file never exists.  A reader checks format and kind, and names
-the command that makes a missing file.  Nothing here runs code from a file: checkpoints are read by PyTorch's reader of
-plain types (`weights_only`), arrays without objects (`allow_pickle=False`), and pickled embeddings as records that only
-remember what they were given (utils/safe_pickle.py).  What was read is asked for its type before it is compared or
-printed.
+the command that makes a missing file.  Nothing here runs code from a file.  Results of benchmarks are written as json
+with hardware, versions, protocol and commit.
 """
 
 import hashlib
@@ -25,6 +23,7 @@ import torch
 from jaxtyping import Float32, Int32, UInt8
 
 from config import ROOT
+from utils.machine import hardware, versions
 from utils.safe_pickle import load_pickled_arrays
 from utils.small_weights import unpacked
 
@@ -325,3 +324,19 @@ def load_metrics(path: Path, command: str) -> dict[str, Any]:
         raise damaged(path, command) from error
     check_kind(path, content.pop("kind", None), "metrics", content.pop("format", None), command)
     return content
+
+
+def load_weights(network: torch.nn.Module, weights: dict[str, Any], path: Path) -> None:
+    """Put stored weights into a network that must have exactly these."""
+    try:
+        network.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit the network its settings describe; it comes from another version of "
+                         f"this program ({str(error).splitlines()[1].strip()[:200]})") from error  # fmt: skip
+
+
+def save_result(path: Path, protocol: str, **content: Any) -> None:
+    """Write one result file; units belong in the keys."""
+    about = {"protocol": protocol, "hardware": hardware(), "versions": versions(), "commit": commit()}
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(about | content, indent=1, allow_nan=False) + "\n")

@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float, Int
 
 from config import LabelCurveConfig
-from utils.artifacts import load_predictions, must_exist, whole_file
-from utils.benchmark import save_result
+from utils.artifacts import load_predictions, must_exist, save_result, whole_file
 from utils.bootstrap import compare, mean_interval
 from utils.metrics import pose_errors
 

@@ -8,12 +8,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from config import MeshAblationConfig
-from utils.artifacts import load_metrics, load_predictions, whole_file
-from utils.benchmark import save_result
+from utils.artifacts import load_metrics, load_predictions, save_result, whole_file
 from utils.bootstrap import Statistic, difference_interval, mean_interval, median_interval
 from utils.label_table import written
-from utils.mesh_metrics import FRONT_DEGREES
-from utils.mesh_report import BACKWARDS_DEGREES
+from utils.metrics import FRONT_DEGREES
+from utils.report.summaries import BACKWARDS_DEGREES
 
 COMMAND = "python sample/mesh_ablation.py"
 MEAN_BODY = "mean body"

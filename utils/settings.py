@@ -1,11 +1,60 @@
-"""Settings as plain dictionaries, for files: frozen dataclasses in and out; and said in words, for people."""
+"""Settings from the command line, as plain dictionaries for files, and as flags for people to type."""
 
+import argparse
+import os
+import sys
 import types
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from config import ASSETS, ROOT
+import tyro
+
+from config import ASSETS, EMBEDDED, PARTS, PRESETS, ROOT, Paths, dataset_flags
+
+StageConfig = TypeVar("StageConfig")
+
+
+def parse(stage: type[StageConfig], arguments: list[str] | None = None) -> StageConfig:
+    """Read a script's settings: the preset's, changed by the command line.
+
+    Raises:
+        ValueError: settings that contradict each other, an unknown preset, or a data set for a script that reads none.
+    """
+    chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    chooser.add_argument("--preset", default="demo")
+    chooser.add_argument("--dataset", type=Path)
+    chosen, rest = chooser.parse_known_args(sys.argv[1:] if arguments is None else arguments)
+    reads_data = any(part.name == "paths" for part in fields(stage))  # type: ignore[arg-type]
+    if chosen.dataset is not None:
+        if not reads_data:
+            raise ValueError(f"--dataset is {chosen.dataset}, but this script reads no data set; leave it out")
+        rest = dataset_flags(chosen.dataset, rest) + rest
+    if chosen.preset not in PRESETS:
+        raise ValueError(f"there is no preset {chosen.preset!r}; use one of {', '.join(PRESETS)}")
+    preset = PRESETS[chosen.preset]()
+    parts = [getattr(preset, part.name) for part in fields(preset)]
+    defaults = [part for part in parts if type(part) is stage]
+    about = (stage.__doc__ or "").strip()
+    if reads_data:
+        about += "\n\n--dataset FOLDER: your data is here, with frames, masks, backgrounds and index in it."
+    if defaults:
+        about += f"\n\n--preset {'|'.join(PRESETS)} chooses the defaults shown here."
+        return tyro.cli(stage, args=rest, default=defaults[0], description=about)
+    return tyro.cli(stage, args=rest, description=about)
+
+
+def start(main: Callable[[StageConfig], object], stage: type[StageConfig]) -> None:
+    """Run a script from the command line: what a user can cause ends in one sentence and exit code 2."""
+    try:
+        main(parse(stage))
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        if os.environ.get("TRACEBACK"):
+            raise
+        print(f"error: {error}\n(TRACEBACK=1 in front of the command shows where.)", file=sys.stderr)
+        sys.exit(2)
+
 
 Config = TypeVar("Config")
 FREE_ON_RESUME = ("loop.", "optim.steps")
@@ -111,3 +160,27 @@ def without_folders(value: Any, root: str = "") -> Any:
         return value
     is_below = bool(root) and Path(path).is_relative_to(root)
     return f"{option}{equals}{Path(path).relative_to(root) if is_below else Path(path).name}"
+
+
+DATA_PLACES = tuple(f"{name}_location" for name in PARTS)
+
+
+def is_own_data(paths: Paths) -> bool:
+    """Tell whether the data set lies elsewhere than the embedded one."""
+    embedded = Paths.under(EMBEDDED)
+    return any(getattr(paths, name) != getattr(embedded, name) for name in DATA_PLACES)
+
+
+def flags(paths: Paths, *names: str) -> str:
+    """Give ` --dataset FOLDER` and ` --paths.h36m-location ...` for what differs from the defaults; empty if nothing.
+
+    Args:
+        names: look at these places alone; without any, at all of them.
+    """
+    usual, together, told = Paths(), Paths.under(paths.h36m_location.parent), ""
+    is_together = all(getattr(paths, name) == getattr(together, name) for name in DATA_PLACES)
+    if is_together and paths.h36m_location != usual.h36m_location:
+        usual, told = together, f" --dataset {short(paths.h36m_location.parent)}"
+    looked_at = [field.name for field in fields(paths) if not names or field.name in names]
+    changed = [name for name in looked_at if getattr(paths, name) != getattr(usual, name)]
+    return told + "".join(f" --paths.{name.replace('_', '-')} {short(getattr(paths, name))}" for name in changed)

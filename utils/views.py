@@ -1,10 +1,13 @@
-"""Groups of views as one flat batch: which image is drawn from which, and the rotation between their cameras."""
+"""Groups of views as one flat batch: which image is drawn from which, and the rotation between their cameras.
+
+Also bodies seen by the crop cameras of one instant: which view shows which mask, and where vertices land in it.
+"""
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -62,3 +65,74 @@ def turned_about_vertical(
     c, s = math.cos(yaw_rad), math.sin(yaw_rad)
     R_world = points_crop.new_tensor([[c, -s, 0], [s, c, 0], [0, 0, 1]])
     return turned(R_crop_from_world @ R_world @ R_crop_from_world.mT, points_crop)
+
+
+Anchor = Literal["pelvis", "masks", "box"]
+NEAREST_M = 0.1
+"""A vertex nearer to the camera's plane than this has no place in the picture."""
+
+
+class MeshViews(NamedTuple):
+    """All views of one instant: crop cameras without roll or lens, and what their masks say."""
+
+    mask: Float[Tensor, "*batch V S S"]
+    """1 where the person is."""
+    outside_m: Float[Tensor, "*batch V S S"]
+    """Distance of each pixel from the mask, at the depth of the crop's target; 0 on the person."""
+    exists: Bool[Tensor, "*batch V"]
+    """False for the padding of an instant that fewer cameras saw."""
+    R_crop_from_world: Float[Tensor, "*batch V 3 3"]
+    centre_world_m: Float[Tensor, "*batch V 3"]
+    focal_px: Float[Tensor, "*batch V"]
+    target_world_m: Float[Tensor, "*batch V 3"]
+    """The point that each crop looks at."""
+
+
+def turned_to_world(points_crop_m: Float[Tensor, "B N 3"], R_crop_from_world: Float[Tensor, "B 3 3"]) -> Tensor:
+    """Turn points from the axes of a crop camera to those of the world."""
+    return points_crop_m @ R_crop_from_world
+
+
+def placed_in_views(
+    vertices_world_m: Float[Tensor, "B N 3"],
+    views: MeshViews,
+    anchor: Anchor,
+    vertex_share: Float[Tensor, "N"] | None = None,
+) -> Float[Tensor, "B V N 3"]:
+    """Project a mesh into every view: x and y in the crop's pixels, and the depth in metres.
+
+    Where the mesh stands follows from what the crops are centred on, because no network predicts it:
+    pelvis: vertices are about the pelvis, which is the target.
+    masks: the middle of the surface is at the target, the triangulated centroid of the masks.
+    box: likewise, and then every view is moved so that the box of the vertices is centred in the crop, as the mask's.
+
+    Args:
+        vertices_world_m: about the pelvis, in the world's axes.
+        vertex_share: share of the surface that belongs to each vertex; needed unless the anchor is the pelvis.
+    Raises:
+        ValueError: a vertex lies at or behind a camera that exists.
+    """
+    if anchor != "pelvis":
+        assert vertex_share is not None
+        vertices_world_m = vertices_world_m - torch.einsum("n,bnk->bk", vertex_share, vertices_world_m)[:, None]
+    R = views.R_crop_from_world
+    target_cam_m = torch.einsum("bvij,bvj->bvi", R, views.target_world_m - views.centre_world_m)
+    vertices_cam_m = torch.einsum("bvij,bnj->bvni", R, vertices_world_m) + target_cam_m[:, :, None]
+    depth_m = vertices_cam_m[..., 2:]
+    if bool(((depth_m < NEAREST_M).any(dim=(2, 3)) & views.exists).any()):
+        raise ValueError("a vertex lies at or behind a camera that should see the person; check the calibration, or "
+                         "what the crops are centred on")  # fmt: skip
+    half_px = views.mask.shape[-1] / 2
+    xy_px = vertices_cam_m[..., :2] / depth_m.clamp_min(NEAREST_M) * views.focal_px[..., None, None] + half_px
+    if anchor == "box":
+        middle_px = (xy_px.amin(dim=2, keepdim=True) + xy_px.amax(dim=2, keepdim=True)) / 2
+        xy_px = xy_px - middle_px + half_px
+    return torch.cat([xy_px, depth_m], dim=-1)
+
+
+def surface_share(vertices_m: Float[Tensor, "N 3"], faces: Tensor) -> Float[Tensor, "N"]:
+    """Give the share of a mesh's surface that belongs to each vertex: a third of every face at it."""
+    a, b, c = vertices_m[faces].unbind(dim=1)
+    area = torch.linalg.cross(b - a, c - a).norm(dim=-1)
+    share = torch.zeros_like(vertices_m[:, 0]).index_add_(0, faces.flatten(), area.repeat_interleave(3))
+    return share / share.sum()

@@ -17,9 +17,8 @@ from dataset_def.h36m_files import (
 )
 from dataset_def.h36m_index import CENTRES, FrameTable, check_backgrounds, index_path, load_table
 from dataset_def.packed_crops import load_about, pack_folder
-from dataset_def.path_flags import DATA_PLACES, flags
 from utils.camera import Camera
-from utils.settings import short
+from utils.settings import DATA_PLACES, flags, short
 
 FolderKey = tuple[int, int, int, int]
 MAX_COUNTED = 60

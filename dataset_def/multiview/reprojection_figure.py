@@ -15,7 +15,7 @@ from dataset_def.multiview.person_joints import LEAST_CONFIDENCE, view_errors_px
 from dataset_def.multiview.take import Take
 from dataset_def.multiview.video_frames import pinhole
 from utils.camera import Camera, project, to_camera
-from utils.figures import bone_colour, show_image, with_caption
+from utils.figures.common import bone_colour, show_image, with_caption
 from utils.image import read_image, read_mask
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 

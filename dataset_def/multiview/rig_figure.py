@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from utils.camera import Camera, to_rays, to_world
-from utils.figures import LABEL_SIZE, MIDDLE, bone_colour, with_caption
+from utils.figures.common import LABEL_SIZE, MIDDLE, bone_colour, with_caption
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 
 COLOURS = ("#1f6fb5", "#d1495b", "#3a7d44", "#8e5ea2", "#e0871b", "#17888f", "#7a5230", "#5c6b73")

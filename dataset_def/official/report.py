@@ -9,9 +9,8 @@ from config import ConvertConfig
 from dataset_def.h36m_files import folder_key
 from dataset_def.official.download_files import Found
 from dataset_def.official.write_view import Outcome, is_complete, place_of
-from dataset_def.path_flags import DATA_PLACES, flags
 from utils.artifacts import commit, whole_file
-from utils.settings import short
+from utils.settings import DATA_PLACES, flags, short
 
 MISPLACED = {9: (5, 10, 13, 15)}
 """Subject and actions (Greeting, SittingDown, Waiting, WalkDog) in which parts of the ground truth lie beside the

@@ -4,8 +4,9 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dataset_def.poses.recording import Recording
-from dataset_def.synthetic.motion import generate_motion, subject_style
+from dataset_def.synthetic.motion import generate_motion
 from dataset_def.synthetic.plans import PLANS
+from dataset_def.synthetic.style import subject_style
 
 FRAMES_PER_SECOND = 2.5
 FIRST_SUBJECT = 1000

@@ -21,19 +21,20 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from config import SyntheticConfig, start
+from config import SyntheticConfig
 from dataset_def.acclaim import clip_files
 from dataset_def.synthetic.appearance import Outfit, Person, make_outfit, make_person
 from dataset_def.synthetic.cameras import make_cameras
 from dataset_def.synthetic.cmu_motion import cmu_motion
-from dataset_def.synthetic.motion import Motion, Style, generate_motion, subject_style
+from dataset_def.synthetic.motion import Motion, generate_motion
 from dataset_def.synthetic.performance import Performance, perform
 from dataset_def.synthetic.render import render_person
 from dataset_def.synthetic.room import Room, draw_room, make_room
 from dataset_def.synthetic.sequence_files import CAMERAS, Sequence, is_complete, write_truth, write_view
+from dataset_def.synthetic.style import Style, subject_style
 from models.smpl import Body, load_body
 from utils.artifacts import file_hash, whole_file
-from utils.settings import to_plain
+from utils.settings import start, to_plain
 
 SETTINGS_FILE = "synthetic_settings.json"
 FORMAT = 1

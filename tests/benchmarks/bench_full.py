@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from config import ROOT, EncDecConfig, full
 from models.encoder_decoder import EncoderDecoder, build
 from models.losses import ImageDifference, weighted_sum
-from utils.benchmark import save_result
+from utils.artifacts import save_result
 from utils.engine import make_optimizer, mixed_precision
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "full_budget.json"

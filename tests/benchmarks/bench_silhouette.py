@@ -23,8 +23,7 @@ from tests.benchmarks.bodies_on_screen import Mesh, bodies_px, finer_mesh, own_m
 from tests.benchmarks.silhouette_gradient import FIELDS, HARD_SAMPLES, STEP_PX, compare, cosine_and_magnitude
 from tests.benchmarks.silhouette_methods import Method, methods_for
 from tests.benchmarks.silhouette_table import markdown, targets
-from utils.artifacts import whole_file
-from utils.benchmark import save_result
+from utils.artifacts import save_result, whole_file
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "silhouette.json"
 FINER = 13718

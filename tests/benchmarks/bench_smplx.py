@@ -18,8 +18,7 @@ from torch import Tensor
 
 from config import ROOT, Paths
 from models.smpl import Body, rotations_from_theta
-from utils.artifacts import whole_file
-from utils.benchmark import save_result
+from utils.artifacts import save_result, whole_file
 from utils.body_file import BodyFile, dense, read_body_file
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "smplx.json"

@@ -17,7 +17,7 @@ from config import ROOT, Paths, SyntheticConfig
 from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.render import render_person
 from dataset_def.synthetic.sequence_files import Sequence
-from utils.benchmark import save_result
+from utils.artifacts import save_result
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "synthetic.json"
 SEQUENCES = [Sequence(1, action, 1) for action in (3, 9, 14)]

@@ -17,7 +17,7 @@ import tyro
 from config import ROOT
 from utils.artifacts import load_predictions
 from utils.bootstrap import difference_interval
-from utils.mesh_report import save_rows, summary
+from utils.report.summaries import save_rows, summary
 
 MEASURES = ("vertex_mm", "pa_vertex_mm")
 COMMAND = "python sample/test_SMPL.py"

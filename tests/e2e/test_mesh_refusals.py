@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from config import CriticConfig, FitConfig, GanConfig, MeshConfig, PreprocessConfig, start
+from config import CriticConfig, FitConfig, GanConfig, MeshConfig, PreprocessConfig
 from config import TestMeshConfig as MeshTestConfig
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_files import mask_path
@@ -24,7 +24,7 @@ from tests.tiny_h36m import write_tiny_h36m
 from tests.untrained_mesh import write_untrained_mesh
 from utils.artifacts import load_checkpoint, save_checkpoint
 from utils.image import write_image
-from utils.settings import to_plain
+from utils.settings import start, to_plain
 
 PER_VERTEX = {"v_template": 0, "shapedirs": 0, "posedirs": 0, "weights": 0, "J_regressor": 1, "J_regressor_h36m": 1}
 """Arrays of a body file, and which of their axes counts the vertices."""

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
-from untrained_mesh import write_untrained_mesh
 
-from config import Paths, PredictConfig, start
+from config import Paths, PredictConfig
 from sample import predict
+from tests.untrained_mesh import write_untrained_mesh
+from utils.settings import start
 
 
 @pytest.fixture(scope="module")

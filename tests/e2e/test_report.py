@@ -16,7 +16,7 @@ from sample import report
 from tests.browser import NO_GL, Page, chromium
 from utils.artifacts import save_metrics, save_predictions
 from utils.metrics import pose_errors
-from utils.pose_report import intervals, per_action
+from utils.report.summaries import intervals, per_action
 
 COUNT = 12
 BODY = ROOT / "models" / "assets" / "open_body.npz"

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from browser import SOFTWARE_GL, chromium
 from PIL import Image
-from untrained_mesh import write_untrained_mesh
 
 from config import ROOT, Paths, WebConfig
 from models.newest_mesh import load_newest
 from sample import web
+from tests.browser import SOFTWARE_GL, chromium
+from tests.untrained_mesh import write_untrained_mesh
 
 
 @pytest.fixture(scope="module")

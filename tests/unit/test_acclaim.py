@@ -22,7 +22,7 @@ from dataset_def.acclaim import (
 )
 from dataset_def.synthetic.cmu_motion import cmu_motion
 from dataset_def.synthetic.limbs import REST_JOINTS_M, joint, place_joints
-from dataset_def.synthetic.motion import subject_style
+from dataset_def.synthetic.style import subject_style
 
 CMU = ROOT.parent / "shared" / "data" / "cmu"
 needs_cmu = pytest.mark.skipif(not CMU.is_dir(), reason=f"no motion capture files in {CMU}")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from utils.benchmark_figures import silhouette_figure
+from utils.figures.benchmarks import silhouette_figure
 
 
 def written(path, masks=32):

@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from tiny_h36m import wall, write_tiny_h36m
+
+from tests.tiny_h36m import wall, write_tiny_h36m
 
 pytest.importorskip("cdflib")
 pytest.importorskip("h5py")
-from labels_h5 import write_labels_h5
-from official_h36m import write_official
-
 from config import ROOT, BackgroundConfig, CheckDataConfig, Paths, PreprocessConfig
 from dataset_def import check_data, h36m_get_background, h36m_preprocess
 from dataset_def.check_data import everything, main
@@ -22,6 +20,8 @@ from dataset_def.checks.layout import MAX_COUNTED, check_layout
 from dataset_def.checks.line import Line, printed
 from dataset_def.checks.motions import check_amass, check_cmu, check_surreal
 from dataset_def.checks.runs import check_runs
+from tests.labels_h5 import write_labels_h5
+from tests.official_h36m import write_official
 from utils.artifacts import save_checkpoint
 
 

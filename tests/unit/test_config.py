@@ -31,12 +31,10 @@ from config import (
     SegmentationConfig,
     Subjects,
     SyntheticConfig,
-    parse,
 )
 from config import TestEncDecConfig as EncDecTestConfig  # pytest would take it for a class of tests
 from config import TestPoseConfig as PoseTestConfig
-from dataset_def.path_flags import flags
-from utils.settings import to_plain
+from utils.settings import flags, parse, to_plain
 
 STAGES = [
     stage
@@ -178,7 +176,7 @@ def test_contradictions_are_refused(name):
 
 
 def test_a_contradiction_on_the_command_line_is_one_sentence():
-    script = "from config import EncDecConfig, start; start(print, EncDecConfig)"
+    script = "from config import EncDecConfig; from utils.settings import start; start(print, EncDecConfig)"
     command = [sys.executable, "-c", script, "--loop.resume", "--loop.overwrite"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "loop.resume and loop.overwrite contradict" in done.stderr + done.stdout

@@ -10,22 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
-from tiny_h36m import looking_camera, write_tiny_h36m
+
+from tests.tiny_h36m import looking_camera, write_tiny_h36m
 
 pytest.importorskip("cdflib")
 pytest.importorskip("h5py")
-from official_h36m import (
-    frames_of,
-    recording_name,
-    write_cdf,
-    write_masks_5,
-    write_masks_73,
-    write_metadata,
-    write_official,
-    write_poses,
-    write_video,
-)
-
 from config import ConvertConfig, Paths
 from dataset_def.convert_h36m import main
 from dataset_def.h36m_files import FrameKey, find_folders, load_image, load_mask, load_meta, meta_path
@@ -38,6 +27,17 @@ from dataset_def.official.metadata_xml import read_camera, read_metadata, rotati
 from dataset_def.official.video_reader import open_video
 from dataset_def.official.write_view import shrunk_camera
 from dataset_def.write_folder import whole_folders
+from tests.official_h36m import (
+    frames_of,
+    recording_name,
+    write_cdf,
+    write_masks_5,
+    write_masks_73,
+    write_metadata,
+    write_official,
+    write_poses,
+    write_video,
+)
 from utils.camera import project, to_camera
 from utils.image import read_image
 

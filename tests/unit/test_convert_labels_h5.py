@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_h36m import wall, write_tiny_h36m
+
+from tests.tiny_h36m import wall, write_tiny_h36m
 
 pytest.importorskip("h5py")
-from labels_h5 import SIDE_M, SIZE_PX, save_labels, write_labels_h5
-
 from config import ConvertLabelsConfig, Paths, PreprocessConfig
 from dataset_def import h36m_preprocess
 from dataset_def.convert_labels_h5 import main
@@ -20,6 +19,7 @@ from dataset_def.h36m_files import FrameKey, find_folders, load_image, load_meta
 from dataset_def.h36m_index import load_table
 from dataset_def.labels_h5.label_file import read_labels
 from dataset_def.labels_h5.place_people import meet
+from tests.labels_h5 import SIDE_M, SIZE_PX, save_labels, write_labels_h5
 from utils.artifacts import load_background
 from utils.camera import project, to_camera
 from utils.image import read_image

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from tiny_h36m import draw_disc, looking_camera
 
 from dataset_def.crop import crop_camera, cut, look_rotation, undistorted
+from tests.tiny_h36m import draw_disc, looking_camera
 from utils.camera import project, to_camera
 
 REAL_LENS = {"k": (-0.2071, 0.2478, -0.0031), "p": (-0.00142, -0.00098)}

@@ -11,9 +11,20 @@ from config import ROOT, FiguresConfig, Paths
 from models.diagram_body import diagram_person
 from sample import make_figures
 from utils.artifacts import save_predictions
-from utils.diagram_icons import DISTANCE_M, ICON_PX, SEEN_M, Person, on_icon, photo, surface, turned
-from utils.diagrams import STAGES, layout_figure, stages_figure
-from utils.overview_figure import Overview, overview_figure, rows_of
+from utils.figures.diagrams import (
+    DISTANCE_M,
+    ICON_PX,
+    SEEN_M,
+    STAGES,
+    Person,
+    layout_figure,
+    on_icon,
+    photo,
+    stages_figure,
+    surface,
+    turned,
+)
+from utils.figures.overview import Overview, overview_figure, rows_of
 from utils.skeleton import H36M_17
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_run import STEPS, Noise, PowerCutError, ToyConfig, network, train
 
 from config import Optim, Paths
+from tests.unit.toy_run import STEPS, Noise, PowerCutError, ToyConfig, network, train
 from utils.artifacts import load_checkpoint
 from utils.batches import Batches, in_order
 from utils.engine import Pace, Run, choose_device, make_optimizer, make_schedule, mixed_precision, spoken

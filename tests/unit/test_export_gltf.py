@@ -9,8 +9,7 @@ import trimesh
 
 from tests.moving_body import bent_stick, lively_rig, open_body, stick_motion, turn
 from utils.export.gltf import Binary, linear_rgb, skin_of, write_animated_glb, write_glb, write_static_glb
-from utils.export.rig import to_y_up
-from utils.export.shaped_body import rig_of
+from utils.export.rig import rig_of, to_y_up
 from utils.skeleton import SMPL_24
 
 TYPES = {"SCALAR": 1, "VEC3": 3, "VEC4": 4, "MAT4": 16}

@@ -3,8 +3,8 @@ import pytest
 import trimesh
 
 from tests.moving_body import lively_rig, open_body
-from utils.export.meshes import write_mesh, write_mesh_frames
 from utils.export.rig import to_y_up
+from utils.export.tables import write_mesh, write_mesh_frames
 
 
 @pytest.mark.parametrize("ending", ["obj", "ply", "glb"])

@@ -13,10 +13,10 @@ from utils.export.rig import (
     motion_of,
     posed_joints,
     quaternions,
+    rig_of,
     skinned_vertices_m,
     to_y_up,
 )
-from utils.export.shaped_body import rig_of
 from utils.skeleton import SMPL_24
 
 

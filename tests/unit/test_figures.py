@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from utils.figures import (
+from utils.figures.common import (
     LEFT,
     RIGHT,
     bone_colour,
@@ -16,7 +16,7 @@ from utils.figures import (
     table_figure,
     turntable_grid,
 )
-from utils.run_figures import COLUMNS, action_figure
+from utils.figures.runs import COLUMNS, action_figure
 from utils.skeleton import H36M_17
 
 

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from tiny_h36m import write_tiny_h36m
 
 from config import Crop, PreprocessConfig
 from dataset_def import h36m_preprocess
@@ -14,10 +13,11 @@ from dataset_def.h36m_files import folder_name, mask_path
 from dataset_def.h36m_index import load_table
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import MeshData, mask_fault, outside_px
+from tests.tiny_h36m import write_tiny_h36m
 from utils.batches import in_order
 from utils.camera import project, to_camera
 from utils.image import write_image
-from utils.mesh_views import placed_in_views
+from utils.views import placed_in_views
 
 CROP = Crop(size_px=32)
 

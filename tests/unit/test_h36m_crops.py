@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from tiny_h36m import draw_disc, looking_camera
 
 from config import Crop, Paths
 from dataset_def.h36m_crops import CropReader
 from dataset_def.h36m_files import background_path
 from dataset_def.h36m_index import FrameTable
+from tests.tiny_h36m import draw_disc, looking_camera
 from utils.artifacts import save_background
 from utils.camera import Camera, project, to_camera
 

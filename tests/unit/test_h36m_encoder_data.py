@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import Float, Int
-from tiny_h36m import COLOURS, write_tiny_h36m
 from torch import Tensor
 
 from config import BackgroundConfig, Crop, Pairing, PreprocessConfig
 from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.h36m_encoder_data import EncoderData, ViewGroup, choose_appearances, choose_targets
+from tests.tiny_h36m import COLOURS, write_tiny_h36m
 from utils.camera import project, to_camera
 from utils.skeleton import H36M_17
 
@@ -187,7 +187,7 @@ def test_rotations_of_the_two_views_take_joints_of_one_crop_into_the_other(paths
 
 
 def test_a_red_shirt_is_red(tmp_path, monkeypatch):
-    monkeypatch.setattr("tiny_h36m.COLOURS", dict.fromkeys(H36M_17, np.array([230, 20, 20])))
+    monkeypatch.setattr("tests.tiny_h36m.COLOURS", dict.fromkeys(H36M_17, np.array([230, 20, 20])))
     groups = data(prepared(tmp_path, subjects=(1,), actions=(2,), frames=5))
     group = groups[(0, 0)]
     red, green, blue = (group.image[:, channel][group.mask[:, 0] > 0.95].mean() for channel in range(3))

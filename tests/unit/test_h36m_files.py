@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from tiny_h36m import looking_camera, standing_joints_m, write_meta, write_tiny_h36m
 
 from config import Paths
 from dataset_def.h36m_files import (
@@ -18,6 +17,7 @@ from dataset_def.h36m_files import (
     load_meta,
     mask_path,
 )
+from tests.tiny_h36m import looking_camera, standing_joints_m, write_meta, write_tiny_h36m
 from utils.camera import project, to_camera
 from utils.image import write_image
 

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from tiny_h36m import looking_camera
 
 from dataset_def.h36m_index import (
     FrameTable,
@@ -10,6 +9,7 @@ from dataset_def.h36m_index import (
     targets_world_m,
     with_known_centre,
 )
+from tests.tiny_h36m import looking_camera
 
 HELD_OUT = ((3, 2), (5, 1))
 

@@ -3,11 +3,11 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from tiny_h36m import COLOURS, write_tiny_h36m
 
 from config import Crop, PreprocessConfig
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_pose_data import PoseData
+from tests.tiny_h36m import COLOURS, write_tiny_h36m
 from utils.skeleton import H36M_17
 
 CROP = Crop(size_px=64, side_m=2.3)

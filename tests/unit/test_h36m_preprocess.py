@@ -4,7 +4,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.lib.format import open_memmap
-from tiny_h36m import COLOURS, looking_camera, standing_joints_m, write_meta, write_tiny_h36m
 
 from config import Crop, Paths, PreprocessConfig
 from dataset_def import h36m_preprocess
@@ -14,6 +13,7 @@ from dataset_def.h36m_files import load_meta
 from dataset_def.h36m_index import index_path, load_table, targets_world_m
 from dataset_def.h36m_preprocess import main
 from dataset_def.packed_crops import pack_folder
+from tests.tiny_h36m import COLOURS, looking_camera, standing_joints_m, write_meta, write_tiny_h36m
 from utils.artifacts import load_index
 from utils.camera import project, to_camera
 from utils.skeleton import H36M_17

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from toy_run import PowerCutError, ToyConfig, train
 
 from config import Loop, Paths
+from tests.unit.toy_run import PowerCutError, ToyConfig, train
 from utils.history import History, load_history
 
 accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")

@@ -9,8 +9,8 @@ import pytest
 from config import ROOT, ReadmeConfig
 from sample import make_readme
 from utils.artifacts import save_metrics
-from utils.mesh_report import RULES, Circumstances, all_summaries
-from utils.readme_blocks import NOVEL_VIEWS, block, shortened, written
+from utils.report.markdown import NOVEL_VIEWS, block, shortened, written
+from utils.report.summaries import RULES, Circumstances, all_summaries
 
 
 def metrics_file(folder, mean: float):

@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 
-from utils.mesh_figures import (
+from utils.figures.bodies import (
     BOTH,
     ONLY_PREDICTED,
     ONLY_TRUE,

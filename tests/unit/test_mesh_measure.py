@@ -9,7 +9,7 @@ from models.mesh_tested import mean_body
 from models.smpl import load_body
 from models.SMPL_from_latent import BodyEstimate, rooted_body, upright_rotations
 from tests.tiny_h36m import looking_camera
-from utils.mesh_views import MeshViews
+from utils.views import MeshViews
 
 SIZE_PX = 48
 UP = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])

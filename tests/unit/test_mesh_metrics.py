@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from utils.mesh_metrics import (
+from utils.metrics import (
     facing_bin,
     facing_rad,
     iou_percent,

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import roma
 import torch
-from test_mesh_views import views_of
 
 from config import MeshConfig, MeshLoss, Paths
 from models.mesh_objective import MeshObjective, check_finite
 from models.smpl import load_body
 from models.SMPL_from_latent import BodyEstimate, upright_rotations
-from utils.mesh_views import MeshViews
+from tests.unit.test_mesh_views import views_of
+from utils.views import MeshViews
 
 PELVIS_M = np.array([0.1, -0.2, 0.95])
 LOSS = MeshLoss(pose=1.0, overlap=1.0, outside=1.0, reach=1.0, prior=0.0, betas=1.0)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from utils.mesh_report import (
+from utils.report.summaries import (
     Circumstances,
     all_summaries,
     away_over_front,

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from tiny_h36m import looking_camera
 
 from dataset_def.crop import crop_camera
+from tests.tiny_h36m import looking_camera
 from utils.camera import project, to_camera
-from utils.mesh_views import MeshViews, placed_in_views, surface_share
+from utils.views import MeshViews, placed_in_views, surface_share
 
 SIZE_PX, SIDE_M = 64, 2.3
 

@@ -8,8 +8,9 @@ from dataset_def.synthetic import hands, stances
 from dataset_def.synthetic.clearance import overlap_m, segment_distance_m
 from dataset_def.synthetic.cmu_motion import chosen_rows, kept_near, lift_over_floor_m
 from dataset_def.synthetic.limbs import REST_JOINTS_M, arm_to, joint, place_joints, solve, two_bones
-from dataset_def.synthetic.motion import generate_motion, subject_style
+from dataset_def.synthetic.motion import generate_motion
 from dataset_def.synthetic.plans import PLANS
+from dataset_def.synthetic.style import subject_style
 from dataset_def.synthetic.walking import STANCE, draw_gait, foot, path
 
 STANCES = (

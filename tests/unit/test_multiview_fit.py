@@ -22,9 +22,9 @@ from models.multiview_fit import (
 from models.silhouette import Topology
 from models.smpl import load_body
 from tests.tiny_h36m import looking_camera
-from utils.mesh_metrics import iou_percent, vertex_error_mm
-from utils.mesh_views import MeshViews
+from utils.metrics import iou_percent, vertex_error_mm
 from utils.skeleton import SMPL_24
+from utils.views import MeshViews
 
 SETTINGS = FitConfig(mask_px=48, joint_steps=60, mask_steps=25)
 UP = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])

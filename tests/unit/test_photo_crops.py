@@ -4,7 +4,7 @@ import pytest
 from config import Crop
 from dataset_def.photo_crops import photo_camera, photo_crop
 from dataset_def.pictures import Picture
-from utils.body_views import overlay, turned_view
+from utils.draw_mesh import overlay, turned_view
 from utils.person_box import Box
 
 FACES = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from utils.person_box import Box
-from utils.place_body import placed_in_box
+from utils.person_box import Box, placed_in_box
 
 K = np.array([[1000.0, 0, 640], [0, 1000.0, 360], [0, 0, 1]])
 

@@ -18,7 +18,8 @@ from dataset_def.pose_corruptions import (
 )
 from dataset_def.synthetic.clearance import overlap_m
 from dataset_def.synthetic.limbs import REST_JOINTS_M
-from dataset_def.synthetic.motion import generate_motion, subject_style
+from dataset_def.synthetic.motion import generate_motion
+from dataset_def.synthetic.style import subject_style
 from utils.skeleton import SMPL_24
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from utils.label_table import comparisons, markdown, summaries
 from utils.metrics import pose_errors
-from utils.pose_report import action_table, intervals, overall_table, per_action
+from utils.report.summaries import action_table, intervals, overall_table, per_action
 
 
 def frames_and_errors() -> tuple[np.ndarray, dict[str, np.ndarray]]:

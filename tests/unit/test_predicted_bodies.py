@@ -12,7 +12,7 @@ import pytest
 from config import ROOT
 from tests.moving_body import lively, lively_rig
 from utils.export import rig as rig_module
-from utils.predicted_bodies import FrameBodies, FrameBody, write_motion, write_tables
+from utils.export.prediction import FrameBodies, FrameBody, write_motion, write_tables
 
 FILES = ("joints.json", "body.npz", "motion.glb", "motion.bvh")
 

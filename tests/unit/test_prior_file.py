@@ -9,9 +9,9 @@ import torch
 from config import ROOT, CriticConfig, GanConfig
 from models.GAN import Bodies, Generator, make_critic
 from models.prior_file import load_gan, load_prior_for, prior_origin
+from models.prior_file import load_prior_for as same_function
 from models.prior_measure import invented_poses, judge
 from models.smpl import load_body
-from models.stored import load_prior_for as same_function
 from utils.artifacts import save_checkpoint
 from utils.settings import to_plain
 from utils.skeleton import SMPL_24

@@ -9,7 +9,8 @@ import pytest
 
 from utils.artifacts import save_metrics
 from utils.bootstrap import Interval
-from utils.report_page import compare, curves, files, frames, measures, page, pictures, settings, solids
+from utils.report import compare, curves, files, frames, measures, page, pictures, solids
+from utils.report.files import Setting, changed_settings, defaults, preset_name, trained_for
 
 MEAN = {"mean": 10.0, "low": 8.0, "high": 13.0}
 
@@ -158,18 +159,16 @@ def test_an_interval_on_one_side_of_zero_has_a_verdict(low, high, better, verdic
 
 
 def test_settings_that_are_the_presets_are_not_listed():
-    preset = settings.defaults("enc_dec", "full")
-    assert preset["crop.size_px"] == 128 and settings.defaults("nothing", "full") == {}
+    preset = defaults("enc_dec", "full")
+    assert preset["crop.size_px"] == 128 and defaults("nothing", "full") == {}
     own = preset | {"optim.lr": 0.5, "name": "mine"}
-    assert settings.changed_settings(own, preset) == [settings.Setting("optim.lr", "0.5", "0.0005")]
-    assert (
-        settings.preset_name(["x.py", "--preset", "full"]) == settings.preset_name(["x.py", "--preset=full"]) == "full"
-    )
+    assert changed_settings(own, preset) == [Setting("optim.lr", "0.5", "0.0005")]
+    assert preset_name(["x.py", "--preset", "full"]) == preset_name(["x.py", "--preset=full"]) == "full"
 
 
 def test_times_of_several_starts_are_added():
     clock = [60.0, 3600.0, 30.0, 1800.0]
-    assert settings.trained_for([{"elapsed_s": now} for now in clock]) == "1 h 30 min"
+    assert trained_for([{"elapsed_s": now} for now in clock]) == "1 h 30 min"
 
 
 def test_curves_end_at_the_borders_of_the_panel():

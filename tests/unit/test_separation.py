@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.separation import auc, auc_intervals
+from utils.bootstrap import auc, auc_intervals
 
 
 def test_auc_by_hand():

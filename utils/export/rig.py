@@ -3,15 +3,19 @@
 Bodies are y up and face +z at rest, all bones without rotation: the body file's own frame and T-pose.  The world of
 exported files is x right, y up, z towards the viewer, with the camera at its origin: the camera's frame (x right, y
 down, z forward) after half a turn about x.  A person who stands upright and faces the camera is then unrotated.
+Exports meet the body model here and nowhere else.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import roma
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
+
+from utils.skeleton import SMPL_24
 
 Y_UP_FROM_CAM = np.diag([1.0, -1.0, -1.0])
 LARGEST_SHEAR = 1e-3
@@ -149,3 +153,31 @@ def quaternions(rotations: Float[np.ndarray, "T J 3 3"]) -> Float[np.ndarray, "T
     sign = np.where(np.concatenate([found[:1, :, 3] < 0, is_flipped]), -1, 1).astype(np.int8)
     found *= np.cumprod(sign, axis=0, dtype=np.int8)[..., None]
     return found
+
+
+@runtime_checkable
+class BodyModel(Protocol):
+    """What is read of a body (models/smpl.py)."""
+
+    faces: Tensor
+    weights: Tensor
+    pose_of_vertices: Tensor
+    parents: tuple[int, ...]
+
+    def shaped_vertices_m(self, betas: Tensor) -> Tensor: ...  # noqa: D102
+    def rest_joints_m(self, betas: Tensor) -> Tensor: ...  # noqa: D102
+
+
+def rig_of(body: BodyModel, betas: Float[Tensor, "n"]) -> Rig:
+    """Take one shape of a body out of the model; the shape's directions are baked into surface and joints."""
+    device = body.faces.device
+    shape = betas.detach()[None].to(device)
+    return Rig(
+        vertices_m=body.shaped_vertices_m(shape)[0].cpu().double().numpy(),
+        faces=body.faces.cpu().numpy(),
+        joints_m=body.rest_joints_m(shape)[0].cpu().double().numpy(),
+        weights=body.weights.cpu().double().numpy(),
+        parents=body.parents,
+        names=SMPL_24,
+        has_pose_offsets=len(body.pose_of_vertices) > 0,
+    )

@@ -12,11 +12,25 @@ import jinja2
 import numpy as np
 
 from config import ROOT
-from utils.report_page import curves, pictures, settings, solids
-from utils.report_page.compare import Comparison, Tested, compare_runs
-from utils.report_page.files import STAGES, RunFiles, attempt, test_command
-from utils.report_page.frames import Frames, action_table, facing_table, read_frames
-from utils.report_page.measures import OVERALL, TITLES, Measure, Summary, Table, headlines, number, summary
+from utils.report import curves, pictures, solids
+from utils.report.compare import Comparison, Tested, compare_runs
+from utils.report.files import (
+    STAGES,
+    UNKNOWN,
+    RunFiles,
+    Setting,
+    Start,
+    attempt,
+    changed_settings,
+    defaults,
+    preset_name,
+    read_starts,
+    shown,
+    test_command,
+    trained_for,
+)
+from utils.report.frames import Frames, action_table, facing_table, read_frames
+from utils.report.measures import OVERALL, TITLES, Measure, Summary, Table, headlines, number, summary
 from utils.settings import flat, without_folders
 
 PLACE = Path(__file__).resolve().parent
@@ -44,10 +58,10 @@ class RunView(NamedTuple):
     title: str
     stage: str
     folder: str
-    starts: list[settings.Start]
+    starts: list[Start]
     duration: str
     preset: str
-    changed: list[settings.Setting]
+    changed: list[Setting]
     everything: dict[str, str]
     notes: list[str]
     results: list[Result]
@@ -70,17 +84,17 @@ def view_run(run: RunFiles, number_on_page: int, bodies: Bodies, count: int) -> 
                for place, (name, stored) in enumerate(run.metrics.items())]  # fmt: skip
     own = run.about.get("settings", {})
     command = run.about["starts"][0]["command"] if run.about.get("starts") else []
-    preset = settings.preset_name(command)
+    preset = preset_name(command)
     view = RunView(
         anchor=f"run-{number_on_page}",
         title=run.title,
         stage=STAGES[run.stage][0] if run.stage in STAGES else run.stage,
         folder=str(without_folders(str(run.folder), str(ROOT))),
-        starts=settings.read_starts(run.about),
-        duration=settings.trained_for(run.history) if run.history else "",
+        starts=read_starts(run.about),
+        duration=trained_for(run.history) if run.history else "",
         preset=preset,
-        changed=settings.changed_settings(own, settings.defaults(run.stage, preset)),
-        everything={name: settings.shown(value) for name, value in flat(own).items()},
+        changed=changed_settings(own, defaults(run.stage, preset)),
+        everything={name: shown(value) for name, value in flat(own).items()},
         notes=notes,
         results=results,
         panels=curves.panels([run.history], [run.title]) if run.history else [],
@@ -130,7 +144,7 @@ def view_result(name: str, stored: Mapping[str, Any], frames: Frames | None) -> 
         name=name,
         protocol=f"{stored.get('split', 'no protocol recorded')}; {stored.get('num_frames', 0):,} frames",
         facts=found.facts,
-        origin={"commit": str(stored.get("commit", settings.UNKNOWN))} | hashes,
+        origin={"commit": str(stored.get("commit", UNKNOWN))} | hashes,
         predictors=found.predictors,
         shown=headlines(found.predictors.measures),
         breakdowns=tables,

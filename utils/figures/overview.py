@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from utils.diagrams import STAGE
 from utils.draw_mesh import render_mesh
-from utils.figures import bone_colour, with_caption
-from utils.mesh_figures import BODY_RGB, turned_about_middle
+from utils.figures.bodies import BODY_RGB, turned_about_middle
+from utils.figures.common import bone_colour, with_caption
+from utils.figures.diagrams import STAGE
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 
 SIDE_PX = 288

@@ -8,7 +8,7 @@ from typing import Any
 
 from utils.artifacts import load_metrics, must_exist
 from utils.label_table import REFERENCES
-from utils.mesh_report import SHOWN
+from utils.report.summaries import SHOWN
 
 NOVEL_VIEWS = {"L1 in the box": "l1_in_box", "PSNR dB in the box": "psnr_db_in_box", "SSIM in the box": "ssim_in_box",
                "PSNR dB": "psnr_db_image"}  # fmt: skip

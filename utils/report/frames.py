@@ -8,10 +8,9 @@ import torch
 from jaxtyping import Float, Int
 
 from utils.bootstrap import sequence_numbers
-from utils.mesh_metrics import FACING_BINS, facing_bin, facing_rad
-from utils.metrics import pose_errors
-from utils.pose_report import ACTIONS, intervals
-from utils.report_page.measures import FACING, TITLES, Row, Table, as_row, measure
+from utils.metrics import FACING_BINS, facing_bin, facing_rad, pose_errors
+from utils.report.measures import FACING, TITLES, Row, Table, as_row, measure
+from utils.report.summaries import ACTIONS, intervals
 
 POSES = ("predicted_root_m", "true_root_m", "R_crop_from_world")
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from utils.report_page.frames import Frames, best_and_worst, frame_name
-from utils.report_page.measures import Measure, headlines, measure, number
-from utils.report_page.pictures import address
+from utils.report.frames import Frames, best_and_worst, frame_name
+from utils.report.measures import Measure, headlines, measure, number
+from utils.report.pictures import address
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 
 STEPS = 32767

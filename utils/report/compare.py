@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from utils.bootstrap import Interval, compare
-from utils.report_page.frames import Frames
-from utils.report_page.measures import HEADLINES, Cell, Measure, Summary, measure
-from utils.report_page.settings import shown
+from utils.report.files import shown
+from utils.report.frames import Frames
+from utils.report.measures import HEADLINES, Cell, Measure, Summary, measure
 from utils.settings import flat
 
 BESIDE = {"away over front": "away_over_front_{key}", "yaw": "yaw_error_{row}_{key}"}

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from utils.draw_mesh import render_mesh
-from utils.figures import LABEL_SIZE, LEFT, MIDDLE, RIGHT, image_grid, with_caption
+from utils.figures.common import LABEL_SIZE, LEFT, MIDDLE, RIGHT, image_grid, with_caption
 
 PICTURE_PX = 256
 BODY_RGB = (0.62, 0.74, 0.88)

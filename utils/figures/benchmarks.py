@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from utils.artifacts import must_exist
-from utils.figures import CAPTION_SIZE, LABEL_SIZE, with_caption
+from utils.figures.common import CAPTION_SIZE, LABEL_SIZE, with_caption
 
 MASKS, SIZE_PX = 32, 128
 """The batch whose time is drawn."""

@@ -8,12 +8,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from utils.body_views import overlay, turned_view
+from utils.draw_mesh import overlay, turned_view
 from utils.export.bvh import write_bvh
 from utils.export.gltf import write_animated_glb
-from utils.export.meshes import write_mesh
 from utils.export.rig import Rig, blocks, motion_of, to_y_up
-from utils.export.tables import write_body_parameters, write_joints_json
+from utils.export.tables import write_body_parameters, write_joints_json, write_mesh
 from utils.image import write_image
 from utils.person_box import Box
 

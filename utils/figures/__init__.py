@@ -1,0 +1,1 @@
+"""Figures of runs, bodies, benchmarks and of the method itself."""
