@@ -10,14 +10,34 @@ Prints  a line per thing: [ok] there, [--] not there, [ !] there with a gap, [!!
 Exit    0, or 2 if something that was asked for by name is missing or damaged
 """
 
-from config import ROOT, CheckDataConfig, Paths
-from dataset_def.checks.bodies import check_body
-from dataset_def.checks.downloads import check_crops, check_official
-from dataset_def.checks.layout import check_layout
-from dataset_def.checks.line import LEGEND, Line, printed
-from dataset_def.checks.motions import check_amass, check_cmu, check_surreal
-from dataset_def.checks.runs import check_runs
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from config import ROOT, Paths
+from dataset_def.checks.layout import LEGEND, Line, check_layout, check_runs, printed
+from dataset_def.checks.sources import check_amass, check_body, check_cmu, check_crops, check_official, check_surreal
 from utils.settings import is_own_data, start
+
+
+@dataclass(frozen=True)
+class CheckDataConfig:
+    """dataset_def/check_data.py: what was found, what is missing, and what that blocks."""
+
+    paths: Paths = field(default_factory=Paths)
+    official: Path | None = None
+    """The official Human3.6M download, as for dataset_def/convert_h36m.py."""
+    metadata: Path | None = None
+    """metadata.xml, if it does not lie in the folder `official`."""
+    crops: Path | None = None
+    """A folder with labels.h5, as for dataset_def/convert_labels_h5.py."""
+    surreal: Path | None = None
+    """SURREAL: the folder that holds train, val and test."""
+    amass: Path | None = None
+    """AMASS: a folder of .npz files, at any depth."""
+    cmu: Path | None = None
+    """CMU motion capture: a folder of .asf and .amc files."""
+    own: tuple[Path, ...] = ()
+    """Folders of own recordings, each with frames, masks, backgrounds and index, as the import writes them."""
 
 
 def recordings(config: CheckDataConfig) -> list[tuple[str, Paths, bool]]:

@@ -13,14 +13,13 @@ Next    dataset_def/h36m_preprocess.py with the same paths and the same --every,
 
 from functools import partial
 
-from config import ConvertConfig
-from dataset_def.official.disk_space import check_space, estimate
-from dataset_def.official.download_files import find_recordings
-from dataset_def.official.metadata_xml import read_metadata
-from dataset_def.official.packages import package
-from dataset_def.official.report import lines, make_report, save_report
-from dataset_def.official.write_view import convert_recording, is_complete
-from dataset_def.write_folder import claim
+from dataset_def.h36m_writer import claim
+from dataset_def.official.convert import convert_recording, is_complete
+from dataset_def.official.files import find_recordings
+from dataset_def.official.ground_truth import package
+from dataset_def.official.metadata import read_metadata
+from dataset_def.official.report import check_space, estimate, lines, make_report, save_report
+from dataset_def.official.settings import ConvertConfig
 from utils.processes import for_each
 from utils.settings import start
 

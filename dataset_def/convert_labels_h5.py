@@ -16,30 +16,63 @@ cameras and people stood.  Their places are found from the crops' directions and
 """
 
 import json
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from math import inf
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from config import ConvertLabelsConfig
+from config import ROOT, Paths, within
 from dataset_def.h36m_files import background_path, folder_name
-from dataset_def.labels_h5.base_views import (
+from dataset_def.h36m_writer import claim, is_full, not_writable, whole_folders, write_meta
+from dataset_def.labels_h5.label_file import Labels, read_labels
+from dataset_def.labels_h5.place_people import (
+    Instants,
+    Places,
     View,
     background_of,
     base_camera,
     crop_camera_of,
     frame_of,
+    instants_of,
     picture_path,
+    place,
     read_crop,
 )
-from dataset_def.labels_h5.label_file import Labels, read_labels
-from dataset_def.labels_h5.place_people import Instants, Places, instants_of, place
-from dataset_def.write_folder import claim, is_full, not_writable, whole_folders, write_meta
 from utils.artifacts import file_hash, load_background, save_background, whole_file
 from utils.camera import Camera
 from utils.image import read_image, write_image
 from utils.processes import for_each
 from utils.settings import DATA_PLACES, flags, start
+
+
+@dataclass(frozen=True)
+class ConvertLabelsConfig:
+    """dataset_def/convert_labels_h5.py: crops with a labels.h5, in the layout that the other scripts read."""
+
+    crops: Path
+    """Folder with labels.h5 and seq_000/cam_00/img_crop_000000.png, ..."""
+    paths: Paths = field(default_factory=lambda: Paths.under(ROOT / "data" / "labels_h5"))
+    about_location: Path = ROOT / "data" / "labels_h5" / "about"
+    """Gets report.json: what the arrays were found to hold, and the original numbers of sequences and frames."""
+    side_m: float = 2.0
+    """Metres that a crop's side spans at the person's distance; the file does not tell it, and all distances (but no
+    joint and no direction) scale with it."""
+    centre: Literal["auto", "pelvis", "box"] = "auto"
+    """What the crops are centred on: the pelvis, the middle of the projected joints, or whichever lets the lines of
+    sight of several cameras meet better."""
+    detail: float = 1.25
+    """Pixels of the written frames per pixel of the crops; more keeps more detail and takes more space."""
+    image: Literal["jpg", "png"] = "jpg"
+    processes: int = 0
+
+    def __post_init__(self) -> None:
+        within(0, inf, processes=self.processes)
+        within(0.5, 20, side_m=self.side_m)
+        within(0.5, 4, detail=self.detail)
+
 
 SETTINGS = ("side_m", "centre", "detail", "image")
 """Settings that change what is written."""

@@ -7,11 +7,27 @@ Writes  <folder>/Calib.toml, Calib.qca.txt, intri.yml and extri.yml, cameras.yml
 Next    the other program, or dataset_def/import_multiview.py --calibration
 """
 
-from config import ExportCalibrationConfig, Paths
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from config import Paths
+from dataset_def.calibration.files import write_calibration
 from dataset_def.h36m_files import find_folders, load_camera, meta_path
-from dataset_def.multiview.calibration_files import write_calibration
 from utils.camera import Camera
 from utils.settings import start
+
+
+@dataclass(frozen=True)
+class ExportCalibrationConfig:
+    """dataset_def/export_calibration.py: the cameras of a data set, as a file of other programs."""
+
+    folder: Path
+    """Gets the file or files."""
+    kind: Literal["opencv", "opencv_json", "pose2sim", "qualisys", "easymocap", "h36m"] = "pose2sim"
+    """The format; the file names follow from it."""
+    paths: Paths = field(default_factory=Paths)
+    subject: int = 1
 
 
 def subject_cameras(paths: Paths, subject: int) -> dict[str, Camera]:

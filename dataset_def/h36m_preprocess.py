@@ -14,6 +14,7 @@ import numpy as np
 
 from config import Paths, PreprocessConfig
 from dataset_def.crop import crop_camera, cut
+from dataset_def.h36m_crops import PackAbout, finish_pack, load_about, pack_folder, start_pack, write_rows
 from dataset_def.h36m_files import (
     FrameKey,
     Meta,
@@ -36,7 +37,6 @@ from dataset_def.h36m_index import (
     targets_world_m,
 )
 from dataset_def.mask_centres import MaskShape, box_target, mask_shape, triangulated
-from dataset_def.packed_crops import PackAbout, finish_pack, load_about, pack_folder, start_pack, write_rows
 from utils.artifacts import save_index
 from utils.camera import Camera
 from utils.processes import for_each

@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from config import ImportMultiviewConfig, Paths
+from config import Paths
 from dataset_def.multiview import pose2sim_session as session_files
+from dataset_def.multiview.backgrounds import mask_jobs, num_filled_px, room_jobs, write_mask, write_room
 from dataset_def.multiview.import_own import about_name, import_own
-from dataset_def.multiview.labels import Labels, label, median_errors_px, refined, track
+from dataset_def.multiview.joints import Labels, label, median_errors_px, refined, track
 from dataset_def.multiview.recording import Recording
-from dataset_def.multiview.reports import rig_and_reprojection, write_json
-from dataset_def.multiview.rooms_and_masks import mask_jobs, num_filled_px, room_jobs, write_mask, write_room
-from dataset_def.multiview.take import make_take
-from dataset_def.multiview.write_layout import write_video
+from dataset_def.multiview.report import rig_and_reprojection, write_json
+from dataset_def.multiview.settings import ImportMultiviewConfig
+from dataset_def.multiview.write_layout import make_take, write_video
 from utils.artifacts import file_hash
 from utils.camera import Camera
 from utils.processes import for_each

@@ -1,7 +1,6 @@
 """The pictures that a user has: an image, a folder of images, a video file or a camera, one RGB frame after another."""
 
 import signal
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -10,14 +9,8 @@ from typing import Literal, NamedTuple, TypeVar
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dataset_def.quiet_video import opened_video
-
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
-LARGEST_MEGAPIXELS = 60
-"""Of one picture; decoded it takes 180 MB."""
+from dataset_def.video import IMAGES, VIDEOS, opened_video, read_picture
 
 
 class Picture(NamedTuple):
@@ -42,31 +35,6 @@ class Pictures(NamedTuple):
     def is_sequence(self) -> bool:
         """Whether neighbouring frames show the same scene a moment later."""
         return self.kind in ("video", "camera")
-
-
-def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
-    """Read any usual image file as RGB, turned as its camera says.
-
-    Raises:
-        FileNotFoundError, ValueError: missing, empty, truncated, no image, or too large.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; give the path of an image, a folder or a video")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is lower
-            opened = Image.open(path)
-        with opened:
-            megapixels = opened.width * opened.height / 1e6
-            if megapixels > LARGEST_MEGAPIXELS:
-                raise ValueError(f"{path} has {megapixels:.0f} megapixels; shrink it to at most {LARGEST_MEGAPIXELS}")
-            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} ({path.stat().st_size} bytes) is no image that can be read; copy it again") from None
-    except Image.DecompressionBombError:
-        raise ValueError(f"{path} is too large; shrink it to at most {LARGEST_MEGAPIXELS} megapixels") from None
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{path} is damaged ({error}); copy it again") from None
 
 
 def open_pictures(source: str, longest: int = 0) -> Pictures:

@@ -16,8 +16,8 @@ import roma
 from tqdm import tqdm
 
 from config import FitConfig
-from dataset_def.h36m_fit_data import EvidenceReader, SequenceFrames, batches_of, fit_sequences
 from dataset_def.h36m_index import index_path
+from dataset_def.h36m_SMPL_data import EvidenceReader, SequenceFrames, batches_of, fit_sequences
 from dataset_def.truth_files import FITTED, SequenceBodies, bodies_of_frames, save_bodies, sequence_path
 from models import stored
 from models.multiview_fit import Fit, FittedBodies, FrameEvidence, fit_errors

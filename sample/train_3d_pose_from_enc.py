@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from config import ImageAugmentation, PoseConfig
-from dataset_def.embedded_pose_data import EmbeddedPoseData, EmbeddedSample
 from dataset_def.h36m_index import Part
-from dataset_def.h36m_pose_data import PoseData, PoseSample
+from dataset_def.h36m_pose_data import EmbeddedPoseData, EmbeddedSample, PoseData, PoseSample
 from models.encoder_decoder import build, settle_random
 from models.pose_from_latent import PoseFromImage, PoseFromLatent
 from models.stored import StoredEncoder, load_encoder

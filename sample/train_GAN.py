@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from config import GanConfig, Optim
-from dataset_def.poses.recording import NUM_BETAS
+from dataset_def.poses.readers import NUM_BETAS
 from dataset_def.smpl_params_data import ParameterData, ParameterSample, describe, is_smpl, open_tables
 from models import gan_losses
 from models.GAN import AnyCritic, Bodies, Generator, make_critic

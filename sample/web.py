@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from config import PredictConfig, WebConfig
-from dataset_def.pictures import IMAGES
+from dataset_def.video import IMAGES
 from models.newest_mesh import Weights, load_newest
 from sample.predict import predict
 from utils.settings import start

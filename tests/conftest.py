@@ -31,7 +31,7 @@ hook = install_import_hook(
         "dataset_def.h36m_index",
         "dataset_def.h36m_crops",
         "dataset_def.mask_centres",
-        "dataset_def.packed_crops",
+        "dataset_def.h36m_crops",
     ],
     "beartype.beartype",
 )

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from config import (
-    BackgroundConfig,
     CriticConfig,
     Crop,
     DecoderConfig,
@@ -34,6 +33,7 @@ from config import (
     Subjects,
 )
 from dataset_def import h36m_get_background, h36m_preprocess
+from dataset_def.h36m_get_background import BackgroundConfig
 from sample import train_3d_pose_from_enc, train_enc_dec, train_GAN, train_SMPL_from_enc
 from tests.tiny_h36m import write_tiny_h36m
 from utils.engine import Run

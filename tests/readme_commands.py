@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import scipy.io
 
-from config import ROOT, BackgroundConfig, Paths, PreprocessConfig
+from config import ROOT, Paths, PreprocessConfig
 from dataset_def import h36m_get_background, h36m_preprocess
+from dataset_def.calibration.files import write_calibration
 from dataset_def.export_calibration import subject_cameras
 from dataset_def.h36m_files import folder_name
-from dataset_def.multiview.calibration_files import write_calibration
+from dataset_def.h36m_get_background import BackgroundConfig
 from tests.own_clips import pictures, write_video
 from tests.tiny_h36m import wall, write_tiny_h36m
 from tests.untrained_mesh import write_untrained_mesh

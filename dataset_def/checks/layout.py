@@ -1,11 +1,14 @@
-"""Looks at a data set in this project's layout: frames, masks, index, crops, backgrounds."""
+"""Looks at a data set in this project's layout, and at the checkpoints of earlier runs; every check gives lines."""
 
 import os
+import zipfile
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from config import Paths
-from dataset_def.checks.line import Line, sentence
+from dataset_def.h36m_crops import load_about, pack_folder
 from dataset_def.h36m_files import (
     DAMAGED,
     background_path,
@@ -16,9 +19,51 @@ from dataset_def.h36m_files import (
     meta_path,
 )
 from dataset_def.h36m_index import CENTRES, FrameTable, check_backgrounds, index_path, load_table
-from dataset_def.packed_crops import load_about, pack_folder
+from utils.artifacts import COMMANDS
 from utils.camera import Camera
 from utils.settings import DATA_PLACES, flags, short
+
+Mark = Literal["ok", "none", "note", "bad"]
+MARKS: dict[Mark, str] = {"ok": "[ok]", "none": "[--]", "note": "[ !]", "bad": "[!!]"}
+LEGEND = "[ok] there   [--] not there   [ !] there with a gap   [!!] missing or damaged   -> what to do"
+
+
+class Line(NamedTuple):
+    """What was found of one thing."""
+
+    mark: Mark
+    """ok: there.  none: not there, and not needed by all.  note: there, with a gap.  bad: missing or damaged."""
+    what: str
+    found: str
+    blocks: str = ""
+    """What cannot be done without it."""
+    remedy: str = ""
+    is_asked: bool = False
+    """The user named it, or its place."""
+
+
+def printed(line: Line) -> str:
+    """Write a line."""
+    parts = [f"{MARKS[line.mark]} {line.what}: {line.found}"]
+    parts += [f"blocks {line.blocks}"] if line.blocks else []
+    parts += [f"-> {line.remedy}"] if line.remedy else []
+    return "; ".join(parts)
+
+
+def sentence(error: BaseException) -> str:
+    """Write an error on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def not_given(what: str, option: str, instead: str) -> Line:
+    """Say that nothing was named, and why all goes on without it."""
+    return Line("none", what, f"not given ({option} FOLDER looks at it), and not needed: {instead}")
+
+
+def no_folder(what: str, path: Path, remedy: str) -> Line:
+    """Say that a named folder is not there."""
+    return Line("bad", what, f"{path} is not a folder", remedy=remedy, is_asked=True)
+
 
 FolderKey = tuple[int, int, int, int]
 MAX_COUNTED = 60
@@ -137,3 +182,23 @@ def _backgrounds(title: str, paths: Paths, folders: list[FolderKey], table: Fram
     except FAULTS as error:
         return Line("note", what, sentence(error), "stage 1", remedy)
     return Line("ok", what, f"all {len(wanted)}")
+
+
+def check_runs(paths: Paths) -> list[Line]:
+    """List the runs of every stage with their checkpoints."""
+    folders = sorted({path.parent for path in paths.runs_location.glob("*/*/checkpoint_*.pt")})
+    if not folders:
+        place = short(paths.runs_location)
+        return [Line("none", "checkpoints", f"none in {place}", "the stages after the first", COMMANDS["enc_dec"])]
+    return [_run(folder) for folder in folders]
+
+
+def _run(folder: Path) -> Line:
+    """Describe one run; a checkpoint is a zip archive, so that a cut one is noticed without loading it."""
+    what = f"run {folder.parent.name}/{folder.name}"
+    names = sorted(path.name for path in folder.glob("checkpoint_*.pt"))
+    cut = [name for name in names if not zipfile.is_zipfile(folder / name)]
+    if cut:
+        return Line("note", what, f"{', '.join(cut)} is damaged", "the stages after it", "train it again")
+    megabytes = sum((folder / name).stat().st_size for name in names) / 1e6
+    return Line("ok", what, f"{', '.join(names)}, {megabytes:.0f} MB")

@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from dataset_def.h36m_files import METRES_PER_MILLIMETRE
-from dataset_def.official.mask_files import ANY_DAMAGE
-from dataset_def.official.packages import package
+from dataset_def.official.ground_truth import ANY_DAMAGE, package
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 
 KEYS = ("subj", "seq", "cam", "frame")

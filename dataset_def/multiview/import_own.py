@@ -6,11 +6,28 @@ from typing import Any
 
 import numpy as np
 
-from config import ImportMultiviewConfig, Paths
+from config import Paths
 from dataset_def.h36m_files import find_folders, folder_name, load_camera, meta_path
-from dataset_def.multiview.agreement import Agreement, Sightings, agreement, agreement_complaints, table
-from dataset_def.multiview.checks import settle
-from dataset_def.multiview.labels import (
+from dataset_def.h36m_writer import staged
+from dataset_def.multiview.backgrounds import (
+    given_mask_jobs,
+    mask_jobs,
+    num_filled_px,
+    room_jobs,
+    write_given_mask,
+    write_mask,
+    write_room,
+)
+from dataset_def.multiview.check_calibration import (
+    Agreement,
+    Sightings,
+    agreement,
+    agreement_complaints,
+    rig_complaints,
+    settle,
+    table,
+)
+from dataset_def.multiview.joints import (
     Labels,
     foremost,
     keypoint_sightings,
@@ -21,31 +38,20 @@ from dataset_def.multiview.labels import (
     told_apart,
     track,
 )
-from dataset_def.multiview.own_recording import own_recording
-from dataset_def.multiview.people import Somebody
-from dataset_def.multiview.recording import Recording
-from dataset_def.multiview.reports import rig_and_reprojection, write_json
-from dataset_def.multiview.rig import rig_complaints
-from dataset_def.multiview.rooms_and_masks import (
-    given_mask_jobs,
-    mask_jobs,
-    num_filled_px,
-    room_jobs,
-    write_given_mask,
-    write_mask,
-    write_room,
-)
-from dataset_def.multiview.silhouettes import (
+from dataset_def.multiview.masks_from_motion import (
     blob_sightings,
     find_blobs,
     mask_sightings,
     with_lone_patches,
     write_silhouettes,
 )
-from dataset_def.multiview.staging import staged
-from dataset_def.multiview.take import Take, make_take
-from dataset_def.multiview.video_frames import pinhole
-from dataset_def.multiview.write_layout import write_video
+from dataset_def.multiview.own_recording import own_recording
+from dataset_def.multiview.people import Somebody
+from dataset_def.multiview.recording import Recording
+from dataset_def.multiview.report import rig_and_reprojection, write_json
+from dataset_def.multiview.settings import ImportMultiviewConfig
+from dataset_def.multiview.undistort import pinhole
+from dataset_def.multiview.write_layout import Take, make_take, write_video
 from utils.artifacts import commit
 from utils.camera import Camera
 from utils.processes import for_each

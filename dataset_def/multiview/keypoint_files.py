@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from dataset_def.multiview.calibration import PIXEL_CENTRE_PX
+from dataset_def.calibration.camera_values import PIXEL_CENTRE_PX
 from utils.skeleton import H36M_17
 
 BODY_25B: tuple[str, ...] = (

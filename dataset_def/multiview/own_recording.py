@@ -4,15 +4,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from config import ImportMultiviewConfig
-from dataset_def.multiview.calibration import METRES, Calibration, Unit, matching, our_camera, plain_name
-from dataset_def.multiview.calibration_files import read_calibration
-from dataset_def.multiview.footage import Footage, images_in, is_footage, probe
+from dataset_def.calibration.camera_values import METRES, Calibration, Unit, matching, our_camera, plain_name
+from dataset_def.calibration.files import read_calibration
+from dataset_def.multiview.check_calibration import span_m
 from dataset_def.multiview.keypoint_files import read_people_folder
 from dataset_def.multiview.recording import People, Recording, RoomPicture, View
-from dataset_def.multiview.rig import span_m
-from dataset_def.multiview.video_frames import check_size
-from dataset_def.pictures import read_picture
+from dataset_def.multiview.settings import ImportMultiviewConfig
+from dataset_def.multiview.undistort import check_size
+from dataset_def.video import Footage, images_in, is_footage, probe, read_picture
 from utils.camera import Camera, resized
 
 SHORTER_FRAMES = 2

@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from dataset_def.multiview.epipolar import epipolar_px
-from dataset_def.multiview.triangulate import projection_matrices, solve
+from dataset_def.multiview.geometry import epipolar_px, projection_matrices, solve
 from utils.camera import Camera
 
 MOST_PEOPLE = 6

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from config import ImportMultiviewConfig
-from dataset_def.multiview.calibration import matching, our_camera
-from dataset_def.multiview.calibration_files import read_calibration
-from dataset_def.multiview.footage import probe
+from dataset_def.calibration.camera_values import matching, our_camera
+from dataset_def.calibration.files import read_calibration
 from dataset_def.multiview.keypoint_files import read_people_folder
 from dataset_def.multiview.recording import Recording, RoomPicture, View
+from dataset_def.multiview.settings import ImportMultiviewConfig
+from dataset_def.video import probe
 from utils.artifacts import whole_file
 from utils.camera import Camera
 

@@ -6,11 +6,18 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from dataset_def.multiview.empty_room import outside_boxes
-from dataset_def.multiview.footage import images_in
-from dataset_def.multiview.video_frames import ideal_image, letterbox, sampling_map
-from dataset_def.pictures import read_picture
+from dataset_def.multiview.undistort import ideal_image, letterbox, sampling_map
+from dataset_def.video import images_in, read_picture
 from utils.camera import Camera
+
+
+def outside_boxes(shape: tuple[int, int], boxes: tuple[tuple[int, int, int, int], ...]) -> Bool[np.ndarray, "H W"]:
+    """Mark the pixels outside of all (left, top, right, bottom) boxes."""
+    outside = np.ones(shape, dtype=bool)
+    for left, top, right, bottom in boxes:
+        outside[top:bottom, left:right] = False
+    return outside
+
 
 People = list[list[Float[np.ndarray, "_ 25 3"]]]
 """Keypoints of everybody, by camera, then by instant; pixels of the calibrated picture."""

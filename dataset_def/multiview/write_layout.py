@@ -1,19 +1,22 @@
-"""Writes videos, cameras and joints as Human3.6M folders (the README's layout), cut into short sequences."""
+"""A recording with everything that is known about it, cut into sequences and written as Human3.6M folders.
+
+The layout is that of the README's "Your own data".
+"""
 
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import scipy.io
 from jaxtyping import Float, UInt8
 
-from dataset_def.h36m_files import METRES_PER_MILLIMETRE, FrameKey, folder_name
-from dataset_def.multiview.footage import frames_of
-from dataset_def.multiview.recording import View
-from dataset_def.multiview.video_frames import check_bars, ideal_image, letterbox, pinhole, sampling_map
-from utils.camera import Camera
+from dataset_def.h36m_files import FrameKey, folder_name
+from dataset_def.h36m_writer import write_pinhole_meta
+from dataset_def.multiview.joints import Labels
+from dataset_def.multiview.recording import Recording, View
+from dataset_def.multiview.undistort import check_bars, ideal_image, letterbox, pinhole, sampling_map
+from dataset_def.video import frames_of
 from utils.image import write_image
 
 JPG_QUALITY = 92
@@ -58,25 +61,6 @@ def cut_into_sequences(subject: int, action: int, frames: range, length: int) ->
     )
 
 
-def camera_fields(camera: Camera, num_frames: int = 1) -> dict[str, Any]:
-    """Give a camera as the fields of h36m_meta.mat, in millimetres."""
-    size = np.ones((num_frames, 1))
-    return {
-        "R": camera.R_cam_from_world,
-        "T": camera.centre_world_m[None] / METRES_PER_MILLIMETRE,
-        "f": camera.focal_px[None],
-        "c": camera.centre_px[None],
-        "img_height": size * camera.height_px,
-        "img_width": size * camera.width_px,
-    }
-
-
-def write_meta(path: Path, camera: Camera, joints_world_m: Float[np.ndarray, "N 17 3"]) -> None:
-    """Write h36m_meta.mat of one folder; the frames beside it are free of distortion."""
-    joints = {"pose3d_world": joints_world_m / METRES_PER_MILLIMETRE}
-    scipy.io.savemat(path, joints | camera_fields(camera, len(joints_world_m)))
-
-
 def checked_frames(job: VideoJob) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
     """Read the instants of one view as the ideal camera sees them.
 
@@ -113,5 +97,62 @@ def write_video(job: VideoJob) -> None:
                 write_image(partial / f"{sequence.key(job.camera_number, frame).stem}.jpg", image, JPG_QUALITY)
         if not folder.is_dir():
             rows = slice(sequence.first, sequence.first + sequence.num_frames)
-            write_meta(partial / "h36m_meta.mat", pinhole(job.view.camera), job.joints_world_m[rows])
+            write_pinhole_meta(partial / "h36m_meta.mat", pinhole(job.view.camera), job.joints_world_m[rows])
             partial.rename(folder)
+
+
+class Take(NamedTuple):
+    """One recording on its way into the layout."""
+
+    recording: Recording
+    labels: Labels | None
+    """None without keypoints: the joints are then not known."""
+    sequences: tuple[Sequence, ...]
+
+    @property
+    def subjects(self) -> list[int]:
+        """Numbers that the recording gets: one person, but the last part may be kept apart."""
+        return sorted({sequence.subject for sequence in self.sequences})
+
+    @property
+    def joints_world_m(self) -> Float[np.ndarray, "T 17 3"]:
+        """The joints of every instant, NaN where they are not known."""
+        if self.labels is None:
+            return np.full((self.recording.num_instants, 17, 3), np.nan)
+        return self.labels.joints_world_m
+
+    def video_jobs(self, frames_location: Path) -> list[VideoJob]:
+        """List what has to be written, a video at a time."""
+        recording, joints_world_m = self.recording, self.joints_world_m
+        return [
+            VideoJob(view, recording.every, number, self.sequences, joints_world_m, frames_location)
+            for number, view in enumerate(recording.views, start=1)
+        ]
+
+    def instants(self) -> Iterator[tuple[Sequence, int, int]]:
+        """Go through (sequence, its frame from 1, the recording's instant from 0)."""
+        for sequence in self.sequences:
+            for frame in range(1, sequence.num_frames + 1):
+                yield sequence, frame, sequence.first + frame - 1
+
+
+def make_take(
+    recording: Recording, labels: Labels | None, subject: int, action: int, sequence_frames: int, test_frames: int
+) -> Take:
+    """Cut a recording into sequences, the last ones for a subject of their own.
+
+    Raises:
+        ValueError: nothing is left to train on.
+    """
+    num_instants = recording.num_instants
+    first_test = num_instants - test_frames
+    if first_test < 2:
+        raise ValueError(f"test_frames is {test_frames}, but the recording has {num_instants} frames; use fewer")
+    parts = [(subject, range(first_test)), (subject + 1, range(first_test, num_instants))]
+    sequences = [
+        sequence
+        for number, instants in parts
+        if len(instants)
+        for sequence in cut_into_sequences(number, action, instants, sequence_frames)
+    ]
+    return Take(recording, labels, tuple(sequences))

@@ -1,15 +1,24 @@
-"""Says what was converted, what is missing and what deserves a second look."""
+"""Says how much space a conversion will take, and afterwards what was converted, what is missing, what looks odd."""
 
 import json
+import os
+import shutil
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from config import ConvertConfig
+import numpy as np
+
 from dataset_def.h36m_files import folder_key
-from dataset_def.official.download_files import Found
-from dataset_def.official.write_view import Outcome, is_complete, place_of
+from dataset_def.official.convert import Outcome, is_complete, place_of, shrunk, shrunk_camera
+from dataset_def.official.files import Found, Recording
+from dataset_def.official.ground_truth import count_poses, open_masks
+from dataset_def.official.metadata import Metadata, read_camera
+from dataset_def.official.settings import ConvertConfig
+from dataset_def.video import open_video
 from utils.artifacts import commit, whole_file
+from utils.image import encode
 from utils.settings import DATA_PLACES, flags, short
 
 MISPLACED = {9: (5, 10, 13, 15)}
@@ -103,3 +112,99 @@ def next_command(config: ConvertConfig) -> str:
     """Give the command that goes on with these frames."""
     places = flags(config.paths, *DATA_PLACES)
     return f"python dataset_def/h36m_preprocess.py --every {config.every}{places}"
+
+
+SAMPLED_RECORDINGS = 4
+SAMPLED_FRAMES = 3
+FRAMES_APART = 25
+BLOCK_BYTES = 4096
+"""Disks hand out space in pieces of this size."""
+MARGIN = 1.1
+GB = 1e9
+
+
+class Estimate(NamedTuple):
+    """What is still to be written."""
+
+    frames: int
+    image_bytes: float
+    """Per frame."""
+    mask_bytes: float
+
+
+def on_disk(num_bytes: int) -> int:
+    """Round a file's size up to what it takes on the disk."""
+    return -(-num_bytes // BLOCK_BYTES) * BLOCK_BYTES
+
+
+def sample_bytes(config: ConvertConfig, metadata: Metadata, recording: Recording) -> list[tuple[int, int]]:
+    """Encode some frames of one recording; gives (picture, mask) bytes for each."""
+    subject, _, _, number = recording.key
+    opened_masks = open_masks(recording.masks) if config.masks and recording.masks else nullcontext()
+    sizes = []
+    with open_video(recording.video) as video, opened_masks as masks:
+        camera = read_camera(metadata, subject, number, video.width_px, video.height_px)
+        to = shrunk_camera(camera, config.size_px)
+        for frame, image in video.frames(FRAMES_APART, 1 + FRAMES_APART * (SAMPLED_FRAMES - 1)):
+            mask_bytes = 0
+            if masks is not None and frame <= masks.num_masks:
+                mask_bytes = on_disk(len(encode(shrunk(masks.read(frame - 1), to), ".png")))
+            picture = encode(shrunk(image, to), f".{config.image}", config.quality)
+            sizes.append((on_disk(len(picture)), mask_bytes))
+    return sizes
+
+
+def count_frames(todo: list[Recording], every: int) -> int:
+    """Count the frames to be written; recordings whose poses cannot be read count as none."""
+    counts: dict[Path, int] = {}
+    for recording in todo:
+        if recording.poses not in counts:
+            try:
+                counts[recording.poses] = -(-count_poses(recording.poses) // every)
+            except (ValueError, FileNotFoundError):
+                counts[recording.poses] = 0
+    return sum(counts[recording.poses] for recording in todo)
+
+
+def estimate(config: ConvertConfig, metadata: Metadata, todo: list[Recording]) -> Estimate:
+    """Count the frames to be written and encode a few of them.
+
+    Raises:
+        ValueError: none of the sampled recordings can be read.
+    """
+    sizes: list[tuple[int, int]] = []
+    problem = None
+    for row in np.linspace(0, len(todo) - 1, min(SAMPLED_RECORDINGS, len(todo))).astype(int):
+        try:
+            sizes += sample_bytes(config, metadata, todo[row])
+        except (ValueError, FileNotFoundError) as error:
+            problem = error
+    if problem is not None and not sizes:
+        raise problem
+    image_bytes, mask_bytes = np.mean(sizes, axis=0)
+    return Estimate(count_frames(todo, config.every), float(image_bytes), float(mask_bytes))
+
+
+def existing(path: Path) -> Path:
+    """Give the nearest folder above a place that exists."""
+    return next(parent for parent in (path, *path.absolute().parents) if parent.is_dir())
+
+
+def check_space(config: ConvertConfig, found: Estimate) -> None:
+    """Stop if the frames would not fit.
+
+    Raises:
+        ValueError: with the numbers.
+    """
+    needs = [(config.paths.h36m_location, found.image_bytes), (config.paths.masks_location, found.mask_bytes)]
+    for place, _ in needs:
+        disk = os.stat(existing(place)).st_dev
+        together = sum(each for other, each in needs if os.stat(existing(other)).st_dev == disk)
+        needed_gb = MARGIN * found.frames * together / GB
+        free_gb = shutil.disk_usage(existing(place)).free / GB
+        if needed_gb + config.keep_free_gb > free_gb:
+            raise ValueError(
+                f"about {needed_gb:.2f} GB are needed for {found.frames} frames of {together / 1000:.0f} kB, and "
+                f"{config.keep_free_gb:.2f} GB shall remain (keep_free_gb), but {existing(place)} has {free_gb:.2f} GB "
+                "free; raise --every, set --size-px, name fewer --subjects, or give other --paths"
+            )

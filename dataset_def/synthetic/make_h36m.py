@@ -11,30 +11,69 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
 from functools import lru_cache
+from math import inf
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from config import SyntheticConfig
+from config import Paths, within
 from dataset_def.acclaim import clip_files
-from dataset_def.synthetic.appearance import Outfit, Person, make_outfit, make_person
-from dataset_def.synthetic.cameras import make_cameras
-from dataset_def.synthetic.cmu_motion import cmu_motion
-from dataset_def.synthetic.motion import Motion, generate_motion
-from dataset_def.synthetic.performance import Performance, perform
-from dataset_def.synthetic.render import render_person
-from dataset_def.synthetic.room import Room, draw_room, make_room
+from dataset_def.synthetic.motion.cmu import cmu_motion
+from dataset_def.synthetic.motion.generate import Motion, generate_motion
+from dataset_def.synthetic.motion.limbs import Style, subject_style
+from dataset_def.synthetic.motion.performance import Performance, perform
+from dataset_def.synthetic.scene.appearance import Outfit, Person, make_outfit, make_person
+from dataset_def.synthetic.scene.cameras import make_cameras
+from dataset_def.synthetic.scene.render import render_person
+from dataset_def.synthetic.scene.room import Room, draw_room, make_room
 from dataset_def.synthetic.sequence_files import CAMERAS, Sequence, is_complete, write_truth, write_view
-from dataset_def.synthetic.style import Style, subject_style
 from models.smpl import Body, load_body
 from utils.artifacts import file_hash, whole_file
 from utils.settings import start, to_plain
+
+
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """dataset_def/synthetic/make_h36m.py: the embedded data set."""
+
+    paths: Paths = field(default_factory=Paths)
+    size_px: int = 256
+    """Height and width of the frames; 1000 is Human3.6M's own."""
+    frames: int = 20
+    """Frames per sequence and camera."""
+    frames_per_second: float = 2.5
+    """Rate at which the motion is sampled; Human3.6M has 50."""
+    outfits: int = 30
+    """Different outfits per training or test subject; 1 reproduces the real data, 30 is one per sequence."""
+    subjects: tuple[int, ...] = (1, 5, 6, 7, 8, 9, 11)
+    actions: tuple[int, ...] = tuple(range(2, 17))
+    subactions: tuple[int, ...] = (1, 2)
+    motion: str = "generator"
+    """`generator`, or `cmu:<folder>` for a folder of .asf / .amc files."""
+    cmu_frames_per_second: float = 120.0
+    """Rate of the .amc files, which they do not tell; CMU's own have 120."""
+    image: Literal["jpg", "png"] = "jpg"
+    seed: int = 0
+    processes: int = 0
+    """Worker processes; 0 takes one per core."""
+
+    def __post_init__(self) -> None:
+        within(0, inf, processes=self.processes)
+        if self.motion != "generator" and not self.motion.startswith("cmu:"):
+            raise ValueError(f"motion is {self.motion!r}; use 'generator' or 'cmu:<folder>'")
+        if not 32 <= self.size_px <= 2000 or self.frames < 1 or self.outfits < 1:
+            raise ValueError(
+                f"size_px {self.size_px}, frames {self.frames}, outfits {self.outfits}: "
+                "size_px must be 32 to 2000, the others at least 1"
+            )
+
 
 SETTINGS_FILE = "synthetic_settings.json"
 FORMAT = 1

@@ -3,16 +3,14 @@
 A folder is complete or absent: it is written beside its place and then renamed, the frames last.
 """
 
-import shutil
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from scipy.io import savemat
 
 from config import Paths
-from dataset_def.synthetic.performance import Performance
+from dataset_def.h36m_writer import fresh_partial, replace_folder, write_synthetic_meta
+from dataset_def.synthetic.motion.performance import Performance
 from utils.camera import Camera
 from utils.image import write_image
 
@@ -57,38 +55,6 @@ def write_truth(paths: Paths, sequence: Sequence, performance: Performance) -> N
     partial.rename(place)
 
 
-def write_meta(place: Path, camera: Camera, joints_world_m: Float[np.ndarray, "T 17 3"]) -> None:
-    """Save poses and calibration as Human3.6M's preprocessing does: millimetres, T is the camera's centre."""
-    num_frames = len(joints_world_m)
-    savemat(
-        place,
-        {
-            "pose3d_world": joints_world_m * 1000.0,
-            "R": camera.R_cam_from_world,
-            "T": camera.centre_world_m[None] * 1000.0,
-            "f": camera.focal_px[None],
-            "c": camera.centre_px[None],
-            "img_height": np.full((num_frames, 1), float(camera.height_px)),
-            "img_width": np.full((num_frames, 1), float(camera.width_px)),
-        },
-    )
-
-
-def fresh_partial(place: Path) -> Path:
-    """Make an empty folder beside the place; what an interrupted run left there goes."""
-    partial = place.with_name(place.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    return partial
-
-
-def replace_folder(partial: Path, place: Path) -> None:
-    """Give a finished folder its name."""
-    if place.is_dir():
-        shutil.rmtree(place)
-    partial.rename(place)
-
-
 def write_view(
     paths: Paths,
     sequence: Sequence,
@@ -105,6 +71,6 @@ def write_view(
     for row, (image, mask) in enumerate(zip(images, masks, strict=True), start=1):
         write_image(frames / f"{folder}_{row:06d}.{ending}", image)
         write_image(silhouettes / f"{folder}_{row:06d}.png", mask)
-    write_meta(frames / "h36m_meta.mat", camera, joints_world_m)
+    write_synthetic_meta(frames / "h36m_meta.mat", camera, joints_world_m)
     replace_folder(silhouettes, paths.masks_location / folder)
     replace_folder(frames, paths.h36m_location / folder)

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from config import ROOT, Paths, SyntheticConfig
+from config import ROOT, Paths
 from dataset_def.synthetic import make_h36m
-from dataset_def.synthetic.render import render_person
+from dataset_def.synthetic.make_h36m import SyntheticConfig
+from dataset_def.synthetic.scene.render import render_person
 from dataset_def.synthetic.sequence_files import Sequence
 from utils.artifacts import save_result
 

@@ -10,11 +10,13 @@ import pytest
 
 pytest.importorskip("cdflib")
 pytest.importorskip("h5py")
-from config import ROOT, BackgroundConfig, Paths, PreprocessConfig, SyntheticConfig
+from config import ROOT, Paths, PreprocessConfig
 from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.h36m_files import FrameKey, find_folders, load_image, load_mask, load_meta, meta_path
+from dataset_def.h36m_get_background import BackgroundConfig
 from dataset_def.h36m_index import load_table
 from dataset_def.synthetic import make_h36m
+from dataset_def.synthetic.make_h36m import SyntheticConfig
 from tests.official_h36m import write_official
 
 EVERY = 2

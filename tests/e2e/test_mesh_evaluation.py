@@ -21,11 +21,11 @@ from config import (
     Paths,
     PreprocessConfig,
     Subjects,
-    SyntheticConfig,
 )
 from config import TestMeshConfig as MeshTestConfig
 from dataset_def import h36m_preprocess
 from dataset_def.synthetic import make_h36m
+from dataset_def.synthetic.make_h36m import SyntheticConfig
 from dataset_def.truth_files import FITTED, load_bodies
 from models.encoder_decoder import build
 from sample import fit_SMPL, make_figures, mesh_ablation

@@ -9,12 +9,10 @@ import pytest
 import torch
 
 from config import (
-    BackgroundConfig,
     Crop,
     DecoderConfig,
     EncDecConfig,
     EncoderConfig,
-    ImportMultiviewConfig,
     Loop,
     MeshConfig,
     MeshHeadConfig,
@@ -28,10 +26,12 @@ from config import (
 )
 from config import TestMeshConfig as MeshTestConfig
 from dataset_def import h36m_get_background, h36m_preprocess
+from dataset_def.calibration.files import write_calibration
 from dataset_def.export_calibration import subject_cameras
 from dataset_def.h36m_files import folder_name, load_meta, meta_path
-from dataset_def.multiview.calibration_files import write_calibration
+from dataset_def.h36m_get_background import BackgroundConfig
 from dataset_def.multiview.import_own import import_own
+from dataset_def.multiview.settings import ImportMultiviewConfig
 from sample import test_SMPL as mesh_test
 from sample import train_3d_pose_from_enc, train_enc_dec, train_SMPL_from_enc
 from tests.own_clips import write_keypoints, write_video

@@ -13,7 +13,6 @@ from PIL import Image
 
 from config import (
     ROOT,
-    BackgroundConfig,
     Crop,
     DecoderConfig,
     EncDecConfig,
@@ -27,6 +26,7 @@ from config import (
 )
 from config import TestEncDecConfig as EncDecTestConfig
 from dataset_def import h36m_get_background, h36m_preprocess
+from dataset_def.h36m_get_background import BackgroundConfig
 from sample import make_figures, train_enc_dec
 from sample import test_enc_dec as enc_dec_test
 from tests.tiny_h36m import write_tiny_h36m

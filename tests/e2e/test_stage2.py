@@ -29,8 +29,7 @@ from config import (
 )
 from config import TestPoseConfig as PoseTestConfig
 from dataset_def import h36m_preprocess
-from dataset_def.embedded_pose_data import EmbeddedPoseData
-from dataset_def.h36m_pose_data import PoseData
+from dataset_def.h36m_pose_data import EmbeddedPoseData, PoseData
 from models.encoder_decoder import build
 from models.stored import load_encoder_decoder, load_pose
 from sample import label_curve, save_embeddings, train_3d_pose_from_enc

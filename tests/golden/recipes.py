@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from config import ROOT, Paths, SyntheticConfig
+from config import ROOT, Paths
 from dataset_def.h36m_files import FrameKey, find_folders, load_camera, load_image, load_mask, meta_path
 from dataset_def.synthetic import make_h36m
+from dataset_def.synthetic.make_h36m import SyntheticConfig
 from models.diagram_body import STEP_DEGREES
 from models.silhouette import Topology, silhouette
 from models.smpl import Body, load_body, rotations_from_theta

@@ -6,7 +6,7 @@ import roma
 import torch
 
 from config import CriticConfig, GanConfig, NoiseConfig
-from dataset_def.synthetic.limbs import REST_JOINTS_M, place_joints
+from dataset_def.synthetic.motion.limbs import REST_JOINTS_M, place_joints
 from models import gan_losses
 from models.GAN import (
     IN_CONTEXT,

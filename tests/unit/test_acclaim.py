@@ -20,9 +20,8 @@ from dataset_def.acclaim import (
     shortest_turn,
     to_body,
 )
-from dataset_def.synthetic.cmu_motion import cmu_motion
-from dataset_def.synthetic.limbs import REST_JOINTS_M, joint, place_joints
-from dataset_def.synthetic.style import subject_style
+from dataset_def.synthetic.motion.cmu import cmu_motion
+from dataset_def.synthetic.motion.limbs import REST_JOINTS_M, joint, place_joints, subject_style
 
 CMU = ROOT.parent / "shared" / "data" / "cmu"
 needs_cmu = pytest.mark.skipif(not CMU.is_dir(), reason=f"no motion capture files in {CMU}")

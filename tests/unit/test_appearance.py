@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from config import Paths
-from dataset_def.synthetic import clothes, patterns
-from dataset_def.synthetic.appearance import KNOWN, STYLES, make_outfit, make_person
+from dataset_def.synthetic.scene import clothes, patterns
+from dataset_def.synthetic.scene.appearance import KNOWN, STYLES, make_outfit, make_person
 from models.smpl import Body, load_body
 from utils.skeleton import SMPL_24
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dataset_def.multiview.calibration import StoredCamera, matching, our_camera, up_rotation
-from dataset_def.multiview.calibration_files import read_calibration, write_calibration
+from dataset_def.calibration.camera_values import StoredCamera, matching, our_camera, up_rotation
+from dataset_def.calibration.files import read_calibration, write_calibration
 from utils.camera import Camera, project, to_camera
 
 KINDS = ("opencv", "opencv_json", "pose2sim", "qualisys", "easymocap", "h36m")

@@ -12,14 +12,12 @@ from tests.tiny_h36m import wall, write_tiny_h36m
 
 pytest.importorskip("cdflib")
 pytest.importorskip("h5py")
-from config import ROOT, BackgroundConfig, CheckDataConfig, Paths, PreprocessConfig
+from config import ROOT, Paths, PreprocessConfig
 from dataset_def import check_data, h36m_get_background, h36m_preprocess
-from dataset_def.check_data import everything, main
-from dataset_def.checks.downloads import MOST_REASONS
-from dataset_def.checks.layout import MAX_COUNTED, check_layout
-from dataset_def.checks.line import Line, printed
-from dataset_def.checks.motions import check_amass, check_cmu, check_surreal
-from dataset_def.checks.runs import check_runs
+from dataset_def.check_data import CheckDataConfig, everything, main
+from dataset_def.checks.layout import MAX_COUNTED, Line, check_layout, check_runs, printed
+from dataset_def.checks.sources import MOST_REASONS, check_amass, check_cmu, check_surreal
+from dataset_def.h36m_get_background import BackgroundConfig
 from tests.labels_h5 import write_labels_h5
 from tests.official_h36m import write_official
 from utils.artifacts import save_checkpoint

@@ -30,10 +30,10 @@ from config import (
     PreprocessConfig,
     SegmentationConfig,
     Subjects,
-    SyntheticConfig,
 )
 from config import TestEncDecConfig as EncDecTestConfig  # pytest would take it for a class of tests
 from config import TestPoseConfig as PoseTestConfig
+from dataset_def.synthetic.make_h36m import SyntheticConfig
 from utils.settings import flags, parse, to_plain
 
 STAGES = [

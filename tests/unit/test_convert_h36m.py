@@ -15,18 +15,18 @@ from tests.tiny_h36m import looking_camera, write_tiny_h36m
 
 pytest.importorskip("cdflib")
 pytest.importorskip("h5py")
-from config import ConvertConfig, Paths
+from config import Paths
 from dataset_def.convert_h36m import main
 from dataset_def.h36m_files import FrameKey, find_folders, load_image, load_mask, load_meta, meta_path
-from dataset_def.official import disk_space
-from dataset_def.official.cdf_poses import count_poses, read_joints_world_m, read_points_px
-from dataset_def.official.check_calibration import is_on_mask, usable_frames
-from dataset_def.official.download_files import plain
-from dataset_def.official.mask_files import open_masks
-from dataset_def.official.metadata_xml import read_camera, read_metadata, rotation
-from dataset_def.official.video_reader import open_video
-from dataset_def.official.write_view import shrunk_camera
-from dataset_def.write_folder import whole_folders
+from dataset_def.h36m_writer import whole_folders
+from dataset_def.official import report as disk_space
+from dataset_def.official.convert import is_on_mask, shrunk_camera, usable_frames
+from dataset_def.official.files import plain
+from dataset_def.official.ground_truth import count_poses, open_masks, read_joints_world_m, read_points_px
+from dataset_def.official.metadata import read_camera, read_metadata, rotation
+from dataset_def.official.report import estimate, on_disk
+from dataset_def.official.settings import ConvertConfig
+from dataset_def.video import open_video
 from tests.official_h36m import (
     frames_of,
     recording_name,
@@ -514,15 +514,15 @@ def test_the_estimate_is_near_what_is_written(converted, download, tmp_path):
     config = settings(download, tmp_path)
     metadata = read_metadata(download / "metadata.xml")
     todo = disk_space_recordings(config, metadata)
-    found = disk_space.estimate(config, metadata, todo)
+    found = estimate(config, metadata, todo)
     images = pictures_below(converted.paths.h36m_location)
-    true_bytes = sum(disk_space.on_disk(path.stat().st_size) for path in images) / len(images)
+    true_bytes = sum(on_disk(path.stat().st_size) for path in images) / len(images)
     assert found.frames == len(images) == 56 and found.image_bytes == pytest.approx(true_bytes, rel=0.1)
-    assert disk_space.on_disk(1) == 4096 and disk_space.on_disk(8192) == 8192
+    assert on_disk(1) == 4096 and on_disk(8192) == 8192
 
 
 def disk_space_recordings(config, metadata):
-    from dataset_def.official.download_files import find_recordings
+    from dataset_def.official.files import find_recordings
 
     return find_recordings(config, metadata).recordings
 

@@ -11,9 +11,9 @@ import pytest
 from tests.tiny_h36m import wall, write_tiny_h36m
 
 pytest.importorskip("h5py")
-from config import ConvertLabelsConfig, Paths, PreprocessConfig
+from config import Paths, PreprocessConfig
 from dataset_def import h36m_preprocess
-from dataset_def.convert_labels_h5 import main
+from dataset_def.convert_labels_h5 import ConvertLabelsConfig, main
 from dataset_def.crop import crop_camera, cut
 from dataset_def.h36m_files import FrameKey, find_folders, load_image, load_meta, meta_path
 from dataset_def.h36m_index import load_table

@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from config import BackgroundConfig, Crop, Pairing, PreprocessConfig
+from config import Crop, Pairing, PreprocessConfig
 from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.h36m_encoder_data import EncoderData, ViewGroup, choose_appearances, choose_targets
+from dataset_def.h36m_get_background import BackgroundConfig
 from tests.tiny_h36m import COLOURS, write_tiny_h36m
 from utils.camera import project, to_camera
 from utils.skeleton import H36M_17

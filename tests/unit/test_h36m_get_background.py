@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from config import BackgroundConfig, Crop, Pairing, PreprocessConfig
+from config import Crop, Pairing, PreprocessConfig
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_encoder_data import EncoderData
 from dataset_def.h36m_files import background_path
-from dataset_def.h36m_get_background import main, median_in_bands, spread
+from dataset_def.h36m_get_background import BackgroundConfig, main, median_in_bands, spread
 from tests.tiny_h36m import wall, write_tiny_h36m
 from utils.artifacts import load_background, save_background
 

@@ -8,11 +8,10 @@ from numpy.lib.format import open_memmap
 from config import Crop, Paths, PreprocessConfig
 from dataset_def import h36m_preprocess
 from dataset_def.crop import crop_camera
-from dataset_def.h36m_crops import CropReader
+from dataset_def.h36m_crops import CropReader, pack_folder
 from dataset_def.h36m_files import load_meta
 from dataset_def.h36m_index import index_path, load_table, targets_world_m
 from dataset_def.h36m_preprocess import main
-from dataset_def.packed_crops import pack_folder
 from tests.tiny_h36m import COLOURS, looking_camera, standing_joints_m, write_meta, write_tiny_h36m
 from utils.artifacts import load_index
 from utils.camera import project, to_camera

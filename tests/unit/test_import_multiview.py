@@ -9,28 +9,22 @@ import pytest
 import scipy.io
 from scipy.spatial.transform import Rotation
 
-from config import DATASET, ImportMultiviewConfig, Paths
+from config import DATASET, Paths
+from dataset_def.calibration.camera_values import our_camera
+from dataset_def.calibration.files import read_calibration
 from dataset_def.h36m_files import load_meta
+from dataset_def.h36m_writer import write_pinhole_meta
 from dataset_def.import_multiview import claim, place_person
 from dataset_def.multiview import pose2sim_session
-from dataset_def.multiview.calibration import our_camera
-from dataset_def.multiview.calibration_files import read_calibration
-from dataset_def.multiview.empty_room import INPAINTED, OTHER_PICTURE, OWN, complete, masked_median
+from dataset_def.multiview.backgrounds import INPAINTED, OTHER_PICTURE, OWN, complete, masked_median
+from dataset_def.multiview.geometry import refine_rotations, triangulate, turned
+from dataset_def.multiview.joints import fill_gaps, smoothed
 from dataset_def.multiview.keypoint_files import BODY_25B, h36m_from_body_25b, read_people
+from dataset_def.multiview.masks_from_keypoints import LIMBS, body_capsules, cut_out
 from dataset_def.multiview.people import followed, picked
-from dataset_def.multiview.person_joints import fill_gaps, smoothed
-from dataset_def.multiview.person_mask import LIMBS, body_capsules, cut_out
-from dataset_def.multiview.refine_cameras import refine_rotations, turned
-from dataset_def.multiview.triangulate import triangulate
-from dataset_def.multiview.video_frames import (
-    check_bars,
-    ideal_image,
-    letterbox,
-    pinhole,
-    sampling_map,
-    undistorted_px,
-)
-from dataset_def.multiview.write_layout import cut_into_sequences, write_meta
+from dataset_def.multiview.settings import ImportMultiviewConfig
+from dataset_def.multiview.undistort import check_bars, ideal_image, letterbox, pinhole, sampling_map, undistorted_px
+from dataset_def.multiview.write_layout import cut_into_sequences
 from utils.camera import Camera, distort, project, resized, to_camera
 from utils.skeleton import H36M_17
 
@@ -360,7 +354,7 @@ def test_sequences_cover_the_recording_once():
 
 def test_what_is_written_is_read_back(tmp_path):
     joints_m = np.random.default_rng(7).normal(size=(3, 17, 3))
-    write_meta(tmp_path / "h36m_meta.mat", pinhole(CAMERAS[1]), joints_m)
+    write_pinhole_meta(tmp_path / "h36m_meta.mat", pinhole(CAMERAS[1]), joints_m)
     meta = load_meta(tmp_path / "h36m_meta.mat")
     np.testing.assert_allclose(meta.joints_world_m, joints_m, atol=1e-12)
     np.testing.assert_allclose(meta.camera.centre_world_m, CAMERAS[1].centre_world_m)

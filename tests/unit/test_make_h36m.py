@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from config import Paths, SyntheticConfig
+from config import Paths
 from dataset_def.h36m_files import load_meta
 from dataset_def.synthetic import make_h36m
-from dataset_def.synthetic.cameras import AREA_MIDDLE_WORLD_M, make_cameras
+from dataset_def.synthetic.make_h36m import SyntheticConfig
+from dataset_def.synthetic.scene.cameras import AREA_MIDDLE_WORLD_M, make_cameras
 from dataset_def.synthetic.sequence_files import Sequence, is_complete
 from models.smpl import load_body, rotations_from_theta
 from utils.camera import project, to_camera

@@ -4,14 +4,21 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dataset_def.synthetic import hands, stances
-from dataset_def.synthetic.clearance import overlap_m, segment_distance_m
-from dataset_def.synthetic.cmu_motion import chosen_rows, kept_near, lift_over_floor_m
-from dataset_def.synthetic.limbs import REST_JOINTS_M, arm_to, joint, place_joints, solve, two_bones
-from dataset_def.synthetic.motion import generate_motion
-from dataset_def.synthetic.plans import PLANS
-from dataset_def.synthetic.style import subject_style
-from dataset_def.synthetic.walking import STANCE, draw_gait, foot, path
+from dataset_def.synthetic.motion import hands, stances
+from dataset_def.synthetic.motion.cmu import chosen_rows, kept_near, lift_over_floor_m
+from dataset_def.synthetic.motion.generate import PLANS, generate_motion
+from dataset_def.synthetic.motion.limbs import (
+    REST_JOINTS_M,
+    arm_to,
+    joint,
+    overlap_m,
+    place_joints,
+    segment_distance_m,
+    solve,
+    subject_style,
+    two_bones,
+)
+from dataset_def.synthetic.motion.walking import STANCE, draw_gait, foot, path
 
 STANCES = (
     stances.stand, stances.stride, stances.stoop, stances.squat, stances.sit_chair, stances.sit_floor, stances.kneel,

@@ -5,13 +5,12 @@ import sys
 
 import numpy as np
 
-from dataset_def.multiview.agreement import Sightings, agreement, agreement_complaints
+from dataset_def.multiview.check_calibration import Sightings, agreement, agreement_complaints
+from dataset_def.multiview.geometry import projection_matrices, solve
+from dataset_def.multiview.joints import Labels, PersonTrack, median_errors_px, never_placed, told_apart
 from dataset_def.multiview.keypoint_files import BODY_25B
-from dataset_def.multiview.labels import Labels, median_errors_px, never_placed, told_apart
+from dataset_def.multiview.masks_from_motion import with_lone_patches
 from dataset_def.multiview.people import Somebody
-from dataset_def.multiview.person_joints import PersonTrack
-from dataset_def.multiview.silhouettes import with_lone_patches
-from dataset_def.multiview.triangulate import projection_matrices, solve
 from tests.own_clips import write_video
 from tests.tiny_h36m import looking_camera
 from utils.image import write_image
@@ -90,7 +89,7 @@ def test_a_damaged_video_is_refused_without_the_decoders_own_messages(tmp_path):
     for image in images:
         write_image(image, np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8))
     path.write_bytes(write_video(path, images).read_bytes()[:3000])
-    code = f"from pathlib import Path; from dataset_def.multiview.footage import probe; probe(Path({str(path)!r}))"
+    code = f"from pathlib import Path; from dataset_def.video import probe; probe(Path({str(path)!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.startswith("Traceback") and "is not a video that OpenCV can read" in done.stderr
     assert "moov" not in done.stderr and "moov" not in done.stdout

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset_def.pictures import open_pictures, read_picture, until_interrupted
+from dataset_def.pictures import open_pictures, until_interrupted
+from dataset_def.video import read_picture
 
 
 def write_video(path, count: int, size=(64, 48)) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dataset_def.pose_corruptions import (
+from dataset_def.poses.corruptions import (
     CORRUPTIONS,
     DEEPER_M,
     JOINTS_23,
@@ -16,10 +16,8 @@ from dataset_def.pose_corruptions import (
     shortest_turns,
     turned,
 )
-from dataset_def.synthetic.clearance import overlap_m
-from dataset_def.synthetic.limbs import REST_JOINTS_M
-from dataset_def.synthetic.motion import generate_motion
-from dataset_def.synthetic.style import subject_style
+from dataset_def.synthetic.motion.generate import generate_motion
+from dataset_def.synthetic.motion.limbs import REST_JOINTS_M, overlap_m, subject_style
 from utils.skeleton import SMPL_24
 
 

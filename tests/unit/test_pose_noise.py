@@ -6,7 +6,7 @@ import roma
 import torch
 
 from config import NoiseConfig
-from dataset_def.synthetic.limbs import REST_JOINTS_M, place_joints
+from dataset_def.synthetic.motion.limbs import REST_JOINTS_M, place_joints
 from models.pose_noise import (
     jittered,
     mirror_pose,

@@ -3,10 +3,10 @@ import pytest
 import torch
 
 from config import Paths
-from dataset_def.synthetic import clothes
-from dataset_def.synthetic.appearance import Outfit, make_outfit, make_person
-from dataset_def.synthetic.render import render_person
-from dataset_def.synthetic.room import Room, draw_room, make_room
+from dataset_def.synthetic.scene import clothes
+from dataset_def.synthetic.scene.appearance import Outfit, make_outfit, make_person
+from dataset_def.synthetic.scene.render import render_person
+from dataset_def.synthetic.scene.room import Room, draw_room, make_room
 from models.smpl import Body, load_body
 from utils.camera import Camera, project, to_camera
 from utils.draw_mesh import vertex_normals

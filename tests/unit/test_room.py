@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from dataset_def.synthetic.furniture import box, placed, stick
-from dataset_def.synthetic.raycast import enter_box, first_hit
-from dataset_def.synthetic.room import HALF_LENGTH_M, HALF_WIDTH_M, Room, draw_room, make_room
+from dataset_def.synthetic.scene.raycast import enter_box, first_hit
+from dataset_def.synthetic.scene.room import HALF_LENGTH_M, HALF_WIDTH_M, Room, box, draw_room, make_room, placed, stick
 from utils.camera import Camera, project, to_camera
 
 

@@ -11,12 +11,18 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from config import ROOT, PoseSources
-from dataset_def.poses import cache as pose_cache
-from dataset_def.poses.amass import find_amass, read_amass
-from dataset_def.poses.cmu import find_cmu, read_cmu
-from dataset_def.poses.invented import invent
-from dataset_def.poses.recording import spread_rows
-from dataset_def.poses.surreal import find_surreal, is_bad, read_surreal
+from dataset_def.poses import sources as pose_cache
+from dataset_def.poses.readers import (
+    find_amass,
+    find_cmu,
+    find_surreal,
+    invent,
+    is_bad,
+    read_amass,
+    read_cmu,
+    read_surreal,
+    spread_rows,
+)
 from dataset_def.smpl_params_data import ParameterData, describe, held_out_recordings, is_smpl, open_tables
 from models.smpl import rotations_from_theta
 from tests.unit.test_acclaim import AMC, ASF

@@ -1,0 +1,189 @@
+"""Looks at what people hold before it is converted: Human3.6M, crops with a labels.h5, body files, motions.
+
+Motions are the collections of poses for the prior: SURREAL, AMASS, CMU.
+"""
+
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+
+from config import Paths
+from dataset_def.acclaim import clip_files, read_amc, read_asf
+from dataset_def.checks.layout import FAULTS, Line, no_folder, not_given, sentence
+from dataset_def.h36m_files import DAMAGED
+from dataset_def.labels_h5.label_file import read_labels
+from dataset_def.official.files import archives, find_recordings
+from dataset_def.official.ground_truth import count_poses, open_masks
+from dataset_def.official.metadata import read_metadata
+from dataset_def.official.settings import ConvertConfig
+from dataset_def.video import open_video
+from utils.body_file import BodyFile, read_body_file, read_h36m_regressor
+from utils.image import read_image
+from utils.settings import short
+
+EVERY_RECORDING = 7 * 15 * 2 * 4
+MOST_REASONS = 6
+"""Lines about what is missing: subjects without a folder come first."""
+
+
+def check_official(official: Path | None, metadata: Path | None) -> list[Line]:
+    """Describe the official download, and open the first recording."""
+    what = "official Human3.6M"
+    if official is None:
+        return [not_given(what, "--official", "all stages run on the embedded data")]
+    if not official.is_dir():
+        return [no_folder(what, official, "give the folder that holds S1, S5, ...")]
+    config = ConvertConfig(official=official, masks=False)
+    try:
+        found = find_recordings(config, read_metadata(metadata or official / "metadata.xml"))
+        first = found.recordings[0]
+        with open_video(first.video) as video:
+            opened = f"{first.video.name}: {video.header_frames} frames {video.width_px} x {video.height_px}, "
+        opened += f"{count_poses(first.poses)} poses"
+        masked = [recording for recording in found.recordings if recording.masks]
+        if masked and masked[0].masks:
+            with open_masks(masked[0].masks) as masks:
+                opened += f"; {masked[0].masks.name}: {masks.num_masks} masks"
+    except FAULTS as error:
+        return [Line("bad", what, sentence(error), "its conversion", is_asked=True)]
+    command = f"python dataset_def/convert_h36m.py --official {official}"
+    command += "" if metadata is None else f" --metadata {metadata}"
+    counted = f"{len(found.recordings)} of {EVERY_RECORDING} views with video and poses, {len(masked)} with masks"
+    lines = [Line("ok", what, f"{counted}; {opened}", remedy=command + ("" if masked else " --no-masks"))]
+    reasons = Counter(found.missing.values()).most_common()
+    for why, count in reasons[:MOST_REASONS]:
+        lines.append(Line("note", f"{what}, missing", f"{count} views: {why}", "these views"))
+    if rest := sum(count for _, count in reasons[MOST_REASONS:]):
+        lines.append(Line("note", f"{what}, missing", f"{rest} views more; the conversion's report.json names all"))
+    for packed in archives(official)[:3]:
+        lines.append(Line("note", f"{what}, packed", packed.name, remedy=f"tar -xzf {packed} -C {official}"))
+    return lines
+
+
+def check_crops(crops: Path | None) -> list[Line]:
+    """Describe crops with a labels.h5."""
+    what = "crops with labels.h5"
+    if crops is None:
+        return [not_given(what, "--crops", "it is another form of Human3.6M")]
+    if not crops.is_dir():
+        return [no_folder(what, crops, "give the folder that holds labels.h5")]
+    try:
+        first = next(crops.glob("seq_*/cam_*/img_crop_*.png"), None)
+        if first is None:
+            raise FileNotFoundError(f"{crops} holds no seq_000/cam_00/img_crop_000000.png")
+        size_px = read_image(first).shape[1]
+        labels = read_labels(crops / "labels.h5", size_px)
+    except FAULTS as error:
+        return [Line("bad", what, sentence(error), "its conversion", is_asked=True)]
+    found = f"{len(labels.keys)} crops of {size_px} px, subjects {sorted(set(labels.keys[:, 0].tolist()))}, joints "
+    command = f"python dataset_def/convert_labels_h5.py --crops {crops}"
+    return [Line("ok", what, found + labels.joints_were, remedy=command)]
+
+
+def check_body(paths: Paths) -> list[Line]:
+    """Describe the body file and its 17-joint regressor."""
+    path, usual = paths.models_smpl_location, Paths()
+    is_asked = path != usual.models_smpl_location
+    try:
+        body = read_body_file(path)
+    except FAULTS as error:
+        return [Line("bad", "body model", sentence(error), "prior, mesh and embedded data",
+                     "python dataset_def/open_body.py", is_asked)]  # fmt: skip
+    vertices, _, directions = body.shapedirs.shape
+    found = f"{short(path)}: {vertices} vertices, {len(body.parents)} joints, {directions} shape directions"
+    return [Line("ok", "body model", found), _regressor(paths, body)]
+
+
+def _regressor(paths: Paths, body: BodyFile) -> Line:
+    """Tell where the 17 joints come from."""
+    what, path = "17-joint regressor", paths.h36m_regressor_location
+    if path is None:
+        if body.J_regressor_h36m is not None:
+            return Line("ok", what, "in the body file")
+        return Line("note", what, "the body file has none", "joint losses and metrics of meshes",
+                    "give J_regressor_h36m_correct.npy with --paths.h36m-regressor-location")  # fmt: skip
+    try:
+        read_h36m_regressor(path, len(body.v_template))
+    except FAULTS as error:
+        return Line("bad", what, sentence(error), "joint losses and metrics of meshes", is_asked=True)
+    return Line("ok", what, short(path))
+
+
+MOTION_FAULTS = (*DAMAGED, FileNotFoundError, zipfile.BadZipFile, EOFError)
+MAX_FILES = 100_000
+"""Files that are counted; more are as good."""
+PRIOR = "the prior learns from the embedded generator"
+
+
+def files_below(folder: Path, ending: str) -> Iterator[Path]:
+    """List files by their ending, at any depth, in no order."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(ending):
+                yield Path(place) / name
+
+
+def counted(files: list[Path]) -> str:
+    """Say how many there are."""
+    return f"more than {MAX_FILES}" if len(files) == MAX_FILES else str(len(files))
+
+
+def check_surreal(folder: Path | None) -> list[Line]:
+    """Describe SURREAL, and open one of its files."""
+    if folder is None:
+        return [not_given("SURREAL", "--surreal", PRIOR)]
+    if not folder.is_dir():
+        return [no_folder("SURREAL", folder, "give the folder that holds train, val and test")]
+    files = list(islice(files_below(folder, "_info.mat"), MAX_FILES))
+    try:
+        if not files:
+            raise FileNotFoundError(f"{folder} holds no *_info.mat")
+        content = scipy.io.loadmat(files[0], variable_names=["pose", "shape"])
+        shapes = {name: content[name].shape[:1] for name in ("pose", "shape")}
+        if shapes != {"pose": (72,), "shape": (10,)}:
+            raise ValueError(f"{files[0]}: pose and shape begin with {shapes}, expected 72 and 10")
+    except MOTION_FAULTS as error:
+        return [Line("bad", "SURREAL", sentence(error), "poses from SURREAL", is_asked=True)]
+    return [Line("ok", "SURREAL", f"{counted(files)} clips; {files[0].name} opens")]
+
+
+def check_amass(folder: Path | None) -> list[Line]:
+    """Describe AMASS, and open files until one holds poses."""
+    if folder is None:
+        return [not_given("AMASS", "--amass", PRIOR)]
+    if not folder.is_dir():
+        return [no_folder("AMASS", folder, "give the folder of .npz files")]
+    files = list(islice(files_below(folder, ".npz"), MAX_FILES))
+    motions = [path for path in files if path.name not in ("shape.npz", "neutral_stagei.npz")]
+    try:
+        if not motions:
+            raise FileNotFoundError(f"{folder} holds no .npz file of a motion")
+        with np.load(motions[0], allow_pickle=False) as content:
+            if "poses" not in content or content["poses"].ndim != 2 or content["poses"].shape[1] < 66:
+                raise ValueError(f"{motions[0]} holds no poses of 66 or more numbers per frame (it has "
+                                 f"{', '.join(content.files)})")  # fmt: skip
+            frames = len(content["poses"])
+    except MOTION_FAULTS as error:
+        return [Line("bad", "AMASS", sentence(error), "poses from AMASS", is_asked=True)]
+    return [Line("ok", "AMASS", f"{counted(motions)} motions; {motions[0].name} has {frames} frames")]
+
+
+def check_cmu(folder: Path | None) -> list[Line]:
+    """Describe a folder of CMU's motions, and read one of them."""
+    if folder is None:
+        return [not_given("CMU motion capture", "--cmu", PRIOR)]
+    if not folder.is_dir():
+        return [no_folder("CMU motion capture", folder, "give the folder of .asf and .amc files")]
+    try:
+        clips = clip_files(folder)
+        motion, skeleton = clips[0]
+        frames = len(read_amc(motion, read_asf(skeleton)).root_m)
+    except MOTION_FAULTS as error:
+        return [Line("bad", "CMU motion capture", sentence(error), "motions from CMU", is_asked=True)]
+    return [Line("ok", "CMU motion capture", f"{len(clips)} motions; {motion.name} has {frames} frames")]

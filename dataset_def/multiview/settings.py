@@ -1,0 +1,101 @@
+"""The settings of dataset_def/import_multiview.py, which the steps of an import share."""
+
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
+from typing import Literal
+
+from config import ROOT, Paths, within
+
+
+@dataclass(frozen=True)
+class ImportMultiviewConfig:
+    """dataset_def/import_multiview.py: a recording by calibrated cameras, in Human3.6M's layout.
+
+    Without --videos it is the recording inside the package pose2sim 0.7.0, in data/real.
+    """
+
+    videos: tuple[str, ...] = ()
+    """Own recording: one synchronised video or folder of images per camera, as NAME=PATH or PATH (the camera is then
+    named as the file), or one folder that holds them."""
+    calibration: tuple[Path, ...] = ()
+    """Of an own recording: Pose2Sim's .toml, Qualisys' .qca.txt, EasyMocap's intri.yml, OpenCV's .yml or .json with
+    K, dist, R (or rvec) and T (or tvec) per camera (dataset_def/calibration/opencv.py lists all keys), or
+    one Human3.6M-like .mat per camera."""
+    calibration_unit: Literal["", "m", "cm", "mm"] = ""
+    """Of the lengths in the calibration; needed where neither the format nor the file tells (OpenCV's)."""
+    up: Literal["z", "-z", "y", "-y", "x", "-x"] = "z"
+    """The axis of the calibration's world that points up."""
+    offsets: tuple[str, ...] = ()
+    """Cameras that started earlier, as NAME=FRAMES: so many frames at the beginning of a video come before frame 0."""
+    frames: tuple[int, int] | None = None
+    """First frame and end (not included) of the part that is imported, after the offsets; all if not given."""
+    every: int = 1
+    """Keep every n-th frame."""
+    frames_per_second: float = 0.0
+    """Of the videos; 0 takes what they say themselves.  Folders of images say nothing."""
+    video_size: Literal["exact", "scaled", "letterboxed"] = "exact"
+    """How videos may differ in size from their calibration: not at all, scaled evenly, or shrunk between black bars."""
+    keypoints: Path | None = None
+    """2D keypoints, which become the 3D labels: a folder per camera with a .json per frame (OpenPose, COCO, MMPose)."""
+    skeleton: Literal["", "body_25", "body_25b", "coco_17", "halpe_26"] = ""
+    """Of the keypoints; needed where their number does not tell (body_25 and body_25b both have 25)."""
+    person: int = 1
+    """Who is imported when several people are seen: 1 is whom most cameras see in most frames with the least
+    triangulation error, 2 the next, and so on (report.json lists them)."""
+    masks: Path | None = None
+    """Person masks of an own recording: a folder per camera with a picture per frame, the person above 128.  Without
+    them they are cut out by the program itself."""
+    rooms: Path | None = None
+    """Pictures of the empty room, one per camera and named as it; without them a median over time shows the room."""
+    accept_calibration: bool = False
+    """Import although the calibration does not fit what the cameras see."""
+    largest_error: float = 0.06
+    """A calibration fits if keypoints (or mask centres) lie this near to where the other cameras see them: median
+    distance over the height of the person in the picture."""
+    to: Path | None = None
+    """Folder that an own recording goes to: frames, masks, backgrounds, index and about in it.  Recordings may share it
+    if they differ in subject or action."""
+    paths: Paths = field(default_factory=lambda: Paths.under(ROOT / "data" / "real"))
+    """Of the recording of pose2sim; own recordings have --to."""
+    about_location: Path = ROOT / "data" / "real" / "about"
+    """Gets the report, the reprojection figure, and what the import still needs while it runs."""
+    wheel: Path | None = None
+    """pose2sim-0.7.0-py3-none-any.whl, which holds the recording; without it, pip fetches it into
+    downloads_location."""
+    downloads_location: Path = ROOT / "data" / "downloads"
+    subject: int = 20
+    """Number that the recording gets; its last part gets the next one (see test_frames)."""
+    action: int = 14
+    """Number of the action, 2 to 16 as in Human3.6M (14 is Walking)."""
+    sequence_frames: int = 15
+    """The recording is cut into sequences of so many frames (sub-actions 1, 2, ...), so that some can be held out."""
+    test_frames: int = 25
+    """So many frames at the end become a subject of their own, which the test scripts can read: the same man, later."""
+    refine_cameras: bool | None = None
+    """Turn the cameras by the small angles that the keypoints ask for; their places stay as calibrated.  If not given,
+    pose2sim's are turned and own ones are not."""
+    outlier_px: float = 0.0
+    """Keypoints farther than this from where the other cameras see the joint do not count; 0 takes the 48th part of
+    the picture's longer side (40 for 1920)."""
+    smooth_hz: float = 6.0
+    """Movements of the joints faster than this are taken for noise; 0 leaves them."""
+    processes: int = 0
+
+    def __post_init__(self) -> None:
+        within(0, inf, processes=self.processes, frames_per_second=self.frames_per_second, smooth_hz=self.smooth_hz)
+        within(1, inf, every=self.every, person=self.person)
+        within(0.001, 10, largest_error=self.largest_error)
+        if self.subject < 12 or self.sequence_frames < 2 or self.test_frames < 0:
+            raise ValueError(
+                f"subject is {self.subject}, sequence_frames {self.sequence_frames}, test_frames {self.test_frames}; "
+                "use a subject that Human3.6M does not have (12 or more), at least 2 and at least 0 frames"
+            )
+        within(0, inf, outlier_px=self.outlier_px)
+        own = {"calibration": self.calibration, "to": self.to, "keypoints": self.keypoints, "masks": self.masks,
+               "rooms": self.rooms, "offsets": self.offsets, "frames": self.frames}  # fmt: skip
+        if self.videos and not (self.calibration and self.to):
+            raise ValueError("videos need --calibration FILE ... and --to FOLDER beside them")
+        if not self.videos and any(own.values()):
+            first = next(name for name, value in own.items() if value)
+            raise ValueError(f"{first} belongs to an own recording; give its videos too (--videos ...)")

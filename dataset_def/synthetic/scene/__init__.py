@@ -1,0 +1,1 @@
+"""What the cameras of the embedded data see: people, clothes, rooms, light."""

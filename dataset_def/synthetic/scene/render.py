@@ -1,0 +1,184 @@
+"""Draw the dressed person into the room as a camera would record it: light, contact shadow, sensor."""
+
+import math
+
+import cv2
+import numba
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from dataset_def.synthetic.scene.appearance import Outfit
+from dataset_def.synthetic.scene.clothes import colour_at
+from dataset_def.synthetic.scene.room import Room
+from utils.camera import Camera, project, to_camera
+from utils.draw_mesh import draw_mesh, vertex_normals
+
+SAMPLES = 2
+CELL_M = 0.04
+CELLS = 80
+"""The shadow is a square of CELLS x CELLS cells on the floor, around the person."""
+
+
+@numba.njit(nogil=True, cache=True)
+def _floor_cover(grid, vertices, low_x, low_y, slant_x, slant_y, strength, reach):  # type: ignore[no-untyped-def]
+    """Mark the floor cells below the vertices, seen from the light; higher vertices count less."""
+    for i in range(vertices.shape[0]):
+        x = vertices[i, 0] - slant_x * vertices[i, 2] - low_x
+        y = vertices[i, 1] - slant_y * vertices[i, 2] - low_y
+        column, row = math.floor(x / CELL_M), math.floor(y / CELL_M)
+        if 0 <= column < grid.shape[1] and 0 <= row < grid.shape[0]:
+            dark = strength * math.exp(-max(vertices[i, 2], 0.0) / reach)
+            grid[row, column] = max(grid[row, column], dark)
+
+
+@numba.njit(nogil=True, cache=True)
+def _darken_floor(image, grid, low_x, low_y, origin, R, K, top, bottom, left, right):  # type: ignore[no-untyped-def]
+    """Multiply the floor's pixels by the light that the person leaves them."""
+    for row in range(top, bottom):
+        for column in range(left, right):
+            px, py = (column + 0.5 - K[0, 2]) / K[0, 0], (row + 0.5 - K[1, 2]) / K[1, 1]
+            dz = px * R[0, 2] + py * R[1, 2] + R[2, 2]
+            if dz > -1e-6:
+                continue
+            reach = -origin[2] / dz
+            x = (origin[0] + reach * (px * R[0, 0] + py * R[1, 0] + R[2, 0]) - low_x) / CELL_M - 0.5
+            y = (origin[1] + reach * (px * R[0, 1] + py * R[1, 1] + R[2, 1]) - low_y) / CELL_M - 0.5
+            i, j = math.floor(y), math.floor(x)
+            if i < 0 or j < 0 or i + 1 >= grid.shape[0] or j + 1 >= grid.shape[1]:
+                continue
+            v, u = y - i, x - j
+            near = grid[i, j] * (1 - u) + grid[i, j + 1] * u
+            far = grid[i + 1, j] * (1 - u) + grid[i + 1, j + 1] * u
+            light = 1 - (near * (1 - v) + far * v)
+            for k in range(3):
+                image[row, column, k] *= light
+
+
+def cast_shadow(
+    image: Float[np.ndarray, "H W 3"], room: Room, camera: Camera, vertices_world_m: Float[np.ndarray, "V 3"]
+) -> None:
+    """Darken the floor under the person in place: tight under the feet, wide and faint away from the light."""
+    middle = vertices_world_m[:, :2].mean(axis=0)
+    low_x, low_y = middle - 0.5 * CELLS * CELL_M
+    contact = np.zeros((CELLS, CELLS), dtype=np.float32)
+    _floor_cover(contact, vertices_world_m, low_x, low_y, 0.0, 0.0, 0.9, 0.12)
+    wide = np.zeros_like(contact)
+    slant = 0.45 * room.towards_light[:2] / room.towards_light[2]
+    _floor_cover(wide, vertices_world_m, low_x, low_y, slant[0], slant[1], 0.7, 1.6)
+    shadow = 1 - (1 - cv2.GaussianBlur(contact, (0, 0), 0.9)) * (1 - cv2.GaussianBlur(wide, (0, 0), 3.0))
+    corners = [[low_x + i * CELLS * CELL_M, low_y + j * CELLS * CELL_M, 0] for i in (0, 1) for j in (0, 1)]
+    corners_cam_m = to_camera(camera, np.array(corners))
+    if (corners_cam_m[:, 2] < 0.1).any():
+        left, top, right, bottom = 0, 0, camera.width_px, camera.height_px
+    else:
+        left, top, right, bottom = _box(project(camera, corners_cam_m), camera)
+    _darken_floor(image, shadow, low_x, low_y, camera.centre_world_m, camera.R_cam_from_world, camera.K,
+                  top, bottom, left, right)  # fmt: skip
+
+
+def _box(points_px: Float[np.ndarray, "N 2"], camera: Camera) -> tuple[int, int, int, int]:
+    """Give left, top, right, bottom of the pixels around points, inside the image."""
+    x, y = np.ascontiguousarray(points_px.T)
+    left, right = (int(np.clip(v, 0, camera.width_px)) for v in (np.floor(x.min()) - 1, np.ceil(x.max()) + 1))
+    top, bottom = (int(np.clip(v, 0, camera.height_px)) for v in (np.floor(y.min()) - 1, np.ceil(y.max()) + 1))
+    return left, top, right, bottom
+
+
+@numba.njit(nogil=True, cache=True)
+def _lay_over(image, mask, values, covered, cuts, materials, tint, left, top):  # type: ignore[no-untyped-def]
+    """Colour the drawn samples and lay their average over the image by the share of the pixel they cover."""
+    for row in range(covered.shape[0] // SAMPLES):
+        for column in range(covered.shape[1] // SAMPLES):
+            red, green, blue, count = 0.0, 0.0, 0.0, 0
+            for i in range(SAMPLES * SAMPLES):
+                y, x = row * SAMPLES + i // SAMPLES, column * SAMPLES + i % SAMPLES
+                if covered[y, x]:
+                    r, g, b = colour_at(values[y, x, 0], values[y, x, 1], values[y, x, 2], cuts, materials)
+                    light = values[y, x, 3]
+                    red, green, blue, count = red + r * light, green + g * light, blue + b * light, count + 1
+            if count == 0:
+                continue
+            share = 1.0 / (SAMPLES * SAMPLES)
+            pixel = image[top + row, left + column]
+            pixel[0] = pixel[0] * (1 - count * share) + 255 * share * red * tint[0]
+            pixel[1] = pixel[1] * (1 - count * share) + 255 * share * green * tint[1]
+            pixel[2] = pixel[2] * (1 - count * share) + 255 * share * blue * tint[2]
+            mask[top + row, left + column] = int(255 * count * share)
+
+
+@numba.njit(nogil=True, cache=True)
+def _record(image, out, gain, noise, seed):  # type: ignore[no-untyped-def]
+    """Turn light into bytes: exposure, and sensor noise that grows with brightness."""
+    state = numba.uint64(seed * 2 + 1)
+    for row in range(image.shape[0]):
+        for column in range(image.shape[1]):
+            for k in range(3):
+                # xorshift*, whose four top bytes add up to nearly a normal number.
+                state ^= state >> numba.uint64(12)
+                state ^= state << numba.uint64(25)
+                state ^= state >> numba.uint64(27)
+                bits = (state * numba.uint64(2685821657736338717)) >> numba.uint64(32)
+                total = (bits & numba.uint64(255)) + ((bits >> numba.uint64(8)) & numba.uint64(255))
+                total += ((bits >> numba.uint64(16)) & numba.uint64(255)) + (bits >> numba.uint64(24))
+                value = image[row, column, k] * gain
+                normal = (float(total) - 510.0) / 147.8
+                value += noise * normal * (0.5 + 0.5 * math.sqrt(max(value, 0.0) / 128))
+                out[row, column, k] = int(min(max(value + 0.5, 0.0), 255.0))
+
+
+def light_on(room: Room, normals: Float[np.ndarray, "V 3"], height_m: Float[np.ndarray, "V"]) -> Float[np.ndarray, "V"]:
+    """Give the brightness of the person's surface: sky-like light from above and a lamp, a little less near the floor.
+
+    Source: Lambert's law for the lamp; a hemisphere for the surroundings.
+    """
+    around = 0.62 + 0.16 * normals[:, 2]
+    lamp = 0.5 * np.maximum(normals @ room.towards_light, 0.0)
+    return (around + lamp) * (0.86 + 0.14 * np.clip(height_m / 0.8, 0, 1))
+
+
+def render_person(
+    background: UInt8[np.ndarray, "H W 3"],
+    room: Room,
+    camera: Camera,
+    vertices_world_m: Float[np.ndarray, "V 3"],
+    faces: Int[np.ndarray, "F 3"],
+    outfit: Outfit,
+    rng: np.random.Generator,
+) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
+    """Draw the person into the view of the empty room, and its mask.
+
+    Args:
+        background: `draw_room(room, camera)`.
+        rng: draws exposure, focus and noise.
+    Raises:
+        ValueError: a vertex is behind the camera, or the background has another size than the camera.
+    """
+    if background.shape[:2] != (camera.height_px, camera.width_px):
+        raise ValueError(f"the background is {background.shape[:2]}, the camera {camera.height_px, camera.width_px}")
+    normals = vertex_normals(vertices_world_m, faces)
+    dressed_m = vertices_world_m + outfit.offsets_m[:, None] * normals
+    image = background.astype(np.float32)
+    mask = np.zeros(image.shape[:2], dtype=np.uint8)
+    cast_shadow(image, room, camera, dressed_m)
+    _draw_person(image, mask, room, camera, dressed_m, normals, faces, outfit)
+    focus, gain, noise = rng.uniform(0.25, 0.5), rng.normal(1, 0.025), rng.uniform(1.2, 3.0)
+    seen = np.asarray(cv2.GaussianBlur(image, (3, 3), focus * max(1.0, camera.height_px / 512)))
+    out = np.empty_like(background)
+    _record(seen, out, gain, noise, int(rng.integers(1, 2**62)))
+    return out, mask
+
+
+def _draw_person(image, mask, room, camera, dressed_m, normals, faces, outfit):  # type: ignore[no-untyped-def]
+    """Draw the dressed mesh with SAMPLES x SAMPLES samples per pixel, inside its box only."""
+    points_cam_m = to_camera(camera, dressed_m)
+    points_px = project(camera, points_cam_m)
+    left, top, right, bottom = _box(points_px, camera)
+    if left >= right or top >= bottom:
+        return
+    corners = np.column_stack([(points_px - (left, top)) * SAMPLES, points_cam_m[:, 2]])
+    values = np.empty((SAMPLES * (bottom - top), SAMPLES * (right - left), 4), dtype=np.float32)
+    depth = np.full(values.shape[:2], np.inf, dtype=np.float32)
+    light = light_on(room, normals, dressed_m[:, 2])
+    attributes = np.column_stack([outfit.canonical_m, light])
+    covered = draw_mesh(values, depth, corners, faces, attributes, cull=True)
+    _lay_over(image, mask, values, covered, outfit.cuts, outfit.materials, room.tint, left, top)
