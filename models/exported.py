@@ -6,10 +6,8 @@ from typing import Any, NamedTuple
 import torch
 
 from config import ExportConfig
-from models.pose_from_latent import STAGE_1_STEP
-from models.stored import (
-    ENCODER_FILE,
-    GEOMETRY_HASH,
+from models.encoder_decoder import (
+    STAGE_1_STEP,
     UNKNOWN_STEP,
     StoredEncoder,
     encoder_origin,
@@ -18,6 +16,7 @@ from models.stored import (
     load_encoder,
     load_encoder_decoder,
 )
+from models.SMPL_from_latent import ENCODER_FILE, GEOMETRY_HASH
 from utils.artifacts import load_checkpoint
 from utils.settings import to_plain, without_folders
 from utils.small_weights import packed

@@ -1,6 +1,7 @@
 """Building blocks that several networks share."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -56,3 +57,8 @@ class QuietLinear(nn.Linear):
     def forward(self, features: Tensor) -> Tensor:
         """Multiply, add, and scale down."""
         return super().forward(features) * self.scale
+
+
+def opaque(rgb: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 4 H W"]:
+    """Add an opacity of one."""
+    return torch.cat([rgb, torch.ones_like(rgb[:, :1])], dim=1)

@@ -1,13 +1,25 @@
 """What stage 4 makes small: joints against labels, silhouettes against masks, bodies against the prior.
 
-Every term is a mean over the rows that it is known for, in a unit of its own, and finite when there are none.
+Every term is a mean over the rows that it is known for, in a unit of its own, and finite when there are none.  The
+terms are put together from estimated bodies, and weighted over time and against the shares of the gradient that they
+are meant to have.
 """
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from config import MeshConfig, MeshLoss
+from models.losses import weighted_sum
+from models.silhouette import Topology, silhouette
+from models.smpl import Body
+from models.SMPL_from_latent import BodyEstimate, rooted_body
+from utils.metrics import iou_percent, mpjpe_mm
 from utils.skeleton import H36M_17
+from utils.views import Anchor, MeshViews, placed_in_views, surface_share
 
 HIPS = tuple(row for row, name in enumerate(H36M_17) if "hip" in name)
 CELLS = 16
@@ -79,3 +91,211 @@ def reach_loss_m(
     nearest_px = xy_px.gather(2, nearest[..., None].expand(-1, -1, -1, 2))
     apart_px = (nearest_px - cells_px + 1e-6).norm(dim=-1)
     return mean_of((apart_px * weight).sum(dim=2) / weight.sum(dim=2).clamp_min(1e-6), exists) * m_per_px
+
+
+class Scores(Protocol):
+    """What a prior must do; models.GAN.Critic does."""
+
+    def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]: ...  # noqa: D102
+
+
+class MeshObjective(nn.Module):
+    """Measures estimated bodies by labels, masks and the prior."""
+
+    vertex_share: Tensor
+
+    def __init__(self, body: Body, prior: nn.Module | None, config: MeshConfig, anchor: Anchor, side_m: float) -> None:
+        super().__init__()
+        self.body, self.joints_body, self.prior = body, body.joints_only(), prior
+        self.config, self.anchor, self.m_per_px = config, anchor, side_m / config.mask_px
+        self.topology = Topology(body.faces)
+        self.register_buffer("vertex_share", surface_share(body.template_m, body.faces))
+
+    def joints_root_m(self, estimate: BodyEstimate) -> Float[Tensor, "B 17 3"]:
+        """Read Human3.6M's joints of the estimated bodies, pelvis at the origin, axes of the crop camera."""
+        return rooted_body(self.joints_body, estimate).joints_root_m
+
+    def in_views(
+        self, estimate: BodyEstimate, R_crop_from_world: Float[Tensor, "B 3 3"], views: MeshViews
+    ) -> Float[Tensor, "B V N 3"]:
+        """Put the estimated bodies into all views."""
+        vertices_root_m = rooted_body(self.body, estimate).vertices_root_m
+        return placed_in_views(vertices_root_m @ R_crop_from_world, views, self.anchor, self.vertex_share)
+
+    def coverage(self, vertices_px: Float[Tensor, "B V N 3"]) -> Float[Tensor, "B V S S"]:
+        """Draw the silhouettes of bodies in their views."""
+        size = self.config.mask_px
+        flat = silhouette(
+            vertices_px.flatten(0, 1), self.topology, size, size, self.config.samples, self.config.backend
+        )
+        return flat.unflatten(0, vertices_px.shape[:2])
+
+    def verts_terms(
+        self, estimate: BodyEstimate, R_crop_from_world: Float[Tensor, "B 3 3"], views: MeshViews
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Compare bodies with the masks of all views."""
+        loss = self.config.loss
+        vertices_px = self.in_views(estimate, R_crop_from_world, views)
+        xy_px = vertices_px[:, :, ::NEAR_VERTICES, :2]
+        terms = {}
+        if loss.overlap:
+            terms["overlap"] = overlap_loss(self.coverage(vertices_px), views.mask, views.exists)
+        if loss.outside:
+            terms["outside_m"] = outside_loss_m(xy_px, views.outside_m, views.exists, self.m_per_px)
+        if loss.reach:
+            terms["reach_m"] = reach_loss_m(xy_px[:, :, ::REACHING], views.mask, views.exists, self.m_per_px)
+        return terms
+
+    def body_terms(self, estimate: BodyEstimate) -> dict[str, Float[Tensor, ""]]:
+        """Judge bodies by themselves: what the discriminator says of their pose and shape, and unusual shapes.
+
+        Source: least squares, Mao et al. 2017, as the generator's loss: a real body has the score one.
+        """
+        terms = {}
+        if self.prior is not None and self.config.loss.prior:
+            scores = cast(Scores, self.prior).scores(estimate.rotations_crop[:, 1:], estimate.betas)
+            terms["prior"] = (1 - scores).square().mean()
+        if self.config.loss.betas:
+            terms["betas"] = estimate.betas.square().mean()
+        return terms
+
+    def pose_term(
+        self, estimate: BodyEstimate, joints_root_m: Float[Tensor, "B 17 3"], is_labelled: Bool[Tensor, "B"]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Compare joints with the labels of the rows that have them."""
+        if not self.config.loss.pose:
+            return {}
+        found = self.joints_root_m(estimate)
+        return {"pose_m": joint_distance_m(found, joints_root_m, is_labelled, self.config.loss.hips)}
+
+    def terms(
+        self,
+        estimate: BodyEstimate,
+        joints_root_m: Float[Tensor, "B 17 3"],
+        is_labelled: Bool[Tensor, "B"],
+        R_crop_from_world: Float[Tensor, "M 3 3"],
+        views: MeshViews,
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Measure a batch in every way that has a weight; only its last M rows have views."""
+        found = self.pose_term(estimate, joints_root_m, is_labelled) | self.body_terms(estimate)
+        if not self.config.loss.uses_masks:
+            return found
+        seen = BodyEstimate(*(part[-len(R_crop_from_world) :] for part in estimate))
+        return found | self.verts_terms(seen, R_crop_from_world, views)
+
+    @torch.no_grad()
+    def errors(
+        self,
+        estimate: BodyEstimate,
+        joints_root_m: Float[Tensor, "B 17 3"],
+        is_labelled: Bool[Tensor, "B"],
+        R_crop_from_world: Float[Tensor, "B 3 3"],
+        views: MeshViews,
+    ) -> tuple[Float[Tensor, "L"], Float[Tensor, "K"]]:
+        """Give the joint error (mm) of every labelled row, and the overlap (percent) of every view that exists."""
+        coverage = self.coverage(self.in_views(estimate, R_crop_from_world, views))
+        apart_mm = mpjpe_mm(self.joints_root_m(estimate), joints_root_m)
+        return apart_mm[is_labelled], iou_percent(coverage, views.mask)[views.exists]
+
+
+GROUPS = {"pose": ("pose_m",), "verts": ("overlap", "outside_m", "reach_m"), "prior": ("prior", "betas")}
+"""Which terms make up L_pose, L_verts and L_gan."""
+FAR_OFF = 3.0
+"""A share is far off if it is so many times larger or smaller than intended."""
+
+
+def full_weights(loss: MeshLoss) -> dict[str, float]:
+    """Give the weight of every term as the settings have it."""
+    return {
+        "pose_m": loss.pose,
+        "overlap": loss.overlap,
+        "outside_m": loss.outside,
+        "reach_m": loss.reach,
+        "prior": loss.prior,
+        "betas": loss.betas,
+    }
+
+
+def annealed(weights: Mapping[str, float], loss: MeshLoss, progress: float) -> dict[str, float]:
+    """Change the weights with time, `progress` from 0 at the start to 1 at the end.
+
+    The overlap only knows limbs that touch the mask, the distances know all: so these come first and fade.
+    """
+    rise = min(1.0, progress / loss.overlap_after) if loss.overlap_after else 1.0
+    fall = 1 - (1 - loss.distances_end) * progress
+    now = {"overlap": rise, "outside_m": fall, "reach_m": fall}
+    return {name: weight * now.get(name, 1.0) for name, weight in weights.items()}
+
+
+class GradientShare(NamedTuple):
+    """How strongly one group of terms pulls at the parameters."""
+
+    norm: float
+    """Norm of the gradient of the group's weighted sum."""
+    share: float
+    """Of the sum of all groups' norms."""
+    intended: float
+
+    @property
+    def is_far_off(self) -> bool:
+        """Whether the share is far from the intended one."""
+        return not self.intended / FAR_OFF <= self.share <= self.intended * FAR_OFF
+
+
+def gradient_shares(
+    terms: Mapping[str, Tensor], weights: Mapping[str, float], parameters: Sequence[nn.Parameter], loss: MeshLoss
+) -> dict[str, GradientShare]:
+    """Measure each group's pull at the parameters; keeps the graph.
+
+    Intended shares are those of the groups that have a term, brought to a sum of one.
+    """
+    intended = {"pose": loss.pose_share, "verts": loss.verts_share, "prior": loss.prior_share}
+    norms = {}
+    for group, names in GROUPS.items():
+        present = {name: terms[name] for name in names if name in terms}
+        if present and intended[group]:
+            total = weighted_sum(present, dict(weights))
+            found = torch.autograd.grad(total, parameters, retain_graph=True, allow_unused=True)
+            norms[group] = float(torch.stack([part.norm() for part in found if part is not None]).norm())
+    wanted, all_norms = sum(intended[group] for group in norms), sum(norms.values())
+    return {group: GradientShare(norm, norm / all_norms, intended[group] / wanted) for group, norm in norms.items()}
+
+
+class GroupFactors(nn.Module):
+    """Factors on the groups' weights, one unless `loss.balance` sets them; a module, so that checkpoints hold them."""
+
+    factors: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("factors", torch.ones(len(GROUPS)))
+
+    def check(self, terms: Mapping[str, Tensor], parameters: Sequence[nn.Parameter], loss: MeshLoss) -> str:
+        """Compare the shares of the gradient with the intended ones, as lines; balance them if the settings say so."""
+        shares = gradient_shares(terms, full_weights(loss), parameters, loss)
+        if loss.balance:
+            self.balance(shares)
+        return share_table(shares)
+
+    def balance(self, shares: Mapping[str, GradientShare]) -> None:
+        """Set the factors so that the shares become the intended ones; that of the first group stays one."""
+        wanted = {group: share.intended / max(share.norm, 1e-12) for group, share in shares.items()}
+        first = next(iter(wanted.values()))
+        for row, group in enumerate(GROUPS):
+            self.factors[row] = wanted.get(group, first) / first
+
+    def apply_to(self, weights: Mapping[str, float]) -> dict[str, float]:
+        """Multiply the weights of every group by its factor."""
+        factor = {name: float(self.factors[row]) for row, names in enumerate(GROUPS.values()) for name in names}
+        return {name: weight * factor[name] for name, weight in weights.items()}
+
+
+def share_table(shares: Mapping[str, GradientShare]) -> str:
+    """Write the shares as lines, with a warning at those far off."""
+    lines = ["gradient on the head's parameters at the start:"]
+    for group, share in shares.items():
+        warning = "  WARNING: far off; change the weights, or set --loss.balance" if share.is_far_off else ""
+        lines.append(
+            f"  L_{group:<6} norm {share.norm:8.4f}   share {share.share:4.0%}, intended {share.intended:4.0%}{warning}"
+        )
+    return "\n".join(lines)

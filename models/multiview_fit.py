@@ -4,6 +4,9 @@ Where no mesh is known (real recordings) the fits stand in for the truth; their 
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
 from typing import NamedTuple
 
 import roma
@@ -11,15 +14,81 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from config import FitConfig
-from models.mesh_losses import outside_loss_m, overlap_loss
-from models.mesh_measure import Scores, aligned_where_known
+from config import Device, Paths, within
+from models.kinematics import upright_rotations
+from models.mesh_evaluation import aligned_where_known
+from models.mesh_losses import Scores, outside_loss_m, overlap_loss
 from models.silhouette import Topology, silhouette
 from models.smpl import Body
-from models.SMPL_from_latent import upright_rotations
 from utils.metrics import iou_percent, mpjpe_mm, vertex_error_mm
 from utils.skeleton import SMPL_24, joint_rows
 from utils.views import MeshViews, placed_in_views
+
+
+@dataclass(frozen=True)
+class FitLoss:
+    """What a fitted body is pulled by; the weight 0 leaves a term out."""
+
+    joints: float = 10.0
+    """Mean distance of the 17 joints, metres."""
+    overlap: float = 1.0
+    """One minus intersection over union of the silhouettes, mean over the views."""
+    outside: float = 5.0
+    """Mean distance of vertices from the masks, metres; falls to zero in the course of a fit."""
+    pose: float = 0.003
+    """Mean squared difference of the joints' rotation matrices from a standing person's."""
+    hinge: float = 0.1
+    """Mean squared deviation of the axes of knees and elbows from the one they bend about."""
+    shape: float = 0.002
+    """Mean squared shape number."""
+    prior: float = 0.02
+    """Mean squared distance of the discriminator's scores from 1; only where a prior is given."""
+
+    def __post_init__(self) -> None:
+        within(0, inf, loss__joints=self.joints, loss__overlap=self.overlap, loss__outside=self.outside,
+               loss__pose=self.pose, loss__hinge=self.hinge, loss__shape=self.shape,
+               loss__prior=self.prior)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """sample/fit_SMPL.py: bodies fitted to the masks of all cameras and the joints of a frame."""
+
+    name: str = "demo"
+    """The folder: runs/fit/<name>; its truth/ can be given to sample/test_SMPL.py as paths.truth_location."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    subjects: tuple[int, ...] = (9, 11)
+    every: int = 4
+    """Fit every n-th frame."""
+    sequences: int = 0
+    """Sequences per subject, spread over the actions; 0 for all."""
+    mask_px: int = 128
+    """Side of the masks; they are cut from the frames, not from packed crops."""
+    side_m: float = 2.3
+    """Side of the crops in metres."""
+    batch: int = 20
+    """Frames fitted together; the first batch of a sequence, spread over it, decides the shape for all of it."""
+    joint_steps: int = 150
+    """Steps towards the joints alone, from each of two starts."""
+    mask_steps: int = 150
+    """Steps towards joints and masks."""
+    lr: float = 0.05
+    """Adam's step size for rotations (6D), shape and metres; falls to a tenth."""
+    loss: FitLoss = field(default_factory=FitLoss)
+    prior: Path | None = None
+    """checkpoint_best.pt of stage 3."""
+    overwrite: bool = False
+    """Fit anew what a run of the same name has fitted."""
+    result: Path | None = None
+    """A .json that also gets the error against the embedded data's truth, with protocol and hardware."""
+
+    def __post_init__(self) -> None:
+        within(1, inf, every=self.every, batch=self.batch, joint_steps=self.joint_steps)
+        within(0, inf, sequences=self.sequences, mask_steps=self.mask_steps)
+        within(1e-6, 1, lr=self.lr)
+        within(16, 1024, mask_px=self.mask_px)
+
 
 TORSO = joint_rows(("pelvis", "right_hip", "left_hip", "spine", "thorax", "left_shoulder", "right_shoulder"))
 ROUND_M = 0.005

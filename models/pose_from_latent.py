@@ -1,19 +1,20 @@
 """Stage 2's network: latent 3D points -> 17 joints about the pelvis, in metres, in the axes of the crop camera."""
 
 import itertools
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from config import PoseHeadConfig
-from models.encoder_decoder import EncoderDecoder
+from config import EncDecConfig, PoseConfig, PoseHeadConfig
+from models.encoder_decoder import STAGE_1_STEP, EncoderDecoder, encoder_for, encoder_origin
+from utils.artifacts import load_checkpoint, load_weights
+from utils.settings import config_from_dict
 from utils.skeleton import H36M_17
 
 SMALLEST_SPREAD_M = 0.001
-STAGE_1_STEP = "stage_1_step"
-"""Key of the encoder's step beside its settings; checkpoints of earlier versions lack it."""
 
 
 class PoseFromLatent(nn.Module):
@@ -99,3 +100,25 @@ class PoseFromImage(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_encoder_frozen):
             points_crop = self.encoder.encode_points(image)
         return self.head(points_crop)
+
+
+class StoredPose(NamedTuple):
+    """Stage 2's network, in evaluation and without gradients, with the settings of both stages."""
+
+    network: PoseFromImage
+    encoder_config: EncDecConfig
+    config: PoseConfig
+    step: int
+
+
+def load_pose(path: Path, device: torch.device) -> StoredPose:
+    """Rebuild encoder and pose head from stage 2's checkpoint alone."""
+    checkpoint = load_checkpoint(path, "pose")
+    weights = checkpoint["states"]["model"]
+    config = config_from_dict(PoseConfig, checkpoint["config"])
+    encoder, encoder_config, weights = encoder_for(encoder_origin(weights)[0], weights, path, "encoder.")
+    head = PoseFromLatent(encoder_config.encoder.points, config.head)
+    network = PoseFromImage(encoder, head, is_encoder_frozen=True, encoder_settings={})
+    load_weights(network, weights, path)
+    network.to(device).eval().requires_grad_(False)
+    return StoredPose(network, encoder_config, config, checkpoint["step"])

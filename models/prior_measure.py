@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 
-from models.GAN import AnyCritic, Generator
-from models.pose_features import with_root
-from models.prior_file import StoredGan
+from models.GAN import AnyCritic, Generator, StoredGan
+from models.kinematics import with_root
 from models.smpl import Body
 from models.SMPL_from_latent import NUM_BETAS
 

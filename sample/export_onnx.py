@@ -14,7 +14,8 @@ import torch
 
 from config import Crop, OnnxConfig
 from models.image_to_body import OUTPUTS, ImageToBody, read_alike
-from models.stored import load_mesh, load_pose
+from models.pose_from_latent import load_pose
+from models.SMPL_from_latent import load_mesh
 from utils.artifacts import commit, file_hash
 from utils.onnx_file import in_torch, median_ms, need_onnx, write_onnx
 from utils.settings import start

@@ -15,12 +15,11 @@ import numpy as np
 import roma
 from tqdm import tqdm
 
-from config import FitConfig
 from dataset_def.h36m_index import index_path
 from dataset_def.h36m_SMPL_data import EvidenceReader, SequenceFrames, batches_of, fit_sequences
 from dataset_def.truth_files import FITTED, SequenceBodies, bodies_of_frames, save_bodies, sequence_path
-from models import stored
-from models.multiview_fit import Fit, FittedBodies, FrameEvidence, fit_errors
+from models.GAN import load_prior_for
+from models.multiview_fit import Fit, FitConfig, FittedBodies, FrameEvidence, fit_errors
 from models.smpl import load_body
 from utils.artifacts import file_hash, save_metrics, whole_file
 from utils.batches import to_device
@@ -100,7 +99,7 @@ def main(config: FitConfig) -> dict[str, Any]:
     """Fit what is not fitted yet, measure everything, write and print; return the metrics."""
     check_name(config.name)
     device, location = choose_device(config.device), config.paths.models_smpl_location
-    prior = stored.load_prior_for(config.prior, location).to(device) if config.prior is not None else None
+    prior = load_prior_for(config.prior, location).to(device) if config.prior is not None else None
     body = load_body(location, h36m_regressor=config.paths.h36m_regressor_location).to(device)
     fit, reader = Fit(body, config, prior), EvidenceReader(config.paths, config.mask_px, config.side_m)
     sequences = fit_sequences(config.paths, config.subjects, config.every, config.sequences)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from config import LabelCurveConfig, Optim, PoseConfig, TestPoseConfig
 from dataset_def.h36m_pose_data import PoseData, labels_world_m
-from models.stored import load_encoder
+from models.encoder_decoder import load_encoder
 from sample import test_pose, train_3d_pose_from_enc
 from utils import label_table
 from utils.artifacts import file_hash, load_checkpoint

@@ -11,20 +11,23 @@ Writes  <out>/: joints.json and body.npz of all frames; of images <name>_overlay
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from tqdm import tqdm
 
-from config import PredictConfig
+from config import Device, Paths, PredictConfig
 from dataset_def.find_person import Finder, make_finder
 from dataset_def.photo_crops import PhotoCrop, photo_crop
 from dataset_def.pictures import Pictures, open_pictures
-from models.bodies_in_frames import BodiesInFrames, BodyInFrame
-from models.newest_mesh import Weights, load_newest
-from models.stored import StoredMesh
+from models.smpl import Body
+from models.SMPL_from_latent import MeshFromImage, StoredMesh, load_body_of, load_mesh
 from utils.artifacts import whole_folder
 from utils.batches import in_chunks
+from utils.engine import choose_device
 from utils.export.prediction import (
     FrameBodies,
     FrameBody,
@@ -37,9 +40,86 @@ from utils.export.prediction import (
 )
 from utils.export.rig import rig_of
 from utils.image import to_unit_rgb
-from utils.one_euro import OneEuro
+from utils.one_euro import OneEuro, SmoothRotations
 from utils.person_box import placed_in_box
-from utils.settings import start
+from utils.settings import start, which_weights
+
+SHAPE_CUTOFF_HZ = 0.1
+"""A person's shape does not move; only the first seconds change the filtered one."""
+
+
+class BodyInFrame(NamedTuple):
+    """One body in the camera's axes (x right, y down, z forward), as the body model gives it without translation."""
+
+    rotations_cam: Float[np.ndarray, "24 3 3"]
+    """The root first, R_cam_from_body."""
+    betas: Float[np.ndarray, "10"]
+    vertices_m: Float[np.ndarray, "V 3"]
+    root_joint_m: Float[np.ndarray, "3"]
+    joints_m: Float[np.ndarray, "17 3"]
+    """Human3.6M's, the pelvis first."""
+
+
+class BodiesInFrames:
+    """Reads bodies off batches of crops, which must come in the order of their frames if they are filtered.
+
+    Args:
+        frames_per_second: of a video; None for pictures that have nothing to do with each other.
+        smoothing: cutoff at rest in Hz and speed factor of the One-Euro filter; None for no filter.
+    """
+
+    def __init__(
+        self,
+        network: MeshFromImage,
+        body: Body,
+        frames_per_second: float | None,
+        smoothing: tuple[float, float] | None,
+    ):
+        self.network, self.body = network, body
+        self.is_smooth = smoothing is not None and frames_per_second is not None
+        rate, filtering = frames_per_second or 1.0, smoothing or (1.0, 0.0)
+        self.turn, self.shape = SmoothRotations(rate, *filtering), OneEuro(rate, SHAPE_CUTOFF_HZ, 0.0)
+
+    @torch.no_grad()
+    def __call__(
+        self, images: Float[Tensor, "B 3 S S"], R_cam_from_crop: Float[np.ndarray, "B 3 3"]
+    ) -> list[BodyInFrame]:
+        """Read one body per crop.
+
+        Raises:
+            ValueError: the network gives numbers that are not finite.
+        """
+        device = next(self.network.parameters()).device
+        estimate = self.network(images.to(device))
+        rotations, betas = estimate.rotations_crop.cpu().double().numpy(), estimate.betas.cpu().double().numpy()
+        if not (np.isfinite(rotations).all() and np.isfinite(betas).all()):
+            raise ValueError("the network gives numbers that are not finite; its checkpoint is damaged, train it again")
+        rotations[:, 0] = R_cam_from_crop @ rotations[:, 0]
+        if self.is_smooth:
+            rotations = np.stack([self.turn(frame) for frame in rotations])
+            betas = np.stack([self.shape(frame) for frame in betas])
+        nowhere = torch.zeros(len(betas), 3, device=device)
+        as_tensors = [torch.from_numpy(values).float().to(device) for values in (rotations, betas)]
+        out = self.body(*as_tensors, nowhere)
+        joints_m = self.body.h36m_joints_m(out.vertices_m)
+        found = [tensor.cpu().double().numpy() for tensor in (out.vertices_m, out.joints_m[:, 0], joints_m)]
+        return [BodyInFrame(*row) for row in zip(rotations, betas, *found, strict=True)]
+
+
+class Weights(NamedTuple):
+    """The network, and the body that it was trained with."""
+
+    checkpoint: Path
+    stored: StoredMesh
+    body: Body
+
+
+def load_newest(checkpoint: Path, device: Device, paths: Paths) -> Weights:
+    """Read the weights and their body, and print which they are."""
+    print(which_weights("checkpoint", checkpoint, paths.runs_location / "mesh"))
+    place = choose_device(device)
+    stored = load_mesh(checkpoint, place)
+    return Weights(checkpoint, stored, load_body_of(stored, checkpoint, paths).to(place))
 
 
 def person_crops(pictures: Pictures, finder: Finder, stored: StoredMesh, config: PredictConfig) -> Iterator[PhotoCrop]:

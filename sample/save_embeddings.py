@@ -15,8 +15,7 @@ from tqdm import tqdm
 
 from config import EmbeddingsConfig
 from dataset_def.h36m_pose_data import PoseData
-from models.encoder_decoder import EncoderDecoder
-from models.stored import load_encoder_decoder
+from models.encoder_decoder import EncoderDecoder, load_encoder_decoder
 from utils.artifacts import Embeddings, file_hash, save_embeddings
 from utils.batches import batch_loader, to_device
 from utils.engine import choose_device, mixed_seed

@@ -18,7 +18,7 @@ from config import GanConfig, PoseSources, TestGanConfig
 from dataset_def.poses.corruptions import CORRUPTIONS
 from dataset_def.poses.sources import PoseTable, cmu_source, find_sources, read_source
 from dataset_def.smpl_params_data import held_out_recordings
-from models.prior_file import StoredGan, load_gan
+from models.GAN import StoredGan, load_gan
 from models.prior_measure import Judged, examples, invented_poses, judge
 from models.smpl import load_body
 from utils.artifacts import save_metrics, save_predictions

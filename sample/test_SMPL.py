@@ -21,11 +21,9 @@ from dataset_def.h36m_index import index_path
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import MeshData, tested_data
 from dataset_def.truth_files import FrameBodies, bodies_of_frames
-from models import stored
-from models.mesh_measure import Measure
-from models.mesh_tested import Tested, examples, mean_body, run_over
-from models.SMPL_from_latent import BodyEstimate
-from models.stored import StoredMesh, load_body_of, load_mesh
+from models.GAN import load_prior_for
+from models.mesh_evaluation import Measure, Tested, examples, mean_body, run_over
+from models.SMPL_from_latent import BodyEstimate, StoredMesh, load_body_of, load_mesh
 from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
 from utils.engine import choose_device
@@ -92,7 +90,7 @@ def main(config: TestMeshConfig) -> dict[str, Any]:
     device, location = choose_device(config.device), config.paths.models_smpl_location
     stage_4 = load_mesh(config.checkpoint, device)
     body = load_body_of(stage_4, config.checkpoint, config.paths).to(device)
-    prior = stored.load_prior_for(config.prior, location).to(device) if config.prior is not None else None
+    prior = load_prior_for(config.prior, location).to(device) if config.prior is not None else None
     crop = replace(stage_4.config.crop, centre=config.centre or stage_4.config.crop.centre)
     data = tested_data(config.paths, crop, config.mask_px or crop.size_px, config.subjects, config.every)
     frames = data.table.frames[data.rows].astype(np.int32)

@@ -17,8 +17,7 @@ from tqdm import tqdm
 
 from config import Pairing, TestEncDecConfig
 from dataset_def.h36m_encoder_data import EncoderData, ViewGroup
-from models.encoder_decoder import EncoderDecoder
-from models.stored import load_encoder_decoder
+from models.encoder_decoder import EncoderDecoder, load_encoder_decoder
 from models.view_pictures import example_pictures
 from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from config import TestPoseConfig
 from dataset_def.h36m_pose_data import PoseData, labels_world_m
-from models.stored import StoredPose, load_pose
+from models.pose_from_latent import StoredPose, load_pose
 from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
 from utils.engine import choose_device, mixed_precision

@@ -14,9 +14,8 @@ from torch.utils.data import Dataset
 from config import ImageAugmentation, PoseConfig
 from dataset_def.h36m_index import Part
 from dataset_def.h36m_pose_data import EmbeddedPoseData, EmbeddedSample, PoseData, PoseSample
-from models.encoder_decoder import build, settle_random
+from models.encoder_decoder import StoredEncoder, build, load_encoder, settle_random
 from models.pose_from_latent import PoseFromImage, PoseFromLatent
-from models.stored import StoredEncoder, load_encoder
 from utils.batches import in_order, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.image import jitter_colours

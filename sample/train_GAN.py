@@ -18,9 +18,8 @@ from config import GanConfig, Optim
 from dataset_def.poses.readers import NUM_BETAS
 from dataset_def.smpl_params_data import ParameterData, ParameterSample, describe, is_smpl, open_tables
 from models import gan_losses
-from models.GAN import AnyCritic, Bodies, Generator, make_critic
+from models.GAN import AnyCritic, Bodies, Generator, make_critic, prior_origin
 from models.losses import weighted_sum
-from models.prior_file import prior_origin
 from models.smpl import load_body, rotations_from_theta
 from utils.batches import in_order, to_device
 from utils.engine import OPPONENTS_BETAS, Run, make_optimizer, make_schedule

@@ -15,13 +15,12 @@ from tqdm import tqdm
 from config import MeshConfig
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import LabelledAndSeen, MeshData, side_by_side
+from models.encoder_decoder import StoredEncoder, load_encoder
+from models.GAN import load_prior_for
 from models.losses import weighted_sum
-from models.mesh_objective import MeshObjective, check_finite
-from models.mesh_weights import GroupFactors, annealed, full_weights
-from models.prior_file import load_prior_for
+from models.mesh_losses import GroupFactors, MeshObjective, annealed, full_weights
 from models.smpl import load_body
-from models.SMPL_from_latent import MeshFromImage, MeshFromLatent
-from models.stored import StoredEncoder, load_encoder, mesh_origin
+from models.SMPL_from_latent import MeshFromImage, MeshFromLatent, check_finite, mesh_origin
 from utils.batches import in_order, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.image import jitter_colours

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 
 from config import EncDecConfig
 from dataset_def.h36m_encoder_data import EncoderData
-from models.encoder_decoder import EncoderDecoder, build
+from models.encoder_decoder import EncoderDecoder, build, load_encoder_decoder
 from models.losses import ImageDifference, weighted_sum
-from models.stored import load_encoder_decoder
 from utils.batches import in_order, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.image import jitter_colours

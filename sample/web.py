@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 from config import PredictConfig, WebConfig
 from dataset_def.video import IMAGES
-from models.newest_mesh import Weights, load_newest
-from sample.predict import predict
+from sample.predict import Weights, load_newest, predict
 from utils.settings import start
 
 TITLE = (

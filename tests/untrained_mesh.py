@@ -5,10 +5,9 @@ from pathlib import Path
 import torch
 
 from config import DecoderConfig, EncDecConfig, EncoderConfig, MeshConfig, MeshHeadConfig, MeshLoss
-from models.encoder_decoder import build
+from models.encoder_decoder import StoredEncoder, build
 from models.smpl import load_body
-from models.SMPL_from_latent import MeshFromImage, MeshFromLatent
-from models.stored import StoredEncoder, mesh_origin
+from models.SMPL_from_latent import MeshFromImage, MeshFromLatent, mesh_origin
 from utils.artifacts import save_checkpoint
 from utils.settings import to_plain
 

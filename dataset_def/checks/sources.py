@@ -94,7 +94,7 @@ def check_body(paths: Paths) -> list[Line]:
         body = read_body_file(path)
     except FAULTS as error:
         return [Line("bad", "body model", sentence(error), "prior, mesh and embedded data",
-                     "python dataset_def/open_body.py", is_asked)]  # fmt: skip
+                     "python models/open_body/build.py", is_asked)]  # fmt: skip
     vertices, _, directions = body.shapedirs.shape
     found = f"{short(path)}: {vertices} vertices, {len(body.parents)} joints, {directions} shape directions"
     return [Line("ok", "body model", found), _regressor(paths, body)]

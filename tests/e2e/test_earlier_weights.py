@@ -10,8 +10,9 @@ import torch
 
 from config import EmbeddingsConfig, EncDecConfig, ExportConfig, Loop, Optim
 from config import TestEncDecConfig as EncDecTestConfig
-from models.encoder_decoder import Refusal
-from models.stored import geometry_hash, load_encoder, load_encoder_decoder, load_mesh, load_pose
+from models.encoder_decoder import Refusal, geometry_hash, load_encoder, load_encoder_decoder
+from models.pose_from_latent import load_pose
+from models.SMPL_from_latent import load_mesh
 from sample import export_weights, save_embeddings, train_3d_pose_from_enc, train_enc_dec
 from sample import test_enc_dec as enc_dec_test
 from tests.e2e.test_export import write_mesh

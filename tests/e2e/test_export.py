@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from config import ROOT, EmbeddingsConfig, ExportConfig, MeshConfig, MeshHeadConfig
-from models.encoder_decoder import build
+from models.encoder_decoder import UNKNOWN_STEP, build, load_encoder, load_encoder_decoder
+from models.pose_from_latent import load_pose
 from models.smpl import load_body
-from models.SMPL_from_latent import MeshFromImage, MeshFromLatent
-from models.stored import UNKNOWN_STEP, load_encoder, load_encoder_decoder, load_mesh, load_pose, mesh_origin
+from models.SMPL_from_latent import MeshFromImage, MeshFromLatent, load_mesh, mesh_origin
 from sample import export_weights, save_embeddings, train_3d_pose_from_enc
 from tests.e2e.test_stage2 import Workplace
 from utils.artifacts import load_checkpoint, save_checkpoint

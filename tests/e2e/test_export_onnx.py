@@ -8,8 +8,7 @@ import torch
 
 from config import MeshHeadConfig, OnnxConfig, PoseConfig, PoseHeadConfig
 from models.pose_from_latent import PoseFromImage, PoseFromLatent
-from models.SMPL_from_latent import MeshFromLatent
-from models.stored import StoredMesh, load_mesh
+from models.SMPL_from_latent import MeshFromLatent, StoredMesh, load_mesh
 from sample import export_onnx
 from tests.untrained_mesh import write_untrained_mesh
 from utils.artifacts import save_checkpoint

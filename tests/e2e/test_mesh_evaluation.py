@@ -13,7 +13,6 @@ from config import (
     EncDecConfig,
     EncoderConfig,
     FiguresConfig,
-    FitConfig,
     Loop,
     MeshAblationConfig,
     MeshHeadConfig,
@@ -28,6 +27,7 @@ from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import SyntheticConfig
 from dataset_def.truth_files import FITTED, load_bodies
 from models.encoder_decoder import build
+from models.multiview_fit import FitConfig
 from sample import fit_SMPL, make_figures, mesh_ablation
 from sample import test_SMPL as mesh_test
 from tests.untrained_mesh import write_untrained_mesh

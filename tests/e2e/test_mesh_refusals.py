@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from config import CriticConfig, FitConfig, GanConfig, MeshConfig, PreprocessConfig
+from config import CriticConfig, GanConfig, MeshConfig, PreprocessConfig
 from config import TestMeshConfig as MeshTestConfig
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_files import mask_path
 from dataset_def.h36m_index import load_table
-from models.GAN import make_critic
-from models.prior_file import prior_origin
+from models.GAN import make_critic, prior_origin
+from models.multiview_fit import FitConfig
 from models.smpl import load_body
 from sample import fit_SMPL, train_SMPL_from_enc
 from sample import test_SMPL as mesh_test

@@ -48,7 +48,7 @@ ONLY_READ = {
     "python dataset_def/import_multiview.py": "pip fetches the recording",
     "python dataset_def/person_segmentation.py": "pip fetches the network",
     "python sample/web.py": "waits for a browser; tests/e2e/test_web.py opens the page",
-    "python dataset_def/open_body.py": "takes minutes, and a package that nothing else needs",
+    "python models/open_body/build.py": "takes minutes, and a package that nothing else needs",
     "--cmu": "recordings that are not part of the repository",
     "--motion": "recordings that are not part of the repository",
     "--data.cmu": "recordings that are not part of the repository",

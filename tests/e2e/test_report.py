@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from config import ROOT, ReportConfig
+from models.kinematics import upright_rotations
 from models.smpl import load_body
-from models.SMPL_from_latent import upright_rotations
 from sample import report
 from tests.browser import NO_GL, Page, chromium
 from utils.artifacts import save_metrics, save_predictions

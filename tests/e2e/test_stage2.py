@@ -30,8 +30,8 @@ from config import (
 from config import TestPoseConfig as PoseTestConfig
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_pose_data import EmbeddedPoseData, PoseData
-from models.encoder_decoder import build
-from models.stored import load_encoder_decoder, load_pose
+from models.encoder_decoder import build, load_encoder_decoder
+from models.pose_from_latent import load_pose
 from sample import label_curve, save_embeddings, train_3d_pose_from_enc
 from sample import test_pose as pose_test
 from tests.tiny_h36m import write_tiny_h36m

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from config import CriticConfig, ExportConfig, FiguresConfig, GanConfig, Loop, Optim, Paths, PoseSources, TestGanConfig
-from models.prior_file import load_prior_for
+from models.GAN import load_prior_for
 from sample import export_weights, make_figures, test_GAN, train_GAN
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions
 from utils.history import load_history

@@ -25,8 +25,8 @@ from config import (
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_files import mask_path
 from dataset_def.h36m_index import load_table
-from models.encoder_decoder import build
-from models.stored import load_body_of, load_encoder_decoder, load_mesh
+from models.encoder_decoder import build, load_encoder_decoder
+from models.SMPL_from_latent import load_body_of, load_mesh
 from sample import train_SMPL_from_enc
 from tests.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, save_checkpoint

@@ -13,8 +13,8 @@ import trimesh
 from PIL import Image
 
 from config import ROOT, Paths, WebConfig
-from models.newest_mesh import load_newest
 from sample import web
+from sample.predict import load_newest
 from tests.browser import SOFTWARE_GL, chromium
 from tests.untrained_mesh import write_untrained_mesh
 

@@ -21,7 +21,7 @@ from models.GAN import (
     Wanted,
     make_critic,
 )
-from models.pose_features import placed, whole_features
+from models.kinematics import placed, whole_features
 from models.pose_noise import mirror_pose
 from utils.skeleton import SMPL_24, mirrored
 

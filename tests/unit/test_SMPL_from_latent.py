@@ -4,16 +4,9 @@ import torch
 
 from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, MeshHeadConfig, Paths
 from models.encoder_decoder import build
+from models.kinematics import along_the_tree, relative_to_parent, upright_rotations
 from models.smpl import load_body
-from models.SMPL_from_latent import (
-    BodyEstimate,
-    MeshFromImage,
-    MeshFromLatent,
-    along_the_tree,
-    relative_to_parent,
-    rooted_body,
-    upright_rotations,
-)
+from models.SMPL_from_latent import BodyEstimate, MeshFromImage, MeshFromLatent, rooted_body
 from utils.skeleton import H36M_17, SMPL_24, SMPL_24_PARENTS
 
 KINDS = ["crop", "parent", "seed"]

@@ -4,10 +4,10 @@ import torch
 
 from config import ROOT
 from dataset_def.crop import crop_camera
-from models.mesh_measure import Measure, in_crop_axes, own_view
-from models.mesh_tested import mean_body
+from models.kinematics import upright_rotations
+from models.mesh_evaluation import Measure, in_crop_axes, mean_body, own_view
 from models.smpl import load_body
-from models.SMPL_from_latent import BodyEstimate, rooted_body, upright_rotations
+from models.SMPL_from_latent import BodyEstimate, rooted_body
 from tests.tiny_h36m import looking_camera
 from utils.views import MeshViews
 

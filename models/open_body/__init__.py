@@ -1,0 +1,1 @@
+"""Builds the body file that comes with the project."""
