@@ -48,10 +48,10 @@ tested: $(STAGE_1)/trained $(STAGE_1)/embeddings.pkl $(STAGE_2)/trained $(STAGE_
 	$(RUN) sample/test_SMPL.py --checkpoint $(STAGE_4)/checkpoint_best.pt --prior $(STAGE_3)/checkpoint_best.pt --every 2
 
 table: $(STAGE_1)/trained
-	$(RUN) sample/label_curve.py --encoders $(STAGE_1)/checkpoint_best.pt --seeds $(SEEDS)
+	$(RUN) sample/tools/label_curve.py --encoders $(STAGE_1)/checkpoint_best.pt --seeds $(SEEDS)
 
 mesh_table: $(DATA)
-	$(RUN) sample/mesh_ablation.py --encoder $(WEIGHTS) --prior $(PRIOR_WEIGHTS) --seeds $(SEEDS)
+	$(RUN) sample/tools/mesh_ablation.py --encoder $(WEIGHTS) --prior $(PRIOR_WEIGHTS) --seeds $(SEEDS)
 
 test: .venv/ready_dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile

@@ -9,24 +9,127 @@ Writes  runs/figures/<prefix>{novel_views, turntable, swapped_appearance, enc_de
         {stages, data_layout, silhouette_benchmark}.png; --folder chooses another folder
 """
 
+import math
+from dataclasses import dataclass, field
 from io import BytesIO
+from math import inf
 from pathlib import Path
 
 import numpy as np
+import roma
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from config import ROOT, Crop, FiguresConfig, Paths
-from models.diagram_body import diagram_person
-from models.smpl import load_body
+from config import ROOT, Crop, Paths, within
+from models.smpl import Body, load_body
 from sample.report import posed
 from utils.artifacts import load_predictions, whole_file
 from utils.figures.benchmarks import silhouette_figure
-from utils.figures.diagrams import layout_figure, stages_figure
+from utils.figures.diagrams import Person, layout_figure, stages_figure
 from utils.figures.overview import Overview, overview_figure, rows_of
 from utils.figures.runs import enc_dec_figures, gan_figures, history_figure, mesh_figures, pose_figures
 from utils.image import read_image, write_image
 from utils.settings import start
+from utils.skeleton import SMPL_24
+
+
+@dataclass(frozen=True)
+class FiguresConfig:
+    """sample/make_figures.py: the pictures of runs that were tested; runs no network."""
+
+    enc_dec: Path | None = None
+    """A run of stage 1, runs/enc_dec/<name>, with the predictions.npz of sample/test_enc_dec.py."""
+    pose: Path | None = None
+    """A run of stage 2, runs/pose/<name>, with the predictions.npz of sample/test_pose.py."""
+    gan: Path | None = None
+    """A run of stage 3, runs/gan/<name>, with the predictions.npz of sample/test_GAN.py."""
+    mesh: Path | None = None
+    """A run of stage 4, runs/mesh/<name>, with the predictions.npz of sample/test_SMPL.py."""
+    mesh_other: Path | None = None
+    """Another run of stage 4, such as one of preset seed, tested on the same frames; drawn beside the first."""
+    overview: tuple[int, ...] = ()
+    """Draw one picture of all stages, of these examples of sample/test_enc_dec.py, 1 to 8; needs enc_dec, pose and
+    mesh, tested on the same frames."""
+    diagrams: bool = False
+    """Draw the diagrams of the stages and of the files."""
+    benchmarks: bool = False
+    """Draw what tests/benchmarks/bench_silhouette.py measured."""
+    pictures: tuple[Path, ...] = ()
+    """Pictures that another script drew, such as data/real/about/reprojection.png, to be kept beside the others."""
+    paths: Paths = field(default_factory=Paths)
+    folder: Path | None = None
+    """Where the pictures go; without it, runs/figures."""
+    prefix: str = ""
+    """Begins every file name, to keep the pictures of several runs apart."""
+    data: str = "embedded synthetic data"
+    """How the captions call the data."""
+    widest_px: int = 0
+    """Shrink wider pictures to this width, to save space; 0 keeps them."""
+
+    def __post_init__(self) -> None:
+        runs = (self.enc_dec, self.pose, self.mesh)
+        no_runs = (*runs, self.gan) == (None,) * 4
+        if no_runs and not (self.pictures or self.diagrams or self.benchmarks):
+            raise ValueError("nothing to draw; give --enc-dec runs/enc_dec/<name>, --pose runs/pose/<name>, --gan "
+                             "runs/gan/<name>, --mesh runs/mesh/<name>, --diagrams or --benchmarks")  # fmt: skip
+        if self.overview and None in runs:
+            raise ValueError(f"overview is {self.overview}, which shows all stages; give --enc-dec, --pose and --mesh")
+        within(1, inf, overview=min(self.overview, default=1))
+        within(0, inf, widest_px=self.widest_px)
+        if self.mesh_other is not None and self.mesh is None:
+            raise ValueError(f"mesh_other is {self.mesh_other}, but there is no mesh to draw it beside; give --mesh")
+
+
+STEP_DEGREES = {
+    "left_hip": (-32, 0, 4), "left_knee": (34, 0, 0), "right_hip": (14, 0, -4), "right_knee": (22, 0, 0),
+    "left_shoulder": (0, 0, -66), "left_elbow": (0, -62, 0), "right_shoulder": (0, 0, -38),
+    "right_elbow": (0, 0, -48), "spine2": (4, 8, 0), "head": (-4, -14, 0),
+}  # fmt: skip
+"""Axis-angle of a person who steps forward and waves, from the T-pose; the joints not named stay."""
+BROKEN_DEGREES = {
+    "left_hip": (60, 0, 50), "left_knee": (-75, 0, 0), "right_hip": (-50, 40, 0), "right_knee": (-60, 0, 30),
+    "left_shoulder": (0, 70, 40), "left_elbow": (0, 90, 30), "right_elbow": (60, -80, 0), "spine1": (-30, 40, 20),
+    "spine3": (-20, 30, 0), "head": (50, 70, 0),
+}  # fmt: skip
+"""Of a pose that no person can take."""
+SHIRT, TROUSERS, SHOES, SKIN, HAIR = (
+    (0.18, 0.45, 0.71), (0.24, 0.26, 0.32), (0.86, 0.86, 0.84), (0.87, 0.69, 0.58), (0.32, 0.22, 0.16),
+)  # fmt: skip
+HAIRLINE_M = 0.115
+"""Height above the head's joint from which hair grows."""
+
+
+def posed_by_degrees(body: Body, degrees: dict[str, tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Pose the mean body and turn it towards a camera; give vertices and Human3.6M's joints about the pelvis."""
+    theta = torch.zeros(1, len(SMPL_24), 3)
+    for joint, axis_angle in degrees.items():
+        theta[0, SMPL_24.index(joint)] = torch.tensor(axis_angle) * math.pi / 180
+    out = body(roma.rotvec_to_rotmat(theta), torch.zeros(1, 0), torch.zeros(1, 3))
+    joints_m = body.h36m_joints_m(out.vertices_m)
+    to_camera = torch.tensor([1.0, -1.0, -1.0])
+    vertices_m, joints_m = ((points - joints_m[:, :1])[0] * to_camera for points in (out.vertices_m, joints_m))
+    return vertices_m.double().numpy(), joints_m.double().numpy()
+
+
+def colours(body: Body) -> np.ndarray:
+    """Give every vertex the colour of what is worn there."""
+    by_joint = {"hip": TROUSERS, "knee": TROUSERS, "ankle": SHOES, "foot": SHOES, "pelvis": TROUSERS, "neck": SKIN,
+                "head": SKIN, "elbow": SKIN, "wrist": SKIN, "hand": SKIN}  # fmt: skip
+    palette = np.array([by_joint.get(name.split("_")[-1], SHIRT) for name in SMPL_24])
+    worn = palette[body.weights.argmax(dim=1).numpy()]
+    head_y_m = float(body.rest_template_joints_m[SMPL_24.index("head"), 1])
+    y_m, z_m = body.template_m[:, 1].numpy(), body.template_m[:, 2].numpy()
+    grows = (y_m > head_y_m + HAIRLINE_M) | ((y_m > head_y_m + 0.02) & (z_m < z_m[y_m > head_y_m].mean()))
+    worn[grows] = HAIR
+    return worn
+
+
+def diagram_person(location: Path) -> Person:
+    """Pose and dress the person of the diagrams."""
+    body = load_body(location)
+    vertices_m, joints_m = posed_by_degrees(body, STEP_DEGREES)
+    return Person(vertices_m, joints_m, posed_by_degrees(body, BROKEN_DEGREES)[0], body.faces.numpy(), colours(body))
 
 
 def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], data: str) -> Figure:

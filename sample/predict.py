@@ -9,20 +9,23 @@ Writes  <out>/: joints.json and body.npz of all frames; of images <name>_overlay
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+import tyro
 from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from config import Device, Paths, PredictConfig
-from dataset_def.find_person import Finder, make_finder
-from dataset_def.photo_crops import PhotoCrop, photo_crop
-from dataset_def.pictures import Pictures, open_pictures
+from config import ASSETS, Device, Paths, within
+from dataset_def.photos.crop import PhotoCrop, photo_crop
+from dataset_def.photos.person import SEGMENTATION_NETWORK, Finder, make_finder
+from dataset_def.photos.pictures import Pictures, open_pictures
 from models.smpl import Body
 from models.SMPL_from_latent import MeshFromImage, StoredMesh, load_body_of, load_mesh
 from utils.artifacts import whole_folder
@@ -43,6 +46,62 @@ from utils.image import to_unit_rgb
 from utils.one_euro import OneEuro, SmoothRotations
 from utils.person_box import placed_in_box
 from utils.settings import start, which_weights
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """sample/predict.py: bodies in one's own pictures, and files of them for other programs."""
+
+    input: tyro.conf.Positional[str]
+    """An image, a folder of images, a video, or the number of a camera."""
+    checkpoint: Path = ASSETS / "open_mesh.pt"
+    """checkpoint_best.pt of stage 4, such as runs/mesh/demo/checkpoint_best.pt; without it, the committed one."""
+    out: Path | None = None
+    """Folder for what is written; without it, runs/predict/<name of the input>."""
+    overwrite: bool = False
+    """Replace the folder if it is there."""
+    box: tuple[float, float, float, float] | None = None
+    """The person's box in every frame: x y width height, in pixels."""
+    mask: Path | None = None
+    """A mask of the person (white), or a folder with one per frame."""
+    find: Literal["auto", "movement", "segmentation"] = "auto"
+    """How the person is found where neither box nor mask is given.  auto: by movement in a video, else by the
+    segmentation extra."""
+    segmentation: Path = SEGMENTATION_NETWORK
+    """The network of the segmentation extra."""
+    focal_px: float | None = None
+    """Focal length of the camera; without it, 1.146 times the longer side of the picture."""
+    person_m: float = 1.7
+    """Taken for the longer side of the person's box, which gives the distance."""
+    meshes: tuple[Literal["glb", "obj", "ply"], ...] | None = None
+    """Files of every frame's surface; without it, all three for images and none for a video."""
+    smooth: bool = True
+    """Of a video: filter the motion over time (One-Euro, without looking ahead)."""
+    smooth_least_hz: float = 1.5
+    """Of the filter at rest; lower is smoother."""
+    smooth_speed: float = 0.7
+    """Of the filter; higher follows quick movements closer."""
+    frames: int = 0
+    """Stop after so many frames; 0 takes all, of a camera until Ctrl-C."""
+    view_px: int = 384
+    """Side of the pictures from the side and from above."""
+    video_px: int = 540
+    """Height of overlay.mp4."""
+    batch: int = 16
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+
+    def __post_init__(self) -> None:
+        within(1, inf, batch=self.batch)
+        within(0, inf, frames=self.frames, smooth_speed=self.smooth_speed)
+        within(0.3, 3, person_m=self.person_m)
+        within(32, 4096, view_px=self.view_px, video_px=self.video_px)
+        within(0.01, inf, smooth_least_hz=self.smooth_least_hz)
+        if self.focal_px is not None and self.focal_px < 10:
+            raise ValueError(f"focal_px is {self.focal_px}; give it in pixels, such as 1000 for a photo of 1000 pixels")
+        if self.box is not None and self.mask is not None:
+            raise ValueError("box and mask both tell where the person is; give one of them")
+
 
 SHAPE_CUTOFF_HZ = 0.1
 """A person's shape does not move; only the first seconds change the filtered one."""

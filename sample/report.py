@@ -8,12 +8,14 @@ Writes  RUN/report.html, with several runs FIRST_RUN/comparison.html, or --out
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+import tyro
 
-from config import ReportConfig
+from config import Paths, within
 from models.smpl import Body, load_body
 from utils.artifacts import commit, whole_file
 from utils.machine import now
@@ -21,6 +23,27 @@ from utils.report import solids
 from utils.report.files import RunFiles, read_run
 from utils.report.page import write_page
 from utils.settings import start
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """sample/report.py: one page that shows a run, or several side by side; runs no network."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of runs, runs/<stage>/<name>; with several, the others are compared with the first."""
+    out: Path | None = None
+    """The page; without it report.html in the run's folder, with several runs comparison.html in the first's."""
+    body: Path | None = None
+    """The body file that predicted meshes are drawn with; without it, the one that the run names."""
+    paths: Paths = field(default_factory=Paths)
+    examples: int = 6
+    """Frames in each of the rows: spread over the test, best, worst."""
+
+    def __post_init__(self) -> None:
+        within(1, 50, examples=self.examples)
+        if not self.runs:
+            raise ValueError("no run is named; give one or several folders, such as runs/pose/demo")
+
 
 MESH = ("rotations_crop", "betas")
 """What a test script stores of predicted bodies."""

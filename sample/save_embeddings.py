@@ -7,13 +7,15 @@ Writes  embeddings.pkl beside the checkpoint
 Next    sample/train_3d_pose_from_enc.py --mode embeddings --embeddings <that file>
 """
 
+from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from config import EmbeddingsConfig
+from config import Device, ImageAugmentation, Paths, within
 from dataset_def.h36m_pose_data import PoseData
 from models.encoder_decoder import EncoderDecoder, load_encoder_decoder
 from utils.artifacts import Embeddings, file_hash, save_embeddings
@@ -21,6 +23,31 @@ from utils.batches import batch_loader, to_device
 from utils.engine import choose_device, mixed_seed
 from utils.image import jitter_colours
 from utils.settings import start
+
+
+@dataclass(frozen=True)
+class EmbeddingsConfig:
+    """sample/save_embeddings.py: the frozen latents of the training subjects."""
+
+    checkpoint: Path
+    """checkpoint_best.pt of stage 1."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    subjects: tuple[int, ...] = (1, 5, 6, 7, 8)
+    copies: int = 1
+    """Latents per image: the first of the plain image, the others of augmented ones."""
+    augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
+    """How the images of the further copies are changed."""
+    batch: int = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        within(1, inf, batch=self.batch)
+        if self.copies < 1:
+            raise ValueError(
+                f"copies is {self.copies}; use 1 for the plain images, more for augmented ones beside them"
+            )
+
 
 Rows = dict[str, list[np.ndarray]]
 

@@ -7,24 +7,57 @@ Writes  predictions.npz, metrics.json: AUC per corruption, with 95 % bootstrap i
 Next    sample/make_figures.py --gan runs/gan/<name>
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from math import inf
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Float, Int, Shaped
 from scipy.spatial.transform import Rotation
 
-from config import GanConfig, PoseSources, TestGanConfig
+from config import ROOT, Device, GanConfig, Paths, PoseSources, within
 from dataset_def.poses.corruptions import CORRUPTIONS
 from dataset_def.poses.sources import PoseTable, cmu_source, find_sources, read_source
 from dataset_def.smpl_params_data import held_out_recordings
-from models.GAN import StoredGan, load_gan
-from models.prior_measure import Judged, examples, invented_poses, judge
-from models.smpl import load_body
+from models.GAN import AnyCritic, Generator, StoredGan, load_gan
+from models.kinematics import with_root
+from models.smpl import Body, load_body
+from models.SMPL_from_latent import NUM_BETAS
 from utils.artifacts import save_metrics, save_predictions
 from utils.bootstrap import auc_intervals
 from utils.engine import choose_device
 from utils.settings import start
+
+
+@dataclass(frozen=True)
+class TestGanConfig:
+    """sample/test_GAN.py: how well a prior tells real poses from corrupted ones."""
+
+    checkpoint: Path
+    """checkpoint_best.pt of stage 3."""
+    out: Path | None = None
+    """Folder for predictions.npz and metrics.json; without it, the checkpoint's."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    cmu: Path | None = None
+    """CMU motion capture, a folder of .asf and .amc files whose poses are the real ones; those that the prior was
+    trained on are left out."""
+    cmu_subjects: tuple[str, ...] = ()
+    """Beginnings of the names of the .amc files that are read; all if not given."""
+    most_frames: int = 60
+    """Frames that are kept of a recorded sequence, evenly spread."""
+    examples: int = 8
+    """Bodies in each row of the figures."""
+    cache_location: Path = ROOT / "data" / "poses"
+    """Files are read once; what was read lies here."""
+    processes: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        within(2, inf, most_frames=self.most_frames, examples=self.examples)
+        within(0, inf, processes=self.processes, seed=self.seed)
 
 
 class RealPoses(NamedTuple):
@@ -65,6 +98,69 @@ def real_sets(config: TestGanConfig, trained: GanConfig) -> dict[str, RealPoses]
         found["cmu"] = unseen_cmu(config, trained.data)
     if not found:
         raise ValueError("there are no real poses to test on; give --cmu FOLDER")
+    return found
+
+
+CHUNK = 512
+
+
+class Judged(NamedTuple):
+    """Scores of poses, of average shape; open ones, not cut off at one."""
+
+    scores: Float[np.ndarray, "N K"]
+    plausibility: Float[np.ndarray, "N"]
+    """One number per pose, as the critic sums up."""
+    minus_l_gan: Float[np.ndarray, "N"]
+    """Minus the mean squared distance of the scores from one, which is what stage 4 lowers."""
+
+
+@torch.no_grad()
+def judge(critic: AnyCritic, rotations: Float[np.ndarray, "N 23 3 3"]) -> Judged:
+    """Score poses on bodies of average shape."""
+    device = next(critic.parameters()).device
+    found = []
+    for first in range(0, len(rotations), CHUNK):
+        part = torch.from_numpy(rotations[first : first + CHUNK].astype(np.float32)).to(device)
+        shapes = part.new_zeros(len(part), NUM_BETAS)
+        scores = critic.open_scores(part, shapes)
+        l_gan = (1 - critic.scores(part, shapes)).square().mean(dim=1)
+        found.append((scores, critic.plausibility(scores), -l_gan))
+    return Judged(*(torch.cat(values).double().cpu().numpy() for values in zip(*found, strict=True)))
+
+
+@torch.no_grad()
+def invented_poses(invent: Generator, latent: int, count: int, seed: int) -> Float[np.ndarray, "N 23 3 3"]:
+    """Let the generator invent poses."""
+    noise = torch.randn(count, latent, generator=torch.Generator().manual_seed(seed))
+    return invent(noise.to(next(invent.parameters()).device)).rotations[:, 1:].cpu().numpy()
+
+
+@torch.no_grad()
+def upright_vertices_m(body: Body, rotations: Float[np.ndarray, "N 23 3 3"]) -> Float[np.ndarray, "N V 3"]:
+    """Give bodies of average shape in these poses, the pelvis at the origin, y up, facing +z."""
+    posed = with_root(torch.from_numpy(rotations.astype(np.float32)))
+    out = body(posed, torch.zeros(len(posed), 1), torch.zeros(len(posed), 3))
+    return (out.vertices_m - out.joints_m[:, :1]).numpy()
+
+
+def examples(
+    stored: StoredGan,
+    body: Body,
+    poses: dict[str, Float[np.ndarray, "N 23 3 3"]],
+    judged: dict[str, Judged],
+    count: int,
+    seed: int,
+) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """Collect bodies to draw: real ones, the same ones corrupted, the generator's, with what is said of them."""
+    rows = np.linspace(0, len(poses["real"]) - 1, count).round().astype(int)
+    found = {"faces": body.faces.numpy().astype(np.int32), "example_row": rows}
+    shown = {kind: (rotations[rows], judged[kind].plausibility[rows]) for kind, rotations in poses.items()}
+    if stored.invent is not None:
+        invented = invented_poses(stored.invent, stored.config.network.latent, count, seed)
+        shown["invented"] = invented, judge(stored.critic, invented).plausibility
+    for kind, (rotations, plausibility) in shown.items():
+        found[f"vertices_{kind}_m"] = upright_vertices_m(body, rotations).astype(np.float16)
+        found[f"plausibility_{kind}"] = plausibility
     return found
 
 

@@ -8,15 +8,17 @@ Writes  predictions.npz, metrics.json beside the checkpoint or in --out (metrics
 Next    sample/make_figures.py --mesh runs/mesh/<name>
 """
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from math import inf
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
-from config import Crop, TestMeshConfig
+from config import Crop, Device, Paths, within
 from dataset_def.h36m_index import index_path
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import MeshData, tested_data
@@ -32,6 +34,38 @@ from utils.metrics import spread_over_bins
 from utils.report.frames import best_and_worst
 from utils.report.summaries import RULES, Circumstances, all_summaries, circumstances, report
 from utils.settings import start
+
+
+@dataclass(frozen=True)
+class TestMeshConfig:
+    """sample/test_SMPL.py: bodies of unseen subjects, in numbers."""
+
+    checkpoint: Path
+    """checkpoint_best.pt of stage 4."""
+    out: Path | None = None
+    """Folder for predictions.npz and metrics.json; without it, the checkpoint's."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    """truth_location may hold the embedded data's truth or the fits of sample/fit_SMPL.py; without either, joints and
+    silhouettes alone are measured."""
+    subjects: tuple[int, ...] = (9, 11)
+    every: int = 1
+    """Use every n-th frame."""
+    centre: Literal["", "pelvis", "masks", "box"] = ""
+    """What the crops are centred on; empty for what the encoder was trained with.  Another choice than the encoder's
+    writes predictions_<centre>.npz and metrics_<centre>.json beside the plain ones."""
+    prior: Path | None = None
+    """checkpoint_best.pt of stage 3; bodies are then scored by it, too."""
+    mask_px: int = 0
+    """Side of the masks that silhouettes are compared with; 0 for that of the encoder's crops."""
+    batch: int = 16
+    examples: int = 8
+    """Frames whose meshes and masks are stored for the figures, spread over the facing directions."""
+
+    def __post_init__(self) -> None:
+        within(1, inf, every=self.every, batch=self.batch, examples=self.examples)
+        within(0, 1024, mask_px=self.mask_px)
+
 
 MEAN_BODY_IS = "mean of the labelled subjects' training frames: rotations in crop axes as matrices, shape numbers"
 

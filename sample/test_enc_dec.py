@@ -7,26 +7,89 @@ Writes  predictions.npz, metrics.json beside the checkpoint, or in --out
 Next    sample/make_figures.py
 """
 
+import math
+from dataclasses import dataclass, field
+from math import inf
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
-from config import Pairing, TestEncDecConfig
+from config import Device, Pairing, Paths, within
 from dataset_def.h36m_encoder_data import EncoderData, ViewGroup
 from models.encoder_decoder import EncoderDecoder, load_encoder_decoder
-from models.view_pictures import example_pictures
 from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
 from utils.bootstrap import mean_interval
 from utils.engine import choose_device
+from utils.image import to_picture
 from utils.image_metrics import image_errors
 from utils.report.summaries import text_table
 from utils.settings import start
-from utils.views import turned
+from utils.views import FlatViews, turned, turned_about_vertical
+
+
+@dataclass(frozen=True)
+class TestEncDecConfig:
+    """sample/test_enc_dec.py: novel views of unseen subjects, in numbers."""
+
+    checkpoint: Path
+    """checkpoint_best.pt of stage 1."""
+    out: Path | None = None
+    """Folder for predictions.npz and metrics.json; without it, the checkpoint's."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    subjects: tuple[int, ...] = (9, 11)
+    max_pairs: int = 1200
+    """Number of (input view, target view) pairs, spread over all test sequences."""
+    examples: int = 8
+    """Rows of the figures."""
+    batch: int = 32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        within(4, inf, batch=self.batch)
+        within(1, inf, max_pairs=self.max_pairs)
+        within(2, inf, examples=self.examples)
+
+
+YAWS_RAD = tuple(2 * math.pi / 8 * step for step in range(8))
+
+
+def pictures(images: Float[Tensor, "N C H W"]) -> np.ndarray:
+    """Turn tensors (RGB, or RGB and opacity) into RGB pictures."""
+    return np.stack([to_picture(image[:3]) for image in images])
+
+
+@torch.no_grad()
+def example_pictures(
+    network: EncoderDecoder,
+    views: FlatViews,
+    background: Float[Tensor, "B V 3 H W"],
+    R_crop_from_world: Float[Tensor, "B V 3 3"],
+) -> dict[str, np.ndarray]:
+    """Draw the first image of every group: its target view and eight sides in its own looks; itself in another's."""
+    groups, per_group = background.shape[:2]
+    first = torch.arange(0, groups * per_group, per_group, device=background.device)
+    points, appearance = network.encode(views.image)
+    there = turned(views.R_target_from_source, points)[first]
+    drawn = network.decode(there, appearance[first], views.target_background[first])
+    here, looks, behind = points[first], appearance[first], background[:, 0]
+    swapped = network.decode(here, looks.roll(1, dims=0), behind)
+    sides = [turned_about_vertical(here, R_crop_from_world[:, 0], yaw_rad) for yaw_rad in YAWS_RAD]
+    table = np.stack([pictures(network.decode(side, looks, behind)) for side in sides], axis=1)
+    inputs = pictures(views.image[first])
+    return {
+        "grid_input": inputs, "grid_target": pictures(views.target_image[first]), "grid_predicted": pictures(drawn),
+        "turntable_input": inputs, "turntable": table,
+        "swap_pose": inputs, "swap_appearance": np.roll(inputs, 1, axis=0), "swapped": pictures(swapped),
+    }  # fmt: skip
+
 
 RECIPES = ("predicted", "predicted, looks of the input", "background alone", "input view itself")
 """The first takes the looks from another instant, as in training; the second needs no more than one image."""

@@ -8,15 +8,17 @@ Writes  predictions.npz, metrics.json beside the checkpoint or in --out (metrics
 Next    sample/make_figures.py
 """
 
-from dataclasses import replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from math import inf
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from config import TestPoseConfig
+from config import Device, Paths, within
 from dataset_def.h36m_pose_data import PoseData, labels_world_m
 from models.pose_from_latent import StoredPose, load_pose
 from utils.artifacts import save_metrics, save_predictions
@@ -28,6 +30,30 @@ from utils.reference_poses import reference_poses
 from utils.report.frames import best_and_worst
 from utils.report.summaries import action_table, intervals, overall_table, per_action
 from utils.settings import start
+
+
+@dataclass(frozen=True)
+class TestPoseConfig:
+    """sample/test_pose.py: 3D pose of unseen subjects, in numbers."""
+
+    checkpoint: Path
+    """checkpoint_best.pt of stage 2."""
+    out: Path | None = None
+    """Folder for predictions.npz and metrics.json; without it, the checkpoint's."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    subjects: tuple[int, ...] = (9, 11)
+    every: int = 1
+    """Use every n-th frame."""
+    centre: Literal["", "pelvis", "masks", "box"] = ""
+    """What the crops are centred on; empty for what the encoder was trained with.  Another choice than the encoder's
+    writes predictions_<centre>.npz and metrics_<centre>.json beside the plain ones."""
+    batch: int = 64
+    examples: int = 6
+    """Test images that are stored with the predictions, for the figures."""
+
+    def __post_init__(self) -> None:
+        within(1, inf, every=self.every, batch=self.batch, examples=self.examples)
 
 
 class Predictions(NamedTuple):

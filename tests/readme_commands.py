@@ -163,7 +163,7 @@ class Place:
 
     def stand_in(self, word: str, script: str) -> str:
         """Replace what stands for a user's files, and for .onnx (which takes long) the trained weights."""
-        if script == "sample/export_onnx.py" and word == "models/assets/open_weights.pt":
+        if script == "sample/tools/export_onnx.py" and word == "models/assets/open_weights.pt":
             return "runs/pose/demo/checkpoint_best.pt"
         places = {"/data/Human3.6M": "official", "/data/H36M-MultiView-train": "crops", "/data/SURREAL": "surreal",
                   "/data/AMASS": "amass", "/data/J_regressor_h36m_correct.npy": "regressor.npy"}  # fmt: skip

@@ -72,3 +72,11 @@ def reference_poses(
         ),
     }
     return {name: pose_world_m @ R_crop_from_world.mT for name, pose_world_m in found.items()}
+
+
+REFERENCES = {
+    "constant_pose": "constant pose: median label, facing the camera",
+    "constant_pose_true_heading": "the same at the true heading (oracle)",
+    "nearest_label_true_heading": "nearest label at the true heading (oracle)",
+}
+"""Rows that need no image (utils/reference_poses.py)."""

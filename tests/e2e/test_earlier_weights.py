@@ -8,13 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from config import EmbeddingsConfig, EncDecConfig, ExportConfig, Loop, Optim
-from config import TestEncDecConfig as EncDecTestConfig
+from config import EncDecConfig, Loop, Optim
 from models.encoder_decoder import Refusal, geometry_hash, load_encoder, load_encoder_decoder
 from models.pose_from_latent import load_pose
 from models.SMPL_from_latent import load_mesh
-from sample import export_weights, save_embeddings, train_3d_pose_from_enc, train_enc_dec
+from sample import save_embeddings, train_3d_pose_from_enc, train_enc_dec
 from sample import test_enc_dec as enc_dec_test
+from sample.save_embeddings import EmbeddingsConfig
+from sample.test_enc_dec import TestEncDecConfig as EncDecTestConfig
+from sample.tools import export_weights
+from sample.tools.export_weights import ExportConfig
 from tests.e2e.test_export import write_mesh
 from tests.e2e.test_stage2 import STAGE_1, Workplace
 from utils.artifacts import load_checkpoint, save_checkpoint

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from config import ROOT, EmbeddingsConfig, ExportConfig, MeshConfig, MeshHeadConfig
+from config import ROOT, MeshConfig, MeshHeadConfig
 from models.encoder_decoder import UNKNOWN_STEP, build, load_encoder, load_encoder_decoder
 from models.pose_from_latent import load_pose
 from models.smpl import load_body
 from models.SMPL_from_latent import MeshFromImage, MeshFromLatent, load_mesh, mesh_origin
-from sample import export_weights, save_embeddings, train_3d_pose_from_enc
+from sample import save_embeddings, train_3d_pose_from_enc
+from sample.save_embeddings import EmbeddingsConfig
+from sample.tools import export_weights
+from sample.tools.export_weights import ExportConfig
 from tests.e2e.test_stage2 import Workplace
 from utils.artifacts import load_checkpoint, save_checkpoint
 from utils.settings import to_plain

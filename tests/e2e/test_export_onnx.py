@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from config import MeshHeadConfig, OnnxConfig, PoseConfig, PoseHeadConfig
+from config import MeshHeadConfig, PoseConfig, PoseHeadConfig
 from models.pose_from_latent import PoseFromImage, PoseFromLatent
 from models.SMPL_from_latent import MeshFromLatent, StoredMesh, load_mesh
-from sample import export_onnx
+from sample.tools import export_onnx
+from sample.tools.export_onnx import OnnxConfig, write_onnx
 from tests.untrained_mesh import write_untrained_mesh
 from utils.artifacts import save_checkpoint
-from utils.onnx_file import write_onnx
 from utils.settings import to_plain
 
 CPU = torch.device("cpu")

@@ -12,24 +12,25 @@ from config import (
     DecoderConfig,
     EncDecConfig,
     EncoderConfig,
-    FiguresConfig,
     Loop,
-    MeshAblationConfig,
     MeshHeadConfig,
     MeshLoss,
     Paths,
     PreprocessConfig,
     Subjects,
 )
-from config import TestMeshConfig as MeshTestConfig
 from dataset_def import h36m_preprocess
 from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import SyntheticConfig
 from dataset_def.truth_files import FITTED, load_bodies
 from models.encoder_decoder import build
 from models.multiview_fit import FitConfig
-from sample import fit_SMPL, make_figures, mesh_ablation
+from sample import fit_SMPL, make_figures
 from sample import test_SMPL as mesh_test
+from sample.make_figures import FiguresConfig
+from sample.test_SMPL import TestMeshConfig as MeshTestConfig
+from sample.tools import mesh_ablation
+from sample.tools.mesh_ablation import MeshAblationConfig
 from tests.untrained_mesh import write_untrained_mesh
 from utils.artifacts import load_metrics, load_predictions, save_checkpoint
 from utils.settings import to_plain

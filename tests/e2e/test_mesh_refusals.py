@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from config import CriticConfig, GanConfig, MeshConfig, PreprocessConfig
-from config import TestMeshConfig as MeshTestConfig
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_files import mask_path
 from dataset_def.h36m_index import load_table
@@ -20,6 +19,7 @@ from models.multiview_fit import FitConfig
 from models.smpl import load_body
 from sample import fit_SMPL, train_SMPL_from_enc
 from sample import test_SMPL as mesh_test
+from sample.test_SMPL import TestMeshConfig as MeshTestConfig
 from tests.tiny_h36m import write_tiny_h36m
 from tests.untrained_mesh import write_untrained_mesh
 from utils.artifacts import load_checkpoint, save_checkpoint

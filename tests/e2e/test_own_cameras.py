@@ -24,7 +24,6 @@ from config import (
     PreprocessConfig,
     Subjects,
 )
-from config import TestMeshConfig as MeshTestConfig
 from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.calibration.files import write_calibration
 from dataset_def.export_calibration import subject_cameras
@@ -34,6 +33,7 @@ from dataset_def.multiview.import_own import import_own
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from sample import test_SMPL as mesh_test
 from sample import train_3d_pose_from_enc, train_enc_dec, train_SMPL_from_enc
+from sample.test_SMPL import TestMeshConfig as MeshTestConfig
 from tests.own_clips import write_keypoints, write_video
 from tests.tiny_h36m import write_tiny_h36m
 from utils.camera import Camera

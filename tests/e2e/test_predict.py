@@ -8,8 +8,9 @@ import pytest
 import trimesh
 from PIL import Image
 
-from config import Paths, PredictConfig
+from config import Paths
 from sample import predict
+from sample.predict import PredictConfig
 from tests.untrained_mesh import write_untrained_mesh
 from utils.settings import start
 

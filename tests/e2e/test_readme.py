@@ -34,7 +34,7 @@ SMALL: dict[str, tuple[str, ...]] = {
                                       "--silhouettes-of 1", "--head.hidden 16"),
     "sample/test_SMPL.py": ("--subjects 9", "--examples 2", "--device cpu"),
     "sample/predict.py": ("--checkpoint mesh.pt", "--device cpu", "--view-px 64", "--video-px 96"),
-    "sample/export_onnx.py": ("--output onnx/body.onnx", "--repeats 1"),
+    "sample/tools/export_onnx.py": ("--output onnx/body.onnx", "--repeats 1"),
     "dataset_def/h36m_preprocess.py": ("--processes 1",),
     "dataset_def/convert_h36m.py": ("--processes 1", "--keep-free-gb 0", "--about-location data/h36m/about"),
     "dataset_def/convert_labels_h5.py": ("--processes 1", "--about-location data/labels_h5/about"),
@@ -42,19 +42,19 @@ SMALL: dict[str, tuple[str, ...]] = {
                                         "--smooth-hz 0", "--masks clip_masks", "--processes 1"),
 }  # fmt: skip
 """Flags added to a script's commands, where they do not have them."""
-NEEDS = {"sample/export_onnx.py": ("onnx", "onnxruntime", "onnxscript"), "--official": ("cdflib", "h5py"),
+NEEDS = {"sample/tools/export_onnx.py": ("onnx", "onnxruntime", "onnxscript"), "--official": ("cdflib", "h5py"),
          "--crops": ("h5py",)}  # fmt: skip
 ONLY_READ = {
     "python dataset_def/import_multiview.py": "pip fetches the recording",
-    "python dataset_def/person_segmentation.py": "pip fetches the network",
-    "python sample/web.py": "waits for a browser; tests/e2e/test_web.py opens the page",
+    "python dataset_def/photos/person.py": "pip fetches the network",
+    "python sample/tools/web.py": "waits for a browser; tests/e2e/test_web.py opens the page",
     "python models/open_body/build.py": "takes minutes, and a package that nothing else needs",
     "--cmu": "recordings that are not part of the repository",
     "--motion": "recordings that are not part of the repository",
     "--data.cmu": "recordings that are not part of the repository",
 }
 """Commands, or flags, whose settings are read by the script's own parser but which are not run, and why."""
-LAST = ("sample/report.py", "sample/export_onnx.py")
+LAST = ("sample/report.py", "sample/tools/export_onnx.py")
 """Scripts that look at what later commands of the page make."""
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from config import ROOT, ReportConfig
+from config import ROOT
 from models.kinematics import upright_rotations
 from models.smpl import load_body
 from sample import report
+from sample.report import ReportConfig
 from tests.browser import NO_GL, Page, chromium
 from utils.artifacts import save_metrics, save_predictions
 from utils.metrics import pose_errors

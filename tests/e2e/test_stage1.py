@@ -17,18 +17,18 @@ from config import (
     DecoderConfig,
     EncDecConfig,
     EncoderConfig,
-    FiguresConfig,
     Loop,
     Optim,
     Paths,
     PreprocessConfig,
     Subjects,
 )
-from config import TestEncDecConfig as EncDecTestConfig
 from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.h36m_get_background import BackgroundConfig
 from sample import make_figures, train_enc_dec
 from sample import test_enc_dec as enc_dec_test
+from sample.make_figures import FiguresConfig
+from sample.test_enc_dec import TestEncDecConfig as EncDecTestConfig
 from tests.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions
 from utils.history import load_history

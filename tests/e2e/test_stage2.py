@@ -15,10 +15,8 @@ from config import (
     ROOT,
     Crop,
     DecoderConfig,
-    EmbeddingsConfig,
     EncDecConfig,
     EncoderConfig,
-    LabelCurveConfig,
     Loop,
     Optim,
     Paths,
@@ -27,17 +25,20 @@ from config import (
     PreprocessConfig,
     Subjects,
 )
-from config import TestPoseConfig as PoseTestConfig
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_pose_data import EmbeddedPoseData, PoseData
 from models.encoder_decoder import build, load_encoder_decoder
 from models.pose_from_latent import load_pose
-from sample import label_curve, save_embeddings, train_3d_pose_from_enc
+from sample import save_embeddings, train_3d_pose_from_enc
 from sample import test_pose as pose_test
+from sample.save_embeddings import EmbeddingsConfig
+from sample.test_pose import TestPoseConfig as PoseTestConfig
+from sample.tools import label_curve
+from sample.tools.label_curve import LabelCurveConfig
 from tests.tiny_h36m import write_tiny_h36m
-from utils import label_table
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions, save_checkpoint
 from utils.history import load_history
+from utils.reference_poses import REFERENCES
 from utils.settings import to_plain
 
 SUBJECTS = Subjects(train=(1,), labelled=(1,), test=(9,), held_out=((4, 1),))
@@ -270,7 +271,7 @@ def test_the_label_curve_fills_its_table_and_does_finished_cells_only_once(place
     means = [found["columns"]["1 sequences"][row]["n_mpjpe_17_mm"]["mean"] for row in (rows[4], rows[2])]
     assert gain["difference"]["mean"] == pytest.approx(means[0] - means[1])
     text = config.output.with_suffix(".md").read_text()
-    without_image = list(label_table.REFERENCES.values())
+    without_image = list(REFERENCES.values())
     assert [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")][1:9] == [
         f"| {row}" for row in [*without_image, *rows]
     ]

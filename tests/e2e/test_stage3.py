@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from config import CriticConfig, ExportConfig, FiguresConfig, GanConfig, Loop, Optim, Paths, PoseSources, TestGanConfig
+from config import CriticConfig, GanConfig, Loop, Optim, Paths, PoseSources
 from models.GAN import load_prior_for
-from sample import export_weights, make_figures, test_GAN, train_GAN
+from sample import make_figures, test_GAN, train_GAN
+from sample.make_figures import FiguresConfig
+from sample.test_GAN import TestGanConfig
+from sample.tools import export_weights
+from sample.tools.export_weights import ExportConfig
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions
 from utils.history import load_history
 

@@ -12,9 +12,10 @@ import pytest
 import trimesh
 from PIL import Image
 
-from config import ROOT, Paths, WebConfig
-from sample import web
+from config import ROOT, Paths
 from sample.predict import load_newest
+from sample.tools import web
+from sample.tools.web import WebConfig
 from tests.browser import SOFTWARE_GL, chromium
 from tests.untrained_mesh import write_untrained_mesh
 
@@ -92,7 +93,16 @@ def address(checkpoint, tmp_path_factory):
     """The page, served by the script as a user starts it."""
     pytest.importorskip("gradio", reason="the page needs the extra [web]")
     port, log = free_port(), tmp_path_factory.mktemp("web") / "log.txt"
-    command = [sys.executable, "sample/web.py", "--checkpoint", checkpoint, "--device", "cpu", "--port", str(port)]
+    command = [
+        sys.executable,
+        "sample/tools/web.py",
+        "--checkpoint",
+        checkpoint,
+        "--device",
+        "cpu",
+        "--port",
+        str(port),
+    ]
     with open(log, "w") as stream:
         settings = os.environ | {"PYTHONUNBUFFERED": "1", "GRADIO_TEMP_DIR": str(log.parent / "gradio")}
         server = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=subprocess.STDOUT, env=settings)

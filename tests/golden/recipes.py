@@ -14,10 +14,10 @@ from config import ROOT, Paths
 from dataset_def.h36m_files import FrameKey, find_folders, load_camera, load_image, load_mask, meta_path
 from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import SyntheticConfig
-from models.diagram_body import STEP_DEGREES
 from models.encoder_decoder import load_encoder_decoder
 from models.silhouette import Topology, silhouette
 from models.smpl import Body, load_body, rotations_from_theta
+from sample.make_figures import STEP_DEGREES
 from utils.artifacts import file_hash
 from utils.metrics import pose_errors
 from utils.skeleton import SMPL_24

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from config import Crop, EmbeddingsConfig, EncDecConfig, Paths, PoseConfig, Subjects
+from config import Crop, EncDecConfig, Paths, PoseConfig, Subjects
+from sample.save_embeddings import EmbeddingsConfig
 from utils.artifacts import (
     Embeddings,
     file_hash,

@@ -12,14 +12,11 @@ from config import (
     PRESETS,
     Crop,
     DecoderConfig,
-    EmbeddingsConfig,
     EncDecConfig,
     EncoderConfig,
-    FiguresConfig,
     GanConfig,
     ImageAugmentation,
     ImageLoss,
-    LabelCurveConfig,
     Loop,
     MeshConfig,
     Optim,
@@ -28,12 +25,15 @@ from config import (
     PoseConfig,
     PoseHeadConfig,
     PreprocessConfig,
-    SegmentationConfig,
     Subjects,
 )
-from config import TestEncDecConfig as EncDecTestConfig  # pytest would take it for a class of tests
-from config import TestPoseConfig as PoseTestConfig
+from dataset_def.photos.person import SegmentationConfig
 from dataset_def.synthetic.make_h36m import SyntheticConfig
+from sample.make_figures import FiguresConfig
+from sample.save_embeddings import EmbeddingsConfig
+from sample.test_enc_dec import TestEncDecConfig as EncDecTestConfig  # pytest would take it for a class of tests
+from sample.test_pose import TestPoseConfig as PoseTestConfig
+from sample.tools.label_curve import LabelCurveConfig
 from utils.settings import flags, parse, to_plain
 
 STAGES = [

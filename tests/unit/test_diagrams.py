@@ -7,9 +7,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from config import ROOT, FiguresConfig, Paths
-from models.diagram_body import diagram_person
+from config import ROOT, Paths
 from sample import make_figures
+from sample.make_figures import FiguresConfig, diagram_person
 from utils.artifacts import save_predictions
 from utils.figures.diagrams import (
     DISTANCE_M,

@@ -6,8 +6,9 @@ import re
 import numpy as np
 import pytest
 
-from config import ROOT, ReadmeConfig
-from sample import make_readme
+from config import ROOT
+from sample.tools import make_readme
+from sample.tools.make_readme import ReadmeConfig
 from utils.artifacts import save_metrics
 from utils.report.markdown import NOVEL_VIEWS, block, shortened, written
 from utils.report.summaries import RULES, Circumstances, all_summaries

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from utils.mesh_table import COLUMNS, MeshCell, difference, known_columns, lines_of, mean_body_row, summarise
+from sample.tools.mesh_ablation import COLUMNS, MeshCell, difference, known_columns, lines_of, mean_body_row, summarise
 
 FRAMES = np.array([[9, action, 1, camera, 1] for action in (2, 9, 16) for camera in (1, 2, 3, 4)], dtype=np.int32)
 IS_AWAY = FRAMES[:, 3] > 2

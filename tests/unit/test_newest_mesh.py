@@ -1,6 +1,8 @@
 import os
 
-from config import ASSETS, MeshConfig, PredictConfig, WebConfig
+from config import ASSETS, MeshConfig
+from sample.predict import PredictConfig
+from sample.tools.web import WebConfig
 from utils.settings import which_weights
 
 

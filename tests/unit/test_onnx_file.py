@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from utils.onnx_file import in_torch, largest_difference, median_ms, need_onnx, write_onnx
+from sample.tools.export_onnx import in_torch, largest_difference, median_ms, need_onnx, write_onnx
 
 
 class Small(nn.Module):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from config import ROOT, SegmentationConfig
-from dataset_def.person_segmentation import REMEDY, PersonSegmenter, is_available
+from config import ROOT
+from dataset_def.photos.person import REMEDY, PersonSegmenter, SegmentationConfig, is_available
 from utils.image import read_image
 from utils.person_box import box_of_mask
 

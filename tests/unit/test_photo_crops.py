@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from config import Crop
-from dataset_def.photo_crops import photo_camera, photo_crop
-from dataset_def.pictures import Picture
+from dataset_def.photos.crop import photo_camera, photo_crop
+from dataset_def.photos.pictures import Picture
 from utils.draw_mesh import overlay, turned_view
 from utils.person_box import Box
 

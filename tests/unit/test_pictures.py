@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dataset_def.pictures import open_pictures, until_interrupted
+from dataset_def.photos.pictures import open_pictures, until_interrupted
 from dataset_def.video import read_picture
 
 

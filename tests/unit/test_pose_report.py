@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from utils.label_table import comparisons, markdown, summaries
+from sample.tools.label_curve import comparisons, markdown, summaries
 from utils.metrics import pose_errors
 from utils.report.summaries import action_table, intervals, overall_table, per_action
 

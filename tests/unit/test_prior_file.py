@@ -9,8 +9,8 @@ import torch
 from config import ROOT, CriticConfig, GanConfig
 from models.GAN import Bodies, Generator, load_gan, load_prior_for, make_critic, prior_origin
 from models.GAN import load_prior_for as same_function
-from models.prior_measure import invented_poses, judge
 from models.smpl import load_body
+from sample.test_GAN import invented_poses, judge
 from utils.artifacts import save_checkpoint
 from utils.settings import to_plain
 from utils.skeleton import SMPL_24
@@ -80,7 +80,7 @@ def test_poses_are_judged_in_chunks_as_one_by_one(tmp_path, monkeypatch):
     critic = critic_of()
     poses = some_bodies().rotations[:, 1:].numpy()
     whole = judge(critic, poses)
-    monkeypatch.setattr("models.prior_measure.CHUNK", 4)
+    monkeypatch.setattr("sample.test_GAN.CHUNK", 4)
     np.testing.assert_allclose(judge(critic, poses).plausibility, whole.plausibility, atol=1e-6)
     np.testing.assert_allclose(whole.minus_l_gan, -((1 - whole.scores.clip(max=1)) ** 2).mean(axis=1), atol=1e-6)
     invent = Generator(NETWORK, 10)

@@ -6,7 +6,7 @@ import torch
 
 from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, ImageAugmentation
 from models.encoder_decoder import build
-from models.view_pictures import example_pictures
+from sample.test_enc_dec import example_pictures
 from utils.views import flat_views
 
 GROUPS, VIEWS, SIDE_PX = 2, 4, 32

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.artifacts import load_metrics, must_exist
-from utils.label_table import REFERENCES
+from utils.reference_poses import REFERENCES
 from utils.report.summaries import SHOWN
 
 NOVEL_VIEWS = {"L1 in the box": "l1_in_box", "PSNR dB in the box": "psnr_db_in_box", "SSIM in the box": "ssim_in_box",
@@ -95,7 +95,7 @@ def prior_text(found: Mapping[str, Any]) -> str:
 
 def metrics_block(path: Path) -> str:
     """Write one test's tables with their protocol and origin."""
-    stored = load_metrics(path, "python sample/make_readme.py --metrics ...")
+    stored = load_metrics(path, "python sample/tools/make_readme.py --metrics ...")
     found = stored["metrics"]
     if all(isinstance(one, dict) and "auc" in one for one in found.values()):
         text = prior_text(found)

@@ -1,6 +1,6 @@
 """Fill the README's tables from files that other commands wrote.  No number enters the README by hand.
 
-    python sample/make_readme.py --metrics runs/pose/demo/metrics.json runs/mesh/demo/metrics.json
+    python sample/tools/make_readme.py --metrics runs/pose/demo/metrics.json runs/mesh/demo/metrics.json
 
 Reads   metrics.json (sample/test_*.py), report.json (dataset_def/import_multiview.py), tests/benchmarks/results/*
 Writes  tests/benchmarks/results/{<stage>_<run>,<recording>_import}.json, README.md between its marks
@@ -8,12 +8,25 @@ Writes  tests/benchmarks/results/{<stage>_<run>,<recording>_import}.json, README
 
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
-from config import ReadmeConfig
+from config import ROOT
 from utils.artifacts import load_metrics, whole_file
 from utils.report.markdown import block, load_report
 from utils.settings import start
+
+
+@dataclass(frozen=True)
+class ReadmeConfig:
+    """sample/tools/make_readme.py: the README's tables, from files that other commands wrote."""
+
+    metrics: tuple[Path, ...] = ()
+    """metrics.json of test scripts, kept under results_location as <stage>_<run>.json before the tables are filled."""
+    reports: tuple[Path, ...] = ()
+    """report.json of imported recordings, such as data/real/about/report.json, kept there as real_import.json."""
+    results_location: Path = ROOT / "tests" / "benchmarks" / "results"
+    readme: Path = ROOT / "README.md"
 
 
 def filled(text: str, results: Path) -> str:

@@ -1,19 +1,43 @@
 """A page on this machine: drop a picture of a person on it, and turn the body with the mouse.
 
-    pip install -e ".[web]" && python sample/web.py
+    pip install -e ".[web]" && python sample/tools/web.py
 
 Reads   a checkpoint of stage 4 (sample/train_SMPL_from_enc.py); pictures that are dropped on the page
 Writes  nothing that stays: pictures and meshes lie in a temporary folder until the page is closed
 """
 
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from config import PredictConfig, WebConfig
+from config import ASSETS, Device, Paths, within
+from dataset_def.photos.person import SEGMENTATION_NETWORK
 from dataset_def.video import IMAGES
-from sample.predict import Weights, load_newest, predict
+from sample.predict import PredictConfig, Weights, load_newest, predict
 from utils.settings import start
+
+
+@dataclass(frozen=True)
+class WebConfig:
+    """sample/tools/web.py: a page on this machine, on which a picture is dropped and the mesh is turned."""
+
+    checkpoint: Path = ASSETS / "open_mesh.pt"
+    """checkpoint_best.pt of stage 4, such as runs/mesh/demo/checkpoint_best.pt; without it, the committed one."""
+    host: str = "127.0.0.1"
+    """Who can reach the page: 127.0.0.1 is this machine only, 0.0.0.0 everybody in its network, without a password."""
+    port: int = 7860
+    largest_mb: int = 20
+    """Larger files are refused."""
+    segmentation: Path = SEGMENTATION_NETWORK
+    """The network of the segmentation extra, which finds the person where no box is given."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+
+    def __post_init__(self) -> None:
+        within(1, 65535, port=self.port)
+        within(1, 200, largest_mb=self.largest_mb)
+
 
 TITLE = (
     "# A body from one picture\nDrop a picture of one person, seen from head to foot, and turn the body with the mouse."

@@ -7,7 +7,7 @@ from jaxtyping import Float, UInt8
 
 from config import Crop
 from dataset_def.crop import crop_camera, cut
-from dataset_def.pictures import Picture
+from dataset_def.photos.pictures import Picture
 from utils.camera import Camera
 from utils.person_box import Box
 

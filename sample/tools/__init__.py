@@ -1,0 +1,1 @@
+"""Scripts beside the method: exports, tables, ablations, the web page."""

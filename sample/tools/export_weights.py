@@ -1,0 +1,207 @@
+"""Write trained weights as one small file in 8 bits: encoder, decoder and pose head; the prior; the mesh head.
+
+    python sample/tools/export_weights.py --checkpoint runs/pose/long/checkpoint_best.pt --stage-1-run runs/enc_dec/long
+        --metrics runs/enc_dec/long/metrics.json runs/pose/long/metrics.json
+
+Reads   checkpoint_best.pt of stage 2 (mode frozen), 3 or 4, config.json beside it and of stage 1
+Writes  models/assets/open_weights.pt, which every script takes where it takes a checkpoint of stage 1 or 2;
+        open_prior.pt; or open_mesh.pt, whose encoder is that of open_weights.pt beside it; each with a .json that tells
+        how it was made (commands, commits, settings, steps, metrics), without the folders
+"""
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from config import ROOT
+from models.encoder_decoder import (
+    STAGE_1_STEP,
+    UNKNOWN_STEP,
+    StoredEncoder,
+    encoder_origin,
+    geometry_hash,
+    hash_of_geometry,
+    load_encoder,
+    load_encoder_decoder,
+)
+from models.SMPL_from_latent import ENCODER_FILE, GEOMETRY_HASH
+from utils.artifacts import commit, load_checkpoint, load_metrics, must_exist, save_checkpoint, whole_file
+from utils.settings import start, to_plain, without_folders
+from utils.small_weights import packed
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """sample/tools/export_weights.py: one small file of trained weights, to be shared."""
+
+    checkpoint: Path
+    """checkpoint_best.pt of stage 2 with a frozen encoder (it then holds encoder, decoder and pose head), of stage 3,
+    or of stage 4 (its head alone)."""
+    output: Path | None = None
+    """Without it, open_weights.pt, open_prior.pt or open_mesh.pt in models/assets, after the stage."""
+    encoder: Path = ROOT / "models" / "assets" / "open_weights.pt"
+    """Of stage 4: the exported encoder that the head was trained with; it must lie in the folder of the output."""
+    looks_of: Path | None = None
+    """Of stage 2: another file with the very same geometry, whose appearance encoder and decoder are taken."""
+    stage_1_run: Path | None = None
+    """runs/enc_dec/<name> that made the encoder; its commands, commits and steps are written down too."""
+    metrics: tuple[Path, ...] = ()
+    """metrics.json of test scripts, whose numbers are written down too (without those per action)."""
+    about: str = ""
+    """A sentence on how the weights were made: data, size."""
+
+
+class Parts(NamedTuple):
+    """What an exported file holds, and what the text beside it tells about stage 1."""
+
+    weights: dict[str, Any]
+    settings: dict[str, Any]
+    stage_1: dict[str, Any]
+
+
+def require_same_encoder(stage_1: StoredEncoder, run: Path) -> int:
+    """Refuse a run of stage 1 that made another encoder; return its step."""
+    best = load_encoder(run / "checkpoint_best.pt")
+    weights = best.network.state_dict()
+    if not all(torch.equal(value, weights[name]) for name, value in stage_1.network.state_dict().items()):
+        raise ValueError(f"the encoder is not that of {run}/checkpoint_best.pt; give the --stage-1-run that made it")
+    return best.step
+
+
+def settled(settings: dict[str, Any], **names: str | None) -> dict[str, Any]:
+    """Leave out where files lay: it says nothing to others, and empty paths take the defaults of whoever reads them."""
+    return without_folders(settings | {"paths": {}}) | names
+
+
+def with_looks_of(path: Path, weights: dict[str, Any], stage_1: StoredEncoder) -> dict[str, Any]:
+    """Put appearance and decoder of another file into the weights of stage 2; the geometry must be the same."""
+    other = load_encoder_decoder(path)
+    if geometry_hash(other.network) != geometry_hash(stage_1.network):
+        raise ValueError(f"{path} reads the geometry with other weights than the checkpoint, so its decoder does not "
+                         "fit; give a file with the same geometry, or leave out --looks-of")  # fmt: skip
+    head = {name: value for name, value in weights.items() if name.startswith("head.")}
+    encoder = {f"encoder.{name}": value for name, value in other.network.state_dict().items()}
+    return head | encoder | {"_extra_state": to_plain(other.config) | {STAGE_1_STEP: other.step}}
+
+
+def pose_parts(config: ExportConfig, starts: list[dict[str, Any]] | None) -> Parts:
+    """Give encoder, decoder and pose head, and what is told about stage 1; `starts` are those of its run."""
+    checkpoint = load_checkpoint(config.checkpoint, "pose")
+    stage_1 = load_encoder(config.checkpoint)  # refuses a checkpoint whose encoder moved
+    weights, run = checkpoint["states"]["model"], config.stage_1_run
+    if config.looks_of is not None:
+        weights = with_looks_of(config.looks_of, weights, stage_1)
+        stage_1 = load_encoder_decoder(config.looks_of)
+    step = stage_1.step if run is None else require_same_encoder(stage_1, run)
+    weights = packed(weights)
+    origin = settled(encoder_origin(weights)[0])
+    weights["_extra_state"] = origin | ({} if step == UNKNOWN_STEP else {STAGE_1_STEP: step})
+    plain = checkpoint["config"]
+    settings = settled(plain, encoder="stage_1.pt", embeddings=plain["embeddings"] and "embeddings.pkl")
+    return Parts(weights, settings, {"steps": step, "starts": starts, "settings": origin})
+
+
+def mesh_parts(config: ExportConfig) -> Parts:
+    """Give the weights of stage 4's head alone, its settings, and the file with its encoder."""
+    checkpoint = load_checkpoint(config.checkpoint, "mesh")
+    stage_1, weights = load_encoder(config.encoder), checkpoint["states"]["model"]
+    trained = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
+    found = geometry_hash(stage_1.network)
+    if hash_of_geometry(trained) != found:
+        raise ValueError(f"{config.checkpoint} was trained behind another encoder than {config.encoder}; train it with "
+                         f"--encoder {config.encoder}")  # fmt: skip
+    head = packed({name: w for name, w in weights.items() if name.startswith("head.")})
+    origin = {name: weights["_extra_state"][name] for name in ("body_hash", "num_vertices")}
+    head["_extra_state"] = origin | {ENCODER_FILE: config.encoder.name, GEOMETRY_HASH: found}
+    prior = checkpoint["config"]["prior"] and "open_prior.pt"
+    settings = settled(checkpoint["config"], encoder=config.encoder.name, prior=prior)
+    return Parts(head, settings, {"file": config.encoder.name})
+
+
+def prior_parts(config: ExportConfig) -> Parts:
+    """Give the weights of stage 3 and its settings."""
+    checkpoint = load_checkpoint(config.checkpoint, "gan")
+    return Parts(packed(checkpoint["states"]["model"]), settled(checkpoint["config"]), {})
+
+
+FILES = {"pose": "open_weights.pt", "gan": "open_prior.pt", "mesh": "open_mesh.pt"}
+NUMBERS = {"pose": "stage_2", "gan": "stage_3", "mesh": "stage_4"}
+
+
+def starts_of(run: Path) -> list[dict[str, Any]]:
+    """Say with which commands, at which commits, a run was started and gone on with."""
+    must_exist(run / "config.json", "a train script")
+    starts = json.loads((run / "config.json").read_text())["starts"]
+    root = str(run.resolve().parents[2])  # runs/<stage>/<name> lies in the repository
+    for one in starts:
+        script, *words = one["command"]
+        one["command"] = shlex.join(["python", f"sample/{Path(script).name}", *without_folders(words, root)])
+    return starts
+
+
+def starts_of_checkpoint(path: Path, stage: str) -> list[dict[str, Any]]:
+    """Say the same of a checkpoint; one that was exported before has it in the file beside it."""
+    exported = path.with_suffix(".json")
+    if exported.is_file():
+        return json.loads(exported.read_text())[NUMBERS[stage]]["starts"]
+    return starts_of(path.parent)
+
+
+def starts_of_stage_1(config: ExportConfig) -> list[dict[str, Any]] | None:
+    """Say the same of stage 1: of its run, or of the file whose appearance and decoder are taken."""
+    if config.stage_1_run is not None:
+        return starts_of(config.stage_1_run)
+    beside = config.looks_of and config.looks_of.with_suffix(".json")
+    return json.loads(beside.read_text())["stage_1"]["starts"] if beside and beside.is_file() else None
+
+
+def numbers_of(paths: tuple[Path, ...]) -> dict[str, Any]:
+    """Read the numbers of test scripts, with what they were measured on; those per action would fill pages."""
+    found = {}
+    for path in paths:
+        stored = load_metrics(path, "the test script of its stage")
+        stored["metrics"].pop("per_action", None)
+        found[str(Path(*path.resolve().parts[-3:]))] = stored
+    return found
+
+
+def parts_of(config: ExportConfig, stage: str) -> Parts:
+    """Choose what is exported of a checkpoint."""
+    if stage == "pose":
+        return pose_parts(config, starts_of_stage_1(config))
+    return mesh_parts(config) if stage == "mesh" else prior_parts(config)
+
+
+def geometry_told(config: ExportConfig) -> dict[str, Any]:
+    """Keep what was told about the geometry, where another decoder is put behind one that was exported before."""
+    beside = config.checkpoint.with_suffix(".json")
+    if config.looks_of is None or not beside.is_file():
+        return {}
+    told = json.loads(beside.read_text())
+    return {"geometry": told.get("geometry") or {name: told[name] for name in ("about", "commit")} | told["stage_1"]}
+
+
+def main(config: ExportConfig) -> int:
+    """Convert, write, and return the number of parameters."""
+    checkpoint = load_checkpoint(config.checkpoint, "pose", "gan", "mesh")
+    stage, parts = checkpoint["stage"], parts_of(config, checkpoint["stage"])
+    output = config.output or ROOT / "models" / "assets" / FILES[stage]
+    save_checkpoint(output, stage, checkpoint["step"], parts.settings, {"model": parts.weights})
+    count = sum(w.numel() for w in load_checkpoint(output, stage)["states"]["model"].values() if torch.is_tensor(w))
+    about = {"about": config.about, "parameters": count, "commit": commit(), **geometry_told(config),
+             **({"stage_1": parts.stage_1} if parts.stage_1 else {}),
+             NUMBERS[stage]: {"steps": checkpoint["step"], "starts": starts_of_checkpoint(config.checkpoint, stage),
+                              "settings": parts.settings},
+             "metrics": numbers_of(config.metrics)}  # fmt: skip
+    with whole_file(output.with_suffix(".json")) as partial:
+        partial.write_text(json.dumps(about, indent=1) + "\n")
+    print(f"{output}: {count / 1e6:.2f} M parameters, {output.stat().st_size / 1e6:.1f} MB")
+    return count
+
+
+if __name__ == "__main__":
+    start(main, ExportConfig)

@@ -1,0 +1,362 @@
+"""Compare stage 2 with its baselines, with all labels and with few, over several seeds.
+
+    python sample/tools/label_curve.py --encoders runs/enc_dec/demo/checkpoint_best.pt --seeds 0 1 2
+    python sample/tools/label_curve.py --encoders models/assets/open_weights.pt --references-only
+
+Reads   checkpoints of stage 1, the index, the crops; test subjects through sample/test_pose.py only
+Writes  runs/pose/label_curve_*/ (one run per cell, kept: stop and start again at will),
+        tests/benchmarks/results/label_curve.{json,md}, label_curve_references.json
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from tqdm import tqdm
+
+from config import ROOT, Device, ImageAugmentation, Loop, Optim, Paths, PoseConfig, PoseHeadConfig, Subjects, within
+from dataset_def.h36m_pose_data import PoseData, labels_world_m
+from models.encoder_decoder import load_encoder
+from sample import test_pose, train_3d_pose_from_enc
+from sample.test_pose import TestPoseConfig
+from utils.artifacts import file_hash, load_checkpoint, load_predictions, must_exist, save_result, whole_file
+from utils.bootstrap import compare, mean_interval
+from utils.metrics import pose_errors
+from utils.reference_poses import REFERENCES, reference_poses
+from utils.settings import start, to_plain
+
+
+@dataclass(frozen=True)
+class LabelCurveConfig:
+    """sample/tools/label_curve.py: stage 2 beside its baselines, with all labels and with few, over several seeds."""
+
+    encoders: tuple[Path, ...]
+    """checkpoint_best.pt of stage 1; with several, seed k takes the k-th (and begins again after the last)."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    subjects: Subjects = field(default_factory=Subjects)
+    sequences: tuple[int, ...] = (0, 3)
+    """One column each: labelled training sequences per subject, 0 for all."""
+    seeds: tuple[int, ...] = (0, 1)
+    frozen_steps: int = 500
+    """Steps of the head on a frozen encoder, random or stage 1's."""
+    finetune_steps: int = 500
+    """Steps of stage 1's encoder and the head end to end."""
+    scratch_steps: int = 1200
+    """Most steps of the supervised baseline; enough when its held-out error no longer falls at the end."""
+    patience: int = 0
+    """Looks without a better held-out error after which the supervised baseline stops; 0 trains all steps."""
+    scratch_schedule: Literal["constant", "cosine"] = "cosine"
+    """Of the supervised baseline; constant lets patience alone decide when it ends."""
+    lr: float = 1e-3
+    head: PoseHeadConfig = field(default_factory=PoseHeadConfig)
+    augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
+    """The same for every row."""
+    batch: int = 32
+    loop: Loop = field(default_factory=lambda: Loop(validate_every=200))
+    """Its seed is replaced by each of `seeds`; resume and overwrite are decided cell by cell."""
+    every: int = 4
+    """Test on every n-th frame."""
+    output: Path = ROOT / "tests" / "benchmarks" / "results" / "label_curve.json"
+    """The numbers; a markdown table of the same name lies beside it, and <name>_references.json: the rows that need no
+    image."""
+    references_only: bool = False
+    """Measure the rows that need no image, put them beside the trained rows that `output` holds, and train nothing."""
+
+    def __post_init__(self) -> None:
+        within(1, inf, every=self.every, frozen_steps=self.frozen_steps, finetune_steps=self.finetune_steps,
+               scratch_steps=self.scratch_steps)  # fmt: skip
+        within(2, inf, batch=self.batch)  # batch norm needs two
+        within(0, inf, patience=self.patience)
+        if not self.encoders or not self.seeds or not self.sequences:
+            raise ValueError("encoders, seeds and sequences need at least one value each")
+
+
+MEASURES = {"N-MPJPE": "n_mpjpe_17_mm", "P-MPJPE": "p_mpjpe_17_mm", "yaw": "yaw_error_degrees"}
+COMMAND = "python sample/tools/label_curve.py"
+MEAN_POSE = "mean pose"
+
+Errors = dict[str, Float[np.ndarray, "N"]]
+Column = Mapping[str, Sequence[Errors]]
+"""Per row of the table: the errors of each seed."""
+
+Columns = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
+"""Column, row, measure -> interval."""
+Compared = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]]
+"""Column, pair of rows, measure -> difference and percent, each an interval."""
+
+
+class CellResult(NamedTuple):
+    """What one tested run predicts, measured."""
+
+    errors: Errors
+    mean_pose_errors: Errors
+    """Of the mean of the run's training labels."""
+    frames: Int[np.ndarray, "N 5"]
+    step: int
+    """At which the tested checkpoint was written."""
+
+
+def read_cell(run: Path) -> CellResult:
+    """Measure the stored predictions of a run."""
+    _, stored = load_predictions(run / "predictions.npz", COMMAND)
+    true, R = (torch.from_numpy(stored[name]) for name in ("true_root_m", "R_crop_from_world"))
+    mean_pose = torch.from_numpy(stored["mean_pose_root_m"]).expand_as(true)
+    found, of_mean = (
+        as_arrays(pose_errors(pose, true, R)) for pose in (torch.from_numpy(stored["predicted_root_m"]), mean_pose)
+    )
+    return CellResult(found, of_mean, stored["frames"], int(stored["step"]))
+
+
+def as_arrays(errors: Mapping[str, Float[torch.Tensor, "N"]]) -> Errors:
+    """Take errors out of their tensors."""
+    return {name: values.double().numpy() for name, values in errors.items()}
+
+
+def stacked(seeds: Sequence[Errors], measure: str) -> Float[np.ndarray, "S N"]:
+    """Put the errors of all seeds into rows."""
+    return np.stack([errors[measure] for errors in seeds])
+
+
+def summaries(column: Column, frames: Int[np.ndarray, "N 5"]) -> dict[str, dict[str, dict[str, float]]]:
+    """Average each row of the table, with intervals over sequences and seeds."""
+    return {
+        row: {name: mean_interval(stacked(seeds, name), frames)._asdict() for name in MEASURES.values()}
+        for row, seeds in column.items()
+    }
+
+
+def comparisons(
+    column: Column, frames: Int[np.ndarray, "N 5"], pairs: Sequence[tuple[str, str]]
+) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """Compare pairs of rows (ours, baseline) by a paired bootstrap over sequences and seeds."""
+    table = {}
+    for ours, baseline in pairs:
+        found = {
+            name: compare(stacked(column[ours], name), stacked(column[baseline], name), frames)
+            for name in MEASURES.values()
+        }
+        table[f"{ours} minus {baseline}"] = {
+            name: {"difference": gain.difference._asdict(), "percent": gain.percent._asdict()}
+            for name, gain in found.items()
+        }
+    return table
+
+
+def markdown(
+    columns: Columns,
+    compared: Compared,
+    about: str,
+) -> str:
+    """Write the table, the paired comparisons below it, and the protocol."""
+    rows = list(next(iter(columns.values())))
+    titles = [f"{column}: {measure}" for column in columns for measure in MEASURES]
+    lines = ["| N-MPJPE / P-MPJPE in mm, yaw error in degrees | " + " | ".join(titles) + " |"]
+    lines.append("|---" * (1 + len(titles)) + "|")
+    for row in rows:
+        cells = [written(columns[column][row][name]) for column in columns for name in MEASURES.values()]
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    lines += ["", "Paired differences, negative is better for the first:", "", "| | " + " | ".join(titles) + " |"]
+    lines.append("|---" * (1 + len(titles)) + "|")
+    for pair in next(iter(compared.values())):
+        gains = [compared[column][pair][name] for column in columns for name in MEASURES.values()]
+        cells = [f"{written(gain['difference'])}, {written(gain['percent'])} %" for gain in gains]
+        lines.append(f"| {pair} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", about, ""])
+
+
+def written(interval: Mapping[str, float], decimals: int = 1) -> str:
+    """Write a mean with its 95 percent interval."""
+    mean, low, high = (f"{interval[name]:.{decimals}f}" for name in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def column_title(sequences: int) -> str:
+    """Name a column by its labels."""
+    return f"{sequences} sequences" if sequences else "all labels"
+
+
+def protocol(config: LabelCurveConfig, num_frames: int) -> str:
+    """Say how the numbers came about."""
+    labelled, test = (", ".join(f"S{n}" for n in names) for names in (config.subjects.labelled, config.subjects.test))
+    held_out = len(config.subjects.held_out)
+    ended = (
+        f"ended after {config.patience} looks of {config.loop.validate_every} steps without a better held-out error"
+        if config.patience
+        else "all of them; the checkpoint is the best of the looks at the held-out sequences"
+    )
+    every = "all frames" if config.every == 1 else f"one frame in {config.every}"
+    return (
+        f"Trained on labels of {labelled}: all sequences but {held_out}, or the number of sequences named; the "
+        f"{held_out} held-out ones choose the checkpoint in every cell. Tested on {test}: {num_frames} images ({every} "
+        f"and cameras of the index), 17 joints with the pelvis at the origin, crop as stage 1 was trained. "
+        f"{len(config.seeds)} seeds, {len(config.encoders)} stage-1 encoder(s). The same augmentation and batch in "
+        f"all cells; random and frozen {config.frozen_steps} steps, fine-tuned {config.finetune_steps}, from scratch "
+        f"at most {config.scratch_steps} ({config.scratch_schedule} step size; {ended}). Brackets: 95 % bootstrap over "
+        "sequences and seeds of stage 2, which do not cover the variation of stage 1 where it was trained once; "
+        "differences: paired over the same sequences."
+    )
+
+
+def write_table(
+    config: LabelCurveConfig, columns: Columns, compared: Compared, num_frames: int, best_steps: dict[str, int]
+) -> None:
+    """Write the trained rows' json."""
+    about = protocol(config, num_frames)
+    save_result(config.output, about, columns=columns, comparisons=compared, num_frames=num_frames,
+                steps_of_tested_checkpoint=best_steps)  # fmt: skip
+
+
+def write_references(config: LabelCurveConfig, columns: Columns, num_frames: int) -> Path:
+    """Write the json of the rows that need no image; return its path."""
+    path = config.output.with_name(f"{config.output.stem}_references.json")
+    labelled, test = (", ".join(f"S{n}" for n in names) for names in (config.subjects.labelled, config.subjects.test))
+    about = (
+        f"Rows that need no image, {num_frames} images of {test}: the median of {labelled}'s labels, turned to one "
+        "heading first; the nearest label is chosen by N-MPJPE. An oracle is told the true heading or the true pose."
+    )
+    save_result(path, about, columns=columns, num_frames=num_frames)
+    return path
+
+
+def write_markdown(output: Path, references: Path) -> str:
+    """Write the markdown table beside a json of trained rows, the rows that need no image first; return it.
+
+    Raises:
+        ValueError: the two files are not about the same labels and frames.
+    """
+    must_exist(output, COMMAND)
+    trained, untrained = (json.loads(path.read_text()) for path in (output, references))
+    if list(trained["columns"]) != list(untrained["columns"]) or not _same_frames(trained, untrained["num_frames"]):
+        raise ValueError(f"{output} and {references} have other columns or frames; measure both with the same "
+                         f"settings: {COMMAND}")  # fmt: skip
+    columns = {title: untrained["columns"][title] | rows for title, rows in trained["columns"].items()}
+    text = markdown(columns, trained["comparisons"], f"{trained['protocol']} {untrained['protocol']}")
+    with whole_file(output.with_suffix(".md")) as partial:
+        partial.write_text(text)
+    return text
+
+
+def _same_frames(trained: Mapping[str, Any], num_frames: int) -> bool:
+    """Compare the numbers of tested images; files written before it was stored tell it in their protocol only."""
+    return trained.get("num_frames", num_frames) == num_frames and f"{num_frames} images" in trained["protocol"]
+
+
+Recipe = Literal["random", "scratch", "frozen", "finetune"]
+ROWS: dict[Recipe, str] = {
+    "random": "random encoder, frozen",
+    "scratch": "supervised from scratch",
+    "frozen": "stage 1, frozen",
+    "finetune": "stage 1, fine-tuned",
+}
+PAIRS = [
+    (ROWS[ours], baseline)
+    for ours in ("frozen", "finetune")
+    for baseline in (MEAN_POSE, ROWS["random"], ROWS["scratch"])
+]  # fmt: skip
+
+
+class Cell(NamedTuple):
+    """One training run of the comparison."""
+
+    recipe: Recipe
+    sequences: int
+    seed: int
+
+
+def pose_config(cell: Cell, config: LabelCurveConfig) -> PoseConfig:
+    """Give the settings of a cell's training."""
+    encoder = config.encoders[config.seeds.index(cell.seed) % len(config.encoders)]
+    is_scratch = cell.recipe == "scratch"
+    steps = {"scratch": config.scratch_steps, "finetune": config.finetune_steps}.get(cell.recipe, config.frozen_steps)
+    settings = PoseConfig(
+        encoder=encoder, mode=cell.recipe, device=config.device, paths=config.paths, subjects=config.subjects,
+        sequences=cell.sequences, head=config.head, augment=config.augment, batch=config.batch,
+        optim=Optim(steps=steps, lr=config.lr, schedule=config.scratch_schedule if is_scratch else "cosine"),
+        loop=replace(config.loop, seed=cell.seed), patience=config.patience if is_scratch else 0,
+    )  # fmt: skip
+    made_from = fingerprint(settings, config)
+    return replace(settings, name=f"label_curve_{cell.recipe}_{cell.sequences or 'all'}_seed{cell.seed}_{made_from}")
+
+
+def fingerprint(settings: PoseConfig, config: LabelCurveConfig) -> str:
+    """Name everything a cell's result depends on, so that a finished cell is never taken for another."""
+    plain = to_plain(settings)
+    for free in ("name", "paths", "device", "encoder"):
+        del plain[free]
+    plain |= {"test_every": config.every, "test_subjects": list(config.subjects.test)}
+    plain["loop"] = {"seed": settings.loop.seed, "validate_every": settings.loop.validate_every}
+    starts_from: object = file_hash(settings.encoder)
+    if settings.mode in ("random", "scratch"):
+        stage_1 = load_checkpoint(settings.encoder, "enc_dec")["config"]
+        starts_from = {name: stage_1[name] for name in ("crop", "encoder", "decoder", "normalise")}
+    content = json.dumps([plain, starts_from, file_hash(settings.paths.index_location / "index.npz")], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:8]
+
+
+def run_cell(cell: Cell, config: LabelCurveConfig) -> CellResult:
+    """Train and test what is not yet trained and tested, and read the result."""
+    settings = pose_config(cell, config)
+    folder = config.paths.runs_location / "pose" / settings.name
+    if not (folder / "metrics.json").exists():
+        has_begun = (folder / "checkpoint_last.pt").exists()
+        loop = replace(settings.loop, resume=has_begun, overwrite=folder.exists() and not has_begun)
+        train_3d_pose_from_enc.main(replace(settings, loop=loop))
+        checkpoint = folder / "checkpoint_best.pt"
+        test_pose.main(TestPoseConfig(checkpoint=checkpoint, device=config.device, paths=config.paths,
+                                      subjects=config.subjects.test, every=config.every))  # fmt: skip
+    return read_cell(folder)
+
+
+def measure_references(config: LabelCurveConfig) -> Path:
+    """Measure the poses that need no image, by each column's labels and on the table's frames; return the json's path.
+
+    What the crops are centred on, and with it what "facing the camera" means, is as stage 1 was trained.
+    """
+    crop = load_encoder(config.encoders[0]).config.crop
+    test = PoseData(config.paths, crop, config.subjects.test, "all", held_out=(), every=config.every)
+    true_root_m, R = test.labels_root_m(), test.turns_from_world()
+    columns = {}
+    for count in config.sequences:
+        labels = labels_world_m(test.table, config.subjects.labelled, config.subjects.held_out, count)
+        errors = {
+            REFERENCES[name]: [as_arrays(pose_errors(pose, true_root_m, R))]
+            for name, pose in reference_poses(labels, true_root_m, R).items()
+        }
+        columns[column_title(count)] = summaries(errors, test.table.frames[test.rows])
+    return write_references(config, columns, len(test.rows))
+
+
+def main(config: LabelCurveConfig) -> Path:
+    """Fill the table, write and print it; return the json's path."""
+    references = measure_references(config)
+    if config.references_only:
+        print(write_markdown(config.output, references))
+        return config.output
+    cells = [Cell(recipe, count, seed) for seed in config.seeds for count in config.sequences for recipe in ROWS]
+    results = {cell: run_cell(cell, config) for cell in tqdm(cells, desc="label_curve", disable=None)}
+    frames = results[cells[0]].frames
+    if not all(np.array_equal(result.frames, frames) for result in results.values()):
+        raise ValueError("the cells were tested on different frames; delete their metrics.json under "
+                         f"{config.paths.runs_location / 'pose'} and start again")  # fmt: skip
+    columns, compared = {}, {}
+    for count in config.sequences:
+        column = {MEAN_POSE: [results[Cell("frozen", count, seed)].mean_pose_errors for seed in config.seeds]}
+        column |= {ROWS[r]: [results[Cell(r, count, seed)].errors for seed in config.seeds] for r in ROWS}
+        columns[column_title(count)] = summaries(column, frames)
+        compared[column_title(count)] = comparisons(column, frames, PAIRS)
+    best_steps = {pose_config(cell, config).name: result.step for cell, result in results.items()}
+    write_table(config, columns, compared, len(frames), best_steps)
+    print(write_markdown(config.output, references))
+    return config.output
+
+
+if __name__ == "__main__":
+    start(main, LabelCurveConfig)

@@ -1,0 +1,323 @@
+"""Show what each loss of stage 4 brings: trainings that leave terms out, and the predecessor's, over several seeds.
+
+    python sample/tools/mesh_ablation.py --encoder models/assets/open_weights.pt \
+        --prior runs/gan/demo/checkpoint_best.pt
+
+Reads   checkpoints of stage 1 and of the prior, the index, the crops; test subjects through sample/test_SMPL.py only
+Writes  runs/mesh/ablation_*/ (one run per cell, kept: stop and start again at will),
+        tests/benchmarks/results/mesh_ablation.{json,md}
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from tqdm import tqdm
+
+from config import (
+    ROOT,
+    Device,
+    ImageAugmentation,
+    Loop,
+    MeshConfig,
+    MeshHeadConfig,
+    MeshLoss,
+    Optim,
+    Paths,
+    Subjects,
+    seed,
+    within,
+)
+from sample import test_SMPL, train_SMPL_from_enc
+from sample.test_SMPL import TestMeshConfig
+from sample.tools.label_curve import written
+from utils.artifacts import file_hash, load_metrics, load_predictions, save_result, whole_file
+from utils.bootstrap import Statistic, difference_interval, mean_interval, median_interval
+from utils.metrics import FRONT_DEGREES
+from utils.report.summaries import BACKWARDS_DEGREES
+from utils.settings import start, to_plain
+
+
+@dataclass(frozen=True)
+class MeshAblationConfig:
+    """sample/tools/mesh_ablation.py: what each loss of stage 4 brings on unseen subjects, over several seeds."""
+
+    encoder: Path
+    """checkpoint_best.pt of stage 1 or 2, the same for all rows, such as models/assets/open_weights.pt."""
+    prior: Path | None = None
+    """checkpoint_best.pt of stage 3; without it, the rows with L_gan and the prior's score are left out."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    subjects: Subjects = field(default_factory=Subjects)
+    silhouettes_of: tuple[int, ...] = (1, 5, 6, 7, 8)
+    """Of all rows but the predecessor's, which has the labelled subjects."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    steps: int = 500
+    """Of each training; the checkpoint of the last one is tested."""
+    lr: float = 1e-3
+    head: MeshHeadConfig = field(default_factory=MeshHeadConfig)
+    """Of all rows but the predecessor's."""
+    loss: MeshLoss = field(default_factory=MeshLoss)
+    """Of the row with all terms; other rows leave terms out."""
+    augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
+    """The same for every row."""
+    batch: int = 24
+    silhouette_batch: int = 8
+    loop: Loop = field(default_factory=lambda: Loop(threads=1))
+    """Its seed is replaced by each of `seeds`; it looks at held-out sequences once, at the end; resume and overwrite
+    are decided cell by cell."""
+    every: int = 8
+    """Test on every n-th frame."""
+    output: Path = ROOT / "tests" / "benchmarks" / "results" / "mesh_ablation.json"
+    """The numbers; a markdown table of the same name lies beside it."""
+
+    def __post_init__(self) -> None:
+        within(1, inf, every=self.every, steps=self.steps, silhouette_batch=self.silhouette_batch)
+        within(2, inf, batch=self.batch)  # batch norm needs two
+        if not self.seeds:
+            raise ValueError("seeds needs at least one value")
+        if not (self.loss.pose and self.loss.uses_masks):
+            raise ValueError(
+                "loss.pose and the terms of masks must have weights: the rows are made by leaving out terms"
+            )
+        if self.prior is not None and not self.loss.prior:
+            raise ValueError("prior is given, but loss.prior is 0, so L_gan would do nothing; set --loss.prior 0.12")
+
+
+COMMAND = "python sample/tools/mesh_ablation.py"
+MEAN_BODY = "mean body"
+Row = Mapping[str, Mapping[str, float]]
+"""Per key of a column: mean (or median), low, high."""
+
+
+class Column(NamedTuple):
+    """One measure of the table."""
+
+    title: str
+    measure: str
+    statistic: Statistic = "mean"
+    only_away: bool = False
+    """Over those who face away from the camera, instead of all."""
+    decimals: int = 1
+
+
+COLUMNS = {
+    "mpjpe_17_mm": Column("MPJPE mm", "mpjpe_17_mm"),
+    "p_mpjpe_17_mm": Column("P-MPJPE mm", "p_mpjpe_17_mm"),
+    "vertex_mm": Column("vertices mm", "vertex_mm"),
+    "pa_vertex_mm": Column("aligned vertices mm", "pa_vertex_mm"),
+    "iou_all_views_percent": Column("IoU %, all views (more is better)", "iou_all_views_percent"),
+    "prior_score": Column("prior's score (1 is real)", "prior_score", decimals=3),
+    "away_yaw_median_degrees": Column("facing away: median yaw error °", "yaw_error_degrees", "median", True),
+    "away_beyond_90_degrees_percent": Column("facing away: beyond 90° %", "backwards_percent", "mean", True),
+}
+
+
+class MeshCell(NamedTuple):
+    """What one tested run got wrong."""
+
+    errors: dict[str, Float[np.ndarray, "N"]]
+    is_away: Bool[np.ndarray, "N"]
+    frames: Int[np.ndarray, "N 5"]
+    step: int
+    metrics: dict[str, Any]
+    prior_hash: str = ""
+    """Of the prior whose score is among the errors."""
+
+
+def read_cell(folder: Path) -> MeshCell:
+    """Read the errors that sample/test_SMPL.py stored."""
+    origin, stored = load_predictions(folder / "predictions.npz", COMMAND)
+    metrics = load_metrics(folder / "metrics.json", COMMAND)["metrics"]
+    names = {column.measure for column in COLUMNS.values()} & stored.keys()
+    errors = {name: stored[name].astype(float) for name in names}
+    errors["backwards_percent"] = 100.0 * (errors["yaw_error_degrees"] > BACKWARDS_DEGREES)
+    is_away = np.abs(np.rad2deg(stored["facing_rad"])) >= 180 - FRONT_DEGREES
+    return MeshCell(errors, is_away, stored["frames"], int(stored["step"]), metrics,
+                    origin["input_hashes"].get("prior", ""))  # fmt: skip
+
+
+def values_of(seeds: Sequence[MeshCell], column: Column) -> tuple[Float[np.ndarray, "S N"], Int[np.ndarray, "N 5"]]:
+    """Put a measure of all seeds into rows, with the frames that count for the column and have a truth."""
+    values = np.stack([cell.errors[column.measure] for cell in seeds])
+    chosen = np.isfinite(values).all(axis=0) & (seeds[0].is_away if column.only_away else True)
+    return values[:, chosen], seeds[0].frames[chosen]
+
+
+def known_columns(table: Mapping[str, Sequence[MeshCell]]) -> dict[str, Column]:
+    """List the columns that all rows can fill."""
+    cells = [cell for seeds in table.values() for cell in seeds]
+    return {key: column for key, column in COLUMNS.items()
+            if all(column.measure in cell.errors for cell in cells) and values_of(cells, column)[1].size}  # fmt: skip
+
+
+def summarise(seeds: Sequence[MeshCell], columns: Mapping[str, Column]) -> Row:
+    """Average a row over its seeds and frames, with intervals over sequences and seeds."""
+    taken = {"mean": mean_interval, "median": median_interval}
+    return {key: taken[column.statistic](*values_of(seeds, column))._asdict() for key, column in columns.items()}
+
+
+def difference(ours: Sequence[MeshCell], baseline: Sequence[MeshCell], columns: Mapping[str, Column]) -> Row:
+    """Subtract a baseline from a row by a paired bootstrap over sequences and seeds."""
+    found = {}
+    for key, column in columns.items():
+        (mine, frames), (others, _) = values_of(ours, column), values_of(baseline, column)
+        found[key] = difference_interval(mine, others, frames, column.statistic)._asdict()
+    return found
+
+
+def mean_body_row(cell: MeshCell, columns: Mapping[str, Column]) -> Row:
+    """Take the errors of the mean body, which needs no training, from a tested run; empty if it has none."""
+    found = cell.metrics.get("mean_body", {})
+    away = found.get("yaw", {}).get("away", {})
+    known = found.get("overall", {}) | {f"away_{key}": value for key, value in away.items()}
+    known["away_yaw_median_degrees"] = away.get("median_degrees")
+    return {key: known[key] for key in columns if isinstance(known.get(key), dict)}
+
+
+def lines_of(rows: Mapping[str, Row], columns: Mapping[str, Column]) -> list[str]:
+    """Write rows as lines of a markdown table."""
+    lines = ["| | " + " | ".join(column.title for column in columns.values()) + " |", "|---" * (1 + len(columns)) + "|"]
+    for name, row in rows.items():
+        cells = [written(row[key], column.decimals) if key in row else "" for key, column in columns.items()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def protocol(config: MeshAblationConfig, cell: MeshCell) -> str:
+    """Say how the numbers came about."""
+    labelled, test, seen = (", ".join(f"S{number}" for number in who) for who in (
+        config.subjects.labelled, config.subjects.test, config.silhouettes_of))  # fmt: skip
+    score = "" if config.prior is None else (
+        "The prior's score is that of the discriminator that L_gan trains against, mean over its parts. ")  # fmt: skip
+    return (
+        f"{len(config.seeds)} seeds of {config.steps} steps, {config.batch} labelled images of {labelled} and "
+        f"{config.silhouette_batch} images of {seen} a step (masks and prior read the pelvis of everybody, no other "
+        f"joint; the same images in every row, but preset `seed` sees {labelled} alone); one frozen encoder, the same "
+        f"augmentation; the last step is tested. Weights: {weights_of(config)}; rows leave terms out; preset `seed` "
+        "has its own head (tanh on axis-angle) and weights, but the optimiser and augmentation of the others. Tested "
+        f"on {test}, whose images no training read: {len(cell.frames)} images (one frame in {config.every}, all "
+        "cameras), of which "
+        f"{int(cell.is_away.sum())} face away (within {FRONT_DEGREES}° of showing the back), about the pelvis, 17 "
+        f"joints. {score}Brackets: 95 % bootstrap over sequences and seeds (not over encoders, which are one); "
+        "differences: paired over the same sequences. The mean body averages the labelled training frames."
+    )
+
+
+def weights_of(config: MeshAblationConfig) -> str:
+    """List the weights of the terms."""
+    names = ("pose", "overlap", "outside", "reach", *(("prior",) if config.prior is not None else ()), "betas")
+    return ", ".join(f"{name} {getattr(config.loss, name):g}" for name in names)
+
+
+def write_table(config: MeshAblationConfig, table: Mapping[str, Sequence[MeshCell]], baseline: str) -> str:
+    """Write the json and the markdown table beside it; return the latter."""
+    columns, first = known_columns(table), table[baseline][0]
+    rows = {name: summarise(seeds, columns) for name, seeds in table.items()}
+    rows |= {MEAN_BODY: mean} if (mean := mean_body_row(first, columns)) else {}
+    gains = {f"{name} minus {baseline}": difference(seeds, table[baseline], columns)
+             for name, seeds in table.items() if name != baseline}  # fmt: skip
+    about = protocol(config, first)
+    steps = {name: [cell.step for cell in seeds] for name, seeds in table.items()}
+    save_result(config.output, about, rows=rows, differences=gains, steps_of_tested_checkpoint=steps)
+    told = f"Paired differences from {baseline}, negative is better but for the IoU and the prior's score:"
+    text = "\n".join([*lines_of(rows, columns), "", told, "", *lines_of(gains, columns), "", about, ""])
+    with whole_file(config.output.with_suffix(".md")) as partial:
+        partial.write_text(text)
+    return text
+
+
+Recipe = Literal["pose", "verts", "gan", "all", "seed"]
+ROWS: dict[Recipe, str] = {
+    "pose": "L_pose alone",
+    "verts": "L_pose + L_verts",
+    "gan": "L_pose + L_gan",
+    "all": "L_pose + L_verts + L_gan",
+    "seed": "head and weights of preset `seed`",
+}
+NEEDS_PRIOR: tuple[Recipe, ...] = ("gan", "all")
+MASK_TERMS = {"overlap": 0.0, "outside": 0.0, "reach": 0.0}
+
+
+class Cell(NamedTuple):
+    """One training run of the comparison."""
+
+    recipe: Recipe
+    seed: int
+
+
+def loss_of(recipe: Recipe, loss: MeshLoss) -> MeshLoss:
+    """Leave out the terms that a row does without."""
+    without_prior = loss if recipe in NEEDS_PRIOR else replace(loss, prior=0.0)
+    return without_prior if recipe in ("verts", "all") else replace(without_prior, **MASK_TERMS)
+
+
+def mesh_config(cell: Cell, config: MeshAblationConfig) -> MeshConfig:
+    """Give the settings of a cell's training; they differ in the losses, and for preset seed in the head too."""
+    settings = MeshConfig(
+        encoder=config.encoder, prior=config.prior if cell.recipe in NEEDS_PRIOR else None, device=config.device,
+        paths=config.paths, subjects=config.subjects, silhouettes_of=config.silhouettes_of, head=config.head,
+        loss=loss_of(cell.recipe, config.loss), augment=config.augment, batch=config.batch,
+        silhouette_batch=config.silhouette_batch, optim=Optim(steps=config.steps, lr=config.lr), validate_frames=10,
+        loop=replace(config.loop, seed=cell.seed, validate_every=config.steps, checkpoint_every=config.steps),
+    )  # fmt: skip
+    if cell.recipe == "seed":
+        its = seed().mesh
+        settings = replace(settings, head=replace(config.head, kind=its.head.kind), loss=its.loss,
+                           silhouettes_of=config.subjects.labelled)  # fmt: skip
+    return replace(settings, name=f"ablation_{cell.recipe}_seed{cell.seed}_{fingerprint(settings)}")
+
+
+def fingerprint(settings: MeshConfig | TestMeshConfig) -> str:
+    """Name everything a result depends on, so that a finished cell is never taken for another."""
+    plain = to_plain(settings)
+    files = {name: plain.pop(name, None) for name in ("encoder", "prior")}
+    files |= {"index": settings.paths.index_location / "index.npz", "body": settings.paths.models_smpl_location}
+    for free in ("name", "paths", "device", "checkpoint", "out"):
+        plain.pop(free, None)
+    if isinstance(settings, MeshConfig):
+        plain["loop"] = settings.loop.seed
+    hashes = {name: file_hash(Path(path)) for name, path in files.items() if path is not None}
+    return hashlib.sha256(json.dumps([plain, hashes], sort_keys=True).encode()).hexdigest()[:8]
+
+
+def run_cell(cell: Cell, config: MeshAblationConfig) -> MeshCell:
+    """Train and test what is not yet trained and tested, and read the result."""
+    settings = mesh_config(cell, config)
+    folder = config.paths.runs_location / "mesh" / settings.name
+    checkpoint = folder / "checkpoint_best.pt"
+    if not checkpoint.exists():
+        train_SMPL_from_enc.main(replace(settings, loop=replace(settings.loop, overwrite=folder.exists())))
+    test = TestMeshConfig(checkpoint=checkpoint, device=config.device, paths=config.paths, every=config.every,
+                          subjects=config.subjects.test, prior=config.prior, examples=1)  # fmt: skip
+    tested = folder / f"test_{fingerprint(test)}"
+    if not (tested / "metrics.json").exists():
+        test_SMPL.main(replace(test, out=tested))
+    return read_cell(tested)
+
+
+def main(config: MeshAblationConfig) -> Path:
+    """Fill the table, write and print it; return the json's path."""
+    rows = {recipe: title for recipe, title in ROWS.items() if config.prior is not None or recipe not in NEEDS_PRIOR}
+    cells = [Cell(recipe, number) for number in config.seeds for recipe in rows]
+    results = {cell: run_cell(cell, config) for cell in tqdm(cells, desc="mesh_ablation", disable=None)}
+    frames = results[cells[0]].frames
+    if not all(np.array_equal(result.frames, frames) for result in results.values()):
+        raise ValueError("the cells were tested on different frames; delete the folders test_* of "
+                         f"{config.paths.runs_location / 'mesh'}/ablation_* and start again")  # fmt: skip
+    if len({result.prior_hash for result in results.values()}) > 1:
+        raise ValueError(f"{config.prior} changed while the table was filled; start again (what does not depend on it "
+                         "is kept)")  # fmt: skip
+    table = {title: [results[Cell(recipe, number)] for number in config.seeds] for recipe, title in rows.items()}
+    print(write_table(config, table, ROWS["pose"]))
+    return config.output
+
+
+if __name__ == "__main__":
+    start(main, MeshAblationConfig)
