@@ -35,7 +35,7 @@ from config import (
 from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.h36m_get_background import BackgroundConfig
 from sample import train_3d_pose_from_enc, train_enc_dec, train_GAN, train_SMPL_from_enc
-from tests.tiny_h36m import write_tiny_h36m
+from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.engine import Run
 
 KILLED_AT = 3

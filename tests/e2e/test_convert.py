@@ -17,7 +17,7 @@ from dataset_def.h36m_get_background import BackgroundConfig
 from dataset_def.h36m_index import load_table
 from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import SyntheticConfig
-from tests.official_h36m import write_official
+from tests.helpers.official_h36m import write_official
 
 EVERY = 2
 

@@ -11,7 +11,7 @@ from models.pose_from_latent import PoseFromImage, PoseFromLatent
 from models.SMPL_from_latent import MeshFromLatent, StoredMesh, load_mesh
 from sample.tools import export_onnx
 from sample.tools.export_onnx import OnnxConfig, write_onnx
-from tests.untrained_mesh import write_untrained_mesh
+from tests.helpers.untrained_mesh import write_untrained_mesh
 from utils.artifacts import save_checkpoint
 from utils.settings import to_plain
 

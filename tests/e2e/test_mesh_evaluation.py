@@ -31,7 +31,7 @@ from sample.make_figures import FiguresConfig
 from sample.test_SMPL import TestMeshConfig as MeshTestConfig
 from sample.tools import mesh_ablation
 from sample.tools.mesh_ablation import MeshAblationConfig
-from tests.untrained_mesh import write_untrained_mesh
+from tests.helpers.untrained_mesh import write_untrained_mesh
 from utils.artifacts import load_metrics, load_predictions, save_checkpoint
 from utils.settings import to_plain
 

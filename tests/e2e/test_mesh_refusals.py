@@ -20,8 +20,8 @@ from models.smpl import load_body
 from sample import fit_SMPL, train_SMPL_from_enc
 from sample import test_SMPL as mesh_test
 from sample.test_SMPL import TestMeshConfig as MeshTestConfig
-from tests.tiny_h36m import write_tiny_h36m
-from tests.untrained_mesh import write_untrained_mesh
+from tests.helpers.tiny_h36m import write_tiny_h36m
+from tests.helpers.untrained_mesh import write_untrained_mesh
 from utils.artifacts import load_checkpoint, save_checkpoint
 from utils.image import write_image
 from utils.settings import start, to_plain

@@ -34,8 +34,8 @@ from dataset_def.multiview.settings import ImportMultiviewConfig
 from sample import test_SMPL as mesh_test
 from sample import train_3d_pose_from_enc, train_enc_dec, train_SMPL_from_enc
 from sample.test_SMPL import TestMeshConfig as MeshTestConfig
-from tests.own_clips import write_keypoints, write_video
-from tests.tiny_h36m import write_tiny_h36m
+from tests.helpers.own_clips import write_keypoints, write_video
+from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.camera import Camera
 from utils.image import read_image
 from utils.skeleton import H36M_17

@@ -11,7 +11,7 @@ from PIL import Image
 from config import Paths
 from sample import predict
 from sample.predict import PredictConfig
-from tests.untrained_mesh import write_untrained_mesh
+from tests.helpers.untrained_mesh import write_untrained_mesh
 from utils.settings import start
 
 

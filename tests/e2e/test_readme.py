@@ -10,8 +10,8 @@ import torch
 
 from config import ROOT, Paths
 from dataset_def import check_data
-from tests.readme_commands import Command, Place, commands_of, module_of, settings_of
-from tests.tiny_h36m import wall, write_tiny_h36m
+from tests.helpers.readme_commands import Command, Place, commands_of, module_of, settings_of
+from tests.helpers.tiny_h36m import wall, write_tiny_h36m
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = commands_of(README)
@@ -98,12 +98,12 @@ def prepare(command: Command, place: Place) -> None:
     """Make what a command reads, where no command before it has."""
     words = " ".join(command.arguments)
     if "official" in words and not Path("official").exists():
-        from tests.official_h36m import write_official
+        from tests.helpers.official_h36m import write_official
 
         kind = {"actions": (2, 4), "subactions": (1, 2), "frames": 6, "size_px": 96}
         write_official(place.root / "official", write_tiny_h36m(place.root / "source", **kind))
     if "crops" in words and not Path("crops").exists():
-        from tests.labels_h5 import write_labels_h5
+        from tests.helpers.labels_h5 import write_labels_h5
 
         rooms = {(s, c): wall(s, c, 96, 98 if c in (1, 4) else 96) for s in (1, 9) for c in (1, 2, 3, 4)}
         write_labels_h5(place.root / "crops", write_tiny_h36m(place.root / "cut", frames=2, size_px=96), rooms)

@@ -14,7 +14,7 @@ from models.kinematics import upright_rotations
 from models.smpl import load_body
 from sample import report
 from sample.report import ReportConfig
-from tests.browser import NO_GL, Page, chromium
+from tests.helpers.browser import NO_GL, Page, chromium
 from utils.artifacts import save_metrics, save_predictions
 from utils.metrics import pose_errors
 from utils.report.summaries import intervals, per_action

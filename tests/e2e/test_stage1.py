@@ -29,7 +29,7 @@ from sample import make_figures, train_enc_dec
 from sample import test_enc_dec as enc_dec_test
 from sample.make_figures import FiguresConfig
 from sample.test_enc_dec import TestEncDecConfig as EncDecTestConfig
-from tests.tiny_h36m import write_tiny_h36m
+from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions
 from utils.history import load_history
 

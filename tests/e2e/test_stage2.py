@@ -35,7 +35,7 @@ from sample.save_embeddings import EmbeddingsConfig
 from sample.test_pose import TestPoseConfig as PoseTestConfig
 from sample.tools import label_curve
 from sample.tools.label_curve import LabelCurveConfig
-from tests.tiny_h36m import write_tiny_h36m
+from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions, save_checkpoint
 from utils.history import load_history
 from utils.reference_poses import REFERENCES

@@ -28,7 +28,7 @@ from dataset_def.h36m_index import load_table
 from models.encoder_decoder import build, load_encoder_decoder
 from models.SMPL_from_latent import load_body_of, load_mesh
 from sample import train_SMPL_from_enc
-from tests.tiny_h36m import write_tiny_h36m
+from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, save_checkpoint
 from utils.history import load_history
 from utils.image import write_image

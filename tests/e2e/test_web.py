@@ -16,8 +16,8 @@ from config import ROOT, Paths
 from sample.predict import load_newest
 from sample.tools import web
 from sample.tools.web import WebConfig
-from tests.browser import SOFTWARE_GL, chromium
-from tests.untrained_mesh import write_untrained_mesh
+from tests.helpers.browser import SOFTWARE_GL, chromium
+from tests.helpers.untrained_mesh import write_untrained_mesh
 
 
 @pytest.fixture(scope="module")

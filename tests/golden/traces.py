@@ -27,8 +27,8 @@ import cv2
 import numpy as np
 import scipy.io
 
-from tests.own_clips import write_recording
-from tests.tiny_h36m import write_tiny_h36m
+from tests.helpers.own_clips import write_recording
+from tests.helpers.tiny_h36m import write_tiny_h36m
 
 ROOT = Path(__file__).resolve().parents[2]
 TRACES = Path(__file__).with_name("traces.json")

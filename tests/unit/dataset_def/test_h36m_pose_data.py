@@ -1,0 +1,107 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from config import Crop, PreprocessConfig
+from dataset_def import h36m_preprocess
+from dataset_def.h36m_pose_data import PoseData
+from tests.helpers.tiny_h36m import COLOURS, write_tiny_h36m
+from utils.skeleton import H36M_17
+
+CROP = Crop(size_px=64, side_m=2.3)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    paths = write_tiny_h36m(
+        tmp_path_factory.mktemp("poses"), actions=(2, 3, 4), subactions=(1, 2), frames=3, size_px=192
+    )
+    h36m_preprocess.main(PreprocessConfig(paths=paths, processes=1))
+    return paths
+
+
+def data(paths, subjects=(1,), part="all", held_out=(), **more):
+    return PoseData(paths, more.pop("crop", CROP), subjects, part, held_out, **more)
+
+
+def test_every_frame_is_a_sample_in_the_order_of_the_index(paths):
+    poses = data(paths)
+    assert len(poses) == 6 * 4 * 3
+    frames = np.array([poses[(0, index)].frames.numpy() for index in range(len(poses))])
+    assert np.array_equal(frames, poses.table.frames[poses.table.frames[:, 0] == 1])
+
+
+def test_joints_are_the_world_joints_turned_and_moved_to_the_pelvis(paths):
+    poses = data(paths, roll_rad=0.3)
+    sample = poses[(0, 11)]
+    world_m = torch.from_numpy(poses.table.joints_world_m[poses.table.row_instant[poses.rows[11]]]).float()
+    assert sample.joints_root_m[0].abs().max() == 0
+    back_m = sample.joints_root_m @ sample.R_crop_from_world
+    assert torch.allclose(back_m, world_m - world_m[0], atol=1e-5)
+
+
+def test_an_upright_person_has_the_head_above_the_pelvis_in_the_picture(paths):
+    sample = data(paths)[(0, 0)]
+    head, ankle = (sample.joints_root_m[H36M_17.index(name)] for name in ("head_top", "left_ankle"))
+    assert head[1] < -0.5 and ankle[1] > 0.5  # y points down
+
+
+@pytest.mark.parametrize("roll_rad", [0.0, 0.35])
+def test_joints_land_on_the_body_in_the_picture(paths, roll_rad):
+    poses = data(paths, roll_rad=roll_rad)
+    wrist = H36M_17.index("right_wrist")
+    for index in range(0, len(poses), 5):
+        sample = poses[(0, index)]
+        row = int(poses.rows[index])
+        distance_m = np.linalg.norm(poses.reader.targets_m[row] - poses.table.camera(row).centre_world_m)
+        focal_px = 64 * distance_m / 2.3
+        x_m, y_m, z_m = sample.joints_root_m[wrist].tolist()
+        x, y = 32 + focal_px * x_m / (distance_m + z_m), 32 + focal_px * y_m / (distance_m + z_m)
+        expected = torch.tensor(COLOURS["right_wrist"] / 255, dtype=torch.float32)
+        assert (sample.image[:, int(y), int(x)] - expected).abs().max() < 0.2
+
+
+def test_a_sample_depends_on_seed_epoch_and_index_only(paths):
+    first, second = data(paths, roll_rad=0.3), data(paths, roll_rad=0.3)
+    second[(7, 3)]
+    assert torch.equal(first[(1, 2)].image, second[(1, 2)].image)
+    assert not torch.equal(first[(1, 2)].image, first[(2, 2)].image)
+    assert not torch.equal(first[(1, 2)].image, data(paths, roll_rad=0.3, seed=1)[(1, 2)].image)
+    assert torch.equal(data(paths)[(0, 2)].image, data(paths, seed=5)[(9, 2)].image)  # nothing is drawn without roll
+
+
+def test_parts_sequences_and_every(paths):
+    held_out = ((3, 1),)
+    train, kept_back = data(paths, part="train", held_out=held_out), data(paths, part="held_out", held_out=held_out)
+    assert len(train) == 5 * 12 and len(kept_back) == 12
+    few = data(paths, part="train", held_out=held_out, sequences=2)
+    assert len(few) == 24 and set(few.rows.tolist()) <= set(train.rows.tolist())
+    assert len(data(paths, every=2)) == 6 * 4 * 2
+
+
+def test_missing_labels_are_said(tmp_path):
+    paths = write_tiny_h36m(tmp_path, subjects=(1,), actions=(2,), frames=2, labels=False)
+    h36m_preprocess.main(PreprocessConfig(paths=paths, processes=1, centre="masks"))
+    with pytest.raises(
+        ValueError, match=r"8 of 8 frames have no 3D labels \(first: s_01_act_02_subact_01_ca_01_000001"
+    ):
+        data(paths, crop=Crop(centre="masks"))
+
+
+def test_a_used_data_set_travels_to_another_process_without_its_crops(paths):
+    poses = data(paths)
+    before = len(pickle.dumps(poses))
+    poses[(0, 0)]
+    assert len(pickle.dumps(poses)) == before
+    assert torch.equal(pickle.loads(pickle.dumps(poses))[(0, 5)].image, poses[(0, 5)].image)
+
+
+def test_the_test_crop_without_labels_is_near_the_one_with_labels(paths):
+    by_masks = data(paths, crop=Crop(centre="masks"))
+    by_box = data(paths, crop=Crop(centre="box"))
+    for poses in (by_masks, by_box):
+        assert len(poses) == 72
+        sample = poses[(0, 0)]
+        assert torch.allclose(sample.joints_root_m, data(paths)[(0, 0)].joints_root_m, atol=0.15)

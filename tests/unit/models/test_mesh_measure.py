@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+import torch
+
+from config import ROOT
+from dataset_def.crop import crop_camera
+from models.kinematics import upright_rotations
+from models.mesh_evaluation import Measure, in_crop_axes, mean_body, own_view
+from models.smpl import load_body
+from models.SMPL_from_latent import BodyEstimate, rooted_body
+from tests.helpers.tiny_h36m import looking_camera
+from utils.views import MeshViews
+
+SIZE_PX = 48
+UP = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+"""R_world_from_body of somebody who stands; the world is z up."""
+
+
+@pytest.fixture(scope="module")
+def measure() -> Measure:
+    torch.set_num_threads(1)
+    return Measure(load_body(ROOT / "models" / "assets" / "open_body.npz"), "pelvis")
+
+
+def standing_world() -> tuple[torch.Tensor, torch.Tensor]:
+    rotations = upright_rotations()[None]
+    rotations[:, 0] = UP
+    return rotations, torch.zeros(1, 10)
+
+
+def empty_views() -> MeshViews:
+    """Three views of a person whose pelvis is a metre above the middle of the room."""
+    target = np.array([0.0, 0.0, 1.0])
+    cameras = [crop_camera(looking_camera(number, 256, 256), target, SIZE_PX, 2.3) for number in (1, 2, 3)]
+
+    def stacked(name: str) -> torch.Tensor:
+        return torch.from_numpy(np.array([getattr(camera, name) for camera in cameras], np.float32))[None]
+
+    empty = torch.zeros(1, 3, SIZE_PX, SIZE_PX)
+    targets = torch.tensor([0.0, 0.0, 1.0]).expand(1, 3, 3)
+    return MeshViews(empty, empty, torch.ones(1, 3, dtype=torch.bool), stacked("R_cam_from_world"),
+                     stacked("centre_world_m"), stacked("focal_px")[..., 0], targets)  # fmt: skip
+
+
+def test_the_true_body_seen_through_any_view_has_no_error_and_covers_its_masks(measure):
+    views = empty_views()
+    for seen_in in range(3):
+        R = views.R_crop_from_world[:, seen_in]
+        assert own_view(R, views).tolist() == [seen_in]
+        truth = in_crop_axes(*standing_world(), R)
+        mesh = rooted_body(measure.body, truth)
+        masked = views._replace(mask=measure.coverage(mesh.vertices_root_m, R, views))
+        errors = measure.all_errors(truth, truth, truth, mesh.joints_root_m, R, masked)
+        for name in ("predicted", "mean body", "true body"):
+            assert errors[name]["iou_all_views_percent"].item() == 100
+        assert errors["predicted"]["vertex_mm"].item() < 0.01 > errors["mean body"]["pa_vertex_mm"].item()
+
+
+def test_own_and_other_views_are_told_apart_and_absent_ones_left_out(measure):
+    views = empty_views()
+    R = views.R_crop_from_world[:, 1]
+    mask = torch.zeros(1, 3, 10, 10)
+    mask[:, :, :2] = 1
+    drawn = mask.clone()
+    drawn[:, 1] = 0
+    drawn[:, 1, :1] = 1  # half of its own mask; the others agree
+    found = measure.iou_errors(drawn, R, views._replace(mask=mask))
+    assert found["iou_own_view_percent"].item() == 50 and found["iou_other_views_percent"].item() == 100
+    assert found["iou_all_views_percent"].item() == pytest.approx(250 / 3)
+    exists = torch.tensor([[True, True, False]])
+    found = measure.iou_errors(drawn, R, views._replace(mask=mask, exists=exists))
+    assert found["iou_all_views_percent"].item() == 75
+
+
+def test_what_is_not_known_stays_unknown_and_spoils_nothing_else(measure):
+    views = empty_views()
+    R = views.R_crop_from_world[:, 0]
+    estimate = in_crop_axes(*standing_world(), R)
+    unknown = BodyEstimate(*(torch.full_like(value, torch.nan) for value in estimate))
+    true_joints = rooted_body(measure.body, estimate).joints_root_m
+    errors = measure.all_errors(estimate, None, unknown, true_joints, R, views)
+    assert "mean body" not in errors and errors["true body"]["iou_all_views_percent"].isnan().all()
+    assert errors["predicted"]["vertex_mm"].isnan() and errors["predicted"]["pa_vertex_mm"].isnan()
+    assert errors["predicted"]["mpjpe_17_mm"].item() < 0.01
+
+
+def test_a_pictured_mesh_stands_with_its_pelvis_on_the_axis_of_its_crop(measure):
+    views = empty_views()
+    R = views.R_crop_from_world[:, 2]
+    mesh = rooted_body(measure.body, in_crop_axes(*standing_world(), R))
+    vertices_crop_m = measure.pictured(mesh, R, views)["vertices_crop_m"]
+    pelvis_m = measure.body.h36m_joints_m(vertices_crop_m)[0, 0]
+    far_m = (views.target_world_m - views.centre_world_m)[0, 2].norm().item()
+    assert pelvis_m.tolist() == pytest.approx([0, 0, far_m], abs=1e-4)
+
+
+def test_the_mean_body_leaves_unknown_bodies_out():
+    rotations, betas = standing_world()
+    both = torch.cat([rotations, torch.full_like(rotations, torch.nan)])
+    shapes = torch.cat([betas + 2, torch.full_like(betas, torch.nan)])
+    found = mean_body(both, shapes, torch.eye(3).expand(2, 3, 3))
+    assert torch.allclose(found.rotations_crop, rotations, atol=1e-6) and found.betas.unique().tolist() == [2]

@@ -1,0 +1,89 @@
+"""What is kept of the frames of a video, and how much memory that takes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+
+import numpy as np
+import pytest
+
+from config import ROOT
+from tests.helpers.moving_body import lively, lively_rig
+from utils.export import rig as rig_module
+from utils.export.prediction import FrameBodies, FrameBody, write_motion, write_tables
+
+FILES = ("joints.json", "body.npz", "motion.glb", "motion.bvh")
+
+
+def frame_bodies(num_frames: int, num_poses: int = 40):
+    """Frames of a body that swings, as they come."""
+    rotations, betas, places_m = lively(num_poses)
+    joints_m = np.random.default_rng(0).normal(size=(17, 3))
+    for number in range(num_frames):
+        R, place_m = rotations[number % num_poses], places_m[number % num_poses]
+        yield FrameBody(f"frame_{number + 1:06d}", R.copy(), betas.copy(), place_m, place_m + 0.1, joints_m + place_m)
+
+
+def write_frames(folder: Path, num_frames: int) -> None:
+    """Do all that predict.py does with the bodies of a video, but for the network and the drawing."""
+    with TemporaryFile(dir=folder) as rows:
+        bodies = FrameBodies(rows)
+        for body in frame_bodies(num_frames):
+            bodies.add(body)
+        write_tables(folder, bodies, "abc", 25.0)
+        write_motion(folder, bodies, lively_rig(2)[0], 25.0)
+
+
+def peak_bytes() -> int:
+    """Read how much memory this program has held at most, that of NumPy and PyTorch included (Linux only)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def print_growth(fewer: int, more: int) -> None:
+    """Print by how many bytes per frame the peak grows when there are more frames."""
+    peaks = []
+    for num_frames in (fewer, more):
+        with TemporaryDirectory() as folder:
+            write_frames(Path(folder), num_frames)
+        peaks.append(peak_bytes())
+    print((peaks[1] - peaks[0]) / (more - fewer))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read as Linux tells it")
+def test_two_hours_of_video_take_less_than_half_a_gigabyte():
+    code = "from tests.unit.utils.export.test_predicted_bodies import print_growth; print_growth(600, 4600)"
+    settings = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536"}  # freed arrays go back to the system at once
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=settings, capture_output=True, text=True, check=True
+    )
+    two_hours_mb = float(printed.stdout) * 2 * 3600 * 25 / 1e6
+    assert 0 < two_hours_mb < 500, f"{two_hours_mb:.0f} MB"
+
+
+def test_frames_come_back_as_they_were_kept_also_when_more_follow(monkeypatch):
+    monkeypatch.setattr(rig_module, "BLOCK_FRAMES", 3)
+    kept = list(frame_bodies(8))
+    with TemporaryFile() as rows:
+        bodies = FrameBodies(rows)
+        for count in range(9):
+            assert len(bodies) == count and bodies.names == [body.name for body in kept[:count]]
+            for name in FrameBody._fields[1:]:
+                column = bodies.column(name)
+                assert column.shape == (count, *getattr(kept[0], name).shape)
+                tolerance = 1e-7 if name == "rotations_cam" else 0
+                for row, body in zip(column, kept, strict=False):
+                    np.testing.assert_allclose(row, getattr(body, name), rtol=0, atol=tolerance)
+            if count < 8:
+                bodies.add(kept[count])
+
+
+def test_the_size_of_blocks_changes_no_byte_of_any_file(tmp_path, monkeypatch):
+    for size in (1000, 7):
+        monkeypatch.setattr(rig_module, "BLOCK_FRAMES", size)
+        (tmp_path / str(size)).mkdir()
+        write_frames(tmp_path / str(size), 50)
+    for name in FILES:
+        assert (tmp_path / "1000" / name).read_bytes() == (tmp_path / "7" / name).read_bytes(), name
