@@ -1,9 +1,10 @@
 # make demo         environment, embedded data, figures of the committed weights, then all four stages trained here, with
 #                   evaluation, figures, report (16 minutes on 2 cores that compute bfloat16, 36 on 2 that do not)
 # make shown        as far as the figures of the committed weights
-# make test         all tests but the slow ones          make lint   ruff and mypy
-# make table        stage 2 beside its baselines         make mesh_table   stage 4 with and without each loss
-# make clean   remove the embedded data and the demo's runs; your own runs stay
+# make test         all tests but the slow ones         make lint          ruff and mypy
+# make table        stage 2 beside its baselines        make mesh_table    stage 4 with and without each loss
+# make help         these lines                         make env           the environment alone, in .venv
+# make clean        remove the embedded data and the demo's runs; your own runs stay
 #
 # Every target sets up .venv by itself.  A target that was broken off goes on where it stood.
 
@@ -22,7 +23,7 @@ MESH_WEIGHTS := models/assets/open_mesh.pt
 PRIOR_WEIGHTS := models/assets/open_prior.pt
 go_on = $(if $(wildcard $(1)/checkpoint_last.pt),--loop.resume,--loop.overwrite)
 
-.PHONY: demo shown tested table mesh_table test lint clean env
+.PHONY: help demo shown tested table mesh_table test lint clean env
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -65,6 +66,9 @@ clean:
 	rm -rf data/synthetic data/poses $(STAGE_1) $(STAGE_2) $(STAGE_3) $(STAGE_4) runs/figures runs/*/open_weights .mypy_cache .pytest_cache .ruff_cache
 
 env: .venv/ready
+
+help:  # the head of this file
+	@sed -n '/^#/!q; s/^# \{0,1\}//p' $(firstword $(MAKEFILE_LIST))
 
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=...")'

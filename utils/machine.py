@@ -8,12 +8,15 @@ from pathlib import Path
 
 import torch
 
+VERSION = "0.2.0"
+"""Of this program: pyproject.toml reads it here, and CHANGELOG.md says what it brought."""
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless")
 
 
 def versions() -> dict[str, str]:
-    """List the versions of Python and of the packages that compute."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+    """List the versions of this program, of Python and of the packages that compute."""
+    ours = {"pose-from-views": VERSION, "python": platform.python_version()}
+    return ours | {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
 def hardware() -> dict[str, str | int]:
