@@ -21,3 +21,10 @@ def test_the_changelog_and_the_citation_name_the_version():
 
 def test_a_run_notes_the_version():
     assert versions()["pose-from-views"] == VERSION
+
+
+def test_the_log_of_trials_is_dated_and_newest_first():
+    headings = re.findall(r"^## (.*)$", (ROOT / "tests" / "benchmarks" / "LOG.md").read_text(), re.M)
+    dates = [re.match(r"\d{4}-\d{2}-\d{2} ", heading) for heading in headings]
+    assert all(dates), headings
+    assert [date[0] for date in dates if date] == sorted((date[0] for date in dates if date), reverse=True)
