@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from config import ROOT
-from tests.every_stage import KILLED_AT, OPTIM, STAGES, write_data
+from tests.helpers.every_stage import KILLED_AT, OPTIM, STAGES, write_data
 from utils.artifacts import load_checkpoint
 from utils.history import load_history
 
@@ -30,7 +30,7 @@ def trained(tmp_path_factory) -> dict[str, Path]:
     settings = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     started = {
         name: subprocess.Popen(
-            [sys.executable, "-m", "tests.every_stage", str(folder), *more],
+            [sys.executable, "-m", "tests.helpers.every_stage", str(folder), *more],
             cwd=places[name], env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
         for name, more in ENDS.items()

@@ -1,7 +1,7 @@
 """Trains every stage on a tiny data set, as often as it is started; a killed stage goes on where it stood.
 
-python -m tests.every_stage FOLDER RUNS        trains all stages into RUNS
-python -m tests.every_stage FOLDER RUNS kill   the same, each killed in the middle of its third step and resumed
+python -m tests.helpers.every_stage FOLDER        trains all stages on its data, into `./runs`
+python -m tests.helpers.every_stage FOLDER kill   the same, each killed in the middle of its third step and resumed
 """
 
 import multiprocessing
