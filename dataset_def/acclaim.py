@@ -25,10 +25,11 @@ BONE_OF_JOINT: dict[str, str] = {
 }  # fmt: skip
 """Which bone turns with which joint of the body."""
 
-LIMBS: dict[str, str] = {
-    f"{side}_{joint}": f"{side}_{child}" for side in ("left", "right")
+BONE_TARGETS: dict[str, str] = {
+    f"{side}_{joint}": f"{side}_{child}"
+    for side in ("left", "right")
     for joint, child in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
-}  # fmt: skip
+}
 """Joints whose bone must point where the recorded bone points, with the joint at the bone's end."""
 
 ARMS: dict[str, str] = {
@@ -67,10 +68,10 @@ class Clip(NamedTuple):
 
     root_m: Float[np.ndarray, "T 3"]
     rotations: dict[str, Float[np.ndarray, "T 3 3"]]
-    """Of every bone and of `root`, about the bone's own axes."""
+    """Rotation of every bone and of `root`, about the bone's own axes."""
 
 
-class Placed(NamedTuple):
+class PlacedBones(NamedTuple):
     """Where the bones are."""
 
     turned: dict[str, Float[np.ndarray, "T 3 3"]]
@@ -185,14 +186,14 @@ def read_amc(path: Path, skeleton: Skeleton) -> Clip:
     return Clip(root_m, rotations)
 
 
-def place(skeleton: Skeleton, clip: Clip) -> Placed:
+def place_bones(skeleton: Skeleton, clip: Clip) -> PlacedBones:
     """Walk down the skeleton.  Source: the Acclaim format: orientation = parent's, then C L C^-1 with C = `axis`."""
     turned, ends_m = {"root": clip.rotations["root"]}, {"root": clip.root_m}
     for name, bone in skeleton.bones.items():
         C = bone.R_rest_from_bone
         turned[name] = turned[bone.parent] @ (C @ clip.rotations[name] @ C.T)
         ends_m[name] = ends_m[bone.parent] + bone.length_m * turned[name] @ bone.direction
-    return Placed(turned, ends_m)
+    return PlacedBones(turned, ends_m)
 
 
 def shortest_turn(start: Float[np.ndarray, "3"], end: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
@@ -220,7 +221,7 @@ def arm_turn(skeleton: Skeleton, side: str) -> Float[np.ndarray, "3 3"]:
 
 
 def to_body(
-    skeleton: Skeleton, placed: Placed, rest_joints_m: Float[np.ndarray, "24 3"]
+    skeleton: Skeleton, placed: PlacedBones, rest_joints_m: Float[np.ndarray, "24 3"]
 ) -> Float[np.ndarray, "T 24 3 3"]:
     """Give the rotations of the body's joints, the root's in the recording's frame (y up).
 
@@ -236,8 +237,8 @@ def to_body(
         about_arm = arm_turn(skeleton, ARMS[joint]) if joint in ARMS else np.eye(3)
         turned[joint] = placed.turned[bone] @ about_arm
         limb = FEET.get(joint, joint)
-        if limb in LIMBS:
-            rest_m = rest_joints_m[SMPL_24.index(LIMBS[limb])] - rest_joints_m[SMPL_24.index(limb)]
+        if limb in BONE_TARGETS:
+            rest_m = rest_joints_m[SMPL_24.index(BONE_TARGETS[limb])] - rest_joints_m[SMPL_24.index(limb)]
             recorded = about_arm.T @ skeleton.bones[BONE_OF_JOINT[limb]].direction
             turned[joint] = turned[joint] @ shortest_turn(rest_m, recorded)
     rotations = [turned[SMPL_24[0]]]

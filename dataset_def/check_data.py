@@ -14,8 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from config import ROOT, Paths
-from dataset_def.checks.layout import LEGEND, Line, check_layout, check_runs, printed
-from dataset_def.checks.sources import check_amass, check_body, check_cmu, check_crops, check_official, check_surreal
+from dataset_def.checks.layout import LEGEND, CheckLine, check_layout, check_runs, printed
+from dataset_def.checks.sources import (
+    check_amass,
+    check_body_file,
+    check_cmu,
+    check_crops,
+    check_official,
+    check_surreal,
+)
 from utils.settings import is_own_data, start
 
 
@@ -37,7 +44,7 @@ class CheckDataConfig:
     cmu: Path | None = None
     """CMU motion capture: a folder of .asf and .amc files."""
     own: tuple[Path, ...] = ()
-    """Folders of own recordings, each with frames, masks, backgrounds and index, as the import writes them."""
+    """Folders of custom recordings, each with frames, masks, backgrounds and index, as the import writes them."""
 
 
 def recordings(config: CheckDataConfig) -> list[tuple[str, Paths, bool]]:
@@ -52,14 +59,14 @@ def recordings(config: CheckDataConfig) -> list[tuple[str, Paths, bool]]:
     return found
 
 
-def everything(config: CheckDataConfig) -> list[Line]:
-    """Look at everything."""
-    lines: list[Line] = []
+def everything(config: CheckDataConfig) -> list[CheckLine]:
+    """Check everything that the settings name."""
+    lines: list[CheckLine] = []
     for title, paths, is_asked in recordings(config):
         lines += check_layout(title, paths, is_asked)
     lines += check_official(config.official, config.metadata)
     lines += check_crops(config.crops)
-    lines += check_body(config.paths)
+    lines += check_body_file(config.paths)
     lines += check_surreal(config.surreal) + check_amass(config.amass) + check_cmu(config.cmu)
     return lines + check_runs(config.paths)
 

@@ -5,7 +5,7 @@
 
 Reads   metadata.xml; S1/Videos/*.mp4, S1/Poses_D3_Positions/*.cdf, S1/MySegmentsMat/ground_truth_bs/*.mat, S5/...;
         S1/Poses_D2_Positions/*.cdf, where it is there, to check the calibration with
-Writes  <h36m_location>/s_01_act_02_subact_01_ca_01/..., <masks_location>/..., <about_location>/report.json; a second
+Writes  <h36m_location>/s_01_act_02_subact_01_ca_01/..., <masks_location>/..., <report_location>/report.json; a second
         run goes on where the first one stopped, and converts what was added to the download
 Needs   pip install cdflib h5py
 Next    dataset_def/h36m_preprocess.py with the same paths and the same --every, then h36m_get_background.py
@@ -13,8 +13,8 @@ Next    dataset_def/h36m_preprocess.py with the same paths and the same --every,
 
 from functools import partial
 
-from dataset_def.h36m_writer import claim
-from dataset_def.official.convert import convert_recording, is_complete
+from dataset_def.h36m_writer import lock_settings
+from dataset_def.official.convert import convert_recording, is_folder_complete
 from dataset_def.official.files import find_recordings
 from dataset_def.official.ground_truth import package
 from dataset_def.official.metadata import read_metadata
@@ -33,13 +33,13 @@ def main(config: ConvertConfig) -> None:
         package(name, "reading the official download")
     metadata = read_metadata(config.metadata or config.official / "metadata.xml")
     found = find_recordings(config, metadata)
-    todo = [recording for recording in found.recordings if not is_complete(config, recording.folder)]
+    todo = [recording for recording in found.recordings if not is_folder_complete(config, recording.folder)]
     if todo:
         check_space(config, estimate(config, metadata, todo))
-        claim(config.paths.h36m_location, {name: getattr(config, name) for name in SETTINGS})
+        lock_settings(config.paths.h36m_location, {name: getattr(config, name) for name in SETTINGS})
     outcomes = for_each(partial(convert_recording, config, metadata), todo, config.processes, "converting folders")
     report = make_report(config, found, outcomes)
-    save_report(config.about_location / "report.json", report)
+    save_report(config.report_location / "report.json", report)
     print("\n".join(lines(config, report)))
     if report["problems"]:
         folder, why = next(iter(report["problems"].items()))

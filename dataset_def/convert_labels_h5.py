@@ -1,11 +1,12 @@
 """Turn crops with a labels.h5 (the authors' preprocessing of Human3.6M) into the layout that all other scripts read.
 
     python dataset_def/convert_labels_h5.py --crops /data/H36M-MultiView-train
-    python dataset_def/convert_labels_h5.py --crops /data/H36M-MultiView-test --about-location data/labels_h5/about_test
+    python dataset_def/convert_labels_h5.py --crops /data/H36M-MultiView-test
+        --report-location data/labels_h5/about_test
 
 Reads   labels.h5; seq_000/cam_00/{img_crop,bg_crop}_000000.png of every row
 Writes  <h36m_location>/s_01_act_<seq>_subact_01_ca_<cam>/..., <backgrounds_location>/*.npy,
-        <about_location>/report.json; a second run goes on where the first one stopped
+        <report_location>/report.json; a second run goes on where the first one stopped
 Needs   pip install h5py
 Next    dataset_def/h36m_preprocess.py with the same paths; not h36m_get_background.py
 
@@ -26,22 +27,22 @@ import numpy as np
 
 from config import ROOT, Paths, within
 from dataset_def.h36m_files import background_path, folder_name
-from dataset_def.h36m_writer import claim, is_full, not_writable, whole_folders, write_meta
-from dataset_def.labels_h5.label_file import Labels, read_labels
+from dataset_def.h36m_writer import atomic_folders, is_full, lock_settings, not_writable, write_meta
+from dataset_def.labels_h5.label_file import LabelsH5, read_labels
 from dataset_def.labels_h5.place_people import (
+    BaseView,
     Instants,
     Places,
-    View,
     background_of,
     base_camera,
     crop_camera_of,
     frame_of,
     instants_of,
     picture_path,
-    place,
+    place_cameras_and_people,
     read_crop,
 )
-from utils.artifacts import file_hash, load_background, save_background, whole_file
+from utils.artifacts import atomic_write, file_hash, load_background, save_background
 from utils.camera import Camera
 from utils.image import read_image, write_image
 from utils.processes import for_each
@@ -55,8 +56,8 @@ class ConvertLabelsConfig:
     crops: Path
     """Folder with labels.h5 and seq_000/cam_00/img_crop_000000.png, ..."""
     paths: Paths = field(default_factory=lambda: Paths.under(ROOT / "data" / "labels_h5"))
-    about_location: Path = ROOT / "data" / "labels_h5" / "about"
-    """Gets report.json: what the arrays were found to hold, and the original numbers of sequences and frames."""
+    report_location: Path = ROOT / "data" / "labels_h5" / "about"
+    """Folder for report.json: what the arrays were found to hold, and the original numbers of sequences and frames."""
     side_m: float = 2.0
     """Metres that a crop's side spans at the person's distance; the file does not tell it, and all distances (but no
     joint and no direction) scale with it."""
@@ -81,11 +82,11 @@ SETTINGS = ("side_m", "centre", "detail", "image")
 class Job(NamedTuple):
     """One folder to be written."""
 
-    view: View
+    view: BaseView
     to: Camera
     sequence: int
     rows: np.ndarray
-    """Of labels.h5, in the order of the frames."""
+    """Rows of labels.h5, in the order of the frames."""
     joints_world_m: np.ndarray
 
     @property
@@ -103,11 +104,13 @@ def first_size_px(config: ConvertLabelsConfig) -> int:
     return read_image(first).shape[1]
 
 
-def jobs_of(config: ConvertLabelsConfig, labels: Labels, size_px: int, instants: Instants, places: Places) -> list[Job]:
+def jobs_of(
+    config: ConvertLabelsConfig, labels: LabelsH5, size_px: int, instants: Instants, places: Places
+) -> list[Job]:
     """List the folders of one subject."""
     jobs = []
     for column, camera in enumerate(instants.cameras):
-        view = View(instants.subject, camera, instants.rows[:, column], places.centres_world_m[column])
+        view = BaseView(instants.subject, camera, instants.rows[:, column], places.centres_world_m[column])
         to = base_camera(labels, view, size_px, config.detail)
         for sequence in np.unique(instants.keys[:, 0]):
             chosen = instants.keys[:, 0] == sequence
@@ -116,21 +119,21 @@ def jobs_of(config: ConvertLabelsConfig, labels: Labels, size_px: int, instants:
     return jobs
 
 
-def write_backgrounds(config: ConvertLabelsConfig, labels: Labels, size_px: int, job: Job) -> None:
+def write_backgrounds(config: ConvertLabelsConfig, labels: LabelsH5, size_px: int, job: Job) -> None:
     """Write the background of one subject and camera, unless it is there."""
     path = background_path(config.paths, job.view.subject, job.view.camera)
     if not path.exists():
         save_background(path, background_of(config.crops, labels, job.view, size_px, job.to))
 
 
-def write_sequence(config: ConvertLabelsConfig, labels: Labels, size_px: int, job: Job) -> None:
+def write_sequence(config: ConvertLabelsConfig, labels: LabelsH5, size_px: int, job: Job) -> None:
     """Write one folder, unless it is there; frames are numbered anew from 1."""
     place_of = config.paths.h36m_location / job.folder
     if place_of.is_dir():
         return
     background = load_background(background_path(config.paths, job.view.subject, job.view.camera))
     try:
-        with whole_folders(place_of) as (folder,):
+        with atomic_folders(place_of) as (folder,):
             for frame, row in enumerate(job.rows.tolist(), start=1):
                 crop = read_crop(picture_path(config.crops, labels, row, "img_crop"), size_px)
                 camera = crop_camera_of(labels, row, size_px, job.view.centre_world_m)
@@ -143,7 +146,7 @@ def write_sequence(config: ConvertLabelsConfig, labels: Labels, size_px: int, jo
         raise
 
 
-def about_subject(instants: Instants, places: Places, labels: Labels) -> dict[str, Any]:
+def subject_metadata(instants: Instants, places: Places, labels: LabelsH5) -> dict[str, Any]:
     """Say what was found out about one subject."""
     return {
         "cameras": list(instants.cameras),
@@ -163,21 +166,26 @@ def main(config: ConvertLabelsConfig) -> None:
     """Convert everything that is not there yet."""
     size_px = first_size_px(config)
     labels = read_labels(config.crops / "labels.h5", size_px)
-    about: dict[str, Any] = {"joints": labels.joints_were, "crop_px": size_px, "side_m": config.side_m, "subjects": {}}
+    metadata: dict[str, Any] = {
+        "joints": labels.joints_were,
+        "crop_px": size_px,
+        "side_m": config.side_m,
+        "subjects": {},
+    }
     jobs: list[Job] = []
     for subject in np.unique(labels.keys[:, 0]).tolist():
         instants = instants_of(labels, subject)
-        places = place(labels, instants, config.side_m, config.centre)
+        places = place_cameras_and_people(labels, instants, config.side_m, config.centre)
         jobs += jobs_of(config, labels, size_px, instants, places)
-        about["subjects"][str(subject)] = about_subject(instants, places, labels)
-    made_from = {"labels": file_hash(labels.path)} | {name: getattr(config, name) for name in SETTINGS}
-    claim(config.paths.h36m_location, made_from)
+        metadata["subjects"][str(subject)] = subject_metadata(instants, places, labels)
+    source = {"labels": file_hash(labels.path)} | {name: getattr(config, name) for name in SETTINGS}
+    lock_settings(config.paths.h36m_location, source)
     views = list({(job.view.subject, job.view.camera): job for job in jobs}.values())
     for_each(partial(write_backgrounds, config, labels, size_px), views, config.processes, "backgrounds")
     for_each(partial(write_sequence, config, labels, size_px), jobs, config.processes, "sequences")
-    with whole_file(config.about_location / "report.json") as path:
-        path.write_text(json.dumps(about, indent=1) + "\n")
-    for subject, found in about["subjects"].items():
+    with atomic_write(config.report_location / "report.json") as path:
+        path.write_text(json.dumps(metadata, indent=1) + "\n")
+    for subject, found in metadata["subjects"].items():
         print(f"S{subject}: {found['instants']} instants, cameras {found['cameras']}; crops centred on the "
               f"{found['crops_are_centred_on']}, lines of sight miss it by {found['miss_m']} m")  # fmt: skip
     print(f"joints in labels.h5: {labels.joints_were}; next: python dataset_def/h36m_preprocess.py"

@@ -1,4 +1,4 @@
-"""Square crops by a virtual camera that looks at the person, and cutting them out of images.
+"""Square crops by a virtual camera that points at the person, and cutting them out of images.
 
 A crop is an image with a camera of its own, so it can be cut again.  Everything that belongs to an image (mask,
 background, joints) follows from the two cameras alone.

@@ -38,8 +38,8 @@ MOST_COVERED = 0.8
 """A person covers less of a crop than this; an inverted mask covers more."""
 MOST_BORDER = 0.6
 """Share of a crop's border that a person may cover."""
-LOOKED_AT = 400
-"""Masks that are looked at before a training starts, where they must be read from files one by one."""
+MASKS_CHECKED = 400
+"""Masks that are checked before a training starts, where they must be read from files one by one."""
 
 
 class MeshSample(NamedTuple):
@@ -88,28 +88,28 @@ def side_by_side(labelled: DataLoader[PoseSample], seen: DataLoader[MeshSample])
     return starmap(LabelledAndSeen, zip(labelled, seen, strict=False))
 
 
-def mask_fault(mask: UInt8[np.ndarray, "S S"]) -> str | None:
+def mask_problem(mask: UInt8[np.ndarray, "S S"]) -> str | None:
     """Say what is wrong with the mask of a crop; None if it may show a person."""
     person = mask > PERSON_ABOVE
     if not person.any():
         return "is empty"
     border = np.concatenate([person[0], person[-1], person[:, 0], person[:, -1]])
     if person.mean() > MOST_COVERED or border.mean() > MOST_BORDER:
-        return f"covers {person.mean():.0%} of the crop and {border.mean():.0%} of its border: it looks inverted"
+        return f"covers {person.mean():.0%} of the crop and {border.mean():.0%} of its border: it seems inverted"
     return None
 
 
-def outside_px(mask: UInt8[np.ndarray, "S S"]) -> Float[np.ndarray, "S S"]:
+def distance_to_mask_px(mask: UInt8[np.ndarray, "S S"]) -> Float[np.ndarray, "S S"]:
     """Measure how far each pixel is from the nearest pixel of the person; 0 on the person.
 
     Where nobody is seen, the diagonal of the crop: finite, and farther than any pixel can be from another.
     """
-    outside = mask <= PERSON_ABOVE
-    if outside.all():  # SciPy would measure to a row above the picture
+    mesh_to_mask = mask <= PERSON_ABOVE
+    if mesh_to_mask.all():  # SciPy would measure to a row above the picture
         return np.full(mask.shape, np.hypot(*mask.shape), np.float32)
     # Not OpenCV's precise transform: it gives one of two answers for the same mask, by where the array lies in
     # memory, and a training could then not be repeated.  SciPy's takes about twice as long, 0.07 ms at 64 pixels.
-    return distance_transform_edt(outside).astype(np.float32)
+    return distance_transform_edt(mesh_to_mask).astype(np.float32)
 
 
 class MeshData(Dataset[MeshSample]):
@@ -140,7 +140,7 @@ class MeshData(Dataset[MeshSample]):
         rows = every_nth(self.table, select_rows(self.table, subjects, part, held_out), every)
         self.rows = with_known_centre(rows, self.reader.targets_m, crop.centre)
         self._group_views()
-        self._look_at_masks()
+        self._check_some_masks()
 
     def _check_masks_exist(self) -> None:
         if not self.table.has_masks:
@@ -155,19 +155,21 @@ class MeshData(Dataset[MeshSample]):
         self.instant_rows = dict(zip(instants.tolist(), np.split(order, firsts[1:]), strict=True))
         self.num_views = max(len(rows) for rows in self.instant_rows.values())
 
-    def _look_at_masks(self) -> None:
+    def _check_some_masks(self) -> None:
         """Check masks now, so that a bad one stops a script before it writes anything: all packed ones, or some."""
-        few = self.rows if self.reader.packed else self.rows[:: max(1, len(self.rows) // LOOKED_AT)]
+        few = self.rows if self.reader.packed else self.rows[:: max(1, len(self.rows) // MASKS_CHECKED)]
         for row in few.tolist():
             self._mask(row) if self.reader.packed is None else self._refuse(row, self.reader.packed.mask(row))
 
     def _refuse(self, row: int, mask: UInt8[np.ndarray, "S S"]) -> None:
         """Stop at a mask that shows no person, or all but the person."""
-        fault = mask_fault(mask)
-        if fault is not None:
+        problem = mask_problem(mask)
+        if problem is not None:
             path = mask_path(self.paths, self.table.key(row))
-            raise ValueError(f"{path} {fault}; a mask is white on the person and black elsewhere.  Mend or remove the "
-                             "frame and make the index again")  # fmt: skip
+            raise ValueError(
+                f"{path} {problem}; a mask is white on the person, black elsewhere.  Mend or remove the "
+                "frame and make the index again"
+            )
 
     def _mask(self, row: int) -> UInt8[np.ndarray, "S S"]:
         """Cut and check the mask of one frame."""
@@ -188,7 +190,7 @@ class MeshData(Dataset[MeshSample]):
 
         return MeshViews(
             mask=stacked(masks) * (1 / 255),
-            outside_m=stacked([outside_px(mask) * m_per_px for mask in masks]),
+            distance_to_mask_m=stacked([distance_to_mask_px(mask) * m_per_px for mask in masks]),
             exists=torch.arange(self.num_views) < len(rows),
             R_crop_from_world=stacked([camera.R_cam_from_world for camera in cameras]),
             centre_world_m=stacked([camera.centre_world_m for camera in cameras]),
@@ -251,7 +253,7 @@ class SequenceFrames(NamedTuple):
     rows: list[Int[np.ndarray, "V"]]
     """Rows of the table that show each of them."""
     num_frames: int
-    """Of the whole sequence, as far as the index goes."""
+    """Length of the whole sequence, as far as the index goes."""
 
     @property
     def name(self) -> str:
@@ -259,7 +261,7 @@ class SequenceFrames(NamedTuple):
         return f"s_{self.subject:02d}_act_{self.action:02d}_subact_{self.subaction:02d}"
 
 
-class Evidence(NamedTuple):
+class Observations(NamedTuple):
     """Joints and masks of some frames; views are padded to the most that any frame has."""
 
     joints_world_m: Float[Tensor, "T 17 3"]
@@ -300,14 +302,14 @@ def batches_of(sequence: SequenceFrames, size: int) -> list[Int[np.ndarray, "t"]
     return [np.arange(first, len(sequence.frames), count) for first in range(count)]
 
 
-class EvidenceReader:
-    """Reads the evidence of frames."""
+class ObservationReader:
+    """Reads the joints and masks of frames."""
 
     def __init__(self, paths: Paths, mask_px: int, side_m: float) -> None:
         self.paths, self.mask_px, self.side_m = paths, mask_px, side_m
         self.table: FrameTable = load_table(paths)
 
-    def read(self, rows_of_frames: list[Int[np.ndarray, "V"]]) -> Evidence:
+    def read(self, rows_of_frames: list[Int[np.ndarray, "V"]]) -> Observations:
         """Cut the masks of some frames.
 
         Raises:
@@ -318,14 +320,16 @@ class EvidenceReader:
         views = MeshViews(*(torch.stack(column) for column in zip(*frames, strict=True)))
         if not views.exists.any():
             row = rows_of_frames[0][0]
-            fault = mask_fault(self._mask(row, self._camera(row)))
+            problem = mask_problem(self._mask(row, self._camera(row)))
             path = mask_path(self.paths, self.table.key(row))
-            raise ValueError(f"{path} {fault}, and no mask read with it is any better; a mask is "
-                             "white on the person and black elsewhere")  # fmt: skip
+            raise ValueError(
+                f"{path} {problem}, and no mask read with it is any better; a mask is "
+                "white on the person and black elsewhere"
+            )
         joints_world_m = np.stack(
             [self.table.joints_world_m[self.table.row_instant[rows[0]]] for rows in rows_of_frames]
         )
-        return Evidence(torch.from_numpy(joints_world_m.astype(np.float32)), views)
+        return Observations(torch.from_numpy(joints_world_m.astype(np.float32)), views)
 
     def _camera(self, row: int) -> Camera:
         """Give the crop camera of a frame, looking at the true pelvis."""
@@ -341,7 +345,7 @@ class EvidenceReader:
         """Read all views of one frame."""
         cameras = [self._camera(row) for row in rows]
         masks = [self._mask(row, camera) for row, camera in zip(rows, cameras, strict=True)]
-        good = [mask_fault(mask) is None for mask in masks]
+        good = [mask_problem(mask) is None for mask in masks]
         padding = num_views - len(rows)
 
         def stacked(values: list[np.ndarray]) -> Tensor:
@@ -350,7 +354,7 @@ class EvidenceReader:
         pelvis_world_m = self.table.joints_world_m[self.table.row_instant[rows[0]], H36M_17.index("pelvis")]
         return MeshViews(
             mask=stacked(masks) * (1 / 255),
-            outside_m=stacked([outside_px(mask) * self.side_m / self.mask_px for mask in masks]),
+            distance_to_mask_m=stacked([distance_to_mask_px(mask) * self.side_m / self.mask_px for mask in masks]),
             exists=torch.tensor(good + [False] * padding),
             R_crop_from_world=stacked([camera.R_cam_from_world for camera in cameras]),
             centre_world_m=stacked([camera.centre_world_m for camera in cameras]),

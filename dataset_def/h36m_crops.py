@@ -22,7 +22,7 @@ from utils.artifacts import COMMANDS, damaged, load_arrays, load_background, sav
 from utils.camera import Camera, resized
 
 
-class PackAbout(NamedTuple):
+class PackMetadata(NamedTuple):
     """What the packed crops were made from, and how."""
 
     fingerprint: str
@@ -37,23 +37,28 @@ def pack_folder(paths: Paths, centre: Centre) -> Path:
     return paths.index_location / f"crops_{centre}"
 
 
-def load_about(folder: Path) -> PackAbout | None:
+def load_metadata(folder: Path) -> PackMetadata | None:
     """Read how the crops in a folder were made; None if there are none."""
     if not (folder / "about.npz").exists():
         return None
     stored = load_arrays(folder / "about.npz", "crops", COMMANDS["index"])
-    return PackAbout(str(stored["fingerprint"]), int(stored["every"]), bool(stored["has_masks"]),
-                     int(stored["size_px"]), float(stored["side_m"]))  # fmt: skip
+    return PackMetadata(
+        str(stored["fingerprint"]),
+        int(stored["every"]),
+        bool(stored["has_masks"]),
+        int(stored["size_px"]),
+        float(stored["side_m"]),
+    )
 
 
-def start_pack(folder: Path, num_frames: int, about: PackAbout) -> None:
+def start_pack(folder: Path, num_frames: int, metadata: PackMetadata) -> None:
     """Make empty arrays; from here on until `finish_pack` the folder holds no crops."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "about.npz").unlink(missing_ok=True)
     (folder / "masks.npy").unlink(missing_ok=True)
-    shape = (num_frames, about.size_px, about.size_px)
+    shape = (num_frames, metadata.size_px, metadata.size_px)
     open_memmap(folder / "images.npy.partial", "w+", np.uint8, (*shape, 3)).flush()
-    if about.has_masks:
+    if metadata.has_masks:
         open_memmap(folder / "masks.npy.partial", "w+", np.uint8, shape).flush()
 
 
@@ -66,24 +71,28 @@ def write_rows(
         open_memmap(folder / "masks.npy.partial", "r+")[first : first + len(masks)] = masks
 
 
-def finish_pack(folder: Path, about: PackAbout) -> None:
+def finish_pack(folder: Path, metadata: PackMetadata) -> None:
     """Give the arrays their names, and write what they are."""
     os.replace(folder / "images.npy.partial", folder / "images.npy")
-    if about.has_masks:
+    if metadata.has_masks:
         os.replace(folder / "masks.npy.partial", folder / "masks.npy")
-    save_arrays(folder / "about.npz", "crops", **{name: np.array(value) for name, value in about._asdict().items()})
+    save_arrays(folder / "about.npz", "crops", **{name: np.array(value) for name, value in metadata._asdict().items()})
 
 
 class PackedCrops:
     """Packed crops, opened on first use in each process."""
 
-    def __init__(self, paths: Paths, centre: Centre, table: FrameTable, about: PackAbout):
+    def __init__(self, paths: Paths, centre: Centre, table: FrameTable, metadata: PackMetadata):
         self.folder = pack_folder(paths, centre)
-        self.about = about
-        if (about.fingerprint, about.every, about.has_masks) != (table.fingerprint, table.every, table.has_masks):
+        self.metadata = metadata
+        if (metadata.fingerprint, metadata.every, metadata.has_masks) != (
+            table.fingerprint,
+            table.every,
+            table.has_masks,
+        ):
             raise ValueError(f"{self.folder} was not made from this index; make it again with: {COMMANDS['index']} "
                              f"--centre {centre}")  # fmt: skip
-        self.shape = (len(table.frames), about.size_px, about.size_px)
+        self.shape = (len(table.frames), metadata.size_px, metadata.size_px)
         self.arrays: dict[str, np.ndarray] = {}
 
     def __getstate__(self) -> dict[str, object]:
@@ -125,16 +134,16 @@ class CutOut(NamedTuple):
     background: UInt8[np.ndarray, "S S 3"]
 
 
-def check_pack(about: PackAbout, crop: Crop, roll_rad: float, shift_m: float = 0.0) -> None:
-    """Stop if packed crops are too small or too coarse for the crops wanted of them."""
+def check_pack(metadata: PackMetadata, crop: Crop, roll_rad: float, shift_m: float = 0.0) -> None:
+    """Stop if packed crops are too small or too coarse for the crops that are cut from them."""
     needed_m = crop.side_m * (np.cos(roll_rad) + np.sin(roll_rad)) + 2 * shift_m
-    needed_px = crop.size_px / crop.side_m * max(about.side_m, needed_m) / COARSER_BY
-    if about.side_m < needed_m - 1e-6 or about.size_px < needed_px:
+    needed_px = crop.size_px / crop.side_m * max(metadata.side_m, needed_m) / COARSER_BY
+    if metadata.side_m < needed_m - 1e-6 or metadata.size_px < needed_px:
         raise ValueError(
-            f"the packed crops ({about.size_px} px, {about.side_m} m) are too small or too coarse for crops of "
+            f"the packed crops ({metadata.size_px} px, {metadata.side_m} m) are too small or too coarse for crops of "
             f"{crop.size_px} px, {crop.side_m} m, rolled by up to {roll_rad} rad, moved by up to {shift_m} m; "
             f"pack again with: {COMMANDS['index']} --centre {crop.centre} "
-            f"--pack-side-m {max(about.side_m, np.ceil(needed_m * 20) / 20):g} "
+            f"--pack-side-m {max(metadata.side_m, np.ceil(needed_m * 20) / 20):g} "
             f"--pack-px {16 * int(np.ceil(needed_px * 1.05 * COARSER_BY / 16))}"
         )
 
@@ -155,10 +164,10 @@ class CropReader:
         self.targets_m = targets_world_m(table, crop.centre)
         self.packed: PackedCrops | None = None
         self.backgrounds: dict[tuple[int, int], tuple[np.ndarray, Camera]] = {}
-        about = load_about(pack_folder(paths, crop.centre))
-        if about is not None:
-            self.packed = PackedCrops(paths, crop.centre, table, about)
-            check_pack(about, crop, roll_rad, shift_m)
+        metadata = load_metadata(pack_folder(paths, crop.centre))
+        if metadata is not None:
+            self.packed = PackedCrops(paths, crop.centre, table, metadata)
+            check_pack(metadata, crop, roll_rad, shift_m)
         elif not paths.h36m_location.is_dir():
             raise FileNotFoundError(f"neither frames ({paths.h36m_location}) nor packed crops "
                                     f"({pack_folder(paths, crop.centre)}) exist")  # fmt: skip
@@ -172,8 +181,8 @@ class CropReader:
         """Give the camera of the picture that crops are cut from."""
         if self.packed is None:
             return self.table.camera(row)
-        about = self.packed.about
-        return crop_camera(self.table.camera(row), self.targets_m[row], about.size_px, about.side_m)
+        metadata = self.packed.metadata
+        return crop_camera(self.table.camera(row), self.targets_m[row], metadata.size_px, metadata.side_m)
 
     def image(self, row: int, to: Camera, source: Camera | None = None) -> UInt8[np.ndarray, "S S 3"]:
         """Cut the RGB crop of a frame; `source` spares computing the picture's camera again."""

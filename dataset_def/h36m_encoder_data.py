@@ -31,7 +31,7 @@ class ViewGroup(NamedTuple):
     """1 where the person is; 1 everywhere if the data set has no masks."""
     R_crop_from_world: Float[Tensor, "*batch V 3 3"]
     target_view: Int[Tensor, "*batch V"]
-    """For each row, the row that is drawn from its pose: itself or the other camera at the same instant."""
+    """For each row, the row whose image is predicted from its pose: itself or the other camera at the same instant."""
     appearance_view: Int[Tensor, "*batch V"]
     """For each row, the row whose appearance is used."""
     frames: Int[Tensor, "*batch V 5"]
@@ -96,11 +96,11 @@ class EncoderData(Dataset[ViewGroup]):
         self.in_sequence = [np.flatnonzero(self.sequence == number) for number in range(self.sequence.max() + 1)]
         self.in_subject = [np.flatnonzero(self.subject == number) for number in range(self.subject.max() + 1)]
         if self.pairing.appearance_from == "other_action":
-            lonely = [here for here in self.in_subject if len(np.unique(self.action[here])) < 2]
+            unpaired = [here for here in self.in_subject if len(np.unique(self.action[here])) < 2]
         else:
-            lonely = [here for here in self.in_sequence if len(here) < 2]
-        if lonely:
-            first = self.table.key(self.rows[lonely[0][0]][0])
+            unpaired = [here for here in self.in_sequence if len(here) < 2]
+        if unpaired:
+            first = self.table.key(self.rows[unpaired[0][0]][0])
             raise ValueError(f"pairing.appearance_from {self.pairing.appearance_from!r} finds no other instant for "
                              f"{first.stem}; use another choice, or data with more frames or actions")  # fmt: skip
 

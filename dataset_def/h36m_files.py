@@ -19,9 +19,9 @@ from utils.camera import Camera
 from utils.image import read_image, read_mask
 
 METRES_PER_MILLIMETRE = 1e-3
-BROKEN = frozenset({(11, 2, 2, 1)})
+DAMAGED_RECORDINGS = frozenset({(11, 2, 2, 1)})
 """(subject, action, sub-action, camera) that is damaged in the original and skipped everywhere."""
-ENDINGS = ("jpg", "png", "jpeg")
+FRAME_ENDINGS = ("jpg", "png", "jpeg")
 DAMAGED = (
     ValueError,
     TypeError,
@@ -88,7 +88,7 @@ def find_folders(paths: Paths) -> list[tuple[int, int, int, int]]:
             "python dataset_def/synthetic/make_h36m.py, or point it at your Human3.6M"
         )
     keys = [folder_key(path.name) for path in paths.h36m_location.iterdir()]
-    found = sorted(key for key in keys if key is not None and key not in BROKEN)
+    found = sorted(key for key in keys if key is not None and key not in DAMAGED_RECORDINGS)
     if not found:
         raise FileNotFoundError(f"{paths.h36m_location} holds no folder like s_01_act_02_subact_01_ca_01")
     return found
@@ -102,7 +102,7 @@ def meta_path(paths: Paths, key: tuple[int, int, int, int]) -> Path:
 def image_path(paths: Paths, key: FrameKey) -> Path:
     """Say where a frame lies: the .jpg or .png that exists, the .jpg if none does."""
     folder = paths.h36m_location / key.folder
-    candidates = [folder / f"{key.stem}.{ending}" for ending in ENDINGS]
+    candidates = [folder / f"{key.stem}.{ending}" for ending in FRAME_ENDINGS]
     return next((path for path in candidates if path.exists()), candidates[0])
 
 
@@ -123,7 +123,7 @@ def has_masks(paths: Paths) -> bool:
 
 def listed_frames(folder: Path) -> set[int]:
     """List the frame numbers whose images lie in a folder."""
-    pattern = re.compile(re.escape(folder.name) + r"_(\d+)\.(?:" + "|".join(ENDINGS) + ")")
+    pattern = re.compile(re.escape(folder.name) + r"_(\d+)\.(?:" + "|".join(FRAME_ENDINGS) + ")")
     matches = (pattern.fullmatch(path.name) for path in folder.iterdir())
     return {int(match.group(1)) for match in matches if match is not None}
 

@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 
 from config import Paths, within
 from dataset_def.h36m_files import background_path, load_image
-from dataset_def.h36m_index import FrameTable, backgrounds_origin, check_backgrounds, load_table
+from dataset_def.h36m_index import FrameTable, backgrounds_provenance, check_backgrounds, load_table
 from utils.artifacts import save_arrays, save_background
 from utils.processes import for_each
 from utils.settings import start
@@ -37,7 +37,7 @@ class BackgroundConfig:
         within(1, inf, max_frames=self.max_frames, memory_mb=self.memory_mb)
 
 
-def spread(rows: np.ndarray, count: int) -> np.ndarray:
+def evenly_spaced_rows(rows: np.ndarray, count: int) -> np.ndarray:
     """Choose at most so many rows, evenly."""
     return rows if len(rows) <= count else rows[((np.arange(count) + 0.5) * len(rows) / count).astype(int)]
 
@@ -60,7 +60,7 @@ def median_in_bands(stack: UInt8[np.ndarray, "T H W 3"], max_bytes: int) -> UInt
 def make_background(config: BackgroundConfig, table: FrameTable, who: tuple[int, int]) -> None:
     """Write the median image of one subject and camera; frames wait in a temporary file, not in memory."""
     rows = np.flatnonzero((table.frames[:, [0, 3]] == who).all(1))
-    chosen = spread(rows, config.max_frames)
+    chosen = evenly_spaced_rows(rows, config.max_frames)
     first = table.camera(chosen[0])
     shape = (len(chosen), first.height_px, first.width_px, 3)
     with tempfile.TemporaryFile(dir=config.paths.backgrounds_location) as stream:
@@ -84,7 +84,7 @@ def main(config: BackgroundConfig) -> None:
     missing = [who for who in everyone if not background_path(config.paths, *who).exists()]
     check_backgrounds(config.paths, table)
     if len(missing) == len(everyone):
-        save_arrays(backgrounds_origin(config.paths), "backgrounds", fingerprint=np.array(table.fingerprint))
+        save_arrays(backgrounds_provenance(config.paths), "backgrounds", fingerprint=np.array(table.fingerprint))
     for_each(partial(make_background, config, table), missing, 1, "median images")
     print(f"{len(everyone)} backgrounds in {config.paths.backgrounds_location}, {len(missing)} of them new")
 

@@ -28,13 +28,13 @@ class FrameTable(NamedTuple):
     frames: Int[np.ndarray, "N 5"]
     """Subject, action, sub-action, camera, frame; sorted, so that the rows of a folder are neighbours."""
     cameras: list[Camera]
-    """One per folder."""
+    """One camera per folder."""
     row_camera: Int[np.ndarray, "N"]
     """Which of `cameras` took the frame."""
     row_instant: Int[np.ndarray, "N"]
     """Frames of the same instant, seen by different cameras, share this number."""
     joints_world_m: Float[np.ndarray, "I 17 3"]
-    """Per instant; NaN without labels."""
+    """Joints of each instant; NaN without labels."""
     masks_world_m: Float[np.ndarray, "I 3"]
     """Triangulated centroid of the masks per instant; NaN where unknown."""
     box_world_m: Float[np.ndarray, "N 3"]
@@ -188,7 +188,7 @@ def spread_sequences(table: FrameTable, rows: Int[np.ndarray, "n"], count: int) 
     return np.concatenate(kept)
 
 
-def backgrounds_origin(paths: Paths) -> Path:
+def backgrounds_provenance(paths: Paths) -> Path:
     """Name the file that tells which data the backgrounds were made from."""
     return paths.backgrounds_location / "made_from.npz"
 
@@ -199,7 +199,7 @@ def check_backgrounds(paths: Paths, table: FrameTable) -> None:
     Raises:
         ValueError: they belong to other data.
     """
-    path = backgrounds_origin(paths)
+    path = backgrounds_provenance(paths)
     if not path.exists():
         return
     stored = load_arrays(path, "backgrounds", COMMANDS["background"])

@@ -14,7 +14,7 @@ import numpy as np
 
 from config import Paths, PreprocessConfig
 from dataset_def.crop import crop_camera, cut
-from dataset_def.h36m_crops import PackAbout, finish_pack, load_about, pack_folder, start_pack, write_rows
+from dataset_def.h36m_crops import PackMetadata, finish_pack, load_metadata, pack_folder, start_pack, write_rows
 from dataset_def.h36m_files import (
     FrameKey,
     Meta,
@@ -53,7 +53,7 @@ class Scanned(NamedTuple):
     frames: np.ndarray
     """Frame numbers that are kept."""
     shapes: list[MaskShape]
-    """One per kept frame; empty without masks."""
+    """The mask's shape in each kept frame; empty without masks."""
 
 
 def scan_folder(paths: Paths, every: int, with_masks: bool, key: FolderKey) -> Scanned:
@@ -153,8 +153,8 @@ def pack_folder_of_frames(config: PreprocessConfig, with_masks: bool, todo: Fold
 def pack(config: PreprocessConfig, table: FrameTable) -> None:
     """Cut all crops, one folder of frames at a time, unless the same crops are there."""
     folder = pack_folder(config.paths, config.centre)
-    about = PackAbout(table.fingerprint, table.every, table.has_masks, config.pack_px, config.pack_side_m)
-    if load_about(folder) == about:
+    metadata = PackMetadata(table.fingerprint, table.every, table.has_masks, config.pack_px, config.pack_side_m)
+    if load_metadata(folder) == metadata:
         return
     targets_m = targets_world_m(table, config.centre)
     if not np.isfinite(targets_m).any():
@@ -162,14 +162,14 @@ def pack(config: PreprocessConfig, table: FrameTable) -> None:
             f"no frame has a crop centre of kind {config.centre!r}: pelvis needs 3D labels, masks and box need masks; "
             "choose another --centre"
         )
-    start_pack(folder, len(table.frames), about)
+    start_pack(folder, len(table.frames), metadata)
     by_folder = np.split(np.arange(len(table.frames)), np.cumsum(np.bincount(table.row_camera))[:-1])
     todo = [
         FolderToPack(int(rows[0]), table.camera(rows[0]), [table.key(row) for row in rows], targets_m[rows])
         for rows in by_folder
     ]
     for_each(partial(pack_folder_of_frames, config, table.has_masks), todo, config.processes, "cutting crops")
-    finish_pack(folder, about)
+    finish_pack(folder, metadata)
 
 
 def stored_table(config: PreprocessConfig, fingerprint: str) -> FrameTable | None:

@@ -17,23 +17,23 @@ from jaxtyping import Float
 from scipy.io import savemat
 
 from dataset_def.h36m_files import METRES_PER_MILLIMETRE
-from utils.artifacts import whole_file
+from utils.artifacts import atomic_write
 from utils.camera import Camera
 
 SETTINGS_FILE = "convert_settings.json"
 
 
 @contextmanager
-def whole_folders(*places: Path | None) -> Iterator[list[Path]]:
+def atomic_folders(*places: Path | None) -> Iterator[list[Path]]:
     """Give folders to write to, and rename them in this order when the writing succeeded; else remove them."""
-    wanted = [place for place in places if place is not None]
-    partials = [place.with_name(place.name + ".partial") for place in wanted]
+    needed = [place for place in places if place is not None]
+    partials = [place.with_name(place.name + ".partial") for place in needed]
     try:
         for partial in partials:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
         yield partials
-        for partial, place in zip(partials, wanted, strict=True):
+        for partial, place in zip(partials, needed, strict=True):
             if place.is_dir():
                 shutil.rmtree(place)
             partial.rename(place)
@@ -59,7 +59,7 @@ def write_meta(path: Path, camera: Camera, joints_world_m: Float[np.ndarray, "N 
     scipy.io.savemat(path, content)
 
 
-def claim(location: Path, settings: dict[str, Any]) -> None:
+def lock_settings(location: Path, settings: dict[str, Any]) -> None:
     """Note the settings in a folder of frames, and refuse one that was begun with others or by another script.
 
     Raises:
@@ -75,7 +75,7 @@ def claim(location: Path, settings: dict[str, Any]) -> None:
             raise ValueError(f"{location} was begun with {was}; use the same settings, or {remedy}")
     elif location.is_dir() and any(location.glob("s_*")):
         raise ValueError(f"{location} holds data that this script did not make; {remedy}")
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(settings, indent=1) + "\n")
 
 
@@ -102,7 +102,7 @@ def _missing(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def staged(folder: Path, name: str) -> Iterator[Path]:
+def atomic_data_set(folder: Path, name: str) -> Iterator[Path]:
     """Give a folder to write into; what lies in its subfolders is moved to those of `folder` when all is well.
 
     Whatever stops the writing, also Ctrl-C, removes it again, with every folder that was made for it.
@@ -122,7 +122,7 @@ def staged(folder: Path, name: str) -> Iterator[Path]:
 
 
 def _move(stage: Path, folder: Path) -> None:
-    """Move everything one level below the stage's subfolders; the same disk, so each takes no time."""
+    """Move everything one level below the partial folder's subfolders; the same disk, so each takes no time."""
     for part in sorted(stage.iterdir()):
         (folder / part.name).mkdir(exist_ok=True)
         for child in sorted(part.iterdir()):

@@ -7,7 +7,7 @@
 Reads   own: two or more synchronised videos or image folders with their calibration, perhaps 2D keypoints or masks;
         pose2sim's: the wheel with videos, calibration and 2D keypoints of a man who walks on a beam
 Writes  <frames>/s_20_act_14_subact_0n_ca_0m, 15 frames each, and s_21_... for the last 25 frames (the same person),
-        masks, backgrounds, and about the import report.json, reprojection.png, rig.png.  Own recordings are checked
+        masks, backgrounds, and about the import report.json, reprojection.png, rig.png.  Custom recordings are checked
         first, and nothing is left of one that is refused; of pose2sim's, what exists is kept
 Next    dataset_def/h36m_preprocess.py with the same paths; h36m_get_background.py keeps the backgrounds made here
 """
@@ -20,13 +20,13 @@ import numpy as np
 
 from config import Paths
 from dataset_def.multiview import pose2sim_session as session_files
-from dataset_def.multiview.backgrounds import mask_jobs, num_filled_px, room_jobs, write_mask, write_room
-from dataset_def.multiview.import_own import about_name, import_own
-from dataset_def.multiview.joints import Labels, label, median_errors_px, refined, track
-from dataset_def.multiview.recording import Recording
+from dataset_def.multiview.backgrounds import background_jobs, mask_jobs, num_filled_px, write_background, write_mask
+from dataset_def.multiview.import_custom import import_custom, recording_name
+from dataset_def.multiview.joints import PlacedJoints, label, median_errors_px, refined, track
+from dataset_def.multiview.recording import MultiviewRecording
 from dataset_def.multiview.report import rig_and_reprojection, write_json
 from dataset_def.multiview.settings import ImportMultiviewConfig
-from dataset_def.multiview.write_layout import make_take, write_video
+from dataset_def.multiview.write_layout import label_recording, write_video
 from utils.artifacts import file_hash
 from utils.camera import Camera
 from utils.processes import for_each
@@ -36,22 +36,24 @@ SETTINGS = ("subject", "sequence_frames", "test_frames", "refine_cameras", "outl
 """Settings that change what is written."""
 
 
-def claim(config: ImportMultiviewConfig, wheel: Path) -> None:
+def lock_settings(config: ImportMultiviewConfig, wheel: Path) -> None:
     """Note the settings in the output folder, and refuse a folder that was begun with others."""
     mine = {name: getattr(config, name) for name in SETTINGS} | {"wheel": file_hash(wheel)}
-    path = config.about_location / "settings.json"
+    path = config.report_location / "settings.json"
     theirs = json.loads(path.read_text()) if path.exists() else mine
     differing = sorted(name for name in mine if mine[name] != theirs.get(name))
     if differing:
         raise ValueError(
             f"{path.parent} belongs to an import with other settings ({', '.join(differing)}); delete "
-            f"{path.parent.parent}, or give other places with --paths... and --about-location"
+            f"{path.parent.parent}, or give other places with --paths... and --report-location"
         )
     write_json(path, mine)
 
 
-def place_person(config: ImportMultiviewConfig, recording: Recording) -> tuple[Recording, Labels, dict[str, Any]]:
-    """Find the man in all views and place his joints, with the cameras as calibrated and, if wanted, as refined."""
+def place_session_person(
+    config: ImportMultiviewConfig, recording: MultiviewRecording
+) -> tuple[MultiviewRecording, PlacedJoints, dict[str, Any]]:
+    """Find the man in all views and place his joints, with the cameras as calibrated or as refined."""
     assert recording.people is not None
     filter_settings = (config.outlier_px, recording.frames_per_second, config.smooth_hz)
     man, _ = track(recording.cameras, recording.people, *filter_settings[:2])
@@ -77,19 +79,21 @@ def import_pose2sim(config: ImportMultiviewConfig) -> Paths:
     """Import the recording of pose2sim; parts that exist are kept."""
     wheel = session_files.fetched_wheel(config.wheel, config.downloads_location)
     config = session_files.with_defaults(config)
-    claim(config, wheel)
-    report = config.about_location / "report.json"
+    lock_settings(config, wheel)
+    report = config.report_location / "report.json"
     if report.exists():
         print(f"{report} exists: there is nothing to do")
         return config.paths
     recording = session_files.load_recording(session_files.unpack(wheel, config.downloads_location / "pose2sim"))
-    recording, labels, numbers = place_person(config, recording)
-    take = make_take(recording, labels, config.subject, config.action, config.sequence_frames, config.test_frames)
-    for_each(write_video, take.video_jobs(config.paths.h36m_location), config.processes, "frames")
-    for_each(write_room, room_jobs(config, take), config.processes, "rooms")
-    for_each(write_mask, mask_jobs(config, take), config.processes, "masks")
+    recording, labels, numbers = place_session_person(config, recording)
+    labelled = label_recording(
+        recording, labels, config.subject, config.action, config.sequence_frames, config.test_frames
+    )
+    for_each(write_video, labelled.video_jobs(config.paths.h36m_location), config.processes, "frames")
+    for_each(write_background, background_jobs(config, labelled), config.processes, "backgrounds")
+    for_each(write_mask, mask_jobs(config, labelled), config.processes, "masks")
     numbers["background_px"] = num_filled_px(config, len(recording.views))
-    rig_and_reprojection(config, take)
+    rig_and_reprojection(config, labelled)
     write_json(report, {"cameras": recording.names} | numbers)
     print(report.read_text())
     return config.paths
@@ -100,8 +104,8 @@ def main(config: ImportMultiviewConfig) -> None:
     if not config.videos:
         import_pose2sim(config)
         return
-    paths = import_own(config)
-    report = paths.h36m_location.parent / "about" / about_name(config) / "report.json"
+    paths = import_custom(config)
+    report = paths.h36m_location.parent / "about" / recording_name(config) / "report.json"
     print(report.read_text())
     found = json.loads(report.read_text())
     missing = found.get("joints_never_placed", [])
@@ -110,7 +114,7 @@ def main(config: ImportMultiviewConfig) -> None:
               "serve stage 1 and silhouettes, not stage 2")  # fmt: skip
     others = len(found.get("people", [])) - 1
     if others > 0:
-        print(f"{others} more people were seen in some frames (\"people\" in the report, --person takes another); "
+        print(f"{others} more people were seen in some frames (\"people\" in the report, --person chooses another); "
               "look whether the pictures show the right one")  # fmt: skip
     centre = "" if config.keypoints and "pelvis" not in missing else " --centre masks"
     print(f"{report.parent}/rig.png and reprojection.png show how the calibration fits.  Next:\n"

@@ -15,7 +15,7 @@ from dataset_def.poses.sources import PoseTable, find_sources, read_source
 from utils.body_file import read_body_file
 
 SMPL_VERTICES, SMPL_FACES = 6890, 13776
-Part = Literal["train", "held_out"]
+PosePart = Literal["train", "held_out"]
 
 
 class ParameterSample(NamedTuple):
@@ -48,9 +48,9 @@ def held_out_recordings(table: PoseTable, share: float, seed: int) -> Bool[np.nd
 
 
 class ParameterData(Dataset[ParameterSample]):
-    """One item per kept frame; a shape that is not known is drawn from the standard normal distribution."""
+    """One item per kept frame; a shape that is not known is sampled from the standard normal distribution."""
 
-    def __init__(self, tables: list[PoseTable], part: Part, config: PoseSources, with_shapes: bool):
+    def __init__(self, tables: list[PoseTable], part: PosePart, config: PoseSources, with_shapes: bool):
         self.seed = config.seed
         theta, betas, sequence, count = [], [], [], 0
         for table in tables:
@@ -82,9 +82,9 @@ def open_tables(config: PoseSources) -> list[PoseTable]:
     return [read_source(source, config.cache_location, config.processes) for source in find_sources(config)]
 
 
-def describe(tables: list[PoseTable], with_shapes: bool) -> str:
+def describe_poses(tables: list[PoseTable], with_shapes: bool) -> str:
     """Say what was read."""
     parts = [f"{len(set(table.names))} sequences, {len(table.theta)} frames of {table.source}"
              + (f" ({table.num_skipped} files known to be bad or without motion skipped)" if table.num_skipped else "")
              for table in tables]  # fmt: skip
-    return "poses: " + "; ".join(parts) + ("" if with_shapes else "; shapes are drawn, standard normal")
+    return "poses: " + "; ".join(parts) + ("" if with_shapes else "; shapes are sampled, standard normal")

@@ -18,10 +18,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 LARGEST_MEGAPIXELS = 60
-"""Of one picture; decoded it takes 180 MB."""
+"""Larger pictures are refused: decoded, this many take 180 MB."""
 
 
 def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
@@ -49,13 +49,13 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
         raise ValueError(f"{path} is damaged ({error}); copy it again") from None
 
 
-QUIET = "-8"
+FFMPEG_QUIET = "-8"
 """FFmpeg's AV_LOG_QUIET; OpenCV reads it when the first video is opened, and a user's own choice is kept."""
 
 
 def opened_video(path: Path, backend: int = cv2.CAP_ANY, settings: Sequence[int] = ()) -> cv2.VideoCapture:
     """Open a video; whether that worked is to be asked of what is returned."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", QUIET)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", FFMPEG_QUIET)
     before = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
     try:
         return cv2.VideoCapture(str(path), backend, list(settings))
@@ -63,7 +63,7 @@ def opened_video(path: Path, backend: int = cv2.CAP_ANY, settings: Sequence[int]
         cv2.utils.logging.setLogLevel(before)
 
 
-class Footage(NamedTuple):
+class VideoInfo(NamedTuple):
     """One camera's pictures."""
 
     path: Path
@@ -82,15 +82,15 @@ def natural(path: Path) -> list[tuple[int, int | str]]:
 
 def images_in(folder: Path) -> list[Path]:
     """List the images of a folder, in order."""
-    return sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGES), key=natural)
+    return sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS), key=natural)
 
 
-def is_footage(path: Path) -> bool:
+def is_video_or_folder(path: Path) -> bool:
     """Tell whether a path is a video by its name, or a folder with images."""
     return bool(images_in(path)) if path.is_dir() else path.suffix.lower() in VIDEOS
 
 
-def probe(path: Path) -> Footage:
+def probe(path: Path) -> VideoInfo:
     """Find out how long and how large a camera's pictures are.
 
     Raises:
@@ -99,9 +99,9 @@ def probe(path: Path) -> Footage:
     if path.is_dir():
         images = images_in(path)
         if not images:
-            raise FileNotFoundError(f"{path} holds no images ({', '.join(IMAGES)})")
+            raise FileNotFoundError(f"{path} holds no images ({', '.join(IMAGE_ENDINGS)})")
         height_px, width_px = read_picture(images[0]).shape[:2]
-        return Footage(path, len(images), 0.0, width_px, height_px)
+        return VideoInfo(path, len(images), 0.0, width_px, height_px)
     if not path.is_file():
         raise FileNotFoundError(f"video {path} does not exist")
     if path.stat().st_size == 0:
@@ -112,7 +112,7 @@ def probe(path: Path) -> Footage:
     video.release()
     if num_frames < 1:  # some containers do not tell
         num_frames = sum(1 for _ in video_frames(path))
-    return Footage(path, num_frames, frames_per_second if 0 < frames_per_second < 1000 else 0.0, width_px, height_px)
+    return VideoInfo(path, num_frames, frames_per_second if 0 < frames_per_second < 1000 else 0.0, width_px, height_px)
 
 
 def video_frames(path: Path) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
@@ -147,7 +147,7 @@ class VideoReader:
         self.width_px = int(self.video.get(cv2.CAP_PROP_FRAME_WIDTH))
         self.height_px = int(self.video.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.header_frames = int(self.video.get(cv2.CAP_PROP_FRAME_COUNT))
-        """As the file says; the number that can be decoded may be smaller."""
+        """Number of frames that the file's header states; the number that can be decoded may be smaller."""
         self.num_passed = 0
 
     def frames(self, every: int, last: int) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 3"]]]:

@@ -1,7 +1,7 @@
-"""Stage 3's networks: critics that tell real bodies from others, and the generator they are trained against.
+"""Stage 3's networks: discriminators that tell real bodies from others, and the generator they are trained against.
 
-Only a critic goes on, read from stage 3's checkpoint: `scores` says for every part of a body how real it looks, one
-for real.
+Stage 4 uses the discriminator alone, read from stage 3's checkpoint: its `scores` say for every part of a body how real
+it is, one for real.
 """
 
 import itertools
@@ -14,30 +14,30 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from config import CriticConfig, GanConfig
-from models.kinematics import NUM_JOINTS, WHOLE_FEATURES, placed, whole_features, with_root
+from config import GanConfig, GanNetworkConfig
+from models.kinematics import NUM_JOINTS_BELOW_ROOT, WHOLE_FEATURES, placed_pose, whole_features, with_root
 from models.pose_noise import OTHER_SIDE, mirror_pose
 from models.smpl import load_body
 from utils.artifacts import Checkpoint, file_hash, load_checkpoint, load_weights
 from utils.settings import config_from_dict
 from utils.skeleton import SMPL_24
 
-JOINTS = slice(0, NUM_JOINTS)
-IN_CONTEXT = slice(NUM_JOINTS, 2 * NUM_JOINTS)
-WHOLE, SHAPE = 2 * NUM_JOINTS, 2 * NUM_JOINTS + 1
+JOINTS_ALONE = slice(0, NUM_JOINTS_BELOW_ROOT)
+IN_CONTEXT = slice(NUM_JOINTS_BELOW_ROOT, 2 * NUM_JOINTS_BELOW_ROOT)
+WHOLE, SHAPE = 2 * NUM_JOINTS_BELOW_ROOT, 2 * NUM_JOINTS_BELOW_ROOT + 1
 PARTS = (*SMPL_24[1:], *(f"{name} in context" for name in SMPL_24[1:]), "whole pose", "shape")
 SHARPNESS = 10.0
-"""Of the soft minimum over joints."""
-LOG_JOINTS = math.log(NUM_JOINTS)
+"""Steepness of the soft minimum over joints: one joint with a score of 0 among ones brings a pose to about 0.3."""
+LOG_JOINTS = math.log(NUM_JOINTS_BELOW_ROOT)
 SLOPE = 0.2
-"""Of the leaky rectifier."""
-START_SCALE = 0.3
+"""Slope of the leaky rectifiers below zero, the usual one of GAN discriminators."""
+SCORE_START_SCALE = 0.3
 """The last layers start with so much of their usual weights, so that first scores lie between 0 and 1."""
-LEAST_SPREAD = 0.05
-"""Inputs that hardly vary are not blown up further than to this spread's share."""
+SMALLEST_STD = 0.05
+"""Inputs whose standard deviation is smaller are divided by this instead: noise is not blown up."""
 
 
-class Bodies(NamedTuple):
+class PosesAndShapes(NamedTuple):
     """Poses and shapes."""
 
     rotations: Float[Tensor, "B 24 3 3"]
@@ -45,15 +45,15 @@ class Bodies(NamedTuple):
     betas: Float[Tensor, "B n"]
 
 
-class Wanted(NamedTuple):
-    """What scores should be, and how much each of them counts."""
+class ScoreTarget(NamedTuple):
+    """What the discriminator's scores should be, and how much each of them counts."""
 
-    target: Float[Tensor, "B K"]
+    score: Float[Tensor, "B K"]
     weight: Float[Tensor, "B K"]
 
 
-class SideBySide(nn.Module):
-    """Several small networks of the same size, each with inputs of its own."""
+class BatchedMLP(nn.Module):
+    """Several small networks of the same size, each with inputs of its own, as one batched matrix product per layer."""
 
     def __init__(self, count: int, sizes: tuple[int, ...]) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class SideBySide(nn.Module):
         self.weights = nn.ParameterList(torch.randn(count, a, b) * (2 / a) ** 0.5 for a, b in pairs)
         self.biases = nn.ParameterList(torch.zeros(count, 1, b) for _, b in pairs)
         with torch.no_grad():
-            self.weights[-1].mul_(START_SCALE)
+            self.weights[-1].mul_(SCORE_START_SCALE)
 
     def forward(self, inputs: Float[Tensor, "B count a"]) -> Float[Tensor, "B count b"]:
         """Run every network on its own inputs."""
@@ -77,34 +77,34 @@ def perceptron(*sizes: int) -> nn.Sequential:
     for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.LeakyReLU(SLOPE), nn.Linear(inputs, outputs)]
     with torch.no_grad():
-        layers[-1].weight.mul_(START_SCALE)  # type: ignore[operator]
+        layers[-1].weight.mul_(SCORE_START_SCALE)  # type: ignore[operator]
     return nn.Sequential(*layers[1:])
 
 
-class Levelled(nn.Module):
-    """Brings inputs to mean zero and spread one, by real ones seen once; the numbers travel with the weights."""
+class Standardised(nn.Module):
+    """Brings inputs to mean 0 and standard deviation 1 over real bodies; both are stored with the weights."""
 
     mean: Tensor
-    spread: Tensor
+    std: Tensor
 
     def __init__(self, *shape: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(*shape))
-        self.register_buffer("spread", torch.ones(*shape))
+        self.register_buffer("std", torch.ones(*shape))
 
     @torch.no_grad()
-    def learn(self, inputs: Float[Tensor, "B *shape"]) -> None:
-        """Take mean and spread from real inputs."""
+    def fit(self, inputs: Float[Tensor, "B *shape"]) -> None:
+        """Take mean and standard deviation from real inputs."""
         self.mean.copy_(inputs.mean(dim=0))
-        self.spread.copy_(inputs.std(dim=0).clamp(min=LEAST_SPREAD))
+        self.std.copy_(inputs.std(dim=0).clamp(min=SMALLEST_STD))
 
     def forward(self, inputs: Float[Tensor, "B *shape"]) -> Float[Tensor, "B *shape"]:
-        """Level inputs."""
-        return (inputs - self.mean) / self.spread
+        """Subtract the mean and divide by the standard deviation."""
+        return (inputs - self.mean) / self.std
 
 
-class Critic(nn.Module):
-    """Least-squares critics of parts: each joint alone, each joint in its context, the whole pose, the shape.
+class Discriminator(nn.Module):
+    """Least-squares discriminators of parts: each joint alone, each joint in its context, the whole pose, the shape.
 
     None sees the root's rotation.  A small network per joint knows its own rotation only; one larger network sees the
     whole pose and says of every joint whether it belongs there, and of the pose whether it is real.
@@ -116,36 +116,39 @@ class Critic(nn.Module):
     parts = PARTS
 
     def __init__(
-        self, config: CriticConfig, num_betas: int, rest_joints_m: Float[Tensor, "24 3"], origin: dict[str, Any]
+        self, config: GanNetworkConfig, num_betas: int, rest_joints_m: Float[Tensor, "24 3"], provenance: dict[str, Any]
     ) -> None:
         super().__init__()
-        self.origin = origin
+        self.provenance = provenance
         small, large = config.joint_hidden, config.pose_hidden
         self.register_buffer("rest_joints_m", rest_joints_m.clone(), persistent=False)
-        self.levelled_joints, self.levelled_pose = Levelled(NUM_JOINTS, 9), Levelled(WHOLE_FEATURES)
-        self.of_joints = SideBySide(NUM_JOINTS, (9, small, small, 1))
-        self.of_pose = perceptron(WHOLE_FEATURES, *[large] * config.pose_layers, NUM_JOINTS + 1)
+        self.standardised_joints, self.standardised_pose = (
+            Standardised(NUM_JOINTS_BELOW_ROOT, 9),
+            Standardised(WHOLE_FEATURES),
+        )
+        self.of_joints = BatchedMLP(NUM_JOINTS_BELOW_ROOT, (9, small, small, 1))
+        self.of_pose = perceptron(WHOLE_FEATURES, *[large] * config.pose_layers, NUM_JOINTS_BELOW_ROOT + 1)
         self.of_shape = perceptron(num_betas, small, small, 1)
 
     def get_extra_state(self) -> dict[str, Any]:
         """Give what the checkpoint says of skeleton and body; plain types only."""
-        return self.origin
+        return self.provenance
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take it back."""
-        self.origin = state
+        self.provenance = state
 
-    def learn_levels(self, real: Bodies) -> None:
-        """Level the inputs by real bodies, before the training."""
-        pose = placed(real.rotations, self.rest_joints_m)
-        self.levelled_joints.learn(pose.relative[:, 1:].flatten(2))
-        self.levelled_pose.learn(whole_features(pose))
+    def fit_standardisation(self, real: PosesAndShapes) -> None:
+        """Standardise the inputs by real bodies; called once, before the training."""
+        pose = placed_pose(real.rotations, self.rest_joints_m)
+        self.standardised_joints.fit(pose.relative[:, 1:].flatten(2))
+        self.standardised_pose.fit(whole_features(pose))
 
-    def forward(self, bodies: Bodies) -> Float[Tensor, "B K"]:
+    def forward(self, bodies: PosesAndShapes) -> Float[Tensor, "B K"]:
         """Score bodies as they are, for the training."""
-        pose = placed(bodies.rotations, self.rest_joints_m)
-        alone = self.of_joints(self.levelled_joints(pose.relative[:, 1:].flatten(2)))[..., 0]
-        whole = self.of_pose(self.levelled_pose(whole_features(pose)))
+        pose = placed_pose(bodies.rotations, self.rest_joints_m)
+        alone = self.of_joints(self.standardised_joints(pose.relative[:, 1:].flatten(2)))[..., 0]
+        whole = self.of_pose(self.standardised_pose(whole_features(pose)))
         return torch.cat([alone, whole, self.of_shape(bodies.betas)], dim=1)
 
     def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]:
@@ -159,9 +162,9 @@ class Critic(nn.Module):
         """Score bodies by themselves and by their mirror image, so that both get the same scores, sides swapped."""
         posed = with_root(rotations)
         swapped = [row - 1 for row in OTHER_SIDE[1:]]
-        order = [*swapped, *(NUM_JOINTS + row for row in swapped), WHOLE, SHAPE]
-        mirrored = self(Bodies(mirror_pose(posed), betas))[:, order]
-        return (self(Bodies(posed, betas)) + mirrored) / 2
+        order = [*swapped, *(NUM_JOINTS_BELOW_ROOT + row for row in swapped), WHOLE, SHAPE]
+        mirrored = self(PosesAndShapes(mirror_pose(posed), betas))[:, order]
+        return (self(PosesAndShapes(posed, betas)) + mirrored) / 2
 
     def plausibility(self, scores: Float[Tensor, "B K"]) -> Float[Tensor, "B"]:
         """Sum up how real a pose is: a soft minimum of what is said of its joints in context.
@@ -171,53 +174,53 @@ class Critic(nn.Module):
         """
         return -torch.logsumexp(-SHARPNESS * scores[:, IN_CONTEXT], dim=1).sub(LOG_JOINTS) / SHARPNESS
 
-    def wanted_of_invented(self, count: int, like: Tensor) -> Wanted:
-        """Refuse what the generator invents; no joint of it is wrong by itself, so joints in context do not count."""
+    def target_of_generated(self, count: int, like: Tensor) -> ScoreTarget:
+        """Ask for zeros on generated bodies; no joint of theirs is wrong by itself: joints in context do not count."""
         weight = like.new_ones(count, len(PARTS))
         weight[:, IN_CONTEXT] = 0
-        return Wanted(torch.zeros_like(weight), weight)
+        return ScoreTarget(torch.zeros_like(weight), weight)
 
-    def wanted_of_noise(self, is_changed: Bool[Tensor, "B 23"]) -> Wanted:
-        """Refuse the joints that were spoiled, the whole pose and the shape; in context, keep the other joints."""
+    def target_of_noise(self, is_changed: Bool[Tensor, "B 23"]) -> ScoreTarget:
+        """Ask for zeros on perturbed joints, whole pose and shape, and in context for ones on the other joints."""
         changed = is_changed.float()
         rest = changed.new_ones(len(changed), 2)
         target = torch.cat([torch.zeros_like(changed), 1 - changed, 0 * rest], dim=1)
-        few = changed.mean(dim=0).clamp(min=1e-3)  # spoiled joints are few and count as much as the others
+        few = changed.mean(dim=0).clamp(min=1e-3)  # perturbed joints are few and count as much as the others
         weight = torch.cat([changed / few, 1 - changed + changed / few, rest], dim=1)
-        return Wanted(target, weight)
+        return ScoreTarget(target, weight)
 
 
-class FlatCritic(nn.Module):
-    """The predecessor's critic: one network on 72 axis-angle numbers, the root's with them, and 10 shape numbers."""
+class FlatDiscriminator(nn.Module):
+    """The thesis' discriminator: one network on 72 axis-angle numbers, the root's with them, and 10 shape numbers."""
 
     parts = ("body",)
 
     def __init__(
-        self, config: CriticConfig, num_betas: int, rest_joints_m: Float[Tensor, "24 3"], origin: dict[str, Any]
+        self, config: GanNetworkConfig, num_betas: int, rest_joints_m: Float[Tensor, "24 3"], provenance: dict[str, Any]
     ) -> None:
         super().__init__()
-        self.origin = origin
+        self.provenance = provenance
         self.layers = perceptron(72 + num_betas, *[config.pose_hidden] * config.pose_layers, 1)
 
     def get_extra_state(self) -> dict[str, Any]:
         """Give what the checkpoint says of skeleton and body; plain types only."""
-        return self.origin
+        return self.provenance
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take it back."""
-        self.origin = state
+        self.provenance = state
 
-    def learn_levels(self, real: Bodies) -> None:
+    def fit_standardisation(self, real: PosesAndShapes) -> None:
         """Do nothing: it takes its inputs as they are."""
 
-    def forward(self, bodies: Bodies) -> Float[Tensor, "B 1"]:
+    def forward(self, bodies: PosesAndShapes) -> Float[Tensor, "B 1"]:
         """Score bodies."""
         theta = roma.rotmat_to_rotvec(bodies.rotations).flatten(1)
         return self.layers(torch.cat([theta, bodies.betas], dim=1))
 
     def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B 1"]:
         """Score bodies whose root is at rest in the frame of the real ones: nobody knows how it is turned there."""
-        return self(Bodies(with_root(rotations), betas))
+        return self(PosesAndShapes(with_root(rotations), betas))
 
     def open_scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B 1"]:
         """Give the same, which nothing bounds."""
@@ -227,49 +230,51 @@ class FlatCritic(nn.Module):
         """Give the only score."""
         return scores[:, 0]
 
-    def wanted_of_invented(self, count: int, like: Tensor) -> Wanted:
-        """Refuse what the generator invents."""
-        return Wanted(like.new_zeros(count, 1), like.new_ones(count, 1))
+    def target_of_generated(self, count: int, like: Tensor) -> ScoreTarget:
+        """Ask for zeros on generated bodies."""
+        return ScoreTarget(like.new_zeros(count, 1), like.new_ones(count, 1))
 
-    def wanted_of_noise(self, is_changed: Bool[Tensor, "B 23"]) -> Wanted:
-        """Refuse all spoiled bodies."""
+    def target_of_noise(self, is_changed: Bool[Tensor, "B 23"]) -> ScoreTarget:
+        """Ask for zeros on perturbed bodies."""
         zero = torch.zeros(len(is_changed), 1, device=is_changed.device)
-        return Wanted(zero, zero + 1)
+        return ScoreTarget(zero, zero + 1)
 
 
-AnyCritic = Critic | FlatCritic
+AnyDiscriminator = Discriminator | FlatDiscriminator
 
 
-def make_critic(
-    config: CriticConfig, num_betas: int, rest_joints_m: Float[Tensor, "24 3"], origin: dict[str, Any]
-) -> AnyCritic:
-    """Build the critic that the settings name."""
-    return (FlatCritic if config.kind == "seed" else Critic)(config, num_betas, rest_joints_m, origin)
+def make_discriminator(
+    config: GanNetworkConfig, num_betas: int, rest_joints_m: Float[Tensor, "24 3"], provenance: dict[str, Any]
+) -> AnyDiscriminator:
+    """Build the discriminator that the settings name."""
+    return (FlatDiscriminator if config.kind == "seed" else Discriminator)(config, num_betas, rest_joints_m, provenance)
 
 
 class Generator(nn.Module):
-    """Invents bodies from random numbers.
+    """Generates bodies from random numbers.
 
     Rotations leave it as two columns; the root is at rest.  kind seed: 72 axis-angle numbers, the root with them.
     Source: Zhou et al., On the continuity of rotation representations, CVPR 2019, section 4.2 (two columns).
     """
 
-    def __init__(self, config: CriticConfig, num_betas: int) -> None:
+    def __init__(self, config: GanNetworkConfig, num_betas: int) -> None:
         super().__init__()
         self.is_seed, self.num_betas = config.kind == "seed", num_betas
-        hidden, count = config.generator_hidden, 72 if self.is_seed else 6 * NUM_JOINTS
+        hidden, count = config.generator_hidden, 72 if self.is_seed else 6 * NUM_JOINTS_BELOW_ROOT
         self.layers = perceptron(config.latent, hidden, hidden, count)
         self.shape_layers = perceptron(config.latent, hidden // 4, num_betas)
         if not self.is_seed:
             with torch.no_grad():  # starts near the T-pose
-                self.layers[-1].bias.copy_(torch.eye(3)[:, :2].expand(NUM_JOINTS, 3, 2).flatten())  # type: ignore[operator]
+                self.layers[-1].bias.copy_(torch.eye(3)[:, :2].expand(NUM_JOINTS_BELOW_ROOT, 3, 2).flatten())  # type: ignore[operator]
 
-    def forward(self, noise: Float[Tensor, "B Z"]) -> Bodies:
-        """Invent bodies."""
+    def forward(self, noise: Float[Tensor, "B Z"]) -> PosesAndShapes:
+        """Generate bodies."""
         numbers, betas = self.layers(noise), self.shape_layers(noise)
         if self.is_seed:
-            return Bodies(roma.rotvec_to_rotmat(numbers.unflatten(1, (24, 3))), betas)
-        return Bodies(with_root(roma.special_gramschmidt(numbers.unflatten(1, (NUM_JOINTS, 3, 2)))), betas)
+            return PosesAndShapes(roma.rotvec_to_rotmat(numbers.unflatten(1, (24, 3))), betas)
+        return PosesAndShapes(
+            with_root(roma.special_gramschmidt(numbers.unflatten(1, (NUM_JOINTS_BELOW_ROOT, 3, 2)))), betas
+        )
 
 
 RETRAIN = "train one for this body: python sample/train_GAN.py --paths.models-smpl-location"
@@ -278,25 +283,25 @@ RETRAIN = "train one for this body: python sample/train_GAN.py --paths.models-sm
 class StoredGan(NamedTuple):
     """Stage 3's networks, in evaluation and without gradients, with their settings."""
 
-    critic: AnyCritic
-    invent: Generator | None
+    discriminator: AnyDiscriminator
+    generate: Generator | None
     """Nothing where the file holds the prior only."""
     config: GanConfig
     step: int
 
 
-def prior_origin(body_location: Path, num_betas: int) -> dict[str, Any]:
+def prior_provenance(body_location: Path, num_betas: int) -> dict[str, Any]:
     """Say what a prior is made for: joints and body; plain types only."""
     return {"joints": list(SMPL_24), "num_betas": num_betas, "body_hash": file_hash(body_location)}
 
 
-def check_origin(path: Path, origin: dict[str, Any], body_location: Path) -> None:
+def check_provenance(path: Path, provenance: dict[str, Any], body_location: Path) -> None:
     """Refuse a prior of another skeleton or body.
 
     Raises:
         ValueError: naming the difference and the remedy.
     """
-    joints = origin["joints"]
+    joints = provenance["joints"]
     if len(joints) != len(SMPL_24):
         raise ValueError(f"{path} is a prior of a skeleton of {len(joints)} joints, but the body {body_location} has "
                          f"{len(SMPL_24)}; {RETRAIN} {body_location}")  # fmt: skip
@@ -305,8 +310,8 @@ def check_origin(path: Path, origin: dict[str, Any], body_location: Path) -> Non
         raise ValueError(f"{path} is a prior of another skeleton: it has {wrong[0]} ({len(wrong)} joints differ from "
                          f"those of {body_location}); {RETRAIN} {body_location}")  # fmt: skip
     found = file_hash(body_location)
-    if found != origin["body_hash"]:
-        then = origin["body_hash"][:8]
+    if found != provenance["body_hash"]:
+        then = provenance["body_hash"][:8]
         raise ValueError(f"{path} is a prior over the shapes of another body (hash {then}) than {body_location} (hash "
                          f"{found[:8]}); give that body, or {RETRAIN} {body_location}")  # fmt: skip
 
@@ -325,17 +330,19 @@ def load_gan(path: Path, body_location: Path) -> StoredGan:
     """
     checkpoint: Checkpoint = load_checkpoint(path, "gan")
     states, config = checkpoint["states"], config_from_dict(GanConfig, checkpoint["config"])
-    origin = states["model"]["_extra_state"]
-    check_origin(path, origin, body_location)
-    critic = make_critic(config.network, origin["num_betas"], load_body(body_location).rest_template_joints_m, origin)
-    fill(critic, states["model"], path)
+    provenance = states["model"]["_extra_state"]
+    check_provenance(path, provenance, body_location)
+    discriminator = make_discriminator(
+        config.network, provenance["num_betas"], load_body(body_location).rest_template_joints_m, provenance
+    )
+    fill(discriminator, states["model"], path)
     if "generator" not in states:
-        return StoredGan(critic, None, config, checkpoint["step"])
-    invent = Generator(config.network, origin["num_betas"])
-    fill(invent, states["generator"], path)
-    return StoredGan(critic, invent, config, checkpoint["step"])
+        return StoredGan(discriminator, None, config, checkpoint["step"])
+    generate = Generator(config.network, provenance["num_betas"])
+    fill(generate, states["generator"], path)
+    return StoredGan(discriminator, generate, config, checkpoint["step"])
 
 
-def load_prior_for(path: Path, body_location: Path) -> AnyCritic:
+def load_prior_for(path: Path, body_location: Path) -> AnyDiscriminator:
     """Rebuild a prior for a body, frozen and in evaluation: `scores(rotations without the root, betas)`."""
-    return load_gan(path, body_location).critic
+    return load_gan(path, body_location).discriminator

@@ -17,7 +17,7 @@ from utils.artifacts import file_hash, load_checkpoint, load_weights
 from utils.settings import config_from_dict, to_plain
 
 NUM_BETAS = 10
-START_SCALE = 0.1
+POSE_START_SCALE = 0.1
 """The last layer starts with so much of its usual weights, so that a training begins near the standing person."""
 
 
@@ -52,7 +52,7 @@ class MeshFromLatent(nn.Module):
         per_joint = 3 if config.kind == "seed" else 6
         self.last = nn.Linear(sizes[-1], 24 * per_joint + NUM_BETAS)
         with torch.no_grad():
-            self.last.weight.mul_(START_SCALE)
+            self.last.weight.mul_(POSE_START_SCALE)
             self.last.bias.zero_()
         upright = upright_rotations()[None]
         start = along_the_tree(upright) if config.kind == "crop" else upright
@@ -77,19 +77,19 @@ class MeshFromImage(nn.Module):
     the body that the head was trained with travel with the weights, so that one checkpoint is enough to predict.
     """
 
-    def __init__(self, encoder: EncoderDecoder, head: MeshFromLatent, origin: dict[str, Any]) -> None:
+    def __init__(self, encoder: EncoderDecoder, head: MeshFromLatent, provenance: dict[str, Any]) -> None:
         super().__init__()
-        self.encoder, self.head, self.origin = encoder, head, origin
+        self.encoder, self.head, self.provenance = encoder, head, provenance
         encoder.requires_grad_(False)
         self.train()
 
     def get_extra_state(self) -> dict[str, Any]:
         """Give the settings of the encoder and the body's hash to the state_dict; plain types only."""
-        return self.origin
+        return self.provenance
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take the settings of the encoder and the body's hash from a state_dict."""
-        self.origin = state
+        self.provenance = state
 
     def train(self, mode: bool = True) -> "MeshFromImage":
         """Switch the head to training; the encoder stays in evaluation."""
@@ -146,7 +146,7 @@ def check_finite(
 
 
 ENCODER_FILE, GEOMETRY_HASH = "encoder_file", "geometry_hash"
-"""In the origin of a mesh head that was exported without its encoder: where that lies, beside it, and which it is."""
+"""Keys in the provenance of a mesh head that was exported alone: the encoder's file beside it, and its geometry."""
 
 
 class StoredMesh(NamedTuple):
@@ -158,11 +158,11 @@ class StoredMesh(NamedTuple):
     step: int
     encoder_step: int
     body_hash: str
-    """Of the body file that the network was trained with; its shape numbers mean nothing on another."""
+    """Hash of the body file that the network was trained with; its shape numbers mean nothing on another."""
     num_vertices: int
 
 
-def mesh_origin(stage_1: StoredEncoder, config: MeshConfig, body: Body) -> dict[str, Any]:
+def mesh_provenance(stage_1: StoredEncoder, config: MeshConfig, body: Body) -> dict[str, Any]:
     """Say what a mesh network is made from: stage 1's settings and step, and the body; plain types only."""
     return {
         "encoder": to_plain(stage_1.config),
@@ -179,31 +179,38 @@ def load_mesh(path: Path, device: torch.device) -> StoredMesh:
     """
     checkpoint = load_checkpoint(path, "mesh")
     weights = checkpoint["states"]["model"]
-    origin = weights["_extra_state"]
-    if ENCODER_FILE in origin:
-        weights = weights | encoder_beside(path, origin)
+    provenance = weights["_extra_state"]
+    if ENCODER_FILE in provenance:
+        weights = weights | encoder_beside(path, provenance)
     mesh_config = config_from_dict(MeshConfig, checkpoint["config"])
-    encoder, encoder_config, weights = encoder_for(origin["encoder"], weights, path, "encoder.")
+    encoder, encoder_config, weights = encoder_for(provenance["encoder"], weights, path, "encoder.")
     head = MeshFromLatent(encoder_config.encoder.points, mesh_config.head)
-    network = MeshFromImage(encoder, head, origin)
+    network = MeshFromImage(encoder, head, provenance)
     load_weights(network, weights, path)
     network.to(device).eval().requires_grad_(False)
-    return StoredMesh(network, encoder_config, mesh_config, checkpoint["step"], origin[STAGE_1_STEP],
-                      origin["body_hash"], origin["num_vertices"])  # fmt: skip
+    return StoredMesh(
+        network,
+        encoder_config,
+        mesh_config,
+        checkpoint["step"],
+        provenance[STAGE_1_STEP],
+        provenance["body_hash"],
+        provenance["num_vertices"],
+    )
 
 
-def encoder_beside(path: Path, origin: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Read the encoder's weights from the file that an exported head names, and put its settings into the origin.
+def encoder_beside(path: Path, provenance: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Read the encoder's weights from the file that an exported head names, and put its settings into the provenance.
 
     Raises:
         ValueError: the file holds another encoder than the head was trained with.
     """
-    beside = path.parent / origin[ENCODER_FILE]
+    beside = path.parent / provenance[ENCODER_FILE]
     stage_1 = load_encoder(beside)
-    if geometry_hash(stage_1.network) != origin[GEOMETRY_HASH]:
+    if geometry_hash(stage_1.network) != provenance[GEOMETRY_HASH]:
         raise ValueError(f"{beside} is another encoder than {path} was trained with; take both files from one version "
                          "of this program, or train the head again")  # fmt: skip
-    origin["encoder"], origin[STAGE_1_STEP] = to_plain(stage_1.config), stage_1.step
+    provenance["encoder"], provenance[STAGE_1_STEP] = to_plain(stage_1.config), stage_1.step
     return {f"encoder.{name}": value for name, value in stage_1.network.state_dict().items()}
 
 

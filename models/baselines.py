@@ -1,4 +1,4 @@
-"""The networks of the paper and of the thesis, chosen once by a setting: encoders' trunks and whole decoders."""
+"""The networks of the paper and of the thesis, chosen once by a setting: encoders' backbones and whole decoders."""
 
 import itertools
 
@@ -44,7 +44,7 @@ class PaperDecoder(nn.Module):
         appearance: Float[Tensor, "B A"],
         background: Float[Tensor, "B 3 H W"],
     ) -> Float[Tensor, "B 4 H W"]:
-        """Draw RGB; the fourth channel is ones."""
+        """Decode RGB; the fourth channel is ones."""
         features = beside_appearance(self.from_points(points_crop_m.flatten(1)), appearance, self.side)
         for level, up in enumerate(self.ups):
             features = interpolate(features, scale_factor=2, mode="bilinear", align_corners=False)
@@ -55,8 +55,8 @@ class PaperDecoder(nn.Module):
         return opaque(rgb)
 
 
-class SeedDecoder(nn.Module):
-    """The predecessor's decoder: no normalisation, the raw background joins the last 1x1 convolution."""
+class ThesisDecoder(nn.Module):
+    """The thesis' decoder: no normalisation, the raw background joins the last 1x1 convolution."""
 
     def __init__(self, points: int, appearance: int, size_px: int) -> None:
         super().__init__()
@@ -75,13 +75,13 @@ class SeedDecoder(nn.Module):
         appearance: Float[Tensor, "B A"],
         background: Float[Tensor, "B 3 H W"],
     ) -> Float[Tensor, "B 4 H W"]:
-        """Draw RGB; the fourth channel is ones."""
+        """Decode RGB; the fourth channel is ones."""
         features = beside_appearance(self.from_points(points_crop_m.flatten(1)), appearance, self.side)
         rgb = self.out(torch.cat([self.layers(features), background], dim=1)).float()
         return opaque(rgb)
 
 
-class UNetTrunk(nn.Module):
+class UNetBackbone(nn.Module):
     """The contracting half of a U-Net.  Source: Rhodin et al. 2018, section 3 (32-64-128-256 channels)."""
 
     def __init__(self, width: int, size_px: int) -> None:
@@ -98,7 +98,7 @@ class UNetTrunk(nn.Module):
         return self.layers(image).flatten(1)
 
 
-class ResNet50Trunk(nn.Module):
+class ResNet50Backbone(nn.Module):
     """ImageNet ResNet-50 with conv1 to layer2 frozen, then a narrow layer4.  Source: Rhodin et al., variant B."""
 
     def __init__(self, size_px: int) -> None:
@@ -116,7 +116,7 @@ class ResNet50Trunk(nn.Module):
         )
         self.size = 128 * ((size_px // 16 + 1) // 2) ** 2
 
-    def train(self, mode: bool = True) -> "ResNet50Trunk":
+    def train(self, mode: bool = True) -> "ResNet50Backbone":
         """Switch to training, but for the frozen layers, whose statistics must not move."""
         super().train(mode)
         self.frozen.eval()
@@ -127,8 +127,8 @@ class ResNet50Trunk(nn.Module):
         return torch.sigmoid(self.squeeze(self.layer4(self.layer3(self.frozen(image))))).flatten(1)
 
 
-class SeedTrunk(nn.Module):
-    """The predecessor's encoder: no normalisation, 64 to 512 channels, a wide fully connected layer."""
+class ThesisBackbone(nn.Module):
+    """The thesis' encoder: no normalisation, 64 to 512 channels, a wide fully connected layer."""
 
     def __init__(self, width: int, size_px: int) -> None:
         super().__init__()
@@ -142,5 +142,5 @@ class SeedTrunk(nn.Module):
         self.size = 1024
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B size"]:
-        """Compute features of an image in the predecessor's scale."""
+        """Compute features of a BGR image divided by 256, as the thesis fed it."""
         return self.full(self.layers(image).flatten(1))

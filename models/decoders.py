@@ -1,4 +1,4 @@
-"""Networks that draw an image from rotated latent points, an appearance vector and a background."""
+"""Networks that decode an image from rotated latent points, an appearance vector and a background."""
 
 import torch
 from jaxtyping import Float
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from config import Crop, DecoderConfig, EncoderConfig
-from models.baselines import PaperDecoder, SeedDecoder
+from models.baselines import PaperDecoder, ThesisDecoder
 from models.layers import ConvBlock, ResidualBlock, opaque
 
 
@@ -35,7 +35,7 @@ class PointSplat(nn.Module):
     def forward(
         self, points_crop_m: Float[Tensor, "B P 3"], appearance: Float[Tensor, "B A"]
     ) -> Float[Tensor, "B C h w"]:
-        """Draw the two feature maps."""
+        """Splat the points into the two feature maps."""
         batch, points, _ = points_crop_m.shape
         colours = self.own_features + self.from_appearance(appearance).view(batch, points, self.features)
         values = torch.cat([torch.tanh(colours.float()), torch.ones_like(colours[..., :1], dtype=torch.float32)], -1)
@@ -53,10 +53,14 @@ class PointSplat(nn.Module):
         """Give each point's Gaussian along x and along y, and how much it lies in front."""
         pixel_m = self.side_m / self.map_px
         centres_m = (torch.arange(self.map_px, device=points_crop_m.device) + 0.5) * pixel_m - self.side_m / 2
+        # A Gaussian narrower than about 0.4 pixels falls between the pixel centres, and the point gets no gradient.
         extent_m = (softplus(self.raw_extent_m) + 0.4 * pixel_m)[:, None]
         across = torch.exp(-0.5 * ((centres_m - points_crop_m[..., 0:1]) / extent_m) ** 2)
         down = torch.exp(-0.5 * ((centres_m - points_crop_m[..., 1:2]) / extent_m) ** 2)
-        return across, down, torch.sigmoid(-points_crop_m[..., 2:] / 0.1)
+        is_front = torch.sigmoid(
+            -points_crop_m[..., 2:] / 0.1
+        )  # soft over 0.1 m about the middle: depth has a gradient
+        return across, down, is_front
 
 
 class CompactDecoder(nn.Module):
@@ -83,7 +87,7 @@ class CompactDecoder(nn.Module):
         appearance: Float[Tensor, "B A"],
         background: Float[Tensor, "B 3 H W"],
     ) -> Float[Tensor, "B 4 H W"]:
-        """Draw RGB; the fourth channel is the person's opacity (ones where the decoder does not composite)."""
+        """Decode RGB; the fourth channel is the person's opacity (ones where the decoder does not composite)."""
         coarse_background = torch.nn.functional.avg_pool2d(background, 2) - 0.5
         fine = self.enter(torch.cat([self.splat(points_crop_m, appearance), coarse_background], dim=1))
         coarse = self.down(fine)
@@ -98,7 +102,7 @@ class CompactDecoder(nn.Module):
         return torch.cat([opacity * rgb + (1 - opacity) * background, opacity], dim=1)
 
 
-Decoder = CompactDecoder | PaperDecoder | SeedDecoder
+Decoder = CompactDecoder | PaperDecoder | ThesisDecoder
 
 
 def build_decoder(config: DecoderConfig, encoder: EncoderConfig, crop: Crop) -> Decoder:
@@ -108,4 +112,4 @@ def build_decoder(config: DecoderConfig, encoder: EncoderConfig, crop: Crop) -> 
         return CompactDecoder(config, points, appearance, crop)
     if config.kind == "paper":
         return PaperDecoder(config, points, appearance, crop.size_px)
-    return SeedDecoder(points, appearance, crop.size_px)
+    return ThesisDecoder(points, appearance, crop.size_px)

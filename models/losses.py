@@ -15,7 +15,7 @@ def weighted_mean(error: Float[Tensor, "B C H W"], weight: Float[Tensor, "B 1 H 
 
 
 class ImageDifference(nn.Module):
-    """Compare drawn with true images: pixels, and features of a frozen ImageNet network.
+    """Compare predicted with true images: pixels, and features of a frozen ImageNet network.
 
     Source: Rhodin et al. 2018, section 3 (L1 of pixels plus twice the mean over three feature maps); the weight of the
     person's pixels and the opacity term are ours.
@@ -28,12 +28,12 @@ class ImageDifference(nn.Module):
 
     def forward(
         self,
-        drawn: Float[Tensor, "B 4 H W"],
+        predicted: Float[Tensor, "B 4 H W"],
         true: Float[Tensor, "B 3 H W"],
         mask: Float[Tensor, "B 1 H W"],
     ) -> dict[str, Float[Tensor, ""]]:
-        """Give the unweighted terms that have a weight; `drawn` is RGB and opacity."""
-        rgb, opacity = drawn[:, :3], drawn[:, 3:]
+        """Give the unweighted terms that have a weight; `predicted` is RGB and opacity."""
+        rgb, opacity = predicted[:, :3], predicted[:, 3:]
         weight = 1 + (self.config.person - 1) * mask
         terms = {"pixels": weighted_mean((rgb - true).abs(), weight)}
         if self.features is not None:
@@ -44,26 +44,26 @@ class ImageDifference(nn.Module):
 
     def feature_difference(
         self,
-        drawn: Float[Tensor, "B 3 H W"],
+        predicted: Float[Tensor, "B 3 H W"],
         true: Float[Tensor, "B 3 H W"],
         weight: Float[Tensor, "B 1 H W"],
     ) -> Float[Tensor, ""]:
         """Average the difference of the feature maps in float32; no gradient to the true image."""
         assert self.features is not None
-        prepare = imagenet_normalised if self.config.imagenet_normalised else as_the_predecessor
-        maps = self.features(prepare(drawn))
+        prepare = imagenet_normalised if self.config.imagenet_normalised else bgr_over_256
+        maps = self.features(prepare(predicted))
         with torch.no_grad():
             true_maps = self.features(prepare(true))
-        total = drawn.new_zeros(())
-        for drawn_map, true_map in zip(maps, true_maps, strict=True):
-            difference = drawn_map.float() - true_map.float()
+        total = predicted.new_zeros(())
+        for predicted_map, true_map in zip(maps, true_maps, strict=True):
+            difference = predicted_map.float() - true_map.float()
             error = difference.abs() if self.config.feature_norm == "l1" else difference**2
             total = total + weighted_mean(error, adaptive_avg_pool2d(weight, error.shape[-2:]))
         return total / len(maps)
 
 
-def as_the_predecessor(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
-    """Turn RGB in [0, 1] into BGR divided by 256."""
+def bgr_over_256(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+    """Turn RGB in [0, 1] into BGR divided by 256, which the thesis gave to its feature network."""
     return image.flip(1) * (255 / 256)
 
 

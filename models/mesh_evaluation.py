@@ -19,8 +19,8 @@ from utils.batches import to_device
 from utils.engine import mixed_precision
 from utils.image import to_picture
 from utils.metrics import iou_percent, mean_rotations, pa_vertex_error_mm, pose_errors, vertex_error_mm
-from utils.report.summaries import stacked
-from utils.views import Anchor, MeshViews, placed_in_views, surface_share, turned_to_world
+from utils.report.summaries import stacked_batches
+from utils.views import CropCentre, MeshViews, placed_in_views, turned_to_world, vertex_surface_share
 
 
 def own_view(R_crop_from_world: Float[Tensor, "B 3 3"], views: MeshViews) -> Int[Tensor, "B"]:
@@ -34,18 +34,18 @@ def row_of_each(values: Float[Tensor, "B V *rest"], row: Int[Tensor, "B"]) -> Fl
     return values[torch.arange(len(row), device=row.device), row]
 
 
-class Measure:
+class MeshMeasure:
     """Measures bodies about their pelvis; nothing here takes gradients.
 
     Args:
-        anchor: what the crops are centred on, which decides where a mesh stands in the views.
+        crop_centre: what the crops are centred on, which decides where a mesh stands in the views.
         samples: scan lines per pixel of the silhouettes.
     """
 
-    def __init__(self, body: Body, anchor: Anchor, prior: Scores | None = None, samples: int = 4) -> None:
-        self.body, self.anchor, self.prior, self.samples = body, anchor, prior, samples
+    def __init__(self, body: Body, crop_centre: CropCentre, prior: Scores | None = None, samples: int = 4) -> None:
+        self.body, self.crop_centre, self.prior, self.samples = body, crop_centre, prior, samples
         self.quick, self.topology = body.joints_only(), Topology(body.faces)
-        self.vertex_share = surface_share(body.template_m, body.faces)
+        self.vertex_share = vertex_surface_share(body.template_m, body.faces)
 
     @torch.no_grad()
     def coverage(
@@ -53,10 +53,10 @@ class Measure:
     ) -> Float[Tensor, "B V S S"]:
         """Draw the silhouettes of bodies, given in the axes of their own crop, in all views of their instant."""
         vertices_world_m = turned_to_world(vertices_root_m, R_crop_from_world)
-        vertices_px = placed_in_views(vertices_world_m, views, self.anchor, self.vertex_share)
+        vertices_px = placed_in_views(vertices_world_m, views, self.crop_centre, self.vertex_share)
         size = views.mask.shape[-1]
-        drawn = silhouette(vertices_px.flatten(0, 1), self.topology, size, size, self.samples)
-        return drawn.unflatten(0, views.exists.shape)
+        rendered = silhouette(vertices_px.flatten(0, 1), self.topology, size, size, self.samples)
+        return rendered.unflatten(0, views.exists.shape)
 
     @torch.no_grad()
     def iou_errors(
@@ -113,9 +113,9 @@ class Measure:
             mesh = RootedBody(*(value.expand(count, -1, -1) for value in rooted_body(self.body, mean)))
             errors["mean body"] = self.errors(same, mesh, *common)
         if true is not None:
-            drawn = self.coverage(true.vertices_root_m.nan_to_num(), R_crop_from_world, views)
+            rendered = self.coverage(true.vertices_root_m.nan_to_num(), R_crop_from_world, views)
             known = true.joints_root_m.isfinite().flatten(1).all(dim=1)
-            ious = self.iou_errors(drawn, R_crop_from_world, views)
+            ious = self.iou_errors(rendered, R_crop_from_world, views)
             errors["true body"] = {name: value.masked_fill(~known, torch.nan) for name, value in ious.items()}
         return errors
 
@@ -132,7 +132,7 @@ class Measure:
             row_of_each(place, own) for place in (views.target_world_m, views.centre_world_m)
         )
         place_crop_m = torch.einsum("bij,bj->bi", R_crop_from_world, target_world_m - centre_world_m)
-        if self.anchor != "pelvis":
+        if self.crop_centre != "pelvis":
             place_crop_m = place_crop_m - torch.einsum("n,bnk->bk", self.vertex_share, mesh.vertices_root_m)
         coverage = self.coverage(mesh.vertices_root_m, R_crop_from_world, views)
         return {"vertices_crop_m": mesh.vertices_root_m + place_crop_m[:, None], "coverage": coverage}
@@ -158,7 +158,7 @@ def in_crop_axes(
     return BodyEstimate(torch.cat([root[:, None], rotations_world[:, 1:]], dim=1), betas)
 
 
-BROKEN = ", so the checkpoint's weights are broken; train it again, with a lower --optim.lr"
+BROKEN_WEIGHTS = ", so the checkpoint's weights are broken; train it again, with a lower --optim.lr"
 """A picture alone cannot make a predicted body infinite."""
 
 
@@ -172,7 +172,7 @@ class Sample(Protocol):
     views: MeshViews
 
 
-class Tested(NamedTuple):
+class TestedBodies(NamedTuple):
     """All frames: what was predicted and, per predictor and measure, how far it is off."""
 
     rotations_crop: Float[Tensor, "N 24 3 3"]
@@ -196,10 +196,10 @@ def mean_body(
 def run_over(
     samples: Iterable[Sample],
     stage_4: StoredMesh,
-    measure: Measure,
+    measure: MeshMeasure,
     truth: tuple[Float[Tensor, "N 24 3 3"], Float[Tensor, "N n"]] | None,
     mean: BodyEstimate | None,
-) -> Tested:
+) -> TestedBodies:
     """Predict and measure every frame, beside the mean body and the true one.
 
     Args:
@@ -211,19 +211,19 @@ def run_over(
         sample = to_device(on_cpu, device)
         with mixed_precision(device, stage_4.mesh_config.optim.bf16):
             estimate = stage_4.network(sample.image)
-        check_finite(estimate, sample.frames, "predicted bodies", BROKEN)
+        check_finite(estimate, sample.frames, "predicted bodies", BROKEN_WEIGHTS)
         R, own = sample.R_crop_from_world, slice(first, first := first + len(sample.image))
         true = None if truth is None else in_crop_axes(truth[0][own].to(device), truth[1][own].to(device), R)
         joints_root_m = rooted_body(measure.quick, estimate).joints_root_m
         errors.append(measure.all_errors(estimate, mean, true, sample.joints_root_m, R, sample.views))
         columns.append([part.cpu() for part in (*estimate, joints_root_m, sample.joints_root_m, R)])
     rotations_crop, betas, joints_root_m, true_root_m, R = (torch.cat(rows) for rows in zip(*columns, strict=True))
-    all_errors = {name: stacked([part[name] for part in errors]) for name in errors[0]}
-    return Tested(rotations_crop, betas, joints_root_m, true_root_m, R, all_errors)
+    all_errors = {name: stacked_batches([part[name] for part in errors]) for name in errors[0]}
+    return TestedBodies(rotations_crop, betas, joints_root_m, true_root_m, R, all_errors)
 
 
 @torch.no_grad()
-def examples(sample: Sample, stage_4: StoredMesh, measure: Measure) -> dict[str, np.ndarray]:
+def mesh_examples(sample: Sample, stage_4: StoredMesh, measure: MeshMeasure) -> dict[str, np.ndarray]:
     """Store some frames with their meshes and masks, for the figures."""
     mesh = rooted_body(measure.body, stage_4.network(sample.image))
     found = measure.pictured(mesh, sample.R_crop_from_world, sample.views)

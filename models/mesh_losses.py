@@ -1,4 +1,4 @@
-"""What stage 4 makes small: joints against labels, silhouettes against masks, bodies against the prior.
+"""The losses of stage 4: joints against labels, silhouettes against masks, bodies against the prior.
 
 Every term is a mean over the rows that it is known for, in a unit of its own, and finite when there are none.  The
 terms are put together from estimated bodies, and weighted over time and against the shares of the gradient that they
@@ -19,15 +19,15 @@ from models.smpl import Body
 from models.SMPL_from_latent import BodyEstimate, rooted_body
 from utils.metrics import iou_percent, mpjpe_mm
 from utils.skeleton import H36M_17
-from utils.views import Anchor, MeshViews, placed_in_views, surface_share
+from utils.views import CropCentre, MeshViews, placed_in_views, vertex_surface_share
 
 HIPS = tuple(row for row, name in enumerate(H36M_17) if "hip" in name)
-CELLS = 16
-"""A mask is looked at as so many cells per side, where each must be near the mesh."""
+MASK_CELLS = 16
+"""A mask is divided into so many cells per side; each that holds part of the person must be near the mesh."""
 NEAR_VERTICES = 8
 """Every n-th vertex stands for the surface where distances are measured."""
-REACHING = 3
-"""Every n-th of these must be near the mask's cells; still denser than the cells, and it costs as much as the rest."""
+EVERY_NEAR_VERTEX = 3
+"""Every n-th of these is compared with the mask's cells: still denser than they, and it costs as much as the rest."""
 
 
 def mean_of(values: Float[Tensor, "*n"], is_known: Bool[Tensor, "*n"]) -> Float[Tensor, ""]:
@@ -41,12 +41,12 @@ def joint_distance_m(
     is_labelled: Bool[Tensor, "B"],
     hips: bool = True,
 ) -> Float[Tensor, ""]:
-    """Average the joint distance of the labelled rows; without the hips as the predecessor did, if told so."""
+    """Average the joint distance of the labelled rows; without the hips, as in the thesis, where `hips` is off."""
     kept = [row for row in range(len(H36M_17)) if hips or row not in HIPS]
     return mean_of((predicted_root_m - true_root_m)[:, kept].norm(dim=-1).mean(dim=1), is_labelled)
 
 
-def overlap_loss(
+def soft_iou_loss(
     coverage: Float[Tensor, "B V S S"], mask: Float[Tensor, "B V S S"], exists: Bool[Tensor, "B V"]
 ) -> Float[Tensor, ""]:
     """Give one minus the shared area over the union; zero where coverage and mask are equal, half-covered pixels too.
@@ -59,32 +59,35 @@ def overlap_loss(
     return mean_of(1 - shared / union.clamp_min(1e-6), exists)
 
 
-def outside_loss_m(
-    xy_px: Float[Tensor, "B V N 2"], outside_m: Float[Tensor, "B V S S"], exists: Bool[Tensor, "B V"], m_per_px: float
+def mesh_to_mask_loss_m(
+    xy_px: Float[Tensor, "B V N 2"],
+    distance_to_mask_m: Float[Tensor, "B V S S"],
+    exists: Bool[Tensor, "B V"],
+    m_per_px: float,
 ) -> Float[Tensor, ""]:
-    """Average how far vertices are from the mask; it pulls every limb that lies outside towards the person.
+    """Average how far vertices are from the mask (half of a Chamfer distance): limbs outside move towards the person.
 
     A vertex beyond the crop counts from the crop's border on.
     """
-    size = outside_m.shape[-1]
+    size = distance_to_mask_m.shape[-1]
     inside_px = xy_px.clamp(0.5, size - 0.5)
     beyond_m = (xy_px - inside_px).norm(dim=-1) * m_per_px
     grid = (inside_px / size * 2 - 1).flatten(0, 1)[:, None]
-    sampled = nn.functional.grid_sample(outside_m.flatten(0, 1)[:, None], grid, align_corners=False)
+    sampled = nn.functional.grid_sample(distance_to_mask_m.flatten(0, 1)[:, None], grid, align_corners=False)
     return mean_of((sampled[:, 0, 0].unflatten(0, exists.shape) + beyond_m).mean(dim=2), exists)
 
 
-def reach_loss_m(
+def mask_to_mesh_loss_m(
     xy_px: Float[Tensor, "B V N 2"], mask: Float[Tensor, "B V S S"], exists: Bool[Tensor, "B V"], m_per_px: float
 ) -> Float[Tensor, ""]:
-    """Average how far the person's pixels are from the nearest vertex; it pulls the mesh to what it does not cover.
+    """Average how far the mask's pixels are from the nearest vertex: the mesh moves to what it does not cover.
 
     Pixels are taken in CELLS x CELLS cells.  The gradient goes to the nearest vertex of each cell.
-    Source: the second half of a Chamfer distance; own derivation, test_mesh_losses.py.
+    Source: the other half of a Chamfer distance; own derivation, test_mesh_losses.py.
     """
     size = mask.shape[-1]
-    weight = nn.functional.adaptive_avg_pool2d(mask, CELLS).flatten(2)
-    middle = (torch.arange(CELLS, dtype=mask.dtype, device=mask.device) + 0.5) * (size / CELLS)
+    weight = nn.functional.adaptive_avg_pool2d(mask, MASK_CELLS).flatten(2)
+    middle = (torch.arange(MASK_CELLS, dtype=mask.dtype, device=mask.device) + 0.5) * (size / MASK_CELLS)
     cells_px = torch.stack(torch.meshgrid(middle, middle, indexing="xy"), dim=-1).reshape(-1, 2)
     with torch.no_grad():
         nearest = torch.cdist(cells_px, xy_px).argmin(dim=3)
@@ -94,7 +97,7 @@ def reach_loss_m(
 
 
 class Scores(Protocol):
-    """What a prior must do; models.GAN.Critic does."""
+    """What a prior must do; models.GAN.Discriminator does."""
 
     def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]: ...  # noqa: D102
 
@@ -104,12 +107,14 @@ class MeshObjective(nn.Module):
 
     vertex_share: Tensor
 
-    def __init__(self, body: Body, prior: nn.Module | None, config: MeshConfig, anchor: Anchor, side_m: float) -> None:
+    def __init__(
+        self, body: Body, prior: nn.Module | None, config: MeshConfig, crop_centre: CropCentre, side_m: float
+    ) -> None:
         super().__init__()
         self.body, self.joints_body, self.prior = body, body.joints_only(), prior
-        self.config, self.anchor, self.m_per_px = config, anchor, side_m / config.mask_px
+        self.config, self.crop_centre, self.m_per_px = config, crop_centre, side_m / config.mask_px
         self.topology = Topology(body.faces)
-        self.register_buffer("vertex_share", surface_share(body.template_m, body.faces))
+        self.register_buffer("vertex_share", vertex_surface_share(body.template_m, body.faces))
 
     def joints_root_m(self, estimate: BodyEstimate) -> Float[Tensor, "B 17 3"]:
         """Read Human3.6M's joints of the estimated bodies, pelvis at the origin, axes of the crop camera."""
@@ -120,7 +125,7 @@ class MeshObjective(nn.Module):
     ) -> Float[Tensor, "B V N 3"]:
         """Put the estimated bodies into all views."""
         vertices_root_m = rooted_body(self.body, estimate).vertices_root_m
-        return placed_in_views(vertices_root_m @ R_crop_from_world, views, self.anchor, self.vertex_share)
+        return placed_in_views(vertices_root_m @ R_crop_from_world, views, self.crop_centre, self.vertex_share)
 
     def coverage(self, vertices_px: Float[Tensor, "B V N 3"]) -> Float[Tensor, "B V S S"]:
         """Draw the silhouettes of bodies in their views."""
@@ -138,16 +143,18 @@ class MeshObjective(nn.Module):
         vertices_px = self.in_views(estimate, R_crop_from_world, views)
         xy_px = vertices_px[:, :, ::NEAR_VERTICES, :2]
         terms = {}
-        if loss.overlap:
-            terms["overlap"] = overlap_loss(self.coverage(vertices_px), views.mask, views.exists)
-        if loss.outside:
-            terms["outside_m"] = outside_loss_m(xy_px, views.outside_m, views.exists, self.m_per_px)
-        if loss.reach:
-            terms["reach_m"] = reach_loss_m(xy_px[:, :, ::REACHING], views.mask, views.exists, self.m_per_px)
+        if loss.soft_iou:
+            terms["soft_iou"] = soft_iou_loss(self.coverage(vertices_px), views.mask, views.exists)
+        if loss.mesh_to_mask:
+            terms["mesh_to_mask_m"] = mesh_to_mask_loss_m(xy_px, views.distance_to_mask_m, views.exists, self.m_per_px)
+        if loss.mask_to_mesh:
+            terms["mask_to_mesh_m"] = mask_to_mesh_loss_m(
+                xy_px[:, :, ::EVERY_NEAR_VERTEX], views.mask, views.exists, self.m_per_px
+            )
         return terms
 
     def body_terms(self, estimate: BodyEstimate) -> dict[str, Float[Tensor, ""]]:
-        """Judge bodies by themselves: what the discriminator says of their pose and shape, and unusual shapes.
+        """Measure bodies by themselves: the discriminator's scores of their pose and shape, and unusual shapes.
 
         Source: least squares, Mao et al. 2017, as the generator's loss: a real body has the score one.
         """
@@ -192,13 +199,13 @@ class MeshObjective(nn.Module):
         R_crop_from_world: Float[Tensor, "B 3 3"],
         views: MeshViews,
     ) -> tuple[Float[Tensor, "L"], Float[Tensor, "K"]]:
-        """Give the joint error (mm) of every labelled row, and the overlap (percent) of every view that exists."""
+        """Give the joint error (mm) of every labelled row, and the IoU (percent) of every view that exists."""
         coverage = self.coverage(self.in_views(estimate, R_crop_from_world, views))
         apart_mm = mpjpe_mm(self.joints_root_m(estimate), joints_root_m)
         return apart_mm[is_labelled], iou_percent(coverage, views.mask)[views.exists]
 
 
-GROUPS = {"pose": ("pose_m",), "verts": ("overlap", "outside_m", "reach_m"), "prior": ("prior", "betas")}
+GROUPS = {"pose": ("pose_m",), "verts": ("soft_iou", "mesh_to_mask_m", "mask_to_mesh_m"), "prior": ("prior", "betas")}
 """Which terms make up L_pose, L_verts and L_gan."""
 FAR_OFF = 3.0
 """A share is far off if it is so many times larger or smaller than intended."""
@@ -208,9 +215,9 @@ def full_weights(loss: MeshLoss) -> dict[str, float]:
     """Give the weight of every term as the settings have it."""
     return {
         "pose_m": loss.pose,
-        "overlap": loss.overlap,
-        "outside_m": loss.outside,
-        "reach_m": loss.reach,
+        "soft_iou": loss.soft_iou,
+        "mesh_to_mask_m": loss.mesh_to_mask,
+        "mask_to_mesh_m": loss.mask_to_mesh,
         "prior": loss.prior,
         "betas": loss.betas,
     }
@@ -219,21 +226,21 @@ def full_weights(loss: MeshLoss) -> dict[str, float]:
 def annealed(weights: Mapping[str, float], loss: MeshLoss, progress: float) -> dict[str, float]:
     """Change the weights with time, `progress` from 0 at the start to 1 at the end.
 
-    The overlap only knows limbs that touch the mask, the distances know all: so these come first and fade.
+    The soft IoU has a gradient only at limbs that touch the mask, the distances at all: so these come first and fade.
     """
-    rise = min(1.0, progress / loss.overlap_after) if loss.overlap_after else 1.0
+    rise = min(1.0, progress / loss.soft_iou_after) if loss.soft_iou_after else 1.0
     fall = 1 - (1 - loss.distances_end) * progress
-    now = {"overlap": rise, "outside_m": fall, "reach_m": fall}
+    now = {"soft_iou": rise, "mesh_to_mask_m": fall, "mask_to_mesh_m": fall}
     return {name: weight * now.get(name, 1.0) for name, weight in weights.items()}
 
 
 class GradientShare(NamedTuple):
-    """How strongly one group of terms pulls at the parameters."""
+    """How large the gradient of one group of terms is on the parameters."""
 
     norm: float
     """Norm of the gradient of the group's weighted sum."""
     share: float
-    """Of the sum of all groups' norms."""
+    """The norm over the sum of all groups' norms."""
     intended: float
 
     @property
@@ -245,7 +252,7 @@ class GradientShare(NamedTuple):
 def gradient_shares(
     terms: Mapping[str, Tensor], weights: Mapping[str, float], parameters: Sequence[nn.Parameter], loss: MeshLoss
 ) -> dict[str, GradientShare]:
-    """Measure each group's pull at the parameters; keeps the graph.
+    """Measure each group's gradient on the parameters; keeps the graph.
 
     Intended shares are those of the groups that have a term, brought to a sum of one.
     """
@@ -257,8 +264,8 @@ def gradient_shares(
             total = weighted_sum(present, dict(weights))
             found = torch.autograd.grad(total, parameters, retain_graph=True, allow_unused=True)
             norms[group] = float(torch.stack([part.norm() for part in found if part is not None]).norm())
-    wanted, all_norms = sum(intended[group] for group in norms), sum(norms.values())
-    return {group: GradientShare(norm, norm / all_norms, intended[group] / wanted) for group, norm in norms.items()}
+    target, all_norms = sum(intended[group] for group in norms), sum(norms.values())
+    return {group: GradientShare(norm, norm / all_norms, intended[group] / target) for group, norm in norms.items()}
 
 
 class GroupFactors(nn.Module):
@@ -279,10 +286,10 @@ class GroupFactors(nn.Module):
 
     def balance(self, shares: Mapping[str, GradientShare]) -> None:
         """Set the factors so that the shares become the intended ones; that of the first group stays one."""
-        wanted = {group: share.intended / max(share.norm, 1e-12) for group, share in shares.items()}
-        first = next(iter(wanted.values()))
+        target = {group: share.intended / max(share.norm, 1e-12) for group, share in shares.items()}
+        first = next(iter(target.values()))
         for row, group in enumerate(GROUPS):
-            self.factors[row] = wanted.get(group, first) / first
+            self.factors[row] = target.get(group, first) / first
 
     def apply_to(self, weights: Mapping[str, float]) -> dict[str, float]:
         """Multiply the weights of every group by its factor."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from config import Device, Paths, within
 from models.kinematics import upright_rotations
 from models.mesh_evaluation import aligned_where_known
-from models.mesh_losses import Scores, outside_loss_m, overlap_loss
+from models.mesh_losses import Scores, mesh_to_mask_loss_m, soft_iou_loss
 from models.silhouette import Topology, silhouette
 from models.smpl import Body
 from utils.metrics import iou_percent, mpjpe_mm, vertex_error_mm
@@ -27,17 +27,17 @@ from utils.views import MeshViews, placed_in_views
 
 @dataclass(frozen=True)
 class FitLoss:
-    """What a fitted body is pulled by; the weight 0 leaves a term out."""
+    """The terms of a fit and their weights; the weight 0 leaves a term out."""
 
     joints: float = 10.0
     """Mean distance of the 17 joints, metres."""
-    overlap: float = 1.0
+    soft_iou: float = 1.0
     """One minus intersection over union of the silhouettes, mean over the views."""
-    outside: float = 5.0
-    """Mean distance of vertices from the masks, metres; falls to zero in the course of a fit."""
+    mesh_to_mask: float = 5.0
+    """Mean distance from the mesh's vertices to the masks, metres; its weight falls to zero in the course of a fit."""
     pose: float = 0.003
     """Mean squared difference of the joints' rotation matrices from a standing person's."""
-    hinge: float = 0.1
+    joint_axis: float = 0.1
     """Mean squared deviation of the axes of knees and elbows from the one they bend about."""
     shape: float = 0.002
     """Mean squared shape number."""
@@ -45,9 +45,17 @@ class FitLoss:
     """Mean squared distance of the discriminator's scores from 1; only where a prior is given."""
 
     def __post_init__(self) -> None:
-        within(0, inf, loss__joints=self.joints, loss__overlap=self.overlap, loss__outside=self.outside,
-               loss__pose=self.pose, loss__hinge=self.hinge, loss__shape=self.shape,
-               loss__prior=self.prior)  # fmt: skip
+        within(
+            0,
+            inf,
+            loss__joints=self.joints,
+            loss__soft_iou=self.soft_iou,
+            loss__mesh_to_mask=self.mesh_to_mask,
+            loss__pose=self.pose,
+            loss__joint_axis=self.joint_axis,
+            loss__shape=self.shape,
+            loss__prior=self.prior,
+        )
 
 
 @dataclass(frozen=True)
@@ -90,10 +98,10 @@ class FitConfig:
         within(16, 1024, mask_px=self.mask_px)
 
 
-TORSO = joint_rows(("pelvis", "right_hip", "left_hip", "spine", "thorax", "left_shoulder", "right_shoulder"))
+TORSO_JOINTS = joint_rows(("pelvis", "right_hip", "left_hip", "spine", "thorax", "left_shoulder", "right_shoulder"))
 ROUND_M = 0.005
 """Joint distances count linearly from about here on, and squared below."""
-HINGES = {"knee": 0, "elbow": 1}
+JOINT_AXES = {"knee": 0, "elbow": 1}
 """Joints that bend about one axis only: x for the knees of the T-pose, y for the elbows."""
 STIFF = {"foot": 10.0, "hand": 10.0, "ankle": 3.0, "wrist": 3.0}
 """Joints that nothing but a silhouette tells about stay nearer to a standing person's, by this factor."""
@@ -101,11 +109,12 @@ SITTING_RAD = {"hip": -1.4, "knee": 1.6}
 """Bends of the sitting start, about x."""
 SAMPLES = 2
 LAST_LR = 0.1
+"""The step size falls to this share of its start, so that a fit comes to rest."""
 SPREAD_VERTICES = 4
-"""Every n-th vertex is looked at by the term that pulls the body into the masks."""
+"""Every n-th vertex counts for the distance from the mesh to the masks."""
 
 
-class FrameEvidence(NamedTuple):
+class FrameObservations(NamedTuple):
     """What is known about the frames of a batch."""
 
     joints_world_m: Float[Tensor, "T 17 3"]
@@ -144,7 +153,7 @@ def detached(pose: Pose) -> FittedBodies:
 def starting_poses() -> Float[Tensor, "S 24 3 3"]:
     """Give the poses that a fit may start from, with the root at rest: standing, and sitting with bent knees.
 
-    From a standing start a knee of somebody who squats may end up bent to the wrong side.
+    From a standing start a squatting person's knee may end up bent to the wrong side.
     """
     standing = upright_rotations()
     standing[0] = torch.eye(3)
@@ -166,9 +175,9 @@ def first_guess(
     rotations = pose.to(joints_world_m).expand(count, -1, -1, -1).clone()
     shape, zero = betas.expand(count, -1), joints_world_m.new_zeros(count, 3)
     rest_m = body.h36m_joints_m(body(rotations, shape, zero).vertices_m)
-    rotations[:, 0] = roma.rigid_points_registration(rest_m[:, TORSO], joints_world_m[:, TORSO])[0]
+    rotations[:, 0] = roma.rigid_points_registration(rest_m[:, TORSO_JOINTS], joints_world_m[:, TORSO_JOINTS])[0]
     turned_m = body.h36m_joints_m(body(rotations, shape, zero).vertices_m)
-    return FittedBodies(rotations, betas, (joints_world_m - turned_m)[:, TORSO].mean(dim=1))
+    return FittedBodies(rotations, betas, (joints_world_m - turned_m)[:, TORSO_JOINTS].mean(dim=1))
 
 
 def rounded_distance_m(apart_m: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
@@ -176,10 +185,10 @@ def rounded_distance_m(apart_m: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n"]:
     return (apart_m.square().sum(dim=-1) + ROUND_M**2).sqrt() - ROUND_M
 
 
-def hinge_error(rotations: Float[Tensor, "T 24 3 3"]) -> Float[Tensor, "T"]:
+def joint_axis_error(rotations: Float[Tensor, "T 24 3 3"]) -> Float[Tensor, "T"]:
     """Average, frame by frame, how far knees and elbows carry off the axis they turn about (squared, unit vectors)."""
     errors = []
-    for part, axis in HINGES.items():
+    for part, axis in JOINT_AXES.items():
         rows = joint_rows((f"left_{part}", f"right_{part}"), SMPL_24)
         unit = torch.eye(3, dtype=rotations.dtype, device=rotations.device)[axis]
         errors.append((rotations[:, rows, :, axis] - unit).square().sum(dim=-1).mean(dim=1))
@@ -192,7 +201,7 @@ def stiffness() -> Float[Tensor, "23"]:
 
 
 class Fit:
-    """Fits bodies to evidence.
+    """Fits bodies to the observations of frames.
 
     Args:
         prior: scores rotations without the root, and shapes; None for none.
@@ -206,7 +215,7 @@ class Fit:
         self.standing = self.starts[0, 1:]
         self.stiffness = stiffness().to(body.template_m)
 
-    def fit(self, evidence: FrameEvidence, betas: Float[Tensor, "n"] | None = None) -> Iterator[FittedBodies]:
+    def fit(self, observations: FrameObservations, betas: Float[Tensor, "n"] | None = None) -> Iterator[FittedBodies]:
         """Fit a batch of frames of one person, giving the bodies after every step towards the masks.
 
         Args:
@@ -214,16 +223,20 @@ class Fit:
         """
         with torch.no_grad():
             start = self.body.template_m.new_zeros(min(10, self.body.num_betas)) if betas is None else betas
-            guesses = [first_guess(self.quick, evidence.joints_world_m, start, pose) for pose in self.starts]
+            guesses = [first_guess(self.quick, observations.joints_world_m, start, pose) for pose in self.starts]
         pose = Pose(*(torch.cat([guess[part] for guess in guesses]) if part != 1 else start for part in range(3)))
         pose.betas.requires_grad_(betas is None)
-        repeated = evidence.joints_world_m.repeat(len(guesses), 1, 1)
+        repeated = observations.joints_world_m.repeat(len(guesses), 1, 1)
         for _ in self._steps(pose, self.config.joint_steps, 1.0, lambda _: self.joint_loss(pose.bodies(), repeated)):
             pass
         pose = self._best_start(pose, repeated, len(guesses))
         yield detached(pose)
-        for _ in self._steps(pose, self.config.mask_steps, LAST_LR,
-                             lambda share: self.mask_loss(pose.bodies(), evidence, annealed=1 - share)):  # fmt: skip
+        for _ in self._steps(
+            pose,
+            self.config.mask_steps,
+            LAST_LR,
+            lambda share: self.mask_loss(pose.bodies(), observations, annealed=1 - share),
+        ):
             yield detached(pose)
 
     def _steps(
@@ -252,14 +265,14 @@ class Fit:
         """Add what needs no picture, as a sum over frames: no frame's step depends on how many others there are."""
         return self.frame_terms(bodies, joints_world_m)[0].sum()
 
-    def mask_loss(self, bodies: FittedBodies, evidence: FrameEvidence, annealed: float) -> Float[Tensor, ""]:
+    def mask_loss(self, bodies: FittedBodies, observations: FrameObservations, annealed: float) -> Float[Tensor, ""]:
         """Add all terms.
 
         Args:
-            annealed: 1 at the start, 0 at the end; weighs the term that pulls the body into the masks.
+            annealed: 1 at the start, 0 at the end; weighs the distance from the mesh to the masks.
         """
-        terms, vertices_m = self.frame_terms(bodies, evidence.joints_world_m, with_surface=True)
-        return terms.sum() + len(terms) * self.mask_terms(vertices_m, evidence.views, annealed)
+        terms, vertices_m = self.frame_terms(bodies, observations.joints_world_m, with_surface=True)
+        return terms.sum() + len(terms) * self.mask_terms(vertices_m, observations.views, annealed)
 
     def frame_terms(
         self, bodies: FittedBodies, joints_world_m: Float[Tensor, "T 17 3"], with_surface: bool = False
@@ -272,7 +285,9 @@ class Fit:
         terms = weights.joints * rounded_distance_m(layer.h36m_joints_m(vertices_m) - joints_world_m).mean(dim=1)
         terms = terms + weights.pose * (bent * self.stiffness).mean(dim=1)
         terms = (
-            terms + weights.hinge * hinge_error(bodies.rotations_world) + weights.shape * bodies.betas.square().mean()
+            terms
+            + weights.joint_axis * joint_axis_error(bodies.rotations_world)
+            + weights.shape * bodies.betas.square().mean()
         )
         if self.prior is not None and weights.prior > 0:
             scores = self.prior.scores(bodies.rotations_world[:, 1:], shape)
@@ -282,15 +297,17 @@ class Fit:
     def mask_terms(
         self, vertices_world_m: Float[Tensor, "T N 3"], views: MeshViews, annealed: float
     ) -> Float[Tensor, ""]:
-        """Compare silhouettes with masks: overlap, and the distance of what lies outside."""
+        """Compare silhouettes with masks: soft IoU, and the distance of vertices outside."""
         size, weights = views.mask.shape[-1], self.config.loss
         vertices_px = placed_in_views(vertices_world_m - views.target_world_m[:, :1], views, "pelvis")
         coverage = silhouette(vertices_px.flatten(0, 1), self.topology, size, size, SAMPLES)
-        term = weights.overlap * overlap_loss(coverage.unflatten(0, views.exists.shape), views.mask, views.exists)
-        if weights.outside * annealed > 0:
+        term = weights.soft_iou * soft_iou_loss(coverage.unflatten(0, views.exists.shape), views.mask, views.exists)
+        if weights.mesh_to_mask * annealed > 0:
             some_px = vertices_px[:, :, ::SPREAD_VERTICES, :2]
-            outside_m = outside_loss_m(some_px, views.outside_m, views.exists, self.config.side_m / size)
-            term = term + weights.outside * annealed * outside_m
+            mesh_to_mask_m = mesh_to_mask_loss_m(
+                some_px, views.distance_to_mask_m, views.exists, self.config.side_m / size
+            )
+            term = term + weights.mesh_to_mask * annealed * mesh_to_mask_m
         return term
 
 
@@ -310,24 +327,24 @@ def fitted_coverage(body: Body, topology: Topology, bodies: FittedBodies, views:
 
 @torch.no_grad()
 def fit_errors(
-    body: Body, fitted: FittedBodies, true: FittedBodies | None, evidence: FrameEvidence
+    body: Body, fitted: FittedBodies, true: FittedBodies | None, observations: FrameObservations
 ) -> dict[str, Float[Tensor, "T"]]:
     """Measure fits against joints and masks and, where they are known, against the true meshes."""
     vertices_m = fitted_vertices_m(body, fitted)
     joints_m = body.h36m_joints_m(vertices_m)
     topology = Topology(body.faces)
-    iou = iou_percent(fitted_coverage(body, topology, fitted, evidence.views), evidence.views.mask)
+    iou = iou_percent(fitted_coverage(body, topology, fitted, observations.views), observations.views.mask)
     errors = {
-        "mpjpe_17_mm": mpjpe_mm(joints_m, evidence.joints_world_m),
-        "iou_all_views_percent": iou.masked_fill(~evidence.views.exists, torch.nan).nanmean(dim=1),
+        "mpjpe_17_mm": mpjpe_mm(joints_m, observations.joints_world_m),
+        "iou_all_views_percent": iou.masked_fill(~observations.views.exists, torch.nan).nanmean(dim=1),
     }
     if true is not None:
         true_m = fitted_vertices_m(body, true)
         predicted_root_m, true_root_m = (
             surface - body.h36m_joints_m(surface)[:, :1] for surface in (vertices_m, true_m)
         )
-        of_true = iou_percent(fitted_coverage(body, topology, true, evidence.views), evidence.views.mask)
-        errors["iou_true_body_percent"] = of_true.masked_fill(~evidence.views.exists, torch.nan).nanmean(dim=1)
+        of_true = iou_percent(fitted_coverage(body, topology, true, observations.views), observations.views.mask)
+        errors["iou_true_body_percent"] = of_true.masked_fill(~observations.views.exists, torch.nan).nanmean(dim=1)
         errors["vertex_mm"] = vertex_error_mm(predicted_root_m, true_root_m)
         errors["pa_vertex_mm"] = aligned_where_known(predicted_root_m, true_root_m)
     return errors

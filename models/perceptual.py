@@ -44,15 +44,15 @@ def efficientnet_lite0() -> Any:  # the package has no types
     return net
 
 
-EFFICIENTNET_SPREADS = (2.1, 11.8, 10.7)
-"""Standard deviations of EfficientNet-Lite0's three maps on embedded images at 64 px: they level the maps."""
+EFFICIENTNET_STDS = (2.1, 11.8, 10.7)
+"""Standard deviations of EfficientNet-Lite0's three maps on embedded images at 64 px, which the maps are divided by."""
 
 
 class ImageFeatures(nn.Module):
     """Three feature maps of a frozen ImageNet network.
 
     resnet18: after conv1, layer1 and layer2, as Rhodin et al. 2018 use.  efficientnet_lite0: after the stem and the
-    blocks that end at strides 4 and 8, each divided by its usual spread.
+    blocks that end at strides 4 and 8, each divided by its standard deviation.
     """
 
     def __init__(self, network: Literal["efficientnet_lite0", "resnet18"]) -> None:
@@ -62,12 +62,12 @@ class ImageFeatures(nn.Module):
 
             net = resnet18(weights=ResNet18_Weights.IMAGENET1K_V1)
             parts = [nn.Sequential(net.conv1, net.bn1, net.relu), nn.Sequential(net.maxpool, net.layer1), net.layer2]
-            self.spreads = (1.0, 1.0, 1.0)
+            self.stds = (1.0, 1.0, 1.0)
         else:
             net = fold_batch_norms(efficientnet_lite0())
             parts = [nn.Sequential(net._conv_stem, net._bn0, nn.ReLU6()), nn.Sequential(*net._blocks[:3])]
             parts.append(nn.Sequential(*net._blocks[3:5]))
-            self.spreads = EFFICIENTNET_SPREADS
+            self.stds = EFFICIENTNET_STDS
         self.parts = nn.ModuleList(parts).requires_grad_(False)
         self.eval()
 
@@ -78,7 +78,7 @@ class ImageFeatures(nn.Module):
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> list[Float[Tensor, "B _ _ _"]]:
         """Compute the three maps of a normalised image."""
         maps = []
-        for part, spread in zip(self.parts, self.spreads, strict=True):
+        for part, std in zip(self.parts, self.stds, strict=True):
             image = part(image)
-            maps.append(image / spread)
+            maps.append(image / std)
         return maps

@@ -9,24 +9,25 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from config import EncDecConfig, PoseConfig, PoseHeadConfig
-from models.encoder_decoder import STAGE_1_STEP, EncoderDecoder, encoder_for, encoder_origin
+from models.encoder_decoder import STAGE_1_STEP, EncoderDecoder, encoder_for, encoder_provenance
 from utils.artifacts import load_checkpoint, load_weights
 from utils.settings import config_from_dict
 from utils.skeleton import H36M_17
 
-SMALLEST_SPREAD_M = 0.001
+SMALLEST_STD_M = 0.001
+"""The pelvis does not vary at all: its labels are divided by this instead of zero."""
 
 
 class PoseFromLatent(nn.Module):
     """A multi-layer perceptron on the flattened points.
 
-    Its outputs are z-scores of the labels: joints = mean + spread * output.  The pelvis, whose spread is zero, stays
+    Its outputs are z-scores of the labels: joints = mean + std * output.  The pelvis, whose std is zero, stays
     exactly at the origin.
     Source: Rhodin, Salzmann, Fua, ECCV 2018, section 4.2 (two hidden layers, ReLU, batch norm, dropout).
     """
 
     joints_mean_m: Tensor
-    joints_spread_m: Tensor
+    joints_std_m: Tensor
 
     def __init__(self, points: int, config: PoseHeadConfig) -> None:
         super().__init__()
@@ -37,23 +38,23 @@ class PoseFromLatent(nn.Module):
         self.layers = nn.Sequential(nn.Flatten(), *layers, nn.Linear(sizes[-1], 3 * len(H36M_17)))
         self.loss = config.loss
         self.register_buffer("joints_mean_m", torch.zeros(len(H36M_17), 3))
-        self.register_buffer("joints_spread_m", torch.ones(len(H36M_17), 3))
+        self.register_buffer("joints_std_m", torch.ones(len(H36M_17), 3))
 
     def set_label_statistics(self, joints_root_m: Float[Tensor, "N 17 3"]) -> None:
         """Take the mean and the standard deviation of the training labels."""
         self.joints_mean_m.copy_(joints_root_m.mean(dim=0))
-        self.joints_spread_m.copy_(joints_root_m.std(dim=0, correction=0))
+        self.joints_std_m.copy_(joints_root_m.std(dim=0, correction=0))
 
     def forward(self, points_crop: Float[Tensor, "B P 3"]) -> Float[Tensor, "B 17 3"]:
         """Predict joints_root_m; float32 whatever the layers run in."""
         scores = self.layers(points_crop).float().unflatten(1, (-1, 3))
-        return self.joints_mean_m + self.joints_spread_m * scores
+        return self.joints_mean_m + self.joints_std_m * scores
 
     def loss_of(self, predicted: Float[Tensor, "B 17 3"], true: Float[Tensor, "B 17 3"]) -> Float[Tensor, ""]:
         """Compare poses as the settings say: mean joint distance in metres, or mean squared z-score difference."""
         if self.loss == "joint_distance":
             return (predicted - true).norm(dim=-1).mean()
-        return ((predicted - true) / self.joints_spread_m.clamp_min(SMALLEST_SPREAD_M)).square().mean()
+        return ((predicted - true) / self.joints_std_m.clamp_min(SMALLEST_STD_M)).square().mean()
 
 
 class PoseFromImage(nn.Module):
@@ -74,8 +75,8 @@ class PoseFromImage(nn.Module):
         super().__init__()
         self.encoder, self.head = encoder, head
         self.is_encoder_frozen = is_encoder_frozen
-        self.encoder_origin = encoder_settings | ({} if encoder_step is None else {STAGE_1_STEP: encoder_step})
-        learned = [p for part in (encoder.trunk, encoder.to_points) for p in part.parameters() if p.requires_grad]
+        self.encoder_provenance = encoder_settings | ({} if encoder_step is None else {STAGE_1_STEP: encoder_step})
+        learned = [p for part in (encoder.backbone, encoder.to_points) for p in part.parameters() if p.requires_grad]
         encoder.requires_grad_(False)
         for parameter in [] if is_encoder_frozen else learned:
             parameter.requires_grad_(True)
@@ -83,11 +84,11 @@ class PoseFromImage(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """Give the encoder's settings and step to the state_dict; plain types only."""
-        return self.encoder_origin
+        return self.encoder_provenance
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Take the encoder's settings and step from a state_dict."""
-        self.encoder_origin = state
+        self.encoder_provenance = state
 
     def train(self, mode: bool = True) -> "PoseFromImage":
         """Switch to training, but for a frozen encoder."""
@@ -116,7 +117,7 @@ def load_pose(path: Path, device: torch.device) -> StoredPose:
     checkpoint = load_checkpoint(path, "pose")
     weights = checkpoint["states"]["model"]
     config = config_from_dict(PoseConfig, checkpoint["config"])
-    encoder, encoder_config, weights = encoder_for(encoder_origin(weights)[0], weights, path, "encoder.")
+    encoder, encoder_config, weights = encoder_for(encoder_provenance(weights)[0], weights, path, "encoder.")
     head = PoseFromLatent(encoder_config.encoder.points, config.head)
     network = PoseFromImage(encoder, head, is_encoder_frozen=True, encoder_settings={})
     load_weights(network, weights, path)

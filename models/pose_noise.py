@@ -12,17 +12,17 @@ from utils.skeleton import SMPL_24, mirrored
 
 JOINTS_23 = SMPL_24[1:]
 OTHER_SIDE = mirrored(SMPL_24)
-ALONG = {
+TWIST_GOES_TO = {
     f"{side}_{joint}": f"{side}_{child}"
     for side in ("left", "right")
     for joint, child in (("hip", "knee"), ("shoulder", "elbow"), ("elbow", "wrist"))
 }
 """Joints that hand part of the turn about their own bone to the joint at its end."""
-CHAINS = (("spine1", "spine2", "spine3"), ("neck", "head"))
+SHARED_BENDS = (("spine1", "spine2", "spine3"), ("neck", "head"))
 """Joints that share one bend."""
 
 
-class Spoiled(NamedTuple):
+class PerturbedPoses(NamedTuple):
     """Poses with noise, and where it is."""
 
     rotations: Float[Tensor, "B 24 3 3"]
@@ -45,41 +45,43 @@ def sometimes_mirrored(rotations: Float[Tensor, "B 24 3 3"], generator: torch.Ge
 
 
 def jittered(
-    rotations: Float[Tensor, "B J 3 3"], spread_rad: Float[Tensor, "B J 1"] | float, generator: torch.Generator
+    rotations: Float[Tensor, "B J 3 3"], std_rad: Float[Tensor, "B J 1"] | float, generator: torch.Generator
 ) -> Float[Tensor, "B J 3 3"]:
     """Turn every joint a little, about an axis of its own."""
     noise = torch.randn(rotations.shape[:-1], generator=generator, device=rotations.device)
-    return rotations @ roma.rotvec_to_rotmat(noise * spread_rad)
+    return rotations @ roma.rotvec_to_rotmat(noise * std_rad)
 
 
 def shared_otherwise(
-    rotations: Float[Tensor, "B 24 3 3"], spread: float, generator: torch.Generator
+    rotations: Float[Tensor, "B 24 3 3"], std: float, generator: torch.Generator
 ) -> Float[Tensor, "B 24 3 3"]:
     """Share the bend of spine and neck otherwise among their joints; chest and head turn nearly as before."""
     changed = rotations.clone()
-    for chain in CHAINS:
+    for chain in SHARED_BENDS:
         rows = [SMPL_24.index(name) for name in chain]
         vectors = roma.rotmat_to_rotvec(rotations[:, rows])
         mean = vectors.mean(dim=1, keepdim=True)
-        shares = torch.randn(len(rotations), len(rows), 1, generator=generator, device=rotations.device) * spread
+        shares = torch.randn(len(rotations), len(rows), 1, generator=generator, device=rotations.device) * std
         shares = shares - shares.mean(dim=1, keepdim=True)
         changed[:, rows] = roma.rotvec_to_rotmat(vectors + shares * mean * len(rows) / 2)
     return changed
 
 
 def twisted_otherwise(
-    rotations: Float[Tensor, "B 24 3 3"], rest_joints_m: Float[Tensor, "24 3"], spread_rad: float,
+    rotations: Float[Tensor, "B 24 3 3"],
+    rest_joints_m: Float[Tensor, "24 3"],
+    std_rad: float,
     generator: torch.Generator,
-) -> Float[Tensor, "B 24 3 3"]:  # fmt: skip
+) -> Float[Tensor, "B 24 3 3"]:
     """Move some twist from a limb's joint to the next one, in every limb: bones keep their directions.
 
     How much an upper arm turns about itself is hardly seen from outside, and recordings differ in it.
     """
     changed = rotations.clone()
-    for joint, end in ALONG.items():
+    for joint, end in TWIST_GOES_TO.items():
         first, second = SMPL_24.index(joint), SMPL_24.index(end)
         bone = torch.nn.functional.normalize(rest_joints_m[second] - rest_joints_m[first], dim=0)
-        angle_rad = torch.randn(len(rotations), 1, generator=generator, device=rotations.device) * spread_rad
+        angle_rad = torch.randn(len(rotations), 1, generator=generator, device=rotations.device) * std_rad
         turn = roma.rotvec_to_rotmat(angle_rad * bone)
         changed[:, first] = changed[:, first] @ turn
         changed[:, second] = turn.mT @ changed[:, second]
@@ -94,14 +96,14 @@ def plausible_variation(
     changed = sometimes_mirrored(rotations, generator)
     changed = shared_otherwise(changed, noise.shares, generator)
     changed = twisted_otherwise(changed, rest_joints_m, noise.twist_rad, generator)
-    spread_rad = torch.full((24, 1), noise.real_rad, device=rotations.device)
+    std_rad = torch.full((24, 1), noise.real_rad, device=rotations.device)
     for name, factor in noise.loose:
-        spread_rad[[row for row, joint in enumerate(SMPL_24) if joint.endswith(name)]] *= factor
-    spread_rad[0] = 0
-    return jittered(changed, spread_rad.expand(len(changed), 24, 1), generator)
+        std_rad[[row for row, joint in enumerate(SMPL_24) if joint.endswith(name)]] *= factor
+    std_rad[0] = 0
+    return jittered(changed, std_rad.expand(len(changed), 24, 1), generator)
 
 
-def spoiled(rotations: Float[Tensor, "B 24 3 3"], noise: NoiseConfig, generator: torch.Generator) -> Spoiled:
+def perturbed(rotations: Float[Tensor, "B 24 3 3"], noise: NoiseConfig, generator: torch.Generator) -> PerturbedPoses:
     """Turn some joints of every pose at random: at least one, each pose by a size of its own."""
     count, device = len(rotations), rotations.device
     share = torch.rand(count, 1, generator=generator, device=device) ** 3
@@ -111,4 +113,4 @@ def spoiled(rotations: Float[Tensor, "B 24 3 3"], noise: NoiseConfig, generator:
     size = low * (high / low) ** torch.rand(count, 1, 1, generator=generator, device=device)
     changed = jittered(rotations[:, 1:], size.expand(count, 23, 1), generator)
     changed = torch.where(chosen[..., None, None], changed, rotations[:, 1:])
-    return Spoiled(torch.cat([rotations[:, :1], changed], dim=1), chosen)
+    return PerturbedPoses(torch.cat([rotations[:, :1], changed], dim=1), chosen)

@@ -23,10 +23,10 @@ from PIL import Image
 
 from config import ROOT, Crop, Paths, within
 from models.smpl import Body, load_body
-from sample.report import posed
-from utils.artifacts import load_predictions, whole_file
+from sample.report import posed_about_pelvis
+from utils.artifacts import atomic_write, load_predictions
 from utils.figures.benchmarks import silhouette_figure
-from utils.figures.diagrams import Person, layout_figure, stages_figure
+from utils.figures.diagrams import IconBody, layout_figure, stages_figure
 from utils.figures.overview import Overview, overview_figure, rows_of
 from utils.figures.runs import enc_dec_figures, gan_figures, history_figure, mesh_figures, pose_figures
 from utils.image import read_image, write_image
@@ -92,7 +92,7 @@ BROKEN_DEGREES = {
     "left_shoulder": (0, 70, 40), "left_elbow": (0, 90, 30), "right_elbow": (60, -80, 0), "spine1": (-30, 40, 20),
     "spine3": (-20, 30, 0), "head": (50, 70, 0),
 }  # fmt: skip
-"""Of a pose that no person can take."""
+"""Angles of a pose that no person can take, for the drawing of the prior."""
 SHIRT, TROUSERS, SHOES, SKIN, HAIR = (
     (0.18, 0.45, 0.71), (0.24, 0.26, 0.32), (0.86, 0.86, 0.84), (0.87, 0.69, 0.58), (0.32, 0.22, 0.16),
 )  # fmt: skip
@@ -125,11 +125,11 @@ def colours(body: Body) -> np.ndarray:
     return worn
 
 
-def diagram_person(location: Path) -> Person:
+def diagram_person(location: Path) -> IconBody:
     """Pose and dress the person of the diagrams."""
     body = load_body(location)
     vertices_m, joints_m = posed_by_degrees(body, STEP_DEGREES)
-    return Person(vertices_m, joints_m, posed_by_degrees(body, BROKEN_DEGREES)[0], body.faces.numpy(), colours(body))
+    return IconBody(vertices_m, joints_m, posed_by_degrees(body, BROKEN_DEGREES)[0], body.faces.numpy(), colours(body))
 
 
 def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], data: str) -> Figure:
@@ -138,7 +138,7 @@ def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], da
     Raises:
         ValueError: stage 1 has no such example, or a later stage was not tested on it.
     """
-    origin, views = load_predictions(enc_dec / "predictions.npz", "python sample/test_enc_dec.py")
+    provenance, views = load_predictions(enc_dec / "predictions.npz", "python sample/test_enc_dec.py")
     if "example_frames" not in views or max(numbers) > len(views["example_frames"]):
         raise ValueError(f"{enc_dec} has no example {max(numbers)}; run sample/test_enc_dec.py again, or choose others")
     chosen = np.array(numbers) - 1
@@ -150,22 +150,25 @@ def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], da
             number = numbers[rows[-1].index(-1)]
             raise ValueError(f"{run} was not tested on example {number} of stage 1; give --every 1 to its test, or "
                              "other numbers to --overview")  # fmt: skip
-    bodies = posed(load_body(Paths().models_smpl_location), later[1]["rotations_crop"][rows[1]],
-                   later[1]["betas"][rows[1]])  # fmt: skip
+    bodies = posed_about_pelvis(
+        load_body(Paths().models_smpl_location), later[1]["rotations_crop"][rows[1]], later[1]["betas"][rows[1]]
+    )
     found = Overview(views["turntable_input"][chosen], views["turntable"][chosen],
                      later[0]["predicted_root_m"][rows[0]], bodies.vertices_root_m, bodies.faces)  # fmt: skip
-    subjects = origin["split"].split(";")[0]
-    about = f"Examples {', '.join(map(str, numbers))} of {len(views['example_frames'])} test images; {data}; {subjects}"
-    return overview_figure(found, Crop().side_m, about)
+    subjects = provenance["split"].split(";")[0]
+    caption = (
+        f"Examples {', '.join(map(str, numbers))} of {len(views['example_frames'])} test images; {data}; {subjects}"
+    )
+    return overview_figure(found, Crop().side_m, caption)
 
 
 def save(figures: dict[str, Figure], folder: Path, prefix: str, widest_px: int = 0) -> list[Path]:
     """Write figures as .png of 256 colours, rare ones (clothes) among them; a quarter of the space.  Say where."""
     paths = []
     for name, figure in figures.items():
-        path, drawn = folder / f"{prefix}{name}.png", BytesIO()
-        figure.savefig(drawn, format="png")
-        with whole_file(path) as partial, Image.open(drawn) as opened:
+        path, encoded = folder / f"{prefix}{name}.png", BytesIO()
+        figure.savefig(encoded, format="png")
+        with atomic_write(path) as partial, Image.open(encoded) as opened:
             picture = opened.convert("RGB")
             if widest_px and picture.width > widest_px:
                 picture = picture.resize((widest_px, round(picture.height * widest_px / picture.width)), Image.LANCZOS)

@@ -28,13 +28,13 @@ from dataset_def.photos.person import SEGMENTATION_NETWORK, Finder, make_finder
 from dataset_def.photos.pictures import Pictures, open_pictures
 from models.smpl import Body
 from models.SMPL_from_latent import MeshFromImage, StoredMesh, load_body_of, load_mesh
-from utils.artifacts import whole_folder
+from utils.artifacts import atomic_folder
 from utils.batches import in_chunks
 from utils.engine import choose_device
 from utils.export.prediction import (
-    FrameBodies,
     FrameBody,
     OverlayVideo,
+    PredictedBodies,
     beside,
     draw,
     write_frame,
@@ -182,7 +182,7 @@ def load_newest(checkpoint: Path, device: Device, paths: Paths) -> Weights:
 
 
 def person_crops(pictures: Pictures, finder: Finder, stored: StoredMesh, config: PredictConfig) -> Iterator[PhotoCrop]:
-    """Cut the person out of every frame; where a video's frame shows nobody, the last box is looked at again."""
+    """Cut the person out of every frame; where a video's frame shows nobody, the last box is used again."""
     every, last = enumerate(pictures.frames()), None
     for number, picture in tqdm(every, total=pictures.num_frames, desc="predict", unit="frame", disable=None):
         box = finder.box(number, picture)
@@ -191,7 +191,7 @@ def person_crops(pictures: Pictures, finder: Finder, stored: StoredMesh, config:
             yield photo_crop(picture, last, stored.config.crop, config.focal_px, config.person_m)
 
 
-def placed(crop: PhotoCrop, found: BodyInFrame, place: OneEuro | None) -> FrameBody:
+def placed_bodies(crop: PhotoCrop, found: BodyInFrame, place: OneEuro | None) -> FrameBody:
     """Put a body where its box is."""
     rooted_m = found.vertices_m - found.joints_m[0]
     pelvis_cam_m = placed_in_box(rooted_m, crop.box, crop.camera.K, crop.distance_m)
@@ -201,7 +201,7 @@ def placed(crop: PhotoCrop, found: BodyInFrame, place: OneEuro | None) -> FrameB
 
 
 def write_all(
-    pictures: Pictures, finder: Finder, weights: Weights, out: Path, bodies: FrameBodies, config: PredictConfig
+    pictures: Pictures, finder: Finder, weights: Weights, out: Path, bodies: PredictedBodies, config: PredictConfig
 ) -> None:
     """Predict and write every frame; `bodies` keeps those with a person."""
     _, stored, body = weights
@@ -215,14 +215,15 @@ def write_all(
         images = torch.stack([to_unit_rgb(crop.image) for crop in crops])
         found = read(images, np.stack([crop.R_cam_from_crop for crop in crops]))
         for crop, one in zip(crops, found, strict=True):
-            there = placed(crop, one, place)
+            there = placed_bodies(crop, one, place)
             bodies.add(there)
             vertices_cam_m = one.vertices_m + there.translation_cam_m
-            drawn = draw(crop.picture.rgb, vertices_cam_m, there.joints_cam_m[0], faces, crop.camera.K, crop.box,
-                         config.view_px)  # fmt: skip
+            rendered = draw(
+                crop.picture.rgb, vertices_cam_m, there.joints_cam_m[0], faces, crop.camera.K, crop.box, config.view_px
+            )
             if video:
-                video.add(beside(drawn, config.video_px))
-            write_frame(out, there, None if video else drawn, vertices_cam_m, faces, meshes)
+                video.add(beside(rendered, config.video_px))
+            write_frame(out, there, None if video else rendered, vertices_cam_m, faces, meshes)
     if not bodies:
         raise ValueError(f"no person was found in {pictures.source} by {finder.how}; give --box X Y WIDTH HEIGHT")
     write_tables(out, bodies, stored.body_hash, rate)
@@ -235,11 +236,11 @@ def write_all(
 def predict(weights: Weights, out: Path, config: PredictConfig) -> int:
     """Predict the bodies in the input, fill the folder and tell what was done; return how many frames it holds."""
     pictures = open_pictures(config.input, config.frames)
-    with whole_folder(out, config.overwrite) as partial, TemporaryFile(dir=partial) as rows:
+    with atomic_folder(out, config.overwrite) as partial, TemporaryFile(dir=partial) as rows:
         finder = make_finder(pictures, config.box, config.mask, config.find, config.segmentation)
         focal = "given" if config.focal_px else "unknown, taken as 1.146 times the picture's longer side"
         print(f"person found by: {finder.how}\nfocal length: {focal}")
-        bodies = FrameBodies(rows)
+        bodies = PredictedBodies(rows)
         write_all(pictures, finder, weights, partial, bodies, config)
     count = len(bodies)
     if pictures.num_frames is not None and count < 0.9 * pictures.num_frames:

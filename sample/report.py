@@ -17,7 +17,7 @@ import tyro
 
 from config import Paths, within
 from models.smpl import Body, load_body
-from utils.artifacts import commit, whole_file
+from utils.artifacts import atomic_write, commit
 from utils.machine import now
 from utils.report import solids
 from utils.report.files import RunFiles, read_run
@@ -45,35 +45,35 @@ class ReportConfig:
             raise ValueError("no run is named; give one or several folders, such as runs/pose/demo")
 
 
-MESH = ("rotations_crop", "betas")
+MESH_ARRAYS = ("rotations_crop", "betas")
 """What a test script stores of predicted bodies."""
 
 
 @torch.no_grad()
-def posed(body: Body, rotations_crop: np.ndarray, betas: np.ndarray) -> solids.Body:
+def posed_about_pelvis(body: Body, rotations_crop: np.ndarray, betas: np.ndarray) -> solids.SolidFrames:
     """Pose bodies about their Human3.6M pelvis, or about the root joint of a body file without these joints."""
     rotations, shapes = torch.from_numpy(rotations_crop).float(), torch.from_numpy(betas).float()
     out = body(rotations, shapes, torch.zeros(len(rotations), 3))
     pelvis_m = body.h36m_joints_m(out.vertices_m)[:, :1] if body.has_h36m_joints else out.joints_m[:, :1]
-    return solids.Body((out.vertices_m - pelvis_m).numpy(), body.faces.numpy())
+    return solids.SolidFrames((out.vertices_m - pelvis_m).numpy(), body.faces.numpy())
 
 
 def main(config: ReportConfig) -> Path:
     """Gather, write, and say where."""
 
-    def bodies(run: RunFiles, arrays: Mapping[str, np.ndarray], rows: list[int]) -> solids.Body | None:
-        if not all(name in arrays for name in MESH):
+    def bodies(run: RunFiles, arrays: Mapping[str, np.ndarray], rows: list[int]) -> solids.SolidFrames | None:
+        if not all(name in arrays for name in MESH_ARRAYS):
             return None
-        settings = run.about.get("settings", {}).get("paths", {})
+        settings = run.metadata.get("settings", {}).get("paths", {})
         body = load_body(config.body or settings.get("models_smpl_location", config.paths.models_smpl_location),
                          h36m_regressor=settings.get("h36m_regressor_location"))  # fmt: skip
-        return posed(body, *(arrays[name][rows] for name in MESH))
+        return posed_about_pelvis(body, *(arrays[name][rows] for name in MESH_ARRAYS))
 
     runs = [read_run(folder) for folder in config.runs]
     made = f"Made on {now()} by sample/report.py, commit {commit()}."
     page = write_page(runs, bodies, config.examples, made)
     path = config.out or runs[0].folder / ("report.html" if len(runs) == 1 else "comparison.html")
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(page)
     print(path)
     return path

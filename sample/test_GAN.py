@@ -21,7 +21,7 @@ from config import ROOT, Device, GanConfig, Paths, PoseSources, within
 from dataset_def.poses.corruptions import CORRUPTIONS
 from dataset_def.poses.sources import PoseTable, cmu_source, find_sources, read_source
 from dataset_def.smpl_params_data import held_out_recordings
-from models.GAN import AnyCritic, Generator, StoredGan, load_gan
+from models.GAN import AnyDiscriminator, Generator, StoredGan, load_gan
 from models.kinematics import with_root
 from models.smpl import Body, load_body
 from models.SMPL_from_latent import NUM_BETAS
@@ -101,7 +101,7 @@ def real_sets(config: TestGanConfig, trained: GanConfig) -> dict[str, RealPoses]
     return found
 
 
-CHUNK = 512
+POSES_AT_ONCE = 512
 
 
 class Judged(NamedTuple):
@@ -109,30 +109,30 @@ class Judged(NamedTuple):
 
     scores: Float[np.ndarray, "N K"]
     plausibility: Float[np.ndarray, "N"]
-    """One number per pose, as the critic sums up."""
+    """One number per pose, the discriminator's soft minimum over joints."""
     minus_l_gan: Float[np.ndarray, "N"]
     """Minus the mean squared distance of the scores from one, which is what stage 4 lowers."""
 
 
 @torch.no_grad()
-def judge(critic: AnyCritic, rotations: Float[np.ndarray, "N 23 3 3"]) -> Judged:
+def judge(discriminator: AnyDiscriminator, rotations: Float[np.ndarray, "N 23 3 3"]) -> Judged:
     """Score poses on bodies of average shape."""
-    device = next(critic.parameters()).device
+    device = next(discriminator.parameters()).device
     found = []
-    for first in range(0, len(rotations), CHUNK):
-        part = torch.from_numpy(rotations[first : first + CHUNK].astype(np.float32)).to(device)
+    for first in range(0, len(rotations), POSES_AT_ONCE):
+        part = torch.from_numpy(rotations[first : first + POSES_AT_ONCE].astype(np.float32)).to(device)
         shapes = part.new_zeros(len(part), NUM_BETAS)
-        scores = critic.open_scores(part, shapes)
-        l_gan = (1 - critic.scores(part, shapes)).square().mean(dim=1)
-        found.append((scores, critic.plausibility(scores), -l_gan))
+        scores = discriminator.open_scores(part, shapes)
+        l_gan = (1 - discriminator.scores(part, shapes)).square().mean(dim=1)
+        found.append((scores, discriminator.plausibility(scores), -l_gan))
     return Judged(*(torch.cat(values).double().cpu().numpy() for values in zip(*found, strict=True)))
 
 
 @torch.no_grad()
-def invented_poses(invent: Generator, latent: int, count: int, seed: int) -> Float[np.ndarray, "N 23 3 3"]:
-    """Let the generator invent poses."""
+def generated_poses(generate: Generator, latent: int, count: int, seed: int) -> Float[np.ndarray, "N 23 3 3"]:
+    """Let the generator make poses."""
     noise = torch.randn(count, latent, generator=torch.Generator().manual_seed(seed))
-    return invent(noise.to(next(invent.parameters()).device)).rotations[:, 1:].cpu().numpy()
+    return generate(noise.to(next(generate.parameters()).device)).rotations[:, 1:].cpu().numpy()
 
 
 @torch.no_grad()
@@ -143,7 +143,7 @@ def upright_vertices_m(body: Body, rotations: Float[np.ndarray, "N 23 3 3"]) -> 
     return (out.vertices_m - out.joints_m[:, :1]).numpy()
 
 
-def examples(
+def prior_examples(
     stored: StoredGan,
     body: Body,
     poses: dict[str, Float[np.ndarray, "N 23 3 3"]],
@@ -155,35 +155,35 @@ def examples(
     rows = np.linspace(0, len(poses["real"]) - 1, count).round().astype(int)
     found = {"faces": body.faces.numpy().astype(np.int32), "example_row": rows}
     shown = {kind: (rotations[rows], judged[kind].plausibility[rows]) for kind, rotations in poses.items()}
-    if stored.invent is not None:
-        invented = invented_poses(stored.invent, stored.config.network.latent, count, seed)
-        shown["invented"] = invented, judge(stored.critic, invented).plausibility
+    if stored.generate is not None:
+        generated = generated_poses(stored.generate, stored.config.network.latent, count, seed)
+        shown["generated"] = generated, judge(stored.discriminator, generated).plausibility
     for kind, (rotations, plausibility) in shown.items():
         found[f"vertices_{kind}_m"] = upright_vertices_m(body, rotations).astype(np.float16)
         found[f"plausibility_{kind}"] = plausibility
     return found
 
 
-MEASURES = ("plausibility", "minus_l_gan")
-INVENTED = 512
+SCORE_SUMS = ("plausibility", "minus_l_gan")
+NUM_GENERATED = 512
 
 
 def corrupted(real: RealPoses, seed: int) -> dict[str, Float[np.ndarray, "N 23 3 3"]]:
-    """Spoil real poses in every way of the test."""
+    """Corrupt real poses in every way of the test."""
     ways = enumerate(CORRUPTIONS.items())
-    return {name: spoil(real.rotations, np.random.default_rng([seed, number])) for number, (name, spoil) in ways}
+    return {name: corrupt(real.rotations, np.random.default_rng([seed, number])) for number, (name, corrupt) in ways}
 
 
-def measure(judged: dict[str, Judged], sequence: Int[np.ndarray, "N"]) -> dict[str, Any]:
+def measure_prior(judged: dict[str, Judged], sequence: Int[np.ndarray, "N"]) -> dict[str, Any]:
     """Give the AUC per corruption and their mean, for every way to sum up scores."""
     found = {}
-    for name in MEASURES:
+    for name in SCORE_SUMS:
         values = {kind: getattr(one, name) for kind, one in judged.items()}
         found[name] = {k: i._asdict() for k, i in auc_intervals(values.pop("real"), values, sequence).items()}
     return found
 
 
-def table_of(metrics: dict[str, Any]) -> str:
+def auc_table(metrics: dict[str, Any]) -> str:
     """Lay out the AUC of plausibility."""
     lines = [f"{'AUC':<18}" + "".join(f"{name:>26}" for name in metrics)]
     for kind in (*CORRUPTIONS, "mean"):
@@ -192,38 +192,45 @@ def table_of(metrics: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def spread_share(stored: StoredGan, real: RealPoses, seed: int) -> float:
-    """Compare the spread of the generator's rotations with that of real ones; a collapsed generator has none."""
-    assert stored.invent is not None
-    invented = invented_poses(stored.invent, stored.config.network.latent, INVENTED, seed)
-    return float(invented.std(axis=0).mean() / real.rotations.std(axis=0).mean())
+def std_share(stored: StoredGan, real: RealPoses, seed: int) -> float:
+    """Divide the standard deviation of generated rotations by that of real ones; a collapsed generator has none."""
+    assert stored.generate is not None
+    generated = generated_poses(stored.generate, stored.config.network.latent, NUM_GENERATED, seed)
+    return float(generated.std(axis=0).mean() / real.rotations.std(axis=0).mean())
 
 
 def main(config: TestGanConfig) -> dict[str, Any]:
     """Score real and corrupted poses, write and print the AUC; return the metrics."""
     device = choose_device(config.device)
     stored = load_gan(config.checkpoint, config.paths.models_smpl_location)
-    stored.critic.to(device)
+    stored.discriminator.to(device)
     metrics: dict[str, Any] = {}
     frames, arrays = [], {}
     for number, (name, real) in enumerate(real_sets(config, stored.config).items()):
         poses = {"real": real.rotations, **corrupted(real, config.seed)}
-        judged = {kind: judge(stored.critic, rotations) for kind, rotations in poses.items()}
-        metrics[name] = {"num_poses": len(real.sequence), "num_sequences": len(set(real.sequence.tolist())),
-                         "auc": measure(judged, real.sequence)}  # fmt: skip
+        judged = {kind: judge(stored.discriminator, rotations) for kind, rotations in poses.items()}
+        metrics[name] = {
+            "num_poses": len(real.sequence),
+            "num_sequences": len(set(real.sequence.tolist())),
+            "auc": measure_prior(judged, real.sequence),
+        }
         rows = np.arange(len(real.sequence))
         frames.append(np.stack([0 * rows + number, real.sequence, 0 * rows, 0 * rows, rows], axis=1).astype(np.int32))
         arrays |= {f"{name}_{kind}_plausibility": one.plausibility for kind, one in judged.items()}
         arrays |= {f"{name}_{kind}_scores": one.scores.astype(np.float16) for kind, one in judged.items()}
-        if stored.invent is not None:
-            metrics[name]["invented_spread_share"] = spread_share(stored, real, config.seed)
+        if stored.generate is not None:
+            metrics[name]["generated_std_share"] = std_share(stored, real, config.seed)
     body = load_body(config.paths.models_smpl_location)
-    arrays |= examples(stored, body, poses, judged, config.examples, config.seed)
+    arrays |= prior_examples(stored, body, poses, judged, config.examples, config.seed)
     out, split = config.out or config.checkpoint.parent, f"poses unseen in training: {', '.join(metrics)}"
-    about = (split, np.concatenate(frames), {"prior": config.checkpoint, "body": config.paths.models_smpl_location})
-    save_predictions(out / "predictions.npz", *about, step=np.array(stored.step), **arrays)
-    save_metrics(out / "metrics.json", *about, metrics)
-    print(table_of(metrics))
+    measured_on = (
+        split,
+        np.concatenate(frames),
+        {"prior": config.checkpoint, "body": config.paths.models_smpl_location},
+    )
+    save_predictions(out / "predictions.npz", *measured_on, step=np.array(stored.step), **arrays)
+    save_metrics(out / "metrics.json", *measured_on, metrics)
+    print(auc_table(metrics))
     return metrics
 
 

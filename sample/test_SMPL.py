@@ -19,12 +19,12 @@ from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from config import Crop, Device, Paths, within
+from dataset_def.ground_truth_bodies import FrameBodies, bodies_of_frames
 from dataset_def.h36m_index import index_path
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import MeshData, tested_data
-from dataset_def.truth_files import FrameBodies, bodies_of_frames
 from models.GAN import load_prior_for
-from models.mesh_evaluation import Measure, Tested, examples, mean_body, run_over
+from models.mesh_evaluation import MeshMeasure, TestedBodies, mean_body, mesh_examples, run_over
 from models.SMPL_from_latent import BodyEstimate, StoredMesh, load_body_of, load_mesh
 from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
@@ -89,9 +89,15 @@ def extremes(data: MeshData, errors_mm: np.ndarray, frames: np.ndarray, count: i
 
 
 def write(
-    config: TestMeshConfig, stage_4: StoredMesh, crop: Crop, frames: np.ndarray, truth: FrameBodies | None,
-    found: Tested, which: Circumstances, pictures: dict[str, np.ndarray],
-) -> dict[str, Any]:  # fmt: skip
+    config: TestMeshConfig,
+    stage_4: StoredMesh,
+    crop: Crop,
+    frames: np.ndarray,
+    truth: FrameBodies | None,
+    found: TestedBodies,
+    which: Circumstances,
+    pictures: dict[str, np.ndarray],
+) -> dict[str, Any]:
     """Write both files and print the tables; return the metrics."""
     is_same = crop.centre == stage_4.config.crop.centre
     folder, suffix = config.out or config.checkpoint.parent, "" if is_same else f"_{crop.centre}"
@@ -129,14 +135,14 @@ def main(config: TestMeshConfig) -> dict[str, Any]:
     data = tested_data(config.paths, crop, config.mask_px or crop.size_px, config.subjects, config.every)
     frames = data.table.frames[data.rows].astype(np.int32)
     truth, mean = bodies_of_frames(config.paths.truth_location, frames, location), labelled_mean(config, stage_4, crop)
-    measure = Measure(body, crop.centre, prior)
+    measure = MeshMeasure(body, crop.centre, prior)
     found = run_over(tqdm(in_order(data, config.batch), "test_SMPL", disable=None), stage_4, measure,
                      None if truth is None else (truth.rotations_world, truth.betas),
                      None if mean is None else to_device(mean, device))  # fmt: skip
     which = circumstances(found.true_joints_root_m, found.R_crop_from_world)
     chosen = spread_over_bins(torch.from_numpy(which.bin), config.examples)
     sample = to_device(default_collate([data[0, row] for row in chosen]), device)
-    pictures = examples(sample, stage_4, measure) | {"example_row": np.array(chosen)}
+    pictures = mesh_examples(sample, stage_4, measure) | {"example_row": np.array(chosen)}
     pictures |= extremes(data, found.errors["predicted"]["mpjpe_17_mm"], frames, config.examples)
     return write(config, stage_4, crop, frames, truth, found, which, pictures)
 

@@ -73,26 +73,31 @@ def example_pictures(
     background: Float[Tensor, "B V 3 H W"],
     R_crop_from_world: Float[Tensor, "B V 3 3"],
 ) -> dict[str, np.ndarray]:
-    """Draw the first image of every group: its target view and eight sides in its own looks; itself in another's."""
+    """Decode the first image of every group: target view and eight sides in its own appearance, itself in another's."""
     groups, per_group = background.shape[:2]
     first = torch.arange(0, groups * per_group, per_group, device=background.device)
     points, appearance = network.encode(views.image)
     there = turned(views.R_target_from_source, points)[first]
-    drawn = network.decode(there, appearance[first], views.target_background[first])
-    here, looks, behind = points[first], appearance[first], background[:, 0]
-    swapped = network.decode(here, looks.roll(1, dims=0), behind)
+    predicted = network.decode(there, appearance[first], views.target_background[first])
+    here, appearance, behind = points[first], appearance[first], background[:, 0]
+    swapped = network.decode(here, appearance.roll(1, dims=0), behind)
     sides = [turned_about_vertical(here, R_crop_from_world[:, 0], yaw_rad) for yaw_rad in YAWS_RAD]
-    table = np.stack([pictures(network.decode(side, looks, behind)) for side in sides], axis=1)
+    table = np.stack([pictures(network.decode(side, appearance, behind)) for side in sides], axis=1)
     inputs = pictures(views.image[first])
     return {
-        "grid_input": inputs, "grid_target": pictures(views.target_image[first]), "grid_predicted": pictures(drawn),
-        "turntable_input": inputs, "turntable": table,
-        "swap_pose": inputs, "swap_appearance": np.roll(inputs, 1, axis=0), "swapped": pictures(swapped),
-    }  # fmt: skip
+        "grid_input": inputs,
+        "grid_target": pictures(views.target_image[first]),
+        "grid_predicted": pictures(predicted),
+        "turntable_input": inputs,
+        "turntable": table,
+        "swap_pose": inputs,
+        "swap_appearance": np.roll(inputs, 1, axis=0),
+        "swapped": pictures(swapped),
+    }
 
 
-RECIPES = ("predicted", "predicted, looks of the input", "background alone", "input view itself")
-"""The first takes the looks from another instant, as in training; the second needs no more than one image."""
+RECIPES = ("predicted", "predicted, appearance of the input", "background alone", "input view itself")
+"""The first takes the appearance from another instant, as in training; the second needs no more than one image."""
 
 
 class Measured(NamedTuple):
@@ -103,7 +108,9 @@ class Measured(NamedTuple):
 
 
 @torch.no_grad()
-def measure(network: EncoderDecoder, data: EncoderData, config: TestEncDecConfig, device: torch.device) -> Measured:
+def measure_views(
+    network: EncoderDecoder, data: EncoderData, config: TestEncDecConfig, device: torch.device
+) -> Measured:
     """Draw the other camera's view of images spread over all test sequences."""
     every = max(1, 4 * len(data) // config.max_pairs)
     found: dict[str, dict[str, list[Tensor]]] = {recipe: {} for recipe in RECIPES}
@@ -111,11 +118,13 @@ def measure(network: EncoderDecoder, data: EncoderData, config: TestEncDecConfig
     for sample in tqdm(in_order(data, config.batch // 4, every=every), disable=None, desc="test_enc_dec"):
         sample = to_device(sample, device)
         views = sample.paired()
-        points, looks = network.encode(views.image)
+        points, appearance = network.encode(views.image)
         there = turned(views.R_target_from_source, points)
-        drawn, own = (network.decode(there, one, views.target_background)[:, :3].clamp(0, 1)
-                      for one in (looks[views.appearance_row], looks))  # fmt: skip
-        for recipe, image in zip(RECIPES, (drawn, own, views.target_background, views.image), strict=True):
+        predicted, own = (
+            network.decode(there, one, views.target_background)[:, :3].clamp(0, 1)
+            for one in (appearance[views.appearance_row], appearance)
+        )
+        for recipe, image in zip(RECIPES, (predicted, own, views.target_background, views.image), strict=True):
             for name, values in image_errors(image, views.target_image, views.target_mask).items():
                 found[recipe].setdefault(name, []).append(values.cpu())
         frames.append(sample.frames.flatten(0, 1)[views.target_row].cpu().numpy().astype(np.int32))
@@ -123,7 +132,7 @@ def measure(network: EncoderDecoder, data: EncoderData, config: TestEncDecConfig
     return Measured(errors, np.concatenate(frames))
 
 
-def examples(data: EncoderData, count: int) -> ViewGroup:
+def view_examples(data: EncoderData, count: int) -> ViewGroup:
     """Take groups spread over the test subjects."""
     rows = np.linspace(0, len(data) - 1, count + 2).round().astype(int)[1:-1]
     return default_collate([data[0, int(row)] for row in rows])
@@ -136,14 +145,14 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
     network.to(device).eval()
     pairing = Pairing(same_view=0.0, appearance_from="other_time")
     data = EncoderData(config.paths, trained.crop, config.subjects, "all", (), pairing, 0.0, config.seed)
-    measured = measure(network, data, config, device)
+    measured = measure_views(network, data, config, device)
     table = {
         recipe: {name: mean_interval(values, measured.frames)._asdict() for name, values in errors.items()}
         for recipe, errors in measured.errors.items()
     }
     shown = f"{', '.join(f'S{s}' for s in config.subjects)}; always another camera"
     split = f"{shown}; appearance from another instant"
-    groups = to_device(examples(data, config.examples), device)
+    groups = to_device(view_examples(data, config.examples), device)
     pictures = example_pictures(network, groups.paired(), groups.background, groups.R_crop_from_world)
     folder = config.out or config.checkpoint.parent
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}

@@ -94,7 +94,7 @@ def without_image(stored: StoredPose, data: PoseData, found: Predictions) -> dic
     return poses
 
 
-def examples(data: PoseData, count: int, errors_mm: np.ndarray, frames: np.ndarray) -> dict[str, np.ndarray]:
+def pose_examples(data: PoseData, count: int, errors_mm: np.ndarray, frames: np.ndarray) -> dict[str, np.ndarray]:
     """Take some test images for the figures: spread evenly over the frames, and those of the best and worst poses."""
     spread = np.linspace(0, len(data) - 1, num=min(count, len(data))).round().astype(int)
     extreme = np.concatenate(best_and_worst(errors_mm, frames, count))
@@ -105,7 +105,7 @@ def examples(data: PoseData, count: int, errors_mm: np.ndarray, frames: np.ndarr
     return found
 
 
-def describe(config: TestPoseConfig, stored: StoredPose, centre: str) -> str:
+def describe_split(config: TestPoseConfig, stored: StoredPose, centre: str) -> str:
     """Say which frames were measured, and whether any network saw these subjects before."""
     seen = set(stored.config.subjects.labelled) | set(stored.encoder_config.subjects.train)
     names = [f"S{subject}" + " (also trained on)" * (subject in seen) for subject in config.subjects]
@@ -133,16 +133,23 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
         "crop_centre": crop.centre, "overall": overall, **summaries, "per_action": by_action,
     }  # fmt: skip
 
-    split = describe(config, stored, crop.centre)
+    split = describe_split(config, stored, crop.centre)
     folder, suffix = (
         config.out or config.checkpoint.parent,
         "" if crop.centre == trained_crop.centre else f"_{crop.centre}",
     )
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
     arrays = {name: values.numpy() for name, values in found._asdict().items() if name != "frames"}
-    save_predictions(folder / f"predictions{suffix}.npz", split, frames, inputs, **arrays, step=np.array(stored.step),
-                     mean_pose_root_m=references["mean_pose"][0].numpy(),
-                     **examples(data, config.examples, errors["mpjpe_17_mm"], frames))  # fmt: skip
+    save_predictions(
+        folder / f"predictions{suffix}.npz",
+        split,
+        frames,
+        inputs,
+        **arrays,
+        step=np.array(stored.step),
+        mean_pose_root_m=references["mean_pose"][0].numpy(),
+        **pose_examples(data, config.examples, errors["mpjpe_17_mm"], frames),
+    )
     save_metrics(folder / f"metrics{suffix}.json", split, frames, inputs, metrics)
 
     shown = {"predicted": overall} | {name.replace("_", " "): summary for name, summary in summaries.items()}

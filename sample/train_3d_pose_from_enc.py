@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from config import ImageAugmentation, PoseConfig
 from dataset_def.h36m_index import Part
 from dataset_def.h36m_pose_data import EmbeddedPoseData, EmbeddedSample, PoseData, PoseSample
-from models.encoder_decoder import StoredEncoder, build, load_encoder, settle_random
+from models.encoder_decoder import StoredEncoder, build_encoder_decoder, calibrate_batchnorm, load_encoder
 from models.pose_from_latent import PoseFromImage, PoseFromLatent
 from utils.batches import in_order, to_device
 from utils.engine import Run, make_optimizer, make_schedule
@@ -37,10 +37,10 @@ def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseDat
 
 def make_network(config: PoseConfig, stage_1: StoredEncoder, train: PoseData | EmbeddedPoseData) -> PoseFromImage:
     """Put a pose head behind stage 1's encoder, or behind one that starts anew."""
-    encoder = build(stage_1.config) if config.mode in ("scratch", "random") else stage_1.network
+    encoder = build_encoder_decoder(stage_1.config) if config.mode in ("scratch", "random") else stage_1.network
     if config.mode == "random" and isinstance(train, PoseData):
         some = range(0, len(train), max(1, len(train) // 256))
-        settle_random(encoder, torch.stack([train[0, index].image for index in some]))
+        calibrate_batchnorm(encoder, torch.stack([train[0, index].image for index in some]))
     head = PoseFromLatent(stage_1.config.encoder.points, config.head)
     head.set_label_statistics(train.labels_root_m())
     is_frozen = config.mode in ("embeddings", "frozen", "random")
@@ -90,7 +90,7 @@ def main(config: PoseConfig) -> float:
     trained = network.head if config.mode == "embeddings" else network
     predict = run.parallel(trained)
 
-    has_ended = config.patience > 0 and run.looks_without_gain >= config.patience  # when resumed
+    has_ended = config.patience > 0 and run.evals_since_best >= config.patience  # when resumed
     for step, sample in run.steps(run.loader(train, config.batch), run.step if has_ended else config.optim.steps):
         with run.autocast(config.optim.bf16):
             predicted = predict(network_input(sample, config.augment, run.generator(step)))
@@ -107,7 +107,7 @@ def main(config: PoseConfig) -> float:
             held_out_mm = held_out_error_mm(trained, held_out, config, run)
             run.log(held_out_n_mpjpe_mm=held_out_mm)
             run.save_best(held_out_mm)
-            if config.patience and run.looks_without_gain >= config.patience:
+            if config.patience and run.evals_since_best >= config.patience:
                 run.stop()
     assert run.best is not None
     return run.best

@@ -1,4 +1,4 @@
-"""Stage 3.  Learn what bodies look like from poses and shapes alone, as a prior for stage 4.
+"""Stage 3.  Learn a prior over bodies from poses and shapes alone, for stage 4.
 
     python sample/train_GAN.py
     python sample/train_GAN.py --data.amass /data/amass --name amass
@@ -16,29 +16,29 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from config import GanConfig, Optim
 from dataset_def.poses.readers import NUM_BETAS
-from dataset_def.smpl_params_data import ParameterData, ParameterSample, describe, is_smpl, open_tables
+from dataset_def.smpl_params_data import ParameterData, ParameterSample, describe_poses, is_smpl, open_tables
 from models import gan_losses
-from models.GAN import AnyCritic, Bodies, Generator, make_critic, prior_origin
+from models.GAN import AnyDiscriminator, Generator, PosesAndShapes, make_discriminator, prior_provenance
 from models.losses import weighted_sum
 from models.smpl import load_body, rotations_from_theta
 from utils.batches import in_order, to_device
 from utils.engine import OPPONENTS_BETAS, Run, make_optimizer, make_schedule
 from utils.settings import start, to_plain
 
-LOOK_AT = 2000
-"""Held-out poses per look."""
+VALIDATION_POSES = 2000
+"""Held-out poses per validation."""
 
 
-def bodies_of(sample: ParameterSample) -> Bodies:
+def bodies_of(sample: ParameterSample) -> PosesAndShapes:
     """Turn a batch of parameters into rotations and shapes."""
-    return Bodies(rotations_from_theta(sample.theta), sample.betas)
+    return PosesAndShapes(rotations_from_theta(sample.theta), sample.betas)
 
 
-def some_bodies(data: ParameterData, run: Run, most: int) -> Bodies:
+def some_bodies(data: ParameterData, run: Run, most: int) -> PosesAndShapes:
     """Read bodies spread evenly over the data."""
     every = max(1, len(data) // most)
     parts = [bodies_of(to_device(sample, run.device)) for sample in in_order(data, 512, every=every)]
-    return Bodies(*(torch.cat(values) for values in zip(*parts, strict=True)))
+    return PosesAndShapes(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
 
 def generator_optim(config: GanConfig) -> Optim:
@@ -53,51 +53,63 @@ def make_optimizer_of(network: nn.Module, optim: Optim) -> tuple[torch.optim.Opt
     return optimizer, make_schedule(optimizer, optim)
 
 
-def make_networks(config: GanConfig, train: ParameterData, run: Run) -> tuple[AnyCritic, Generator, Tensor]:
-    """Build critic and generator, and level the critic's inputs; give the body's resting joints, too."""
+def make_networks(config: GanConfig, train: ParameterData, run: Run) -> tuple[AnyDiscriminator, Generator, Tensor]:
+    """Build both networks and standardise the discriminator's inputs; give the body's resting joints, too."""
     location = config.paths.models_smpl_location
     rest_joints_m = load_body(location).rest_template_joints_m
-    critic = make_critic(config.network, NUM_BETAS, rest_joints_m, prior_origin(location, NUM_BETAS)).to(run.device)
+    discriminator = make_discriminator(
+        config.network, NUM_BETAS, rest_joints_m, prior_provenance(location, NUM_BETAS)
+    ).to(run.device)
     rest_joints_m = rest_joints_m.to(run.device)
-    known = some_bodies(train, run, 4 * LOOK_AT)
-    critic.learn_levels(gan_losses.real_bodies(known, rest_joints_m, config, run.generator(0)))
-    return critic, Generator(config.network, NUM_BETAS).to(run.device), rest_joints_m
+    known = some_bodies(train, run, 4 * VALIDATION_POSES)
+    discriminator.fit_standardisation(gan_losses.real_bodies(known, rest_joints_m, config, run.generator(0)))
+    return discriminator, Generator(config.network, NUM_BETAS).to(run.device), rest_joints_m
 
 
 def main(config: GanConfig) -> float:
-    """Train critics and generator; return the best held-out confusion in percent."""
+    """Train discriminator and generator; return the best held-out confusion in percent."""
     with_shapes, tables = is_smpl(config.paths.models_smpl_location), open_tables(config.data)
     train, held_out = (ParameterData(tables, part, config.data, with_shapes) for part in ("train", "held_out"))
-    print(describe(tables, with_shapes))
+    print(describe_poses(tables, with_shapes))
     run = Run("gan", config)
-    critic, invent, rest_joints_m = make_networks(config, train, run)
-    looked_at = some_bodies(held_out, run, LOOK_AT)
-    optimizer, schedule = make_optimizer_of(critic, config.optim)
-    optimizer_2, schedule_2 = make_optimizer_of(invent, generator_optim(config))
-    run.track(model=critic, generator=invent, optimizer=optimizer, schedule=schedule, generator_optimizer=optimizer_2,
-              generator_schedule=schedule_2)  # fmt: skip
-    judge, make = run.parallel(critic), run.parallel(invent)
+    discriminator, generate, rest_joints_m = make_networks(config, train, run)
+    looked_at = some_bodies(held_out, run, VALIDATION_POSES)
+    optimizer, schedule = make_optimizer_of(discriminator, config.optim)
+    optimizer_2, schedule_2 = make_optimizer_of(generate, generator_optim(config))
+    run.track(
+        model=discriminator,
+        generator=generate,
+        optimizer=optimizer,
+        schedule=schedule,
+        generator_optimizer=optimizer_2,
+        generator_schedule=schedule_2,
+    )
+    judge, make = run.parallel(discriminator), run.parallel(generate)
 
     for step, sample in run.steps(run.loader(train, config.batch), last=config.optim.steps):
         noise = run.generator(step)
         real = gan_losses.real_bodies(bodies_of(sample), rest_joints_m, config, noise)
-        terms = gan_losses.critic_terms(judge, critic, gan_losses.critic_batch(real, invent, critic, config, noise))
+        terms = gan_losses.discriminator_terms(
+            judge, discriminator, gan_losses.discriminator_batch(real, generate, discriminator, config, noise)
+        )
         optimizer.zero_grad(set_to_none=True)
         weighted_sum(terms, to_plain(config.loss)).backward()
         optimizer.step()
         schedule.step()
         run.log(**terms)
         if step % config.generator_every == 0:
-            critic.requires_grad_(False)
-            fooled = gan_losses.generator_loss(critic, make(gan_losses.random_numbers(config, config.batch, noise)))
+            discriminator.requires_grad_(False)
+            fooled = gan_losses.generator_loss(
+                discriminator, make(gan_losses.random_numbers(config, config.batch, noise))
+            )
             optimizer_2.zero_grad(set_to_none=True)
             fooled.backward()
             optimizer_2.step()
             schedule_2.step()
-            critic.requires_grad_(True)
+            discriminator.requires_grad_(True)
             run.log(generator=fooled)
         if run.is_due("validate"):
-            confusion = gan_losses.confusion_percent(critic, looked_at, config.noise, config.loop.seed)
+            confusion = gan_losses.confusion_percent(discriminator, looked_at, config.noise, config.loop.seed)
             run.log(held_out_confusion_percent=confusion)
             run.save_best(confusion)
     assert run.best is not None

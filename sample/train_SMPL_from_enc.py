@@ -20,7 +20,7 @@ from models.GAN import load_prior_for
 from models.losses import weighted_sum
 from models.mesh_losses import GroupFactors, MeshObjective, annealed, full_weights
 from models.smpl import load_body
-from models.SMPL_from_latent import MeshFromImage, MeshFromLatent, check_finite, mesh_origin
+from models.SMPL_from_latent import MeshFromImage, MeshFromLatent, check_finite, mesh_provenance
 from utils.batches import in_order, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.image import jitter_colours
@@ -90,7 +90,7 @@ def main(config: MeshConfig) -> float:
         print(which_weights("prior", config.prior, config.paths.runs_location / "gan"))
     objective.to(run.device)
     head = MeshFromLatent(stage_1.config.encoder.points, config.head)
-    network = MeshFromImage(stage_1.network, head, mesh_origin(stage_1, config, objective.body)).to(run.device)
+    network = MeshFromImage(stage_1.network, head, mesh_provenance(stage_1, config, objective.body)).to(run.device)
     factors = GroupFactors().to(run.device)
     optimizer = make_optimizer(head.parameters(), config.optim)
     schedule = make_schedule(optimizer, config.optim)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from config import EncDecConfig
 from dataset_def.h36m_encoder_data import EncoderData
-from models.encoder_decoder import EncoderDecoder, build, load_encoder_decoder
+from models.encoder_decoder import EncoderDecoder, build_encoder_decoder, load_encoder_decoder
 from models.losses import ImageDifference, weighted_sum
 from utils.batches import in_order, to_device
 from utils.engine import Run, make_optimizer, make_schedule
@@ -29,7 +29,7 @@ from utils.views import FlatViews
 
 
 def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> EncoderData:
-    """Open the images; held-out ones are not rolled, and always drawn into another view."""
+    """Open the images; held-out ones are not rolled, and their target is always another view."""
     is_train = part == "train"
     pairing = config.pairing if is_train else replace(config.pairing, same_view=0.0)
     roll_rad, shift_m = (config.augment.roll_rad, config.augment.shift_m) if is_train else (0.0, 0.0)
@@ -47,10 +47,10 @@ def begin_with(path: Path, config: EncDecConfig) -> EncoderDecoder:
     return stored.network
 
 
-def draw_with(draw: nn.Module, views: FlatViews, pose_image: Tensor, run: Run, config: EncDecConfig) -> Tensor:
+def predict_views(predict: nn.Module, views: FlatViews, pose_image: Tensor, run: Run, config: EncDecConfig) -> Tensor:
     """Draw every target view: RGB and opacity."""
     with run.autocast(config.optim.bf16):
-        return draw(
+        return predict(
             pose_image, views.image, views.R_target_from_source, views.target_background, views.appearance_row
         ).float()
 
@@ -65,8 +65,8 @@ def held_out_error(
     errors = []
     for sample in in_order(data, config.groups, every=every):
         views = to_device(sample, run.device).paired()
-        drawn = draw_with(model, views, views.image, run, config)
-        errors.append(compare(drawn, views.target_image, views.target_mask)["pixels"].item())
+        predicted = predict_views(model, views, views.image, run, config)
+        errors.append(compare(predicted, views.target_image, views.target_mask)["pixels"].item())
     model.train()
     return sum(errors) / len(errors)
 
@@ -77,21 +77,21 @@ def main(config: EncDecConfig) -> float:
     data, held_out = make_data(config, "train"), make_data(config, "held_out")
     if config.loss.opacity and not data.has_masks:
         raise ValueError(f"{config.paths.masks_location} has no masks; make them, or set --loss.opacity 0")
-    model = begin_with(config.start_from, config) if config.start_from else build(config)
+    model = begin_with(config.start_from, config) if config.start_from else build_encoder_decoder(config)
     model = model.to(run.device, memory_format=torch.channels_last)
     compare = ImageDifference(config.loss).to(run.device)
     optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], config.optim)
     schedule = make_schedule(optimizer, config.optim)
     run.track(model=model, optimizer=optimizer, schedule=schedule)
-    draw = run.parallel(model)
+    predict = run.parallel(model)
     weights = {"pixels": config.loss.pixels, "features": config.loss.features, "opacity": config.loss.opacity}
 
     for step, sample in run.steps(run.loader(data, config.groups), last=config.optim.steps):
         views = sample.paired()
         augment = config.augment
         pose_image = jitter_colours(views.image, augment.colour, augment.permute_channels, run.generator(step))
-        drawn = draw_with(draw, views, pose_image, run, config)
-        terms = compare(drawn, views.target_image, views.target_mask)
+        predicted = predict_views(predict, views, pose_image, run, config)
+        terms = compare(predicted, views.target_image, views.target_mask)
         total = weighted_sum(terms, weights)
         optimizer.zero_grad(set_to_none=True)
         total.backward()

@@ -22,12 +22,25 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int32, UInt8
 
-from config import ROOT
+from config import ROOT, EncDecConfig, GanConfig, MeshConfig, PoseConfig
 from utils.machine import hardware, versions
 from utils.safe_pickle import load_pickled_arrays
+from utils.settings import with_todays_names
 from utils.small_weights import unpacked
 
 FORMAT = 1
+CHECKPOINT_FORMAT = 2
+"""Of checkpoints.  Format 1 has other names for weights and settings, which `upgraded` turns into today's."""
+STAGE_SETTINGS = {"enc_dec": EncDecConfig, "pose": PoseConfig, "gan": GanConfig, "mesh": MeshConfig}
+RENAMED_WEIGHTS = {
+    "trunk": "backbone",
+    "appearance_trunk": "appearance_backbone",
+    "levelled_joints": "standardised_joints",
+    "levelled_pose": "standardised_pose",
+    "spread": "std",
+    "joints_spread_m": "joints_std_m",
+}
+"""Parts of the dotted names of weights in format 1, and what they are called since."""
 UNREADABLE = (ValueError, OSError, EOFError, RuntimeError, LookupError, TypeError, AttributeError, SyntaxError,
               zipfile.BadZipFile, tokenize.TokenError, pickle.UnpicklingError)  # fmt: skip
 """What NumPy, zipfile and PyTorch raise on damaged files (found by damaging some)."""
@@ -43,7 +56,7 @@ COMMANDS = {
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to, and rename it to `path` when the writing succeeded."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -55,7 +68,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
+def atomic_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
     """Give a temporary folder to fill, and put it in place of `folder` when everything succeeded.
 
     Raises:
@@ -87,14 +100,17 @@ def damaged(path: Path, command: str) -> ValueError:
     return ValueError(f"{path} is damaged or of another kind; make it again with: {command}")
 
 
-def check_kind(path: Path, found: object, wanted: str, version: object, command: str) -> None:
+def check_kind(
+    path: Path, found: object, expected: str, version: object, command: str, readable: tuple[int, ...] = (FORMAT,)
+) -> None:
     """Stop if a file holds something else than asked for, or in another format."""
-    if type(found) is not str or found != wanted:
-        told = repr(found) if isinstance(found, str | None) else f"a {type(found).__name__} as its kind"
-        raise ValueError(f"{path} holds {told}, but {wanted!r} is needed; that is made with: {command}")
-    if type(version) is not int or version != FORMAT:
-        told = str(version) if isinstance(version, int | None) else f"a {type(version).__name__}"
-        raise ValueError(f"{path} has format {told}, this program reads {FORMAT}; make it again with: {command}")
+    if type(found) is not str or found != expected:
+        reported = repr(found) if isinstance(found, str | None) else f"a {type(found).__name__} as its kind"
+        raise ValueError(f"{path} holds {reported}, but {expected!r} is needed; that is made with: {command}")
+    if type(version) is not int or version not in readable:
+        reported = str(version) if isinstance(version, int | None) else f"a {type(version).__name__}"
+        known = " and ".join(map(str, readable))
+        raise ValueError(f"{path} has format {reported}, this program reads {known}; make it again with: {command}")
 
 
 def file_hash(path: Path) -> str:
@@ -118,7 +134,7 @@ def commit() -> str:
 
 def save_arrays(path: Path, kind: str, **arrays: np.ndarray) -> None:
     """Write named arrays (numbers or text, no objects) as one .npz of the given kind."""
-    with whole_file(path) as partial, open(partial, "wb") as stream:
+    with atomic_write(path) as partial, open(partial, "wb") as stream:
         np.savez(stream, allow_pickle=False, format=FORMAT, kind=kind, **{f"_{k}": v for k, v in arrays.items()})
 
 
@@ -174,7 +190,7 @@ def load_index(path: Path) -> Index:
 
 def save_background(path: Path, image: UInt8[np.ndarray, "H W 3"]) -> None:
     """Write one RGB background as .npy."""
-    with whole_file(path) as partial, open(partial, "wb") as stream:
+    with atomic_write(path) as partial, open(partial, "wb") as stream:
         np.save(stream, image, allow_pickle=False)
 
 
@@ -202,7 +218,7 @@ class Checkpoint(TypedDict):
     states: dict[str, Any]
     """A state_dict per tracked object: model, optimizer, ..."""
     progress: dict[str, Any]
-    """What Run needs to go on: the best held-out value, and looks since then."""
+    """What Run needs to go on: the best held-out value, and validations since then."""
 
 
 def save_checkpoint(
@@ -210,9 +226,43 @@ def save_checkpoint(
     progress: dict[str, Any] | None = None,
 ) -> None:  # fmt: skip
     """Write a checkpoint; `config` is plain (see utils/settings.py)."""
-    content = Checkpoint(format=FORMAT, stage=stage, step=step, config=config, states=states, progress=progress or {})
-    with whole_file(path) as partial:
+    content = Checkpoint(
+        format=CHECKPOINT_FORMAT, stage=stage, step=step, config=config, states=states, progress=progress or {}
+    )
+    with atomic_write(path) as partial:
         torch.save(content, partial)
+
+
+def with_todays_keys(weights: dict[str, Any]) -> dict[str, Any]:
+    """Rename the keys of a state_dict that was written in format 1; other dictionaries come back as they are."""
+    return {".".join(RENAMED_WEIGHTS.get(part, part) for part in name.split(".")): w for name, w in weights.items()}
+
+
+def upgraded(content: Checkpoint) -> Checkpoint:
+    """Bring a checkpoint of format 1 to today's names of weights, settings and progress; no number changes."""
+    if content["format"] == CHECKPOINT_FORMAT:
+        return content
+    kind, progress = STAGE_SETTINGS.get(content["stage"]), dict(content.get("progress", {}))
+    if "looks_without_gain" in progress:
+        progress["evals_since_best"] = progress.pop("looks_without_gain")
+    return Checkpoint(
+        format=CHECKPOINT_FORMAT,
+        stage=content["stage"],
+        step=content["step"],
+        config=content["config"] if kind is None else with_todays_names(kind, content["config"]),
+        states={name: with_todays_keys(state) for name, state in content["states"].items()},
+        progress=progress,
+    )
+
+
+def upgrade_checkpoint(path: Path) -> bool:
+    """Write a checkpoint of format 1 again under today's names, its numbers as they are stored; tell if it was old."""
+    content = read_checkpoint(path, *STAGE_SETTINGS)
+    if content["format"] == CHECKPOINT_FORMAT:
+        return False
+    with atomic_write(path) as partial:
+        torch.save(dict(upgraded(content)), partial)
+    return True
 
 
 def load_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:
@@ -221,6 +271,13 @@ def load_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:
     Raises:
         FileNotFoundError, ValueError: missing, damaged or of another stage, with the command that makes it.
     """
+    content = upgraded(read_checkpoint(path, stage, *also))
+    content["states"] = {name: unpacked(one) for name, one in content["states"].items()}
+    return content
+
+
+def read_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:
+    """Read a checkpoint of one of the given stages as it is stored: of any readable format, tables perhaps packed."""
     command = COMMANDS.get(stage, f"the train script of stage {stage}")
     must_exist(path, command)
     try:
@@ -230,8 +287,9 @@ def load_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:
     if not isinstance(content, dict):
         raise damaged(path, command)
     found = content.get("stage")
-    check_kind(path, found, found if found in also else stage, content.get("format"), command)
-    return cast(Checkpoint, content | {"states": {name: unpacked(one) for name, one in content["states"].items()}})
+    expected = found if found in also else stage
+    check_kind(path, found, expected, content.get("format"), command, readable=(FORMAT, CHECKPOINT_FORMAT))
+    return cast(Checkpoint, content)
 
 
 class Embeddings(NamedTuple):
@@ -240,7 +298,7 @@ class Embeddings(NamedTuple):
     points: Float32[np.ndarray, "N P 3"]
     appearance: Float32[np.ndarray, "N A"]
     frames: Int32[np.ndarray, "N 5"]
-    """As in the index; several rows of one frame differ by augmentation."""
+    """Subject, action, sub-action, camera, frame; several rows of one frame differ by augmentation."""
     R_crop_from_world: Float32[np.ndarray, "N 3 3"]
     """The crop's camera, with its roll: takes the frame's labels into the axes of the points."""
     encoder_hash: str
@@ -264,7 +322,7 @@ def fits(content: dict[str, Any]) -> bool:
 def save_embeddings(path: Path, embeddings: Embeddings) -> None:
     """Write latents as a pickled dict of arrays."""
     content = {"format": FORMAT, "kind": "embeddings", **embeddings._asdict()}
-    with whole_file(path) as partial, open(partial, "wb") as stream:
+    with atomic_write(path) as partial, open(partial, "wb") as stream:
         pickle.dump(content, stream, protocol=4)
 
 
@@ -280,13 +338,13 @@ def load_embeddings(path: Path, encoder: Path, index: Path) -> Embeddings:
     if not fits(content):
         raise damaged(path, command)
     embeddings = Embeddings(**content)
-    for made_from, stored_hash in ((encoder, embeddings.encoder_hash), (index, embeddings.index_hash)):
-        if file_hash(made_from) != stored_hash:
-            raise ValueError(f"{path} was not made from {made_from}; make it again with: {command}")
+    for source, stored_hash in ((encoder, embeddings.encoder_hash), (index, embeddings.index_hash)):
+        if file_hash(source) != stored_hash:
+            raise ValueError(f"{path} was not made from {source}; make it again with: {command}")
     return embeddings
 
 
-def origin(split: str, frames: Int32[np.ndarray, "N 5"], inputs: dict[str, Path]) -> dict[str, Any]:
+def provenance(split: str, frames: Int32[np.ndarray, "N 5"], inputs: dict[str, Path]) -> dict[str, Any]:
     """Say what a result was computed on: split, number of frames, hashes of its inputs, commit."""
     hashes = {name: file_hash(path) for name, path in inputs.items()}
     return {"split": split, "num_frames": len(frames), "input_hashes": hashes, "commit": commit()}
@@ -296,27 +354,29 @@ def save_predictions(
     path: Path, split: str, frames: Int32[np.ndarray, "N 5"], inputs: dict[str, Path], **arrays: np.ndarray
 ) -> None:
     """Write what a test script predicted, one row per frame; units belong in the names."""
-    about = json.dumps(origin(split, frames, inputs))
-    save_arrays(path, "predictions", frames=frames, origin=np.array(about), **arrays)
+    metadata = json.dumps(provenance(split, frames, inputs))
+    save_arrays(path, "predictions", frames=frames, provenance=np.array(metadata), **arrays)
 
 
 def load_predictions(path: Path, command: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read predictions: (origin, arrays)."""
+    """Read predictions: (provenance, arrays)."""
     arrays = load_arrays(path, "predictions", command)
-    return json.loads(str(arrays.pop("origin"))), arrays
+    return json.loads(
+        str(arrays.pop("provenance" if "provenance" in arrays else "origin"))
+    ), arrays  # origin: earlier files
 
 
 def save_metrics(
     path: Path, split: str, frames: Int32[np.ndarray, "N 5"], inputs: dict[str, Path], metrics: dict[str, Any]
 ) -> None:
     """Write numbers as json, with what they were computed on; units belong in the keys."""
-    content = {"format": FORMAT, "kind": "metrics", **origin(split, frames, inputs), "metrics": metrics}
-    with whole_file(path) as partial:
+    content = {"format": FORMAT, "kind": "metrics", **provenance(split, frames, inputs), "metrics": metrics}
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def load_metrics(path: Path, command: str) -> dict[str, Any]:
-    """Read metrics.json, the origin beside the numbers in `metrics`."""
+    """Read metrics.json, the provenance beside the numbers in `metrics`."""
     must_exist(path, command)
     try:
         content = json.loads(path.read_text())
@@ -337,6 +397,6 @@ def load_weights(network: torch.nn.Module, weights: dict[str, Any], path: Path) 
 
 def save_result(path: Path, protocol: str, **content: Any) -> None:
     """Write one result file; units belong in the keys."""
-    about = {"protocol": protocol, "hardware": hardware(), "versions": versions(), "commit": commit()}
-    with whole_file(path) as partial:
-        partial.write_text(json.dumps(about | content, indent=1, allow_nan=False) + "\n")
+    metadata = {"protocol": protocol, "hardware": hardware(), "versions": versions(), "commit": commit()}
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(metadata | content, indent=1, allow_nan=False) + "\n")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-Item = tuple[int, int]
+EpochIndex = tuple[int, int]
 """(epoch, index): what a data set is asked for."""
 
 
@@ -23,7 +23,7 @@ def in_chunks(items: Iterable[Anything], size: int) -> Iterator[list[Anything]]:
         yield chunk
 
 
-class Batches(Sampler[list[Item]]):
+class Batches(Sampler[list[EpochIndex]]):
     """Yields this process's share of batch `first`, `first` + 1, ... without end.
 
     Every epoch is a permutation of all items; batches run across the border between epochs.
@@ -38,14 +38,14 @@ class Batches(Sampler[list[Item]]):
         self.rank, self.processes = rank, processes
         self.order_of: tuple[int, np.ndarray] = (-1, np.empty(0, int))
 
-    def item(self, number: int) -> Item:
+    def item(self, number: int) -> EpochIndex:
         """Find the item at a place in the endless order."""
         epoch, place = divmod(number, self.num_items)
         if self.order_of[0] != epoch:
             self.order_of = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.num_items)
         return epoch, int(self.order_of[1][place])
 
-    def __iter__(self) -> Iterator[list[Item]]:
+    def __iter__(self) -> Iterator[list[EpochIndex]]:
         share = self.batch_size // self.processes
         start = self.first * self.batch_size + self.rank * share
         while True:
@@ -58,7 +58,9 @@ def one_thread(worker: int) -> None:
     torch.set_num_threads(1)
 
 
-def batch_loader(dataset: Dataset, batches: Sampler[list[Item]] | list[list[Item]], workers: int) -> DataLoader[Any]:
+def batch_loader(
+    dataset: Dataset, batches: Sampler[list[EpochIndex]] | list[list[EpochIndex]], workers: int
+) -> DataLoader[Any]:
     """Read the given batches, with workers that draw nothing from the global random generator."""
     cv2.setNumThreads(0)  # here, not in the worker: a forked process that touches OpenCV's thread pool hangs
     return DataLoader(

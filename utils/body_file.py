@@ -128,7 +128,7 @@ def _arrays(path: Path, content: dict[str, Any]) -> dict[str, Any]:
 def _checked(path: Path, arrays: dict[str, Any]) -> BodyFile:
     num_vertices = arrays["v_template"].shape[0] if arrays["v_template"].ndim else 0
     directions = arrays["shapedirs"].shape[-1] if arrays["shapedirs"].ndim == 3 else "n"
-    wanted: dict[str, tuple] = {
+    expected: dict[str, tuple] = {
         "v_template": (num_vertices, 3),
         "shapedirs": (num_vertices, 3, directions),
         "posedirs": (num_vertices, 3, 207),
@@ -139,8 +139,8 @@ def _checked(path: Path, arrays: dict[str, Any]) -> BodyFile:
         "J_regressor_h36m": (17, num_vertices),
     }
     for key, array in arrays.items():
-        if array.shape != wanted[key]:
-            raise ValueError(f"{key} of {path} has shape {array.shape}, expected {wanted[key]}")
+        if array.shape != expected[key]:
+            raise ValueError(f"{key} of {path} has shape {array.shape}, expected {expected[key]}")
         if not np.isfinite(array.data if scipy.sparse.issparse(array) else array).all():
             raise ValueError(f"{key} of {path} holds values that are not finite")
     faces = dense(arrays["f"]).astype(np.int64)

@@ -40,7 +40,7 @@ def totals(values: Float[np.ndarray, "*S N"], sequence: Int[np.ndarray, "N"]) ->
     return values @ members
 
 
-def draws(count: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> Float[np.ndarray, "K count"]:
+def resample_counts(count: int, rng: np.random.Generator, resamples: int = RESAMPLES) -> Float[np.ndarray, "K count"]:
     """Say how often each of `count` things occurs in every resample with replacement."""
     return rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(float)
 
@@ -60,7 +60,7 @@ def mean_interval(
     """Bound the mean over frames by resampling sequences and, where values have a row per training seed, seeds."""
     require_frames(values, frames)
     rng = np.random.default_rng(seed)
-    weights = draws(int(sequence_numbers(frames).max()) + 1, rng, resamples)
+    weights = resample_counts(int(sequence_numbers(frames).max()) + 1, rng, resamples)
     return interval(float(values.mean()), resampled_means(np.atleast_2d(values), frames, weights, rng))
 
 
@@ -70,7 +70,7 @@ def median_interval(
     """Bound the median over frames by resampling sequences and, where values have a row per training seed, seeds."""
     require_frames(values, frames)
     rng = np.random.default_rng(seed)
-    weights = draws(int(sequence_numbers(frames).max()) + 1, rng, resamples)
+    weights = resample_counts(int(sequence_numbers(frames).max()) + 1, rng, resamples)
     return interval(float(np.median(values)), resampled_medians(np.atleast_2d(values), frames, weights, rng))
 
 
@@ -89,7 +89,7 @@ def ratio_interval(
     for part in (above, below):
         require_frames(values[part], frames[part])
     sequence = sequence_numbers(frames)
-    weights = draws(int(sequence.max()) + 1, np.random.default_rng(seed), resamples)
+    weights = resample_counts(int(sequence.max()) + 1, np.random.default_rng(seed), resamples)
     with np.errstate(invalid="ignore", divide="ignore"):
         upper, lower = (
             (weights @ totals(np.where(part, values, 0), sequence)) / (weights @ totals(part.astype(float), sequence))
@@ -143,7 +143,7 @@ def resampled_pair(
     require_frames(ours, frames)
     require_frames(baseline, frames)
     rng = np.random.default_rng(seed)
-    weights = draws(int(sequence_numbers(frames).max()) + 1, rng, resamples)
+    weights = resample_counts(int(sequence_numbers(frames).max()) + 1, rng, resamples)
     taken = resampled_means if statistic == "mean" else resampled_medians
     return taken(ours, frames, weights, rng), taken(baseline, frames, weights, rng)
 
@@ -158,7 +158,7 @@ def resampled_means(
     sequence = sequence_numbers(frames)
     counts = totals(np.ones(len(frames)), sequence)
     by_row = weights @ totals(values, sequence).T / (weights @ counts)[:, None]
-    return (by_row * draws(len(values), rng, len(weights))).sum(axis=1) / len(values)
+    return (by_row * resample_counts(len(values), rng, len(weights))).sum(axis=1) / len(values)
 
 
 def resampled_medians(
@@ -171,8 +171,10 @@ def resampled_medians(
     row, column = np.divmod(np.argsort(values, axis=None), values.shape[1])
     ordered, of_sequence = values[row, column], sequence_numbers(frames)[column]
     medians = np.empty(len(weights))
-    for place, (weight, drawn) in enumerate(zip(weights, draws(len(values), rng, len(weights)), strict=True)):
-        reached = np.cumsum(weight[of_sequence] * drawn[row])
+    for place, (weight, counts) in enumerate(
+        zip(weights, resample_counts(len(values), rng, len(weights)), strict=True)
+    ):
+        reached = np.cumsum(weight[of_sequence] * counts[row])
         below, above = (np.searchsorted(reached, reached[-1] / 2, side) for side in ("left", "right"))
         medians[place] = (ordered[below] + ordered[above]) / 2  # of an even count, the mean of the middle two
     return medians
@@ -220,7 +222,7 @@ def auc_intervals(
     """
     numbers = np.unique(sequence, return_inverse=True)[1].reshape(-1)
     size = np.bincount(numbers).astype(float)
-    weights = draws(len(size), np.random.default_rng(seed), resamples)
+    weights = resample_counts(len(size), np.random.default_rng(seed), resamples)
     centers, resampled = {}, {}
     for name, values in others.items():
         table = wins(real, values, numbers, numbers, len(size))

@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 
-STEPS = 256.0
+SUBPIXEL_STEPS = 256.0
 """Grid steps per pixel."""
 
 
@@ -27,16 +27,16 @@ def _draw_triangle(image, depth, covered, corners, colours, a, b, c):  # type: i
     ax, ay, bx, by = corners[a, 0], corners[a, 1], corners[b, 0], corners[b, 1]
     cx, cy = corners[c, 0], corners[c, 1]
     area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-    left = max(int(np.ceil((min(ax, bx, cx) - STEPS / 2) / STEPS)), 0)
-    right = min(int(np.floor((max(ax, bx, cx) - STEPS / 2) / STEPS)), width - 1)
-    top = max(int(np.ceil((min(ay, by, cy) - STEPS / 2) / STEPS)), 0)
-    bottom = min(int(np.floor((max(ay, by, cy) - STEPS / 2) / STEPS)), height - 1)
+    left = max(int(np.ceil((min(ax, bx, cx) - SUBPIXEL_STEPS / 2) / SUBPIXEL_STEPS)), 0)
+    right = min(int(np.floor((max(ax, bx, cx) - SUBPIXEL_STEPS / 2) / SUBPIXEL_STEPS)), width - 1)
+    top = max(int(np.ceil((min(ay, by, cy) - SUBPIXEL_STEPS / 2) / SUBPIXEL_STEPS)), 0)
+    bottom = min(int(np.floor((max(ay, by, cy) - SUBPIXEL_STEPS / 2) / SUBPIXEL_STEPS)), height - 1)
     own_a, own_b, own_c = _owns_edge(cx - bx, cy - by), _owns_edge(ax - cx, ay - cy), _owns_edge(bx - ax, by - ay)
     near_a, near_b, near_c = 1 / (corners[a, 2] * area), 1 / (corners[b, 2] * area), 1 / (corners[c, 2] * area)
     for row in range(top, bottom + 1):
-        y = row * STEPS + STEPS / 2
+        y = row * SUBPIXEL_STEPS + SUBPIXEL_STEPS / 2
         for column in range(left, right + 1):
-            x = column * STEPS + STEPS / 2
+            x = column * SUBPIXEL_STEPS + SUBPIXEL_STEPS / 2
             edge_a = (cx - bx) * (y - by) - (cy - by) * (x - bx)
             edge_b = (ax - cx) * (y - cy) - (ay - cy) * (x - cx)
             edge_c = (bx - ax) * (y - ay) - (by - ay) * (x - ax)
@@ -89,7 +89,7 @@ def draw_mesh(
     if is_behind.any():
         raise ValueError(f"{int(is_behind.sum())} vertices are behind the camera; move the mesh forward")
     corners = np.ascontiguousarray(vertices_px, dtype=np.float64).copy()
-    corners[:, :2] = np.floor(corners[:, :2] * STEPS + 0.5)
+    corners[:, :2] = np.floor(corners[:, :2] * SUBPIXEL_STEPS + 0.5)
     covered = np.zeros(depth.shape, dtype=np.bool_)
     _draw_triangles(image, depth, covered, corners, faces, np.ascontiguousarray(colours, dtype=np.float32), cull)
     return covered
@@ -165,9 +165,9 @@ def render_mesh(
     image = np.zeros((height * samples, width * samples, 3), dtype=np.float32)
     depth = np.full(image.shape[:2], np.inf, dtype=np.float32)
     covered = draw_mesh(image, depth, vertices_px, faces, colours * light[:, None])
-    drawn, coverage = resolve(image, covered, samples)
-    behind = np.broadcast_to(np.asarray(background, dtype=np.float32) / 255, drawn.shape)
-    mixed = behind + (drawn - behind) * coverage[..., None]
+    rendered, coverage = resolve(image, covered, samples)
+    behind = np.broadcast_to(np.asarray(background, dtype=np.float32) / 255, rendered.shape)
+    mixed = behind + (rendered - behind) * coverage[..., None]
     return (np.clip(mixed, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
@@ -193,17 +193,17 @@ def overlay(
     points_px = vertices_cam_m[:, :2] / vertices_cam_m[:, 2:] * K[[0, 1], [0, 1]] + K[:2, 2]
     left, top = np.clip(np.floor(points_px.min(0)).astype(int) - MARGIN_PX, 0, (width, height))
     right, bottom = np.clip(np.ceil(points_px.max(0)).astype(int) + MARGIN_PX, 0, (width, height))
-    drawn = picture.copy()
+    rendered = picture.copy()
     if right <= left or bottom <= top:
-        return drawn
+        return rendered
     K_part = K.copy()
     K_part[:2, 2] -= (left, top)
     part = picture[top:bottom, left:right]
     colours = np.broadcast_to(SKIN, vertices_cam_m.shape)
-    drawn[top:bottom, left:right] = render_mesh(
+    rendered[top:bottom, left:right] = render_mesh(
         vertices_cam_m.astype(float), faces, K_part, bottom - top, right - left, colours, background=part
     )
-    return drawn
+    return rendered
 
 
 def turned_view(

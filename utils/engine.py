@@ -1,7 +1,7 @@
 """What every training loop shares: device, run folder, batches, checkpoints, log, several processes.
 
 The loop itself stays in the script.  Resuming is exact: a batch, a sample and the random numbers of a step depend on
-(seed, step) only, so a checkpoint needs no random state and looking more often changes nothing.
+(seed, step) only, so a checkpoint needs no random state and validating more often changes nothing.
 """
 
 import atexit
@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from config import Device, Loop, Optim, Paths
-from utils.artifacts import commit, load_checkpoint, save_checkpoint, whole_file
+from utils.artifacts import atomic_write, commit, load_checkpoint, save_checkpoint
 from utils.batches import Batches, batch_loader, to_device
 from utils.history import History
 from utils.machine import hardware, now, versions
@@ -66,7 +66,7 @@ def choose_device(name: Device, local_rank: int = 0) -> torch.device:
 
 
 def mixed_precision(device: torch.device, bf16: bool) -> torch.autocast:
-    """Run the networks inside in bfloat16 where that is wanted and the processor computes it.
+    """Run the networks inside in bfloat16 where the settings say so and the processor computes it.
 
     A CPU without AVX-512 emulates bfloat16, some fifteen times slower than float32; it stays with float32.
     """
@@ -124,8 +124,10 @@ class Pace:
             self.since_s = time.perf_counter()
         if step == self.start + self.MEASURED and self.is_told:
             step_s = (time.perf_counter() - self.since_s) / self.MEASURED
-            told = f"{self.stage}: {last - step} steps to go, about {spoken((last - step) * step_s)} on this machine"
-            tqdm.write(f"{told} (estimated from {self.MEASURED} steps; looks at held-out data come on top)")
+            reported = (
+                f"{self.stage}: {last - step} steps to go, about {spoken((last - step) * step_s)} on this machine"
+            )
+            tqdm.write(f"{reported} (estimated from {self.MEASURED} steps; looks at held-out data come on top)")
 
 
 def spoken(seconds: float) -> str:
@@ -147,7 +149,7 @@ class Run:
         self.folder = config.paths.runs_location / stage / config.name
         self.step, self.last = 0, 0
         self.best: float | None = None
-        self.looks_without_gain = 0
+        self.evals_since_best = 0
         """Calls of save_best since the last gain."""
         self.tracked: dict[str, Stateful] = {}
         self.restored: dict[str, Any] = {}
@@ -200,14 +202,14 @@ class Run:
         check_same_settings(self.settings, checkpoint["config"])
         self.step, self.restored = checkpoint["step"], checkpoint["states"]
         self.best = checkpoint["progress"]["best"]
-        self.looks_without_gain = checkpoint["progress"]["looks_without_gain"]
+        self.evals_since_best = checkpoint["progress"]["evals_since_best"]
 
     def _open_folder(self) -> None:
         """Make or empty the folder; only now, so that a script which fails before its loop changes nothing."""
         if self.folder.exists() and self.loop.overwrite and self.step == 0:
             shutil.rmtree(self.folder)
-        about = self.folder / "config.json"
-        starts = json.loads(about.read_text())["starts"] if self.step else []
+        config_file = self.folder / "config.json"
+        starts = json.loads(config_file.read_text())["starts"] if self.step else []
         starts.append(
             {
                 "at_step": self.step,
@@ -220,7 +222,7 @@ class Run:
                 "device": str(self.device),
             }
         )
-        with whole_file(about) as partial:
+        with atomic_write(config_file) as partial:
             partial.write_text(json.dumps({"stage": self.stage, "settings": self.settings, "starts": starts}, indent=1))
         self.history.open(self.folder, self.step)
 
@@ -299,7 +301,7 @@ class Run:
             raise ValueError(f"the held-out value is {value} at step {self.step}")
         self.history.means(self.step)
         is_gain = self.best is None or value < self.best
-        self.looks_without_gain = 0 if is_gain else self.looks_without_gain + 1
+        self.evals_since_best = 0 if is_gain else self.evals_since_best + 1
         if is_gain:
             self.best = value
             self._save("checkpoint_best.pt", {n: s for n, s in self.tracked.items() if isinstance(s, nn.Module)})
@@ -307,7 +309,7 @@ class Run:
     def _save(self, name: str, tracked: dict[str, Stateful]) -> None:
         if self.is_main:
             states = {name: state.state_dict() for name, state in tracked.items()}
-            progress = {"best": self.best, "looks_without_gain": self.looks_without_gain}
+            progress = {"best": self.best, "evals_since_best": self.evals_since_best}
             save_checkpoint(self.folder / name, self.stage, self.step, self.settings, states, progress)
 
 

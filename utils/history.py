@@ -11,14 +11,14 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from utils.artifacts import whole_file
+from utils.artifacts import atomic_write
 
 
 def cut_back(history: Path, step: int) -> None:
     """Drop the records of steps after `step`, which a resumed run does again; make the file if there is none."""
     lines = history.read_text().splitlines() if history.exists() else []
     kept = [line + "\n" for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-    with whole_file(history) as partial:
+    with atomic_write(history) as partial:
         partial.write_text("".join(kept))
 
 
@@ -49,7 +49,7 @@ class History:
             self.events = SummaryWriter(str(folder), purge_step=step + 1)
 
     def note(self, step: int, scalars: dict[str, torch.Tensor | float]) -> None:
-        """Add values to the means; on the CPU, where looking is free, check them at once."""
+        """Add values to the means; on the CPU, where reading them is free, check them at once."""
         for name, value in scalars.items():
             total, count = self.pending.get(name, (torch.zeros((), dtype=torch.float64, device=self.device), 0))
             noted = torch.as_tensor(value, dtype=torch.float64, device=self.device).detach()

@@ -85,8 +85,8 @@ def to_picture(image: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
 
 def _draw(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator, like: Tensor) -> Tensor:
     """Draw uniform numbers on the generator's device and move them to the images."""
-    drawn = torch.rand(shape, generator=generator, device=generator.device)
-    return (low + (high - low) * drawn).to(like)
+    sampled = torch.rand(shape, generator=generator, device=generator.device)
+    return (low + (high - low) * sampled).to(like)
 
 
 def _permute_channels(images: Tensor, generator: torch.Generator) -> Tensor:

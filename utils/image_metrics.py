@@ -1,4 +1,4 @@
-"""How far a drawn image is from the true one: over the image, or inside a box.  RGB in [0, 1]."""
+"""How far a predicted image is from the true one: over the image, or inside a box.  RGB in [0, 1]."""
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -47,28 +47,28 @@ def mean_inside(values: Float[Tensor, "B H W"], inside: Bool[Tensor, "B H W"] | 
 
 
 def l1(
-    drawn: Float[Tensor, "B 3 H W"], true: Float[Tensor, "B 3 H W"], inside: Bool[Tensor, "B H W"] | None = None
+    predicted: Float[Tensor, "B 3 H W"], true: Float[Tensor, "B 3 H W"], inside: Bool[Tensor, "B H W"] | None = None
 ) -> Float[Tensor, "B"]:
     """Average the absolute difference of RGB."""
-    return mean_inside((drawn - true).abs().mean(dim=1), inside)
+    return mean_inside((predicted - true).abs().mean(dim=1), inside)
 
 
 def psnr_db(
-    drawn: Float[Tensor, "B 3 H W"], true: Float[Tensor, "B 3 H W"], inside: Bool[Tensor, "B H W"] | None = None
+    predicted: Float[Tensor, "B 3 H W"], true: Float[Tensor, "B 3 H W"], inside: Bool[Tensor, "B H W"] | None = None
 ) -> Float[Tensor, "B"]:
     """Measure the peak signal-to-noise ratio in decibels; at most 100, which stands for equal images."""
-    squared = mean_inside((drawn - true).square().mean(dim=1), inside)
+    squared = mean_inside((predicted - true).square().mean(dim=1), inside)
     return -10 * squared.clamp_min(1e-10).log10()
 
 
 def ssim(
-    drawn: Float[Tensor, "B 3 H W"], true: Float[Tensor, "B 3 H W"], inside: Bool[Tensor, "B H W"] | None = None
+    predicted: Float[Tensor, "B 3 H W"], true: Float[Tensor, "B 3 H W"], inside: Bool[Tensor, "B H W"] | None = None
 ) -> Float[Tensor, "B"]:
     """Measure structural similarity where the window lies fully inside the image.
 
     Source: Wang et al., IEEE TIP 13(4), 2004, equation 13, Gaussian window of 11 pixels, sigma 1.5, K 0.01 and 0.03.
     """
-    similarity = similarity_map(drawn, true)
+    similarity = similarity_map(predicted, true)
     border = SSIM_WINDOW_PX // 2
     return mean_inside(similarity, None if inside is None else inside[:, border:-border, border:-border])
 
@@ -97,12 +97,12 @@ def blurred(images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
 
 
 def image_errors(
-    drawn: Float[Tensor, "B 3 H W"], true: Float[Tensor, "B 3 H W"], mask: Float[Tensor, "B 1 H W"]
+    predicted: Float[Tensor, "B 3 H W"], true: Float[Tensor, "B 3 H W"], mask: Float[Tensor, "B 1 H W"]
 ) -> dict[str, Float[Tensor, "B"]]:
     """Measure every image inside the person's box (2 px wider than the mask) and over the image."""
     inside = box_pixels(person_boxes(mask, margin_px=2), *mask.shape[-2:])
     errors = {}
     for name, measure in (("l1", l1), ("psnr_db", psnr_db), ("ssim", ssim)):
-        errors[f"{name}_in_box"] = measure(drawn, true, inside)
-        errors[f"{name}_image"] = measure(drawn, true)
+        errors[f"{name}_in_box"] = measure(predicted, true, inside)
+        errors[f"{name}_image"] = measure(predicted, true)
     return errors

@@ -21,9 +21,12 @@ def versions() -> dict[str, str]:
 
 def hardware() -> dict[str, str | int]:
     """Describe the machine: processor, cores this process may use, GPU."""
-    about = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in about.read_text().splitlines() if line.startswith("model name")] \
-        if about.exists() else []  # fmt: skip
+    cpu = Path("/proc/cpuinfo")
+    names = (
+        [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]
+        if cpu.exists()
+        else []
+    )
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return {"processor": names[0] if names else platform.machine(), "cores": cores, "gpu": gpu}

@@ -163,9 +163,9 @@ def iou_percent(coverage: Float[Tensor, "*batch H W"], mask: Float[Tensor, "*bat
 
     A pixel belongs to a silhouette that covers more than half of it.
     """
-    drawn, true = coverage > PERSON_ABOVE, mask > PERSON_ABOVE
-    union = (drawn | true).flatten(-2).sum(dim=-1)
-    shared = (drawn & true).flatten(-2).sum(dim=-1)
+    rendered, true = coverage > PERSON_ABOVE, mask > PERSON_ABOVE
+    union = (rendered | true).flatten(-2).sum(dim=-1)
+    shared = (rendered & true).flatten(-2).sum(dim=-1)
     share = 100 * shared / union.clamp_min(1)
     return torch.where(true.flatten(-2).any(dim=-1), share, torch.nan)
 

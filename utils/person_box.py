@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 WORKING_PX = 480
-"""Moving pixels are looked for in pictures shrunk to this longer side."""
+"""Moving pixels are found in pictures shrunk to this longer side."""
 CLEAR_CHANGE, FAINT_CHANGE = 28, 20
 """Grey levels by which pixels of a person differ from the empty scene: many of them, and all."""
 GAP_PX = (35, 21)
 """Height and width, at the working size, over which patches are joined."""
-LEAST_SHARE = 0.002
-"""Of the picture; smaller moving patches are no person."""
+SMALLEST_MOVING_PATCH = 0.002
+"""Moving patches smaller than this share of the picture are no person."""
 
 
 class Box(NamedTuple):
@@ -67,20 +67,20 @@ def _around(is_person: np.ndarray, scale: float) -> Box:
     return Box(left * scale, top * scale, (columns[-1] + 1 - left) * scale, (rows[-1] + 1 - top) * scale)
 
 
-def shrunk(rgb: UInt8[np.ndarray, "H W 3"]) -> tuple[UInt8[np.ndarray, "h w 3"], float]:
+def shrunk_to_working_size(rgb: UInt8[np.ndarray, "H W 3"]) -> tuple[UInt8[np.ndarray, "h w 3"], float]:
     """Shrink a picture to the working size; also give the scale back to its own pixels."""
     scale = max(1.0, max(rgb.shape[:2]) / WORKING_PX)
     size = (max(1, round(rgb.shape[1] / scale)), max(1, round(rgb.shape[0] / scale)))
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), scale
 
 
-def spread(frames: Iterable[UInt8[np.ndarray, "H W 3"]], most: int) -> list[UInt8[np.ndarray, "h w 3"]]:
+def evenly_spaced_frames(frames: Iterable[UInt8[np.ndarray, "H W 3"]], most: int) -> list[UInt8[np.ndarray, "h w 3"]]:
     """Take at most so many frames, shrunk and evenly spread, of a video whose length need not be known."""
     kept: list[np.ndarray] = []
     every = 1
     for number, rgb in enumerate(frames):
         if number % every == 0:
-            kept.append(shrunk(rgb)[0])
+            kept.append(shrunk_to_working_size(rgb)[0])
         if len(kept) > most:
             kept, every = kept[::2], 2 * every
     return kept
@@ -96,7 +96,7 @@ def empty_scene(
         people: tells pixels of people in a shrunk frame, which are left out; else the median shows whoever hardly
             moves. Where no frame is free of people the plain median stays.
     """
-    small = np.stack([shrunk(rgb)[0] for rgb in frames])
+    small = np.stack([shrunk_to_working_size(rgb)[0] for rgb in frames])
     if people is None:
         return np.median(small, axis=0).astype(np.uint8)
     hidden = np.stack([cv2.dilate(people(rgb).astype(np.uint8), np.ones((9, 9), np.uint8)) for rgb in small]) > 0
@@ -110,14 +110,14 @@ def moving_mask(rgb: UInt8[np.ndarray, "H W 3"], scene: UInt8[np.ndarray, "h w 3
     The gain of the whole picture is matched first, so that a camera's automatic exposure is no movement.  Dark
     clothes before a dark wall cut a person into patches: those with a small gap between them are one.
     """
-    small = shrunk(rgb)[0].astype(np.float32)
+    small = shrunk_to_working_size(rgb)[0].astype(np.float32)
     gain = np.median((scene.astype(np.float32) + 1) / (small + 1), axis=(0, 1))
     change = cv2.GaussianBlur(np.abs(small * gain - scene).max(2), (5, 5), 0)
     found = _patches(change)
     labels = cv2.connectedComponents(cv2.dilate(found, np.ones(GAP_PX, np.uint8)))[1]
     sizes = np.bincount(labels[found > 0], minlength=1)
     is_person = (labels == sizes.argmax()) & (found > 0)
-    is_large = is_person.sum() >= LEAST_SHARE * found.size
+    is_large = is_person.sum() >= SMALLEST_MOVING_PATCH * found.size
     return (is_person & is_large).astype(np.uint8) * np.uint8(255)
 
 
@@ -181,7 +181,7 @@ def placed_in_box(
     """
     centre_px = np.array([box.left_px + box.width_px / 2, box.top_px + box.height_px / 2])
     along = int(np.ptp(vertices_root_cam_m[:, :2], axis=0).argmax())
-    wanted_px = box[2 + along]
+    target_px = box[2 + along]
     ray = np.array([*((centre_px - K[:2, 2]) / K[[0, 1], [0, 1]]), 1.0])
     pelvis_cam_m = ray * start_depth_m
     nearest_m = -vertices_root_cam_m[:, 2].min() + 0.05
@@ -190,8 +190,8 @@ def placed_in_box(
         points_px = points[:, :2] / points[:, 2:] * K[[0, 1], [0, 1]] + K[:2, 2]
         low, high = points_px.min(0), points_px.max(0)
         off_px = centre_px - (low + high) / 2
-        larger = (high - low)[along] / wanted_px
-        if np.abs(off_px).max() < CLOSE_ENOUGH_PX and abs(larger - 1) * wanted_px < CLOSE_ENOUGH_PX:
+        larger = (high - low)[along] / target_px
+        if np.abs(off_px).max() < CLOSE_ENOUGH_PX and abs(larger - 1) * target_px < CLOSE_ENOUGH_PX:
             break
         pelvis_cam_m[:2] += off_px * pelvis_cam_m[2] / K[[0, 1], [0, 1]]
         pelvis_cam_m = pelvis_cam_m * max(larger, nearest_m / pelvis_cam_m[2])

@@ -1,4 +1,4 @@
-"""Poses that need no image: what a network that looks at one has to beat.
+"""Poses that need no image: what a network that reads one has to beat.
 
 The mean of labelled poses is a stick, because they face everywhere; turned to one heading first, their median is a
 person.  All poses are about the pelvis, the world's z axis points up, and a heading is that of utils/metrics.py.

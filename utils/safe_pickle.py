@@ -68,8 +68,8 @@ def load_records(stream: IO[bytes]) -> Any:
     except RefusedError:
         raise
     except DAMAGE as error:
-        told = " ".join(str(error).split()) or type(error).__name__  # one of Python's own messages has two lines
-        raise ValueError(f"it is damaged or cut short ({told})") from error
+        reported = " ".join(str(error).split()) or type(error).__name__  # one of Python's own messages has two lines
+        raise ValueError(f"it is damaged or cut short ({reported})") from error
 
 
 def load_pickled_arrays(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -20,7 +20,8 @@ def parse(stage: type[StageConfig], arguments: list[str] | None = None) -> Stage
     """Read a script's settings: the preset's, changed by the command line.
 
     Raises:
-        ValueError: settings that contradict each other, an unknown preset, or a data set for a script that reads none.
+        ValueError: settings that contradict each other, an earlier name of one, an unknown preset, or a data set for a
+            script that reads none.
     """
     chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     chooser.add_argument("--preset", default="demo")
@@ -33,6 +34,7 @@ def parse(stage: type[StageConfig], arguments: list[str] | None = None) -> Stage
         rest = dataset_flags(chosen.dataset, rest) + rest
     if chosen.preset not in PRESETS:
         raise ValueError(f"there is no preset {chosen.preset!r}; use one of {', '.join(PRESETS)}")
+    refuse_earlier_names(stage, rest)
     preset = PRESETS[chosen.preset]()
     parts = [getattr(preset, part.name) for part in fields(preset)]
     defaults = [part for part in parts if type(part) is stage]
@@ -57,6 +59,22 @@ def start(main: Callable[[StageConfig], object], stage: type[StageConfig]) -> No
 
 
 Config = TypeVar("Config")
+RENAMED = {
+    "MeshLoss": {
+        "overlap": "soft_iou",
+        "outside": "mesh_to_mask",
+        "reach": "mask_to_mesh",
+        "overlap_after": "soft_iou_after",
+    },
+    "FitLoss": {"overlap": "soft_iou", "outside": "mesh_to_mask", "hinge": "joint_axis"},
+    "DiscriminatorLoss": {"invented": "generated", "rough": "gradient_penalty"},
+    "ImportMultiviewConfig": {"rooms": "backgrounds", "about_location": "report_location"},
+    "ConvertConfig": {"about_location": "report_location"},
+    "ConvertLabelsConfig": {"about_location": "report_location"},
+    "ExportConfig": {"about": "description", "looks_of": "appearance_of"},
+}
+"""Earlier names of settings, by the class that holds them.  Stored files are read with them; the command line names the
+new one."""
 FREE_ON_RESUME = ("loop.", "optim.steps")
 """Settings that may change when a run goes on; the seed may not."""
 OF_AN_EARLIER_VERSION = {"train": "all", "decoder.fine": False, "decoder.refine": 0, "decoder.point_features": 0,
@@ -76,11 +94,11 @@ def which_weights(flag: str, chosen: Path, runs: Path) -> str:
         flag: the setting that chooses them.
         runs: folder with the runs of the same stage.
     """
-    told = f"{flag}: {short(chosen)}"
+    sentence = f"{flag}: {short(chosen)}"
     if chosen.parent != ASSETS:
-        return told
+        return sentence
     own = max(runs.glob("*/checkpoint_best.pt"), key=lambda path: path.stat().st_mtime, default=None)
-    return f"{told} (committed)" + (f"; to take what was trained here: --{flag} {short(own)}" if own else "")
+    return f"{sentence} (committed)" + (f"; to take what was trained here: --{flag} {short(own)}" if own else "")
 
 
 def to_plain(value: Any) -> Any:
@@ -92,13 +110,39 @@ def to_plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def with_todays_names(kind: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Rename stored settings that had another name when they were written, at every depth."""
+    hints, renamed = get_type_hints(kind), RENAMED.get(kind.__name__, {})
+    found = {}
+    for stored_name, value in values.items():
+        name = renamed.get(stored_name, stored_name)
+        is_group = is_dataclass(hints.get(name)) and isinstance(value, dict)
+        found[name] = with_todays_names(hints[name], value) if is_group else value
+    return found
+
+
+def refuse_earlier_names(kind: type, arguments: Sequence[str], prefix: str = "--") -> None:
+    """Name today's flag where a command line has an earlier one.
+
+    Raises:
+        ValueError: an argument is the flag of a setting that is called otherwise now.
+    """
+    for old, new in RENAMED.get(kind.__name__, {}).items():
+        before, now = (f"{prefix}{name}".replace("_", "-") for name in (old, new))
+        if any(word.split("=")[0].replace("_", "-") == before for word in arguments):
+            raise ValueError(f"{before} is called {now} now; use that name")
+    for name, hint in get_type_hints(kind).items():
+        if is_dataclass(hint) and isinstance(hint, type):
+            refuse_earlier_names(hint, arguments, f"{prefix}{name}.")
+
+
 def config_from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
     """Rebuild settings from what `to_plain` made; a setting that the file lacks takes its default.
 
     Raises:
         ValueError: the file has a setting that the program does not know, or a value it does not allow.
     """
-    hints = get_type_hints(kind)
+    hints, values = get_type_hints(kind), with_todays_names(kind, values)
     unknown = sorted(set(values) - set(hints))
     if unknown:
         raise ValueError(
@@ -177,10 +221,10 @@ def flags(paths: Paths, *names: str) -> str:
     Args:
         names: look at these places alone; without any, at all of them.
     """
-    usual, together, told = Paths(), Paths.under(paths.h36m_location.parent), ""
+    usual, together, sentence = Paths(), Paths.under(paths.h36m_location.parent), ""
     is_together = all(getattr(paths, name) == getattr(together, name) for name in DATA_PLACES)
     if is_together and paths.h36m_location != usual.h36m_location:
-        usual, told = together, f" --dataset {short(paths.h36m_location.parent)}"
+        usual, sentence = together, f" --dataset {short(paths.h36m_location.parent)}"
     looked_at = [field.name for field in fields(paths) if not names or field.name in names]
     changed = [name for name in looked_at if getattr(paths, name) != getattr(usual, name)]
-    return told + "".join(f" --paths.{name.replace('_', '-')} {short(getattr(paths, name))}" for name in changed)
+    return sentence + "".join(f" --paths.{name.replace('_', '-')} {short(getattr(paths, name))}" for name in changed)

@@ -1,6 +1,6 @@
-"""Groups of views as one flat batch: which image is drawn from which, and the rotation between their cameras.
+"""Groups of views as one flat batch: which image is predicted from which, and the rotation between their cameras.
 
-Also bodies seen by the crop cameras of one instant: which view shows which mask, and where vertices land in it.
+Also bodies seen by the crop cameras of one instant: which view shows which mask, and where vertices project to.
 """
 
 import math
@@ -67,8 +67,8 @@ def turned_about_vertical(
     return turned(R_crop_from_world @ R_world @ R_crop_from_world.mT, points_crop)
 
 
-Anchor = Literal["pelvis", "masks", "box"]
-NEAREST_M = 0.1
+CropCentre = Literal["pelvis", "masks", "box"]
+NEAREST_VERTEX_M = 0.1
 """A vertex nearer to the camera's plane than this has no place in the picture."""
 
 
@@ -77,7 +77,7 @@ class MeshViews(NamedTuple):
 
     mask: Float[Tensor, "*batch V S S"]
     """1 where the person is."""
-    outside_m: Float[Tensor, "*batch V S S"]
+    distance_to_mask_m: Float[Tensor, "*batch V S S"]
     """Distance of each pixel from the mask, at the depth of the crop's target; 0 on the person."""
     exists: Bool[Tensor, "*batch V"]
     """False for the padding of an instant that fewer cameras saw."""
@@ -85,7 +85,7 @@ class MeshViews(NamedTuple):
     centre_world_m: Float[Tensor, "*batch V 3"]
     focal_px: Float[Tensor, "*batch V"]
     target_world_m: Float[Tensor, "*batch V 3"]
-    """The point that each crop looks at."""
+    """The point on the crop camera's axis."""
 
 
 def turned_to_world(points_crop_m: Float[Tensor, "B N 3"], R_crop_from_world: Float[Tensor, "B 3 3"]) -> Tensor:
@@ -96,7 +96,7 @@ def turned_to_world(points_crop_m: Float[Tensor, "B N 3"], R_crop_from_world: Fl
 def placed_in_views(
     vertices_world_m: Float[Tensor, "B N 3"],
     views: MeshViews,
-    anchor: Anchor,
+    crop_centre: CropCentre,
     vertex_share: Float[Tensor, "N"] | None = None,
 ) -> Float[Tensor, "B V N 3"]:
     """Project a mesh into every view: x and y in the crop's pixels, and the depth in metres.
@@ -108,29 +108,29 @@ def placed_in_views(
 
     Args:
         vertices_world_m: about the pelvis, in the world's axes.
-        vertex_share: share of the surface that belongs to each vertex; needed unless the anchor is the pelvis.
+        vertex_share: share of the surface that belongs to each vertex; needed unless crops are centred on the pelvis.
     Raises:
         ValueError: a vertex lies at or behind a camera that exists.
     """
-    if anchor != "pelvis":
+    if crop_centre != "pelvis":
         assert vertex_share is not None
         vertices_world_m = vertices_world_m - torch.einsum("n,bnk->bk", vertex_share, vertices_world_m)[:, None]
     R = views.R_crop_from_world
     target_cam_m = torch.einsum("bvij,bvj->bvi", R, views.target_world_m - views.centre_world_m)
     vertices_cam_m = torch.einsum("bvij,bnj->bvni", R, vertices_world_m) + target_cam_m[:, :, None]
     depth_m = vertices_cam_m[..., 2:]
-    if bool(((depth_m < NEAREST_M).any(dim=(2, 3)) & views.exists).any()):
+    if bool(((depth_m < NEAREST_VERTEX_M).any(dim=(2, 3)) & views.exists).any()):
         raise ValueError("a vertex lies at or behind a camera that should see the person; check the calibration, or "
                          "what the crops are centred on")  # fmt: skip
     half_px = views.mask.shape[-1] / 2
-    xy_px = vertices_cam_m[..., :2] / depth_m.clamp_min(NEAREST_M) * views.focal_px[..., None, None] + half_px
-    if anchor == "box":
+    xy_px = vertices_cam_m[..., :2] / depth_m.clamp_min(NEAREST_VERTEX_M) * views.focal_px[..., None, None] + half_px
+    if crop_centre == "box":
         middle_px = (xy_px.amin(dim=2, keepdim=True) + xy_px.amax(dim=2, keepdim=True)) / 2
         xy_px = xy_px - middle_px + half_px
     return torch.cat([xy_px, depth_m], dim=-1)
 
 
-def surface_share(vertices_m: Float[Tensor, "N 3"], faces: Tensor) -> Float[Tensor, "N"]:
+def vertex_surface_share(vertices_m: Float[Tensor, "N 3"], faces: Tensor) -> Float[Tensor, "N"]:
     """Give the share of a mesh's surface that belongs to each vertex: a third of every face at it."""
     a, b, c = vertices_m[faces].unbind(dim=1)
     area = torch.linalg.cross(b - a, c - a).norm(dim=-1)

@@ -27,7 +27,7 @@ class StoredCamera(NamedTuple):
 
     R_cam_from_world: Float[np.ndarray, "3 3"]
     centre_world: Float[np.ndarray, "3"]
-    """In the file's unit."""
+    """The camera's position, in the file's unit."""
     focal_px: Float[np.ndarray, "2"]
     centre_px: Float[np.ndarray, "2"]
     size_px: tuple[int, int] | None = None
@@ -44,10 +44,10 @@ class Calibration(NamedTuple):
     """The files, for messages."""
     cameras: dict[str, StoredCamera]
     unit: Unit
-    """Of the lengths, as the format or the file says; empty if neither does."""
+    """Unit of the lengths, as the format or the file says; empty if neither does."""
 
 
-def number(value: object, what: str) -> float:
+def finite_number(value: object, what: str) -> float:
     """Read one finite number."""
     try:
         found = float(np.asarray(value, dtype=float))
@@ -69,8 +69,8 @@ def numbers(value: object, what: str, *shapes: tuple[int, ...]) -> Float[np.ndar
             if not np.isfinite(found).all():
                 raise ValueError(f"{what} holds {found.tolist()}; every number must be finite")
             return found.reshape(shape)
-    wanted = " or ".join(" x ".join(map(str, shape)) for shape in shapes)
-    raise ValueError(f"{what} holds {'x'.join(map(str, found.shape)) or 'one'} numbers, expected {wanted}")
+    required = " or ".join(" x ".join(map(str, shape)) for shape in shapes)
+    raise ValueError(f"{what} holds {'x'.join(map(str, found.shape)) or 'one'} numbers, expected {required}")
 
 
 def proper_rotation(rotation: Float[np.ndarray, "3 3"], where: str) -> Float[np.ndarray, "3 3"]:
@@ -138,7 +138,7 @@ def plain_name(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-def matching(wanted: Sequence[str], there: Mapping[str, object], what: str) -> list[str]:
+def matching(required: Sequence[str], there: Mapping[str, object], what: str) -> list[str]:
     """Find the keys that belong to some camera names: the same, or the same but for case and separators.
 
     Raises:
@@ -147,12 +147,12 @@ def matching(wanted: Sequence[str], there: Mapping[str, object], what: str) -> l
     by_plain: dict[str, list[str]] = {}
     for key in there:
         by_plain.setdefault(plain_name(key), []).append(key)
-    found = [[name] if name in there else by_plain.get(plain_name(name), []) for name in wanted]
-    missing = [name for name, keys in zip(wanted, found, strict=True) if not keys]
+    found = [[name] if name in there else by_plain.get(plain_name(name), []) for name in required]
+    missing = [name for name, keys in zip(required, found, strict=True) if not keys]
     if missing:
         raise ValueError(f"{what} has no camera {', '.join(missing)} (it has {', '.join(there) or 'none'}); complete "
                          "it, or name the videos as it does (--videos NAME=PATH ...)")  # fmt: skip
-    twice = [name for name, keys in zip(wanted, found, strict=True) if len(keys) > 1]
+    twice = [name for name, keys in zip(required, found, strict=True) if len(keys) > 1]
     if twice:
         raise ValueError(f"{what} has several cameras that could be {', '.join(twice)}; rename them")
     return [keys[0] for keys in found]

@@ -16,14 +16,14 @@ from dataset_def.calibration.camera_values import (
     Tree,
     coefficients,
     distortion,
+    finite_number,
     lens,
-    number,
     numbers,
     read_tree,
     rotation_of,
     yaml_matrix,
 )
-from utils.artifacts import whole_file
+from utils.artifacts import atomic_write
 from utils.camera import Camera
 
 
@@ -51,8 +51,8 @@ def _text(name: object) -> str:
 def _camera(name: str, inner: Tree, outer: Tree, intri: Path, extri: Path) -> StoredCamera:
     """Read one camera from the two files."""
     rotation_key = f"Rot_{name}" if f"Rot_{name}" in outer else f"R_{name}"
-    wanted = [(inner, f"K_{name}", intri), (outer, rotation_key, extri), (outer, f"T_{name}", extri)]
-    for tree, key, path in wanted:
+    required = [(inner, f"K_{name}", intri), (outer, rotation_key, extri), (outer, f"T_{name}", extri)]
+    for tree, key, path in required:
         if key not in tree:
             raise ValueError(f"{path} has no {key}; calibrate camera {name} again, or leave it away")
     focal_px, centre_px = lens(numbers(inner[f"K_{name}"], f"{intri}: K_{name}", (3, 3)), f"{intri}, camera {name}")
@@ -60,7 +60,9 @@ def _camera(name: str, inner: Tree, outer: Tree, intri: Path, extri: Path) -> St
     T = numbers(outer[f"T_{name}"], f"{extri}: T_{name}", (3,))
     dist = inner.get(f"dist_{name}", inner.get(f"D_{name}", np.zeros(5)))
     k, p = distortion(numbers(dist, f"{intri}: dist_{name}", (4,), (5,), (8,), (12,), (14,)), f"{intri}, {name}")
-    sizes = [number(inner[f"{side}_{name}"], f"{intri}: {side}_{name}") for side in "WH" if f"{side}_{name}" in inner]
+    sizes = [
+        finite_number(inner[f"{side}_{name}"], f"{intri}: {side}_{name}") for side in "WH" if f"{side}_{name}" in inner
+    ]
     size_px = (int(sizes[0]), int(sizes[1])) if len(sizes) == 2 else None
     return StoredCamera(R, -R.T @ T, focal_px, centre_px, size_px, k, p)
 
@@ -80,6 +82,6 @@ def write_easymocap(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
         outer += [yaml_matrix(f"T_{name}", (-R @ camera.centre_world_m)[:, None])]
     paths = [folder / "intri.yml", folder / "extri.yml"]
     for path, lines in zip(paths, (inner, outer), strict=True):
-        with whole_file(path) as partial:
+        with atomic_write(path) as partial:
             partial.write_text("\n".join(lines) + "\n")
     return paths

@@ -13,7 +13,7 @@ from dataset_def.calibration.qualisys import read_qualisys, write_qualisys
 from utils.camera import Camera
 
 Format = Literal["opencv", "opencv_json", "pose2sim", "qualisys", "easymocap", "h36m"]
-KNOWN = "Pose2Sim's .toml, Qualisys' .qca.txt, EasyMocap's intri.yml, OpenCV's .yml or .json, Human3.6M's .mat"
+KNOWN_FORMATS = "Pose2Sim's .toml, Qualisys' .qca.txt, EasyMocap's intri.yml, OpenCV's .yml or .json, Human3.6M's .mat"
 
 
 def _listed(paths: Sequence[Path]) -> list[Path]:
@@ -51,8 +51,9 @@ def read_calibration(paths: Sequence[Path]) -> Calibration:
     elif files and all(name.endswith((".yml", ".yaml", ".json")) for name in names):
         found = read_opencv(files)
     else:
-        raise ValueError(f"calibration {', '.join(map(str, paths)) or '(none)'}: there is no reader for this; "
-                         f"use {KNOWN}")  # fmt: skip
+        raise ValueError(
+            f"calibration {', '.join(map(str, paths)) or '(none)'}: there is no reader for this; use {KNOWN_FORMATS}"
+        )
     if len(found.cameras) < 2:
         raise ValueError(f"{found.where} has {len(found.cameras)} cameras; several views need at least 2")
     return found

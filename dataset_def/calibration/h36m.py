@@ -12,7 +12,7 @@ import scipy.io
 from dataset_def.calibration.camera_values import Calibration, StoredCamera
 from dataset_def.h36m_files import METRES_PER_MILLIMETRE, load_camera
 from dataset_def.h36m_writer import camera_fields
-from utils.artifacts import whole_file
+from utils.artifacts import atomic_write
 from utils.camera import Camera
 
 META = "h36m_meta"
@@ -46,6 +46,6 @@ def write_h36m(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
         if camera.is_distorted:
             content |= {"k": camera.k[None], "p": camera.p[None], "distortion": camera.distortion}
         paths.append(folder / f"{name}.mat")
-        with whole_file(paths[-1]) as partial, open(partial, "wb") as stream:
+        with atomic_write(paths[-1]) as partial, open(partial, "wb") as stream:
             scipy.io.savemat(stream, content)
     return paths

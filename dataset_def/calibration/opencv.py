@@ -22,17 +22,17 @@ from dataset_def.calibration.camera_values import (
     Unit,
     coefficients,
     distortion,
+    finite_number,
     lens,
-    number,
     numbers,
     read_tree,
     rotation_of,
     yaml_matrix,
 )
-from utils.artifacts import whole_file
+from utils.artifacts import atomic_write
 from utils.camera import Camera
 
-KEYS: dict[str, tuple[str, ...]] = {
+ACCEPTED_KEYS: dict[str, tuple[str, ...]] = {
     "K": ("K", "camera_matrix", "cameraMatrix", "intrinsic_matrix", "mtx"),
     "dist": ("dist", "distortion_coefficients", "distCoeffs", "dist_coeffs", "distortion", "D"),
     "R": ("R", "Rot", "rvec", "rotation", "rotation_matrix"),
@@ -41,10 +41,19 @@ KEYS: dict[str, tuple[str, ...]] = {
     "height": ("height", "image_height", "H"),
 }
 """The accepted keys of every value."""
-UNITS: dict[str, Unit] = {
-    "m": "m", "metre": "m", "meter": "m", "metres": "m", "meters": "m", "cm": "cm", "centimetres": "cm",
-    "centimeters": "cm", "mm": "mm", "millimetres": "mm", "millimeters": "mm",
-}  # fmt: skip
+LENGTH_UNITS: dict[str, Unit] = {
+    "m": "m",
+    "metre": "m",
+    "meter": "m",
+    "metres": "m",
+    "meters": "m",
+    "cm": "cm",
+    "centimetres": "cm",
+    "centimeters": "cm",
+    "mm": "mm",
+    "millimetres": "mm",
+    "millimeters": "mm",
+}
 STEREO = ("M1", "M2", "R", "T")
 
 
@@ -70,14 +79,14 @@ def read_opencv(paths: Sequence[Path]) -> Calibration:
 def _unit(where: str, tree: Tree) -> Unit:
     """Read the unit, if there is one."""
     found = next((tree[key] for key in ("unit", "units", "length_unit") if key in tree), "")
-    if found and str(found).lower() not in UNITS:
+    if found and str(found).lower() not in LENGTH_UNITS:
         raise ValueError(f"{where}: unit is {found!r}; use {', '.join(METRES)}")
-    return UNITS[str(found).lower()] if found else ""
+    return LENGTH_UNITS[str(found).lower()] if found else ""
 
 
 def _has(tree: object, value: str, ending: str = "") -> bool:
     """Tell whether a map has one of the keys of a value."""
-    return isinstance(tree, dict) and any(key + ending in tree for key in KEYS[value])
+    return isinstance(tree, dict) and any(key + ending in tree for key in ACCEPTED_KEYS[value])
 
 
 def _camera_trees(path: Path, tree: Tree) -> dict[str, Tree]:
@@ -93,20 +102,21 @@ def _camera_trees(path: Path, tree: Tree) -> dict[str, Tree]:
         found = {str(tree.get("name", path.stem)): tree}
     else:
         found = {name: part for name, part in listed.items() if _has(part, "K")}
-        endings = [key.removeprefix(k) for key in listed for k in KEYS["K"] if key.startswith(f"{k}_")]
+        endings = [key.removeprefix(k) for key in listed for k in ACCEPTED_KEYS["K"] if key.startswith(f"{k}_")]
         for ending in endings if not found else ():
-            found[ending[1:]] = {key: listed[key + ending] for keys in KEYS.values() for key in keys
-                                 if key + ending in listed}  # fmt: skip
+            found[ending[1:]] = {
+                key: listed[key + ending] for keys in ACCEPTED_KEYS.values() for key in keys if key + ending in listed
+            }
     if not found:
-        raise ValueError(f"{path} has no camera: none of {', '.join(KEYS['K'])} is there")
+        raise ValueError(f"{path} has no camera: none of {', '.join(ACCEPTED_KEYS['K'])} is there")
     return found
 
 
 def _get(where: str, tree: Tree, value: str) -> object:
     """Take a value by any of its keys."""
-    found = [key for key in KEYS[value] if key in tree]
+    found = [key for key in ACCEPTED_KEYS[value] if key in tree]
     if not found:
-        raise ValueError(f"{where}: {value} is missing; it may be called {', '.join(KEYS[value])}")
+        raise ValueError(f"{where}: {value} is missing; it may be called {', '.join(ACCEPTED_KEYS[value])}")
     if len(found) > 1 and value != "R":
         raise ValueError(f"{where}: {' and '.join(found)} are both there; leave one away")
     return tree[found[0]]
@@ -119,7 +129,9 @@ def _camera(where: str, tree: Tree) -> StoredCamera:
     T = numbers(_get(where, tree, "T"), f"{where}: T", (3,))
     dist = _get(where, tree, "dist") if _has(tree, "dist") else np.zeros(5)
     k, p = distortion(numbers(dist, f"{where}: dist", (4,), (5,), (8,), (12,), (14,)), where)
-    sizes = [number(_get(where, tree, side), f"{where}: {side}") for side in ("width", "height") if _has(tree, side)]
+    sizes = [
+        finite_number(_get(where, tree, side), f"{where}: {side}") for side in ("width", "height") if _has(tree, side)
+    ]
     size_px = (int(sizes[0]), int(sizes[1])) if len(sizes) == 2 else None
     return StoredCamera(R, -R.T @ T, focal_px, centre_px, size_px, k, p)
 
@@ -129,7 +141,7 @@ def _stereo(where: str, tree: Tree) -> dict[str, StoredCamera]:
     second = {key: tree[key] for key in ("R", "T")}
     first = {"R": np.eye(3), "T": np.zeros(3)}
     pairs = ((1, first), (2, second))
-    size = {key: tree[key] for key in (*KEYS["width"], *KEYS["height"]) if key in tree}
+    size = {key: tree[key] for key in (*ACCEPTED_KEYS["width"], *ACCEPTED_KEYS["height"]) if key in tree}
     return {str(number): _camera(f"{where}, camera {number}", size | pose | {"K": tree[f"M{number}"],
                                  "dist": tree.get(f"D{number}", np.zeros(5))}) for number, pose in pairs}  # fmt: skip
 
@@ -144,7 +156,7 @@ def _values(camera: Camera) -> dict[str, np.ndarray]:
 def write_opencv(folder: Path, cameras: Mapping[str, Camera], ending: str = "yml") -> list[Path]:
     """Write cameras.yml or cameras.json: a list of cameras, in metres."""
     path = folder / f"cameras.{ending}"
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(_as_json(cameras) if ending == "json" else _as_yaml(cameras))
     return [path]
 

@@ -21,7 +21,7 @@ from dataset_def.calibration.camera_values import (
     numbers,
     rotation_of,
 )
-from utils.artifacts import whole_file
+from utils.artifacts import atomic_write
 from utils.camera import Camera
 
 
@@ -71,6 +71,6 @@ def write_pose2sim(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
         lines = [f"{key} = {np.array(value).tolist()}" for key, value in values.items()]
         parts.append("\n".join([f'["{name}"]', f'name = "{name}"', *lines, "fisheye = false"]))
     path = folder / "Calib.toml"
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("\n\n".join([*parts, "[metadata]\nadjusted = false\nerror = 0.0\n"]))
     return [path]

@@ -6,14 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset_def.calibration.camera_values import PIXEL_CENTRE_PX, Calibration, StoredCamera, number, proper_rotation
-from utils.artifacts import whole_file
+from dataset_def.calibration.camera_values import (
+    PIXEL_CENTRE_PX,
+    Calibration,
+    StoredCamera,
+    finite_number,
+    proper_rotation,
+)
+from utils.artifacts import atomic_write
 from utils.camera import Camera
 
 MM_PER_M = 1e3
 SUBPIXELS = 64
 """Qualisys writes its intrinsics in 1/64 of a pixel."""
-FLIP = np.diag([1.0, -1.0, -1.0])
+OURS_FROM_QUALISYS = np.diag([1.0, -1.0, -1.0])
 """Qualisys' camera looks along -z with y up; ours along +z with y down."""
 RADIAL, TANGENTIAL = ("radialDistortion1", "radialDistortion2", "radialDistortion3"), (
     "tangentalDistortion1", "tangentalDistortion2",
@@ -46,7 +52,7 @@ def _camera(where: str, tag: ElementTree.Element) -> StoredCamera:
     left_px, top_px, right_px, bottom_px = (_value(video, side, where) for side in ("left", "top", "right", "bottom"))
     centre_px = [_value(intrinsic, f"centerPoint{axis}", where) / SUBPIXELS for axis in "UV"]
     return StoredCamera(
-        R_cam_from_world=FLIP @ proper_rotation(rotation, where),
+        R_cam_from_world=OURS_FROM_QUALISYS @ proper_rotation(rotation, where),
         centre_world=np.array([_value(transform, axis, where) for axis in "xyz"]),
         focal_px=np.array([_value(intrinsic, f"focalLength{axis}", where) for axis in "UV"]) / SUBPIXELS,
         centre_px=np.array(centre_px) - [left_px, top_px] + PIXEL_CENTRE_PX,
@@ -66,7 +72,7 @@ def _child(tag: ElementTree.Element, part: str, where: str) -> Mapping[str, str]
 
 def _value(attributes: Mapping[str, str], key: str, where: str) -> float:
     """Read one finite number of a part."""
-    return number(attributes.get(key), f"{where}: {key}")
+    return finite_number(attributes.get(key), f"{where}: {key}")
 
 
 def write_qualisys(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
@@ -82,7 +88,7 @@ def write_qualisys(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
             raise ValueError(f"camera {name} has a lens that Qualisys' file cannot describe; use another format")
         tag = ElementTree.SubElement(listed, "camera", active="1", serial=name, model="none")
         size = {"left": 0, "top": 0, "right": camera.width_px - 1, "bottom": camera.height_px - 1}
-        rotation = FLIP @ camera.R_cam_from_world
+        rotation = OURS_FROM_QUALISYS @ camera.R_cam_from_world
         pose = {f"r{i + 1}{j + 1}": rotation[i, j] for i in range(3) for j in range(3)}
         pose |= dict(zip("xyz", camera.centre_world_m * MM_PER_M, strict=True))
         picture = np.concatenate([camera.focal_px, camera.centre_px - PIXEL_CENTRE_PX]) * SUBPIXELS
@@ -91,6 +97,6 @@ def write_qualisys(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
         for part, values in (("fov_video", size), ("transform", pose), ("intrinsic", optics)):
             ElementTree.SubElement(tag, part, {key: repr(float(value)) for key, value in values.items()})
     path = folder / "Calib.qca.txt"
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         ElementTree.ElementTree(root).write(partial)
     return [path]

@@ -1,1 +1,1 @@
-"""What check_data.py looks at, one kind of data per file."""
+"""The checks of check_data.py, one kind of data per file."""

@@ -1,4 +1,4 @@
-"""Looks at a data set in this project's layout, and at the checkpoints of earlier runs; every check gives lines."""
+"""Checks a data set in this project's layout, and the checkpoints of earlier runs; every check gives lines."""
 
 import os
 import zipfile
@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from config import Paths
-from dataset_def.h36m_crops import load_about, pack_folder
+from dataset_def.h36m_crops import load_metadata, pack_folder
 from dataset_def.h36m_files import (
     DAMAGED,
     background_path,
@@ -28,7 +28,7 @@ MARKS: dict[Mark, str] = {"ok": "[ok]", "none": "[--]", "note": "[ !]", "bad": "
 LEGEND = "[ok] there   [--] not there   [ !] there with a gap   [!!] missing or damaged   -> what to do"
 
 
-class Line(NamedTuple):
+class CheckLine(NamedTuple):
     """What was found of one thing."""
 
     mark: Mark
@@ -42,7 +42,7 @@ class Line(NamedTuple):
     """The user named it, or its place."""
 
 
-def printed(line: Line) -> str:
+def printed(line: CheckLine) -> str:
     """Write a line."""
     parts = [f"{MARKS[line.mark]} {line.what}: {line.found}"]
     parts += [f"blocks {line.blocks}"] if line.blocks else []
@@ -55,56 +55,64 @@ def sentence(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def not_given(what: str, option: str, instead: str) -> Line:
+def not_given(what: str, option: str, instead: str) -> CheckLine:
     """Say that nothing was named, and why all goes on without it."""
-    return Line("none", what, f"not given ({option} FOLDER looks at it), and not needed: {instead}")
+    return CheckLine("none", what, f"not given ({option} FOLDER checks it), and not needed: {instead}")
 
 
-def no_folder(what: str, path: Path, remedy: str) -> Line:
+def no_folder(what: str, path: Path, remedy: str) -> CheckLine:
     """Say that a named folder is not there."""
-    return Line("bad", what, f"{path} is not a folder", remedy=remedy, is_asked=True)
+    return CheckLine("bad", what, f"{path} is not a folder", remedy=remedy, is_asked=True)
 
 
 FolderKey = tuple[int, int, int, int]
 MAX_COUNTED = 60
 """Folders whose frames are counted; in larger data sets the rest is estimated from these."""
-FAULTS = (*DAMAGED, FileNotFoundError)
+PROBLEMS = (*DAMAGED, FileNotFoundError)
 
 
-def check_layout(title: str, paths: Paths, is_asked: bool) -> list[Line]:
+def check_layout(title: str, paths: Paths, is_asked: bool) -> list[CheckLine]:
     """Describe one data set, from the frames to what was made from them."""
     if not paths.h36m_location.is_dir():
         remedy = "give the right folder" if is_asked else "python dataset_def/synthetic/make_h36m.py"
         found = f"there is no folder {short(paths.h36m_location)}"
-        return [Line("bad" if is_asked else "none", f"{title}, frames", found, "everything with this data", remedy,
-                     is_asked)]  # fmt: skip
+        return [
+            CheckLine(
+                "bad" if is_asked else "none", f"{title}, frames", found, "everything with this data", remedy, is_asked
+            )
+        ]
     try:
         folders = find_folders(paths)
         meta = load_meta(meta_path(paths, folders[0]))
-    except FAULTS as error:
+    except PROBLEMS as error:
         remedy = "" if is_asked else "python dataset_def/synthetic/make_h36m.py"
-        return [Line("bad", f"{title}, frames", sentence(error), "everything with this data", remedy, is_asked)]
+        return [CheckLine("bad", f"{title}, frames", sentence(error), "everything with this data", remedy, is_asked)]
     has_labels = bool(np.isfinite(meta.joints_world_m).any())
     lines = [_frames(title, paths, folders, meta.camera, is_asked)]
     if not has_labels:
-        lines.append(Line("note", f"{title}, joints", "no 3D labels in the first folder", "stage 2 and its tests"))
+        lines.append(CheckLine("note", f"{title}, joints", "no 3D labels in the first folder", "stage 2 and its tests"))
     lines.append(_masks(title, paths, folders))
     index_line, table = _index(title, paths)
-    return [*lines, index_line, *_made_from(title, paths, folders, table)]
+    return [*lines, index_line, *_source_of(title, paths, folders, table)]
 
 
-def _frames(title: str, paths: Paths, folders: list[FolderKey], camera: Camera, is_asked: bool) -> Line:
+def _frames(title: str, paths: Paths, folders: list[FolderKey], camera: Camera, is_asked: bool) -> CheckLine:
     """Count the frames."""
     rows = np.linspace(0, len(folders) - 1, min(MAX_COUNTED, len(folders))).astype(int)
     counts = [len(listed_frames(paths.h36m_location / folder_name(*folders[row]))) for row in rows]
     num_frames = round(sum(counts) * len(folders) / len(rows))
-    about = "" if len(rows) == len(folders) else "about "
+    roughly = "" if len(rows) == len(folders) else "about "
     subjects, actions, _, cameras = (sorted(set(column)) for column in zip(*folders, strict=True))
-    found = (f"{about}{num_frames} frames in {len(folders)} folders of {short(paths.h36m_location)}, "
-             f"{camera.width_px} x {camera.height_px}; subjects {_listed(subjects)}; actions {_listed(actions)}; "
-             f"cameras {_listed(cameras)}")  # fmt: skip
-    return Line("ok", f"{title}, frames", found) if min(counts) else Line("bad", f"{title}, frames", found + "; some "
-                "folders hold no image", "stage 1", is_asked=is_asked)  # fmt: skip
+    found = (
+        f"{roughly}{num_frames} frames in {len(folders)} folders of {short(paths.h36m_location)}, "
+        f"{camera.width_px} x {camera.height_px}; subjects {_listed(subjects)}; actions {_listed(actions)}; "
+        f"cameras {_listed(cameras)}"
+    )
+    return (
+        CheckLine("ok", f"{title}, frames", found)
+        if min(counts)
+        else CheckLine("bad", f"{title}, frames", found + "; some folders hold no image", "stage 1", is_asked=is_asked)
+    )
 
 
 def _listed(numbers: list[int]) -> str:
@@ -114,7 +122,7 @@ def _listed(numbers: list[int]) -> str:
     return " ".join(str(number) for number in numbers)
 
 
-def _masks(title: str, paths: Paths, folders: list[FolderKey]) -> Line:
+def _masks(title: str, paths: Paths, folders: list[FolderKey]) -> CheckLine:
     """Tell whether every folder has masks."""
     blocks = "opacity loss of stage 1, silhouettes of stage 4, crops centred on masks"
     try:
@@ -123,12 +131,16 @@ def _masks(title: str, paths: Paths, folders: list[FolderKey]) -> Line:
         there = set()
     missing = [folder_name(*key) for key in folders if folder_name(*key) not in there]
     if not missing:
-        return Line("ok", f"{title}, masks", f"for all {len(folders)} folders")
+        return CheckLine("ok", f"{title}, masks", f"for all {len(folders)} folders")
     if len(missing) == len(folders):
-        return Line("none", f"{title}, masks", f"none in {short(paths.masks_location)}", blocks)
-    return Line("note", f"{title}, masks", f"missing for {len(missing)} of {len(folders)} folders, first {missing[0]}",
-                "the index: later scripts want masks of all frames or of none",
-                "add them, or move these folders of frames elsewhere")  # fmt: skip
+        return CheckLine("none", f"{title}, masks", f"none in {short(paths.masks_location)}", blocks)
+    return CheckLine(
+        "note",
+        f"{title}, masks",
+        f"missing for {len(missing)} of {len(folders)} folders, first {missing[0]}",
+        "the index: later scripts want masks of all frames or of none",
+        "add them, or move these folders of frames elsewhere",
+    )
 
 
 def _command(paths: Paths, script: str) -> str:
@@ -136,69 +148,72 @@ def _command(paths: Paths, script: str) -> str:
     return f"python {script}" + flags(paths, *DATA_PLACES)
 
 
-def _index(title: str, paths: Paths) -> tuple[Line, FrameTable | None]:
+def _index(title: str, paths: Paths) -> tuple[CheckLine, FrameTable | None]:
     """Tell whether there is an index, and whether it belongs to the frames."""
     remedy = _command(paths, "dataset_def/h36m_preprocess.py")
     if not index_path(paths).exists():
-        return Line("none", f"{title}, index", "none", "all training", remedy), None
+        return CheckLine("none", f"{title}, index", "none", "all training", remedy), None
     try:
         table = load_table(paths)
-    except FAULTS as error:
-        return Line("note", f"{title}, index", sentence(error), "all training", remedy), None
+    except PROBLEMS as error:
+        return CheckLine("note", f"{title}, index", sentence(error), "all training", remedy), None
     numbers = "all" if table.every == 1 else f"numbers 1, {1 + table.every}, {1 + 2 * table.every}, ..."
     found = f"{len(table.frames)} frames ({numbers}), made from these folders"
-    return Line("ok", f"{title}, index", found), table
+    return CheckLine("ok", f"{title}, index", found), table
 
 
-def _made_from(title: str, paths: Paths, folders: list[FolderKey], table: FrameTable | None) -> list[Line]:
-    """Look at the packed crops and the backgrounds."""
+def _source_of(title: str, paths: Paths, folders: list[FolderKey], table: FrameTable | None) -> list[CheckLine]:
+    """Check the packed crops and the backgrounds."""
     remedy = _command(paths, "dataset_def/h36m_preprocess.py")
     packed = []
     for centre in CENTRES:
         try:
-            about = load_about(pack_folder(paths, centre))
-        except FAULTS as error:
+            metadata = load_metadata(pack_folder(paths, centre))
+        except PROBLEMS as error:
             packed.append(f"{centre}: {sentence(error)}")
             continue
-        if about is not None:
-            fits = table is not None and about.fingerprint == table.fingerprint and about.every == table.every
-            packed.append(f"{centre} {about.size_px} px{'' if fits else ' (not of this index)'}")
-    crops = Line("ok", f"{title}, packed crops", ", ".join(packed)) if packed else Line(
-        "none", f"{title}, packed crops", "none: training decodes images, slowly", remedy=remedy)  # fmt: skip
+        if metadata is not None:
+            fits = table is not None and metadata.fingerprint == table.fingerprint and metadata.every == table.every
+            packed.append(f"{centre} {metadata.size_px} px{'' if fits else ' (not of this index)'}")
+    crops = (
+        CheckLine("ok", f"{title}, packed crops", ", ".join(packed))
+        if packed
+        else CheckLine("none", f"{title}, packed crops", "none: training decodes images, slowly", remedy=remedy)
+    )
     return [crops, _backgrounds(title, paths, folders, table)]
 
 
-def _backgrounds(title: str, paths: Paths, folders: list[FolderKey], table: FrameTable | None) -> Line:
+def _backgrounds(title: str, paths: Paths, folders: list[FolderKey], table: FrameTable | None) -> CheckLine:
     """Tell whether every subject and camera has a background of this data."""
     what, remedy = f"{title}, backgrounds", _command(paths, "dataset_def/h36m_get_background.py")
-    wanted = sorted({(key[0], key[3]) for key in folders})
-    missing = [who for who in wanted if not background_path(paths, *who).is_file()]
+    expected = sorted({(key[0], key[3]) for key in folders})
+    missing = [who for who in expected if not background_path(paths, *who).is_file()]
     if missing:
-        found = f"{len(missing)} of {len(wanted)} are missing"
-        return Line("none", what, found, "stage 1 (it composites over backgrounds)", remedy)
+        found = f"{len(missing)} of {len(expected)} are missing"
+        return CheckLine("none", what, found, "stage 1 (it composites over backgrounds)", remedy)
     try:
         if table is not None:
             check_backgrounds(paths, table)
-    except FAULTS as error:
-        return Line("note", what, sentence(error), "stage 1", remedy)
-    return Line("ok", what, f"all {len(wanted)}")
+    except PROBLEMS as error:
+        return CheckLine("note", what, sentence(error), "stage 1", remedy)
+    return CheckLine("ok", what, f"all {len(expected)}")
 
 
-def check_runs(paths: Paths) -> list[Line]:
+def check_runs(paths: Paths) -> list[CheckLine]:
     """List the runs of every stage with their checkpoints."""
     folders = sorted({path.parent for path in paths.runs_location.glob("*/*/checkpoint_*.pt")})
     if not folders:
         place = short(paths.runs_location)
-        return [Line("none", "checkpoints", f"none in {place}", "the stages after the first", COMMANDS["enc_dec"])]
+        return [CheckLine("none", "checkpoints", f"none in {place}", "the stages after the first", COMMANDS["enc_dec"])]
     return [_run(folder) for folder in folders]
 
 
-def _run(folder: Path) -> Line:
+def _run(folder: Path) -> CheckLine:
     """Describe one run; a checkpoint is a zip archive, so that a cut one is noticed without loading it."""
     what = f"run {folder.parent.name}/{folder.name}"
     names = sorted(path.name for path in folder.glob("checkpoint_*.pt"))
     cut = [name for name in names if not zipfile.is_zipfile(folder / name)]
     if cut:
-        return Line("note", what, f"{', '.join(cut)} is damaged", "the stages after it", "train it again")
+        return CheckLine("note", what, f"{', '.join(cut)} is damaged", "the stages after it", "train it again")
     megabytes = sum((folder / name).stat().st_size for name in names) / 1e6
-    return Line("ok", what, f"{', '.join(names)}, {megabytes:.0f} MB")
+    return CheckLine("ok", what, f"{', '.join(names)}, {megabytes:.0f} MB")

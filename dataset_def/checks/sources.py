@@ -1,4 +1,4 @@
-"""Looks at what people hold before it is converted: Human3.6M, crops with a labels.h5, body files, motions.
+"""Checks what people hold before it is converted: Human3.6M, crops with a labels.h5, body files, motions.
 
 Motions are the collections of poses for the prior: SURREAL, AMASS, CMU.
 """
@@ -15,7 +15,7 @@ import scipy.io
 
 from config import Paths
 from dataset_def.acclaim import clip_files, read_amc, read_asf
-from dataset_def.checks.layout import FAULTS, Line, no_folder, not_given, sentence
+from dataset_def.checks.layout import PROBLEMS, CheckLine, no_folder, not_given, sentence
 from dataset_def.h36m_files import DAMAGED
 from dataset_def.labels_h5.label_file import read_labels
 from dataset_def.official.files import archives, find_recordings
@@ -32,7 +32,7 @@ MOST_REASONS = 6
 """Lines about what is missing: subjects without a folder come first."""
 
 
-def check_official(official: Path | None, metadata: Path | None) -> list[Line]:
+def check_official(official: Path | None, metadata: Path | None) -> list[CheckLine]:
     """Describe the official download, and open the first recording."""
     what = "official Human3.6M"
     if official is None:
@@ -50,23 +50,25 @@ def check_official(official: Path | None, metadata: Path | None) -> list[Line]:
         if masked and masked[0].masks:
             with open_masks(masked[0].masks) as masks:
                 opened += f"; {masked[0].masks.name}: {masks.num_masks} masks"
-    except FAULTS as error:
-        return [Line("bad", what, sentence(error), "its conversion", is_asked=True)]
+    except PROBLEMS as error:
+        return [CheckLine("bad", what, sentence(error), "its conversion", is_asked=True)]
     command = f"python dataset_def/convert_h36m.py --official {official}"
     command += "" if metadata is None else f" --metadata {metadata}"
     counted = f"{len(found.recordings)} of {EVERY_RECORDING} views with video and poses, {len(masked)} with masks"
-    lines = [Line("ok", what, f"{counted}; {opened}", remedy=command + ("" if masked else " --no-masks"))]
+    lines = [CheckLine("ok", what, f"{counted}; {opened}", remedy=command + ("" if masked else " --no-masks"))]
     reasons = Counter(found.missing.values()).most_common()
     for why, count in reasons[:MOST_REASONS]:
-        lines.append(Line("note", f"{what}, missing", f"{count} views: {why}", "these views"))
+        lines.append(CheckLine("note", f"{what}, missing", f"{count} views: {why}", "these views"))
     if rest := sum(count for _, count in reasons[MOST_REASONS:]):
-        lines.append(Line("note", f"{what}, missing", f"{rest} views more; the conversion's report.json names all"))
+        lines.append(
+            CheckLine("note", f"{what}, missing", f"{rest} views more; the conversion's report.json names all")
+        )
     for packed in archives(official)[:3]:
-        lines.append(Line("note", f"{what}, packed", packed.name, remedy=f"tar -xzf {packed} -C {official}"))
+        lines.append(CheckLine("note", f"{what}, packed", packed.name, remedy=f"tar -xzf {packed} -C {official}"))
     return lines
 
 
-def check_crops(crops: Path | None) -> list[Line]:
+def check_crops(crops: Path | None) -> list[CheckLine]:
     """Describe crops with a labels.h5."""
     what = "crops with labels.h5"
     if crops is None:
@@ -79,40 +81,53 @@ def check_crops(crops: Path | None) -> list[Line]:
             raise FileNotFoundError(f"{crops} holds no seq_000/cam_00/img_crop_000000.png")
         size_px = read_image(first).shape[1]
         labels = read_labels(crops / "labels.h5", size_px)
-    except FAULTS as error:
-        return [Line("bad", what, sentence(error), "its conversion", is_asked=True)]
+    except PROBLEMS as error:
+        return [CheckLine("bad", what, sentence(error), "its conversion", is_asked=True)]
     found = f"{len(labels.keys)} crops of {size_px} px, subjects {sorted(set(labels.keys[:, 0].tolist()))}, joints "
     command = f"python dataset_def/convert_labels_h5.py --crops {crops}"
-    return [Line("ok", what, found + labels.joints_were, remedy=command)]
+    return [CheckLine("ok", what, found + labels.joints_were, remedy=command)]
 
 
-def check_body(paths: Paths) -> list[Line]:
+def check_body_file(paths: Paths) -> list[CheckLine]:
     """Describe the body file and its 17-joint regressor."""
     path, usual = paths.models_smpl_location, Paths()
     is_asked = path != usual.models_smpl_location
     try:
         body = read_body_file(path)
-    except FAULTS as error:
-        return [Line("bad", "body model", sentence(error), "prior, mesh and embedded data",
-                     "python models/open_body/build.py", is_asked)]  # fmt: skip
+    except PROBLEMS as error:
+        return [
+            CheckLine(
+                "bad",
+                "body model",
+                sentence(error),
+                "prior, mesh and embedded data",
+                "python models/open_body/build.py",
+                is_asked,
+            )
+        ]
     vertices, _, directions = body.shapedirs.shape
     found = f"{short(path)}: {vertices} vertices, {len(body.parents)} joints, {directions} shape directions"
-    return [Line("ok", "body model", found), _regressor(paths, body)]
+    return [CheckLine("ok", "body model", found), _regressor(paths, body)]
 
 
-def _regressor(paths: Paths, body: BodyFile) -> Line:
+def _regressor(paths: Paths, body: BodyFile) -> CheckLine:
     """Tell where the 17 joints come from."""
     what, path = "17-joint regressor", paths.h36m_regressor_location
     if path is None:
         if body.J_regressor_h36m is not None:
-            return Line("ok", what, "in the body file")
-        return Line("note", what, "the body file has none", "joint losses and metrics of meshes",
-                    "give J_regressor_h36m_correct.npy with --paths.h36m-regressor-location")  # fmt: skip
+            return CheckLine("ok", what, "in the body file")
+        return CheckLine(
+            "note",
+            what,
+            "the body file has none",
+            "joint losses and metrics of meshes",
+            "give J_regressor_h36m_correct.npy with --paths.h36m-regressor-location",
+        )
     try:
         read_h36m_regressor(path, len(body.v_template))
-    except FAULTS as error:
-        return Line("bad", what, sentence(error), "joint losses and metrics of meshes", is_asked=True)
-    return Line("ok", what, short(path))
+    except PROBLEMS as error:
+        return CheckLine("bad", what, sentence(error), "joint losses and metrics of meshes", is_asked=True)
+    return CheckLine("ok", what, short(path))
 
 
 MOTION_FAULTS = (*DAMAGED, FileNotFoundError, zipfile.BadZipFile, EOFError)
@@ -129,12 +144,12 @@ def files_below(folder: Path, ending: str) -> Iterator[Path]:
                 yield Path(place) / name
 
 
-def counted(files: list[Path]) -> str:
+def counted_things(files: list[Path]) -> str:
     """Say how many there are."""
     return f"more than {MAX_FILES}" if len(files) == MAX_FILES else str(len(files))
 
 
-def check_surreal(folder: Path | None) -> list[Line]:
+def check_surreal(folder: Path | None) -> list[CheckLine]:
     """Describe SURREAL, and open one of its files."""
     if folder is None:
         return [not_given("SURREAL", "--surreal", PRIOR)]
@@ -149,11 +164,11 @@ def check_surreal(folder: Path | None) -> list[Line]:
         if shapes != {"pose": (72,), "shape": (10,)}:
             raise ValueError(f"{files[0]}: pose and shape begin with {shapes}, expected 72 and 10")
     except MOTION_FAULTS as error:
-        return [Line("bad", "SURREAL", sentence(error), "poses from SURREAL", is_asked=True)]
-    return [Line("ok", "SURREAL", f"{counted(files)} clips; {files[0].name} opens")]
+        return [CheckLine("bad", "SURREAL", sentence(error), "poses from SURREAL", is_asked=True)]
+    return [CheckLine("ok", "SURREAL", f"{counted_things(files)} clips; {files[0].name} opens")]
 
 
-def check_amass(folder: Path | None) -> list[Line]:
+def check_amass(folder: Path | None) -> list[CheckLine]:
     """Describe AMASS, and open files until one holds poses."""
     if folder is None:
         return [not_given("AMASS", "--amass", PRIOR)]
@@ -170,11 +185,11 @@ def check_amass(folder: Path | None) -> list[Line]:
                                  f"{', '.join(content.files)})")  # fmt: skip
             frames = len(content["poses"])
     except MOTION_FAULTS as error:
-        return [Line("bad", "AMASS", sentence(error), "poses from AMASS", is_asked=True)]
-    return [Line("ok", "AMASS", f"{counted(motions)} motions; {motions[0].name} has {frames} frames")]
+        return [CheckLine("bad", "AMASS", sentence(error), "poses from AMASS", is_asked=True)]
+    return [CheckLine("ok", "AMASS", f"{counted_things(motions)} motions; {motions[0].name} has {frames} frames")]
 
 
-def check_cmu(folder: Path | None) -> list[Line]:
+def check_cmu(folder: Path | None) -> list[CheckLine]:
     """Describe a folder of CMU's motions, and read one of them."""
     if folder is None:
         return [not_given("CMU motion capture", "--cmu", PRIOR)]
@@ -185,5 +200,5 @@ def check_cmu(folder: Path | None) -> list[Line]:
         motion, skeleton = clips[0]
         frames = len(read_amc(motion, read_asf(skeleton)).root_m)
     except MOTION_FAULTS as error:
-        return [Line("bad", "CMU motion capture", sentence(error), "motions from CMU", is_asked=True)]
-    return [Line("ok", "CMU motion capture", f"{len(clips)} motions; {motion.name} has {frames} frames")]
+        return [CheckLine("bad", "CMU motion capture", sentence(error), "motions from CMU", is_asked=True)]
+    return [CheckLine("ok", "CMU motion capture", f"{len(clips)} motions; {motion.name} has {frames} frames")]

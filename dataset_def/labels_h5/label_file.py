@@ -16,7 +16,7 @@ from dataset_def.h36m_files import METRES_PER_MILLIMETRE
 from dataset_def.official.ground_truth import ANY_DAMAGE, package
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 
-KEYS = ("subj", "seq", "cam", "frame")
+ROW_KEYS = ("subj", "seq", "cam", "frame")
 THIGH_M = (0.3, 0.6)
 STEADY = 0.1
 """Bones of one person may change their length by this share: the labels are coarse."""
@@ -26,7 +26,7 @@ UNITS_OF_SIDE = 30.0
 """Focal lengths below this are in units of the crop's side, those above in pixels."""
 
 
-class Labels(NamedTuple):
+class LabelsH5(NamedTuple):
     """All rows of a labels.h5."""
 
     path: Path
@@ -36,14 +36,14 @@ class Labels(NamedTuple):
     """Pelvis at the origin, axes of the crop's camera."""
     R_crop_from_world: Float[np.ndarray, "N 3 3"]
     focal: Float[np.ndarray, "N 2"]
-    """In units of the crop's side."""
+    """Focal length over the crop's side."""
     centre: Float[np.ndarray, "N 2"]
     """Principal point, in units of the crop's side."""
     joints_were: str
     """How the file holds them."""
 
 
-def read_labels(path: Path, size_px: int) -> Labels:
+def read_labels(path: Path, size_px: int) -> LabelsH5:
     """Read and check the labels of crops of this size.
 
     Raises:
@@ -53,13 +53,13 @@ def read_labels(path: Path, size_px: int) -> Labels:
         raise FileNotFoundError(f"{path} does not exist; give the folder that holds labels.h5 with --crops")
     arrays = _arrays(path)
     count = len(arrays["frame"])
-    keys = np.column_stack([_flat(path, arrays, name, 1)[:, 0] for name in KEYS])
+    keys = np.column_stack([_flat(path, arrays, name, 1)[:, 0] for name in ROW_KEYS])
     if (keys != np.round(keys)).any() or len(np.unique(keys, axis=0)) != count:
-        raise ValueError(f"{path}: {', '.join(KEYS)} are no whole numbers, or name a picture twice")
+        raise ValueError(f"{path}: {', '.join(ROW_KEYS)} are no whole numbers, or name a picture twice")
     R = _rotations(path, arrays)
     joints_crop_m, were = _joints(path, arrays)
     focal, centre = _intrinsics(path, arrays, size_px)
-    labels = Labels(path, keys.astype(int), joints_crop_m, R, focal, centre, were)
+    labels = LabelsH5(path, keys.astype(int), joints_crop_m, R, focal, centre, were)
     _check_upright(labels)
     return labels
 
@@ -67,7 +67,7 @@ def read_labels(path: Path, size_px: int) -> Labels:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """Read all arrays that are needed."""
     h5py = package("h5py", f"reading {path.name}")
-    names = (*KEYS, "3D", "extrinsic_rot", "extrinsic_rot_inv", "intrinsic_crop")
+    names = (*ROW_KEYS, "3D", "extrinsic_rot", "extrinsic_rot_inv", "intrinsic_crop")
     try:
         with h5py.File(path, "r") as file:
             missing = [name for name in names if name not in file]
@@ -160,7 +160,7 @@ def _intrinsics(
     return focal / unit, centre / unit
 
 
-def _check_upright(labels: Labels) -> None:
+def _check_upright(labels: LabelsH5) -> None:
     """Stop if the people do not stand on the floor of the world: another direction or axis was meant."""
     head = labels.joints_crop_m[:, H36M_17.index("head_top")]
     ankles = labels.joints_crop_m[:, [H36M_17.index("left_ankle"), H36M_17.index("right_ankle")]].mean(1)

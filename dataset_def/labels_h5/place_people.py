@@ -1,6 +1,6 @@
-"""Finds where cameras and people were, which labels.h5 does not tell, from the directions in which the crops look.
+"""Finds where cameras and people were, which labels.h5 does not tell, from the directions of the crops.
 
-Every crop looks at the person, and its rotation is known.  The lines of sight of several cameras must meet at the
+Every crop faces the person, and its rotation is known.  The lines of sight of several cameras must meet at the
 person, at every instant, while the cameras stand still: this fixes all places but for the world's origin and scale.
 The scale comes from the assumed side of the crops in metres (`side_m`), weakly held; with a single camera it gives the
 distance alone.  Every camera gets one fixed picture that all its crops lie in: a crop differs from the picture of the
@@ -15,12 +15,12 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from dataset_def.crop import cut
-from dataset_def.labels_h5.label_file import Labels
+from dataset_def.labels_h5.label_file import LabelsH5
 from utils.camera import Camera
 from utils.image import read_image
 from utils.skeleton import H36M_17
 
-ALONG = 0.05
+ALONG_SIGHT_WEIGHT = 0.05
 """Weight of the assumed distance along a line of sight, relative to meeting it."""
 ANKLE_HEIGHT_M = 0.08
 AGREE_M = 0.03
@@ -50,7 +50,7 @@ class Places(NamedTuple):
     """What the crops are centred on."""
 
 
-def instants_of(labels: Labels, subject: int) -> Instants:
+def instants_of(labels: LabelsH5, subject: int) -> Instants:
     """Put the rows of one subject in order.
 
     Raises:
@@ -67,7 +67,7 @@ def instants_of(labels: Labels, subject: int) -> Instants:
     return Instants(subject, tuple(cameras.tolist()), keys[is_complete], table[is_complete], int((~is_complete).sum()))
 
 
-def shared_joints_m(labels: Labels, instants: Instants) -> Float[np.ndarray, "T 17 3"]:
+def shared_joints_m(labels: LabelsH5, instants: Instants) -> Float[np.ndarray, "T 17 3"]:
     """Turn the poses of all cameras into the world and give their mean, pelvis at the origin.
 
     Raises:
@@ -91,7 +91,7 @@ def box_middle_m(joints_crop_m: Float[np.ndarray, "*n 17 3"]) -> Float[np.ndarra
     return middle * [1, 1, 0]
 
 
-def sight(labels: Labels, rows: Int[np.ndarray, "*n"]) -> Float[np.ndarray, "*n 3"]:
+def sight(labels: LabelsH5, rows: Int[np.ndarray, "*n"]) -> Float[np.ndarray, "*n 3"]:
     """Give the direction (world) in which the middle of a crop looks, with depth 1 in the crop's camera."""
     xy = (0.5 - labels.centre[rows]) / labels.focal[rows]
     return np.einsum(
@@ -112,8 +112,8 @@ def meet(
     Source: own derivation, linear least squares with X eliminated; test_convert_labels_h5.py.
     """
     outer = along[..., :, None] * along[..., None, :]
-    W = np.eye(3) - (1 - ALONG**2) * outer
-    q = ALONG**2 * distance_m[..., None] * along - (W @ offset_m[..., None])[..., 0]
+    W = np.eye(3) - (1 - ALONG_SIGHT_WEIGHT**2) * outer
+    q = ALONG_SIGHT_WEIGHT**2 * distance_m[..., None] * along - (W @ offset_m[..., None])[..., 0]
     A_inverse, Q = np.linalg.inv(W.sum(1)), q.sum(1)
     num_views = along.shape[1]
     M = -np.einsum("tvij,tjk,twkl->viwl", W, A_inverse, W)
@@ -127,7 +127,9 @@ def meet(
     return centres_m, people_m, float(np.sqrt((miss_m**2).sum(-1).mean()))
 
 
-def place(labels: Labels, instants: Instants, side_m: float, centre: Literal["auto", "pelvis", "box"]) -> Places:
+def place_cameras_and_people(
+    labels: LabelsH5, instants: Instants, side_m: float, centre: Literal["auto", "pelvis", "box"]
+) -> Places:
     """Place the cameras and the people of one subject, on a floor at z = 0 about the origin."""
     rooted_m = shared_joints_m(labels, instants)
     R = labels.R_crop_from_world[instants.rows]
@@ -148,13 +150,13 @@ def place(labels: Labels, instants: Instants, side_m: float, centre: Literal["au
     return Places(centres_m - origin_m, joints_m - origin_m, miss_m, looks_at)
 
 
-LARGEST_PX = 4000
+LARGEST_VIEW_PX = 4000
 SMALLEST_DEPTH = 0.2
 """Of a crop's corner at unit length, in the fixed camera: it then looks less than 80 degrees aside."""
 SAMPLED_BACKGROUNDS = 150
 
 
-class View(NamedTuple):
+class BaseView(NamedTuple):
     """One camera of one subject, with the rows that it took."""
 
     subject: int
@@ -163,13 +165,13 @@ class View(NamedTuple):
     centre_world_m: Float[np.ndarray, "3"]
 
 
-def picture_path(folder: Path, labels: Labels, row: int, kind: str) -> Path:
+def picture_path(folder: Path, labels: LabelsH5, row: int, kind: str) -> Path:
     """Say where a crop or its background lies."""
     _, sequence, camera, frame = labels.keys[row]
     return folder / f"seq_{sequence:03d}" / f"cam_{camera:02d}" / f"{kind}_{frame:06d}.png"
 
 
-def crop_camera_of(labels: Labels, row: int, size_px: int, centre_world_m: Float[np.ndarray, "3"]) -> Camera:
+def crop_camera_of(labels: LabelsH5, row: int, size_px: int, centre_world_m: Float[np.ndarray, "3"]) -> Camera:
     """Give the camera of one crop."""
     return Camera(
         R_cam_from_world=labels.R_crop_from_world[row],
@@ -181,7 +183,7 @@ def crop_camera_of(labels: Labels, row: int, size_px: int, centre_world_m: Float
     )
 
 
-def base_camera(labels: Labels, view: View, size_px: int, detail: float) -> Camera:
+def base_camera(labels: LabelsH5, view: BaseView, size_px: int, detail: float) -> Camera:
     """Make the fixed camera that sees all crops of a view.
 
     Raises:
@@ -197,7 +199,7 @@ def base_camera(labels: Labels, view: View, size_px: int, detail: float) -> Came
     flat = (rays[..., :2] / np.where(seen, rays[..., 2], 1)[..., None] * focal_px).reshape(-1, 2)
     low, high = flat.min(0), flat.max(0)
     width_px, height_px = (int(side) for side in np.ceil(high - low) + 2)
-    if not seen.all() or max(width_px, height_px) > LARGEST_PX:
+    if not seen.all() or max(width_px, height_px) > LARGEST_VIEW_PX:
         raise ValueError(
             f"{labels.path}: the crops of subject {view.subject}, camera {view.camera} look into directions that need "
             f"a picture of {width_px} x {height_px} pixels; the camera moved, or extrinsic_rot is of another kind"
@@ -225,7 +227,9 @@ def read_crop(path: Path, size_px: int) -> UInt8[np.ndarray, "s s 3"]:
     return crop
 
 
-def background_of(folder: Path, labels: Labels, view: View, size_px: int, to: Camera) -> UInt8[np.ndarray, "H W 3"]:
+def background_of(
+    folder: Path, labels: LabelsH5, view: BaseView, size_px: int, to: Camera
+) -> UInt8[np.ndarray, "H W 3"]:
     """Put the background of a view together from those of its crops; black where no crop was."""
     count = min(SAMPLED_BACKGROUNDS, len(view.rows))
     total = np.zeros((to.height_px, to.width_px, 3), np.float32)

@@ -1,8 +1,8 @@
 """Backgrounds and masks of a recording; each helps the other.
 
-With keypoints: first masks from keypoints alone on some frames, then the empty room, then the masks of all frames with
-its help.  With masks (given, or from masks_from_motion.py): the room is what they leave.  The empty room behind a
-person who hardly moves is a median of what the masks leave, completed from other pictures.
+With keypoints: first masks from keypoints alone on some frames, then the background, then the masks of all frames with
+its help.  With masks (given, or from masks_from_motion.py): the background is what they leave.  Behind a person who
+hardly moves it is a median of what the masks leave, completed from other pictures.
 """
 
 from pathlib import Path
@@ -14,24 +14,24 @@ from jaxtyping import Bool, Float, Float32, UInt8
 
 from dataset_def.h36m_files import background_path, image_path, mask_path
 from dataset_def.multiview.masks_from_keypoints import body_capsules, cut_out
-from dataset_def.multiview.recording import RoomPicture, as_ideal_camera, room_picture
+from dataset_def.multiview.recording import BackgroundPicture, as_ideal_camera, background_picture
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import pinhole
-from dataset_def.multiview.write_layout import Take
-from utils.artifacts import load_background, save_background, whole_file
+from dataset_def.multiview.write_layout import LabelledRecording
+from utils.artifacts import atomic_write, load_background, save_background
 from utils.camera import Camera
 from utils.image import read_image, read_mask
 
 LEAST_VIEWS = 3
 """Times that a pixel must have been free of the person."""
-MARGIN = 1 / 160
+MASK_MARGIN = 1 / 160
 """The masks are widened by this part of the picture's longer side (12 px of 1920): soft edges and shadows."""
 BLEND_PX = 40
-"""Over this distance the brightness of another picture is fitted to the median beside it."""
+"""The brightness of another picture is fitted to the median beside it over this distance."""
 BAND_ROWS = 64
 
 
-class Room(NamedTuple):
+class CompletedBackground(NamedTuple):
     """A background, and where it comes from."""
 
     image: UInt8[np.ndarray, "H W 3"]
@@ -42,7 +42,7 @@ class Room(NamedTuple):
 OWN, OTHER_PICTURE, INPAINTED = 0, 1, 2
 
 
-def widened(mask: UInt8[np.ndarray, "H W"], margin: float = MARGIN) -> Bool[np.ndarray, "H W"]:
+def widened(mask: UInt8[np.ndarray, "H W"], margin: float = MASK_MARGIN) -> Bool[np.ndarray, "H W"]:
     """Grow a mask by a disc, of at least two pixels."""
     by_px = max(2, round(margin * max(mask.shape)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * by_px + 1, 2 * by_px + 1))
@@ -79,7 +79,7 @@ def complete(
     known: Bool[np.ndarray, "H W"],
     other: UInt8[np.ndarray, "H W 3"],
     other_known: Bool[np.ndarray, "H W"],
-) -> Room:
+) -> CompletedBackground:
     """Fill what is not known from another picture of the same camera, its brightness fitted, and inpaint the rest."""
     difference = image.astype(np.float32) - other
     both = known & other_known & (np.abs(difference).max(axis=-1) < 40)
@@ -88,49 +88,49 @@ def complete(
     filled = np.where((source == OTHER_PICTURE)[..., None], fitted, image)
     if (source == INPAINTED).any():
         filled = cv2.inpaint(filled, (source == INPAINTED).astype(np.uint8), 5, cv2.INPAINT_TELEA)
-    return Room(filled, source)
+    return CompletedBackground(filled, source)
 
 
 def difference_from(
-    room: UInt8[np.ndarray, "H W 3"], known: Bool[np.ndarray, "H W"], image: UInt8[np.ndarray, "H W 3"]
+    background: UInt8[np.ndarray, "H W 3"], known: Bool[np.ndarray, "H W"], image: UInt8[np.ndarray, "H W 3"]
 ) -> Float32[np.ndarray, "H W"]:
-    """Measure how far a picture differs from the empty room, 0 to 255, slightly blurred; NaN where not known."""
-    changed = cv2.absdiff(room, image).max(axis=-1).astype(np.float32)
+    """Measure how far a picture differs from the background, 0 to 255, slightly blurred; NaN where not known."""
+    changed = cv2.absdiff(background, image).max(axis=-1).astype(np.float32)
     changed = cv2.GaussianBlur(changed, (0, 0), 2.0)
     changed[~known] = np.nan
     return changed
 
 
-ROOM_EVERY = 3
+BACKGROUND_EVERY = 3
 """Every so many frames go into the median of a background."""
-MOST_ROOM_FRAMES = 60
-"""At most so many, spread evenly: they are held in memory at once."""
+MOST_BACKGROUND_FRAMES = 60
+"""At most so many frames go into it, evenly spaced: they are held in memory at once."""
 SOURCE_LEVELS = 100
 """Factor that makes the sources of background pixels visible as grey levels."""
 PERSON_ABOVE = 128
 
 
-class RoomJob(NamedTuple):
-    """One camera whose background is wanted."""
+class BackgroundJob(NamedTuple):
+    """One camera whose background is to be made."""
 
     images: tuple[Path, ...]
     """Frames that the median is taken over."""
     camera: Camera
-    """As calibrated, with its distortion."""
+    """The camera as calibrated, with its distortion."""
     points_world_m: tuple[Float[np.ndarray, "25 3"], ...]
-    """One per frame; empty where there are masks instead."""
+    """Keypoints of each frame; empty where there are masks instead."""
     masks: tuple[Path, ...]
-    """One per frame; empty where there are keypoints instead."""
-    other: RoomPicture | None
-    """A picture of the room by the same camera at another time."""
+    """Mask of each frame; empty where there are keypoints instead."""
+    other: BackgroundPicture | None
+    """A picture of the background by the same camera at another time."""
     backgrounds: tuple[Path, ...]
-    """One per subject; they are the same."""
+    """Files to write, one per subject with the same content."""
     source: Path
     """Where every background pixel comes from, as a picture."""
 
 
 class MaskJob(NamedTuple):
-    """One frame whose mask is wanted."""
+    """One frame whose mask is to be made."""
 
     image: Path
     camera: Camera
@@ -145,65 +145,67 @@ class GivenMaskJob(NamedTuple):
 
     given: Path
     camera: Camera
-    """As calibrated, with its distortion."""
+    """The camera as calibrated, with its distortion."""
     mask: Path
 
 
 def source_path(config: ImportMultiviewConfig, camera_number: int) -> Path:
     """Say where the sources of a background are noted."""
-    return config.about_location / f"background_source_ca_{camera_number:02d}.png"
+    return config.report_location / f"background_source_ca_{camera_number:02d}.png"
 
 
-def room_jobs(config: ImportMultiviewConfig, take: Take) -> list[RoomJob]:
-    """List the cameras; what the recording does not show of a room comes from another picture, if there is one."""
-    every = max(ROOM_EVERY, -(-take.recording.num_instants // MOST_ROOM_FRAMES))
-    if take.recording.num_instants < MOST_ROOM_FRAMES // ROOM_EVERY:
+def background_jobs(config: ImportMultiviewConfig, labelled: LabelledRecording) -> list[BackgroundJob]:
+    """List the cameras; what a recording does not show of the background comes from another picture, where given."""
+    every = max(BACKGROUND_EVERY, -(-labelled.recording.num_instants // MOST_BACKGROUND_FRAMES))
+    if labelled.recording.num_instants < MOST_BACKGROUND_FRAMES // BACKGROUND_EVERY:
         every = 1
-    chosen, labels = list(take.instants())[::every], take.labels
-    keys = [[s.key(number, frame) for s, frame, _ in chosen] for number, _ in enumerate(take.recording.views, start=1)]
+    chosen, labels = list(labelled.instants())[::every], labelled.labels
+    keys = [
+        [s.key(number, frame) for s, frame, _ in chosen] for number, _ in enumerate(labelled.recording.views, start=1)
+    ]
     return [
-        RoomJob(
+        BackgroundJob(
             images=tuple(image_path(config.paths, key) for key in keys[row]),
             camera=view.camera,
             points_world_m=() if labels is None else tuple(labels.points_world_m[instant] for _, _, instant in chosen),
             masks=tuple(mask_path(config.paths, key) for key in keys[row]) if labels is None or view.masks else (),
-            other=view.room,
-            backgrounds=tuple(background_path(config.paths, subject, row + 1) for subject in take.subjects),
+            other=view.background,
+            backgrounds=tuple(background_path(config.paths, subject, row + 1) for subject in labelled.subjects),
             source=source_path(config, row + 1),
         )
-        for row, view in enumerate(take.recording.views)
+        for row, view in enumerate(labelled.recording.views)
     ]
 
 
-def mask_jobs(config: ImportMultiviewConfig, take: Take) -> list[MaskJob]:
-    """List the masks of a take with keypoints."""
-    assert take.labels is not None
+def mask_jobs(config: ImportMultiviewConfig, labelled: LabelledRecording) -> list[MaskJob]:
+    """List the masks of a recording with keypoints."""
+    assert labelled.labels is not None
     return [
         MaskJob(
             image=image_path(config.paths, sequence.key(number, frame)),
             camera=pinhole(view.camera),
-            points_world_m=take.labels.points_world_m[instant],
+            points_world_m=labelled.labels.points_world_m[instant],
             background=background_path(config.paths, sequence.subject, number),
             source=source_path(config, number),
             mask=mask_path(config.paths, sequence.key(number, frame)),
         )
-        for number, view in enumerate(take.recording.views, start=1)
-        for sequence, frame, instant in take.instants()
+        for number, view in enumerate(labelled.recording.views, start=1)
+        for sequence, frame, instant in labelled.instants()
     ]
 
 
-def given_mask_jobs(config: ImportMultiviewConfig, take: Take) -> list[GivenMaskJob]:
+def given_mask_jobs(config: ImportMultiviewConfig, labelled: LabelledRecording) -> list[GivenMaskJob]:
     """List the masks that the user gave."""
     return [
         GivenMaskJob(files[instant], view.camera, mask_path(config.paths, sequence.key(row + 1, frame)))
         for row, (view, files) in enumerate(
-            (view, take.recording.mask_files(row)) for row, view in enumerate(take.recording.views)
+            (view, labelled.recording.mask_files(row)) for row, view in enumerate(labelled.recording.views)
         )
-        for sequence, frame, instant in take.instants()
+        for sequence, frame, instant in labelled.instants()
     ]
 
 
-def write_room(job: RoomJob) -> None:
+def write_background(job: BackgroundJob) -> None:
     """Write the background of one camera, unless it is there."""
     if all(path.exists() for path in (*job.backgrounds, job.source)):
         return
@@ -214,10 +216,10 @@ def write_room(job: RoomJob) -> None:
         pairs = zip(images, job.points_world_m, strict=True)
         masks = [cut_out(image, body_capsules(pinhole(job.camera), points)) for image, points in pairs]
     median, known = masked_median(images, np.stack([widened(mask) for mask in masks]))
-    room = complete(median, known, *room_picture(job.other, job.camera))
-    write_whole(job.source, (room.source * SOURCE_LEVELS).astype(np.uint8))
+    background = complete(median, known, *background_picture(job.other, job.camera))
+    write_whole(job.source, (background.source * SOURCE_LEVELS).astype(np.uint8))
     for path in job.backgrounds:
-        save_background(path, room.image)
+        save_background(path, background.image)
 
 
 def write_mask(job: MaskJob) -> None:
@@ -244,7 +246,7 @@ def write_whole(path: Path, image: UInt8[np.ndarray, "H W"]) -> None:
     """Write a .png so that half a file never exists."""
     encoded_well, content = cv2.imencode(".png", image)
     assert encoded_well
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(content.tobytes())
 
 

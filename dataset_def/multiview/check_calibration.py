@@ -1,8 +1,8 @@
 """Whether what the cameras see agrees with their calibration: errors per pair and per camera, and what may be wrong.
 
 The points may be a person's keypoints, or the centres of their masks, which are the same point only roughly.  What the
-cameras alone tell is looked at first: how far apart, which way up, whether they look at the same place.  What was found
-is refused in words, or accepted with a warning.
+cameras alone tell is checked first: how far apart, which way up, whether they see the same place.  What does not fit is
+refused in words, or accepted with a warning.
 """
 
 import warnings
@@ -14,21 +14,21 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from dataset_def.calibration.camera_values import METRES
-from dataset_def.multiview.geometry import distances_px, epipolar_px, projection_matrices, solve
+from dataset_def.multiview.geometry import distances_px, epipolar_px, points_nearest_to_rays, projection_matrices
 from utils.camera import Camera, to_camera, to_rays, to_world
 
 ACCEPT = "--accept-calibration imports it all the same"
 
 
-def settle(complaints: Sequence[str], is_accepted: bool) -> None:
-    """Stop if there are complaints, unless the user accepts the calibration.
+def raise_or_warn(problems: Sequence[str], is_accepted: bool) -> None:
+    """Stop if there are problems, unless the user accepts the calibration.
 
     Raises:
-        ValueError: all complaints in one sentence.
+        ValueError: all problems in one sentence.
     """
-    if not complaints:
+    if not problems:
         return
-    text = "; ".join(complaints)
+    text = "; ".join(problems)
     if not is_accepted:
         raise ValueError(f"the calibration does not fit: {text} ({ACCEPT})")
     warnings.warn(f"the calibration is accepted although {text}", stacklevel=2)
@@ -39,13 +39,13 @@ LEAST_SPAN_M, MOST_SPAN_M = 0.1, 100.0
 USUAL_SPAN_M = (0.5, 40.0)
 SAME_PLACE = 1e-3
 """Cameras nearer than this part of the span are at the same place."""
-MIDDLE = (0.2, 0.8)
+PRINCIPAL_POINT_RANGE = (0.2, 0.8)
 """Where a principal point lies, over the size of the picture."""
 FOCAL = (0.25, 15.0)
 """Focal length over the larger side of the picture."""
 DEPTHS_M = np.geomspace(0.3, 30.0, 12)
-UPRIGHT = 0.3
-AXES = {"x": (1, 0, 0), "-x": (-1, 0, 0), "y": (0, 1, 0), "-y": (0, -1, 0), "z": (0, 0, 1), "-z": (0, 0, -1)}
+LEAST_UPRIGHT = 0.3
+WORLD_AXES = {"x": (1, 0, 0), "-x": (-1, 0, 0), "y": (0, 1, 0), "-y": (0, -1, 0), "z": (0, 0, 1), "-z": (0, 0, -1)}
 
 
 def span_m(cameras: list[Camera]) -> float:
@@ -53,7 +53,7 @@ def span_m(cameras: list[Camera]) -> float:
     return max(float(np.linalg.norm(a.centre_world_m - b.centre_world_m)) for a, b in combinations(cameras, 2))
 
 
-def size_complaint(cameras: list[Camera]) -> str | None:
+def size_problem(cameras: list[Camera]) -> str | None:
     """Say if the cameras are too near or too far for a person between them."""
     span = span_m(cameras)
     if LEAST_SPAN_M <= span <= MOST_SPAN_M:
@@ -67,7 +67,7 @@ def size_complaint(cameras: list[Camera]) -> str | None:
     return f"the farthest two cameras are {far} apart{hint}"
 
 
-def same_place_complaints(names: list[str], cameras: list[Camera]) -> list[str]:
+def same_place_problems(names: list[str], cameras: list[Camera]) -> list[str]:
     """Name pairs of cameras at the same place."""
     least_m = SAME_PLACE * span_m(cameras)
     apart = zip(combinations(names, 2), combinations(cameras, 2), strict=True)
@@ -75,13 +75,13 @@ def same_place_complaints(names: list[str], cameras: list[Camera]) -> list[str]:
     return [f"{a} and {b} are at the same place; was one's calibration copied to the other?" for a, b in near]
 
 
-def lens_complaints(names: list[str], cameras: list[Camera]) -> list[str]:
+def lens_problems(names: list[str], cameras: list[Camera]) -> list[str]:
     """Name cameras whose intrinsics cannot belong to their pictures."""
     found = []
     for name, camera in zip(names, cameras, strict=True):
         size = np.array([camera.width_px, camera.height_px])
         middle, focal = camera.centre_px / size, camera.focal_px / size.max()
-        if (middle < MIDDLE[0]).any() or (middle > MIDDLE[1]).any():
+        if (middle < PRINCIPAL_POINT_RANGE[0]).any() or (middle > PRINCIPAL_POINT_RANGE[1]).any():
             found.append(
                 f"{name}'s principal point ({camera.centre_px[0]:.0f}, {camera.centre_px[1]:.0f}) is far from "
                 f"the middle of its {size[0]} x {size[1]} picture; was it calibrated at another size, or turned?"
@@ -92,11 +92,11 @@ def lens_complaints(names: list[str], cameras: list[Camera]) -> list[str]:
     return found
 
 
-def up_complaint(cameras: list[Camera]) -> str | None:
+def up_problem(cameras: list[Camera]) -> str | None:
     """Say if the pictures are upright about another axis than z."""
     upward = -np.mean([camera.R_cam_from_world[1] for camera in cameras], axis=0)
-    best = max(AXES, key=lambda name: float(upward @ AXES[name]))
-    if upward[2] >= UPRIGHT or upward @ AXES[best] < 2 * UPRIGHT:
+    best = max(WORLD_AXES, key=lambda name: float(upward @ WORLD_AXES[name]))
+    if upward[2] >= LEAST_UPRIGHT or upward @ WORLD_AXES[best] < 2 * LEAST_UPRIGHT:
         return None
     return f"up in the pictures is the world's {best} axis instead of z; if the world's axes are so, give --up {best}"
 
@@ -128,25 +128,25 @@ def inverted(camera: Camera) -> Camera:
     return camera._replace(R_cam_from_world=R.T, centre_world_m=-R @ camera.centre_world_m)
 
 
-def overlap_complaint(names: list[str], cameras: list[Camera]) -> str | None:
+def overlap_problem(names: list[str], cameras: list[Camera]) -> str | None:
     """Say if a camera sees nothing that another one sees."""
     shared = shares_view(cameras) & ~np.eye(len(cameras), dtype=bool)
-    lonely = [name for name, row in zip(names, shared, strict=True) if not row.any()]
-    if not lonely:
+    unpaired = [name for name, row in zip(names, shared, strict=True) if not row.any()]
+    if not unpaired:
         return None
     others = shares_view([inverted(camera) for camera in cameras])
     hint = "; its transforms seem to lead from the camera to the world: invert them" if others.all() else ""
-    return f"{', '.join(lonely)} sees nothing that another camera sees{hint}"
+    return f"{', '.join(unpaired)} sees nothing that another camera sees{hint}"
 
 
-def rig_complaints(names: list[str], cameras: list[Camera]) -> list[str]:
+def rig_problems(names: list[str], cameras: list[Camera]) -> list[str]:
     """List what is wrong with the cameras of a recording; sizes first, since the rest depends on them."""
-    size = size_complaint(cameras)
+    size = size_problem(cameras)
     if size is not None:
         return [size]
-    rest = [up_complaint(cameras), overlap_complaint(names, cameras)]
-    found = lens_complaints(names, cameras) + same_place_complaints(names, cameras)
-    return found + [complaint for complaint in rest if complaint is not None]
+    rest = [up_problem(cameras), overlap_problem(names, cameras)]
+    found = lens_problems(names, cameras) + same_place_problems(names, cameras)
+    return found + [problem for problem in rest if problem is not None]
 
 
 LEAST_POINTS = 8
@@ -154,11 +154,11 @@ LEAST_POINTS = 8
 MOST_INSTANTS = 200
 MOST_DELAY = 10
 DELAY_SHARE = 4
-"""A camera may be late by so many instants, and by this part of all, to explain a bad agreement."""
-FLIP = np.diag([1.0, -1.0, -1.0])
+"""A camera may be late by so many instants, and by this part of all, to explain bad consistency."""
+OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0])
 LEAST_STATURE_M, MOST_STATURE_M = 0.6, 2.6
 STATURE_PERCENTILE = 75
-"""Of the extents over time: people sit and bend."""
+"""A person's height is judged by this percentile of the extents over time, because people sit and bend."""
 
 
 class Sightings(NamedTuple):
@@ -172,11 +172,11 @@ class Sightings(NamedTuple):
     """keypoints or mask centres."""
     every: int = 1
     """Frames of a video from one instant to the next."""
-    doubt: str = ""
-    """What else may be wrong than the calibration."""
+    other_cause: str = ""
+    """What may be wrong instead of the calibration, as the end of a sentence."""
 
 
-class Agreement(NamedTuple):
+class Consistency(NamedTuple):
     """How well views agree: medians over time, NaN where two cameras share too little."""
 
     epipolar_px: Float[np.ndarray, "V V"]
@@ -209,7 +209,7 @@ def median(values: Float[np.ndarray, "*n"], least: int = 1) -> float:
     return float(np.median(known)) if len(known) >= least else np.nan
 
 
-def agreement(cameras: list[Camera], sightings: Sightings) -> Agreement:
+def consistency(cameras: list[Camera], sightings: Sightings) -> Consistency:
     """Measure how well undistorted cameras agree on a person."""
     V = len(cameras)
     points_px = np.moveaxis(sightings.points_px, 1, 0).reshape(V, -1, 2)
@@ -220,7 +220,7 @@ def agreement(cameras: list[Camera], sightings: Sightings) -> Agreement:
     is_seen = np.isfinite(points_px[..., 0])
     twice = is_seen.sum(axis=0) >= 2
     seen, shown = is_seen[:, twice], np.where(is_seen[:, twice, None], points_px[:, twice], 0.0)
-    points_m = solve(projection_matrices(cameras), shown, seen + 1e-12)
+    points_m = points_nearest_to_rays(projection_matrices(cameras), shown, seen + 1e-12)
     errors_px = np.where(seen, distances_px(cameras, points_m, shown), np.nan)
     extent_px = np.array([median(sightings.extent_px[:, view]) for view in range(V)])
     statures = [
@@ -229,7 +229,7 @@ def agreement(cameras: list[Camera], sightings: Sightings) -> Agreement:
             cameras, *_extents_and_depths(cameras, sightings, points_m, twice), strict=True
         )
     ]
-    return Agreement(pairs_px, np.array([median(row) for row in errors_px]), extent_px, median(np.array(statures)))
+    return Consistency(pairs_px, np.array([median(row) for row in errors_px]), extent_px, median(np.array(statures)))
 
 
 def _extents_and_depths(
@@ -270,15 +270,17 @@ def misreadings(names: list[str], cameras: list[Camera]) -> Iterator[tuple[str, 
            [camera._replace(R_cam_from_world=camera.R_cam_from_world.T) for camera in cameras])  # fmt: skip
     yield ("its T seem to be the cameras' centres instead of translations",
            [c._replace(centre_world_m=-c.R_cam_from_world @ c.centre_world_m) for c in cameras])  # fmt: skip
-    yield ("its cameras seem to look along -z with y up (OpenGL's axes); turn them to OpenCV's",
-           [c._replace(R_cam_from_world=FLIP @ c.R_cam_from_world) for c in cameras])  # fmt: skip
+    yield (
+        "its cameras seem to look along -z with y up (OpenGL's axes); turn them to OpenCV's",
+        [c._replace(R_cam_from_world=OPENCV_FROM_OPENGL @ c.R_cam_from_world) for c in cameras],
+    )
     for i, j in combinations(range(len(cameras)), 2):
         swapped = list(cameras)
         swapped[i], swapped[j] = cameras[j], cameras[i]
         yield f"{names[i]} and {names[j]} seem to be swapped", swapped
 
 
-def misfit(found: Agreement) -> float:
+def misfit(found: Consistency) -> float:
     """Say in one number how badly views agree: the worst pair or camera, relative to the person."""
     values = [*found.relative[np.triu_indices(len(found.extent_px), 1)], *found.relative_reprojection]
     known = [value for value in values if not np.isnan(value)]
@@ -288,19 +290,19 @@ def misfit(found: Agreement) -> float:
 def explanation(names: list[str], cameras: list[Camera], sightings: Sightings, largest: float) -> str:
     """Find what would make the views agree, and say it; empty if nothing does."""
     few = thinned(sightings)
-    now = misfit(agreement(cameras, few))
-    tried = [(misfit(agreement(others, few)), text) for text, others in misreadings(names, cameras)]
+    now = misfit(consistency(cameras, few))
+    tried = [(misfit(consistency(others, few)), text) for text, others in misreadings(names, cameras)]
     most = min(MOST_DELAY, len(sightings.points_px) // DELAY_SHARE)
     for view, name in enumerate(names):
         for by in (step for step in range(-most, most + 1) if step):
             late = thinned(delayed(sightings, view, by))
             frames = f"{by * sightings.every:+d}"
-            tried.append((misfit(agreement(cameras, late)), f"{name} seems out of step: {frames} to its --offsets"))
+            tried.append((misfit(consistency(cameras, late)), f"{name} seems out of step: {frames} to its --offsets"))
     best, text = min(tried)
-    return f"; {text}" if best < largest and best < now / 2 else _odd_one(names, agreement(cameras, few), largest)
+    return f"; {text}" if best < largest and best < now / 2 else _odd_one(names, consistency(cameras, few), largest)
 
 
-def _odd_one(names: list[str], found: Agreement, largest: float) -> str:
+def _odd_one(names: list[str], found: Consistency, largest: float) -> str:
     """Name the one camera without which all others agree."""
     for view, name in enumerate(names):
         others = [other for other in range(len(names)) if other != view]
@@ -310,8 +312,8 @@ def _odd_one(names: list[str], found: Agreement, largest: float) -> str:
     return ""
 
 
-def agreement_complaints(
-    names: list[str], cameras: list[Camera], sightings: Sightings, found: Agreement, largest: float
+def consistency_problems(
+    names: list[str], cameras: list[Camera], sightings: Sightings, found: Consistency, largest: float
 ) -> list[str]:
     """List in words what the person's sightings hold against a calibration of undistorted cameras."""
     if misfit(found) > largest:
@@ -325,7 +327,7 @@ def agreement_complaints(
             "he would be behind a camera" if behind else f"reprojection error {np.nanmax(found.reprojection_px):.0f} px"
         )  # fmt: skip
         size_px = float(np.nanmedian(found.extent_px))
-        why = explanation(names, cameras, sightings, largest) + sightings.doubt
+        why = explanation(names, cameras, sightings, largest) + sightings.other_cause
         return [f"the cameras do not agree on the person ({sightings.what}: {errors}, of a person of {size_px:.0f} px; "
                 f"at most {largest:g} of that is allowed){why}"]  # fmt: skip
     if not np.isnan(found.stature_m) and not LEAST_STATURE_M <= found.stature_m <= MOST_STATURE_M:
@@ -335,7 +337,7 @@ def agreement_complaints(
     return []
 
 
-def table(names: list[str], found: Agreement) -> dict[str, object]:
+def consistency_table(names: list[str], found: Consistency) -> dict[str, object]:
     """Give the numbers of a report; what could not be measured is left out."""
     pairs = {f"{names[i]} {names[j]}": round(float(found.epipolar_px[i, j]), 2)
              for i, j in combinations(range(len(names)), 2) if not np.isnan(found.epipolar_px[i, j])}  # fmt: skip

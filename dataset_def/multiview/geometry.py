@@ -43,7 +43,7 @@ def projection_matrices(cameras: list[Camera]) -> Float[np.ndarray, "V 3 4"]:
     )
 
 
-def solve(
+def points_nearest_to_rays(
     P: Float[np.ndarray, "V 3 4"],
     points_px: Float[np.ndarray, "V N 2"],
     weights: Float[np.ndarray, "V N"],
@@ -100,13 +100,13 @@ def triangulate(
     is_used = np.zeros(is_seen.shape, dtype=bool)
     for pair in combinations(range(len(cameras)), 2):
         rows = list(pair)
-        proposal_world_m = solve(P[rows], pixels[rows], np.where(is_seen[rows], 1.0, 1e-9), 0)
+        proposal_world_m = points_nearest_to_rays(P[rows], pixels[rows], np.where(is_seen[rows], 1.0, 1e-9), 0)
         error_px = distances_px(cameras, proposal_world_m, pixels)
         cost = (confidence * np.minimum(error_px, outlier_px) ** 2).sum(axis=0)
         is_better = (cost < best_cost) & is_seen[rows].all(axis=0) & (error_px[rows] < outlier_px).all(axis=0)
         best_cost = np.where(is_better, cost, best_cost)
         is_used = np.where(is_better, (error_px < outlier_px) & is_seen, is_used)
-    points_world_m = solve(P, pixels, np.where(is_used, confidence, 0.0) + 1e-12)
+    points_world_m = points_nearest_to_rays(P, pixels, np.where(is_used, confidence, 0.0) + 1e-12)
     points_world_m[is_used.sum(axis=0) < 2] = np.nan
     error_px = np.where(is_seen, distances_px(cameras, np.nan_to_num(points_world_m), pixels), np.nan)
     error_px[:, np.isnan(points_world_m[:, 0])] = np.nan
@@ -147,7 +147,7 @@ KEYPOINT_PX = 5.0
 """Accuracy of a confident keypoint; residuals beyond it count linearly."""
 
 
-def turned(camera: Camera, turn_rad: Float[np.ndarray, "3"]) -> Camera:
+def turned_camera(camera: Camera, turn_rad: Float[np.ndarray, "3"]) -> Camera:
     """Turn a camera about its own axes."""
     return camera._replace(R_cam_from_world=Rotation.from_rotvec(turn_rad).as_matrix() @ camera.R_cam_from_world)
 
@@ -180,7 +180,7 @@ def refine_rotations(
         points_world_m = unknowns[3 * V :].reshape(-1, 3)
         rows = []
         for camera, turn, seen_px in zip(cameras, unknowns[: 3 * V].reshape(V, 3), pixels, strict=True):
-            moved = turned(camera, turn * ANGLE_RAD)
+            moved = turned_camera(camera, turn * ANGLE_RAD)
             points_cam_m = (points_world_m - moved.centre_world_m) @ moved.R_cam_from_world.T
             rows.append(points_cam_m[:, :2] / points_cam_m[:, 2:] * moved.focal_px + moved.centre_px - seen_px)
         return np.concatenate([(np.stack(rows) * weights).ravel(), unknowns[: 3 * V]])
@@ -188,4 +188,4 @@ def refine_rotations(
     first = np.concatenate([np.zeros(3 * V), first_world_m[known].ravel()])
     pattern = sparsity(V, len(known))
     solved = least_squares(residuals, first, jac_sparsity=pattern, loss="soft_l1", max_nfev=30)
-    return [turned(c, t * ANGLE_RAD) for c, t in zip(cameras, solved.x[: 3 * V].reshape(V, 3), strict=True)]
+    return [turned_camera(c, t * ANGLE_RAD) for c, t in zip(cameras, solved.x[: 3 * V].reshape(V, 3), strict=True)]

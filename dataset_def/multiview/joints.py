@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter1d
 from dataset_def.multiview.check_calibration import Sightings, median
 from dataset_def.multiview.geometry import distances_px, refine_rotations, triangulate
 from dataset_def.multiview.keypoint_files import BODY_25B, h36m_from_body_25b, with_head
-from dataset_def.multiview.people import Somebody, followed, picked
+from dataset_def.multiview.people import TrackedPerson, picked, tracked_people
 from dataset_def.multiview.recording import People
 from dataset_def.multiview.undistort import pinhole, undistorted_px
 from utils.camera import Camera
@@ -35,7 +35,9 @@ class PersonTrack(NamedTuple):
     is_used: Bool[np.ndarray, "T V 25"]
 
 
-def place(cameras: list[Camera], keypoints_px: Float[np.ndarray, "T V 25 3"], outlier_px: float) -> PersonTrack:
+def triangulate_person(
+    cameras: list[Camera], keypoints_px: Float[np.ndarray, "T V 25 3"], outlier_px: float
+) -> PersonTrack:
     """Triangulate a person's keypoints in all frames at once."""
     T, V, K, _ = keypoints_px.shape
     flat = keypoints_px.transpose(1, 0, 2, 3).reshape(V, T * K, 3)
@@ -84,7 +86,7 @@ SEEN_SHARE = 0.5
 """The person must be placed in so many of the instants."""
 
 
-class Labels(NamedTuple):
+class PlacedJoints(NamedTuple):
     """The person in space."""
 
     track: PersonTrack
@@ -100,7 +102,7 @@ class Labels(NamedTuple):
         return h36m_from_body_25b(self.points_world_m)
 
 
-def undistorted(cameras: list[Camera], people: People) -> People:
+def undistorted_keypoints(cameras: list[Camera], people: People) -> People:
     """Take everybody's keypoints to the pixels of the ideal cameras."""
     return [
         [np.concatenate([undistorted_px(camera, p[..., :2]), p[..., 2:]], axis=-1) for p in frames]
@@ -119,37 +121,40 @@ def refined(cameras: list[Camera], track: PersonTrack) -> list[Camera]:
 
 def track(
     cameras: list[Camera], people: People, outlier_px: float, frames_per_second: float, person: int = 1
-) -> tuple[PersonTrack, list[Somebody]]:
+) -> tuple[PersonTrack, list[TrackedPerson]]:
     """Find the person on whom the cameras agree (or the next one), and everybody else.
 
     Raises:
         ValueError: nobody is seen by two cameras for long enough.
     """
     ideal = [pinhole(camera) for camera in cameras]
-    frames = [list(views) for views in zip(*undistorted(cameras, people), strict=True)]
-    everybody = followed(ideal, frames, outlier_px, frames_per_second)
+    frames = [list(views) for views in zip(*undistorted_keypoints(cameras, people), strict=True)]
+    everybody = tracked_people(ideal, frames, outlier_px, frames_per_second)
     chosen = everybody[person - 1] if person <= len(everybody) else None
     share = 0.0 if chosen is None else float(np.isfinite(chosen.position_world_m[:, 0]).mean())
     if chosen is None or share < SEEN_SHARE:
         raise ValueError(f"person {person} is seen by two cameras that agree (to --outlier-px {outlier_px:g}) in "
-                         f"{share:.0%} of the frames, at least {SEEN_SHARE:.0%} are wanted; check calibration and "
+                         f"{share:.0%} of the frames, at least {SEEN_SHARE:.0%} are needed; check calibration and "
                          "keypoints, or choose another --person")  # fmt: skip
-    return place(ideal, picked(frames, chosen), outlier_px), everybody
+    return triangulate_person(ideal, picked(frames, chosen), outlier_px), everybody
 
 
 def told_apart(
-    cameras: list[Camera], people: People, tracked_px: Float[np.ndarray, "T V 25 3"], everybody: list[Somebody],
+    cameras: list[Camera],
+    people: People,
+    tracked_px: Float[np.ndarray, "T V 25 3"],
+    everybody: list[TrackedPerson],
     person: int,
-) -> Float[np.ndarray, "T V 25 3"]:  # fmt: skip
+) -> Float[np.ndarray, "T V 25 3"]:
     """Give the keypoints that judge a calibration: the tracked person's, and those of whoever is alone in a view.
 
     Only detections that agree are tracked, so that a wrong calibration would look right on them alone.  Whoever is
-    followed as somebody else for most of the time does not count.
+    another track for most of the time does not count.
     """
     keypoints_px, num_instants = tracked_px.copy(), len(tracked_px)
     others = [one for number, one in enumerate(everybody, start=1)
               if number != person and one.num_frames >= SEEN_SHARE * num_instants]  # fmt: skip
-    for view, frames in enumerate(undistorted(cameras, people)):
+    for view, frames in enumerate(undistorted_keypoints(cameras, people)):
         for time, found in enumerate(frames[:num_instants]):
             if len(found) == 1 and not any(one.members[time, view] == 0 for one in others):
                 keypoints_px[time, view] = found[0]
@@ -157,11 +162,11 @@ def told_apart(
 
 
 def foremost(people: People, cameras: list[Camera]) -> Float[np.ndarray, "T V 25 3"]:
-    """Take the most confident person of every view and frame, where cameras do not agree on anybody."""
+    """Take the most confident person of every view and frame, where cameras are not consistent on any person."""
     nobody = np.zeros((25, 3))
     chosen = [
         [found[found[..., 2].sum(axis=1).argmax()] if len(found) else nobody for found in frames]
-        for frames in undistorted(cameras, people)
+        for frames in undistorted_keypoints(cameras, people)
     ]
     return np.stack(chosen, axis=1)
 
@@ -177,21 +182,21 @@ def keypoint_sightings(keypoints_px: Float[np.ndarray, "T V 25 3"], every: int) 
 
 def label(
     cameras: list[Camera], track: PersonTrack, outlier_px: float, frames_per_second: float, smooth_hz: float
-) -> Labels:
+) -> PlacedJoints:
     """Triangulate a tracked person with (perhaps refined) cameras, fill gaps and smooth."""
-    again = place([pinhole(c) for c in cameras], track.keypoints_px, outlier_px)
+    again = triangulate_person([pinhole(c) for c in cameras], track.keypoints_px, outlier_px)
     filled = fill_gaps(again.points_world_m)
     num_filled = int((np.isnan(again.points_world_m[..., 0]) & np.isfinite(filled[..., 0])).sum())
-    return Labels(again, smoothed(with_head(filled), frames_per_second, smooth_hz), num_filled)
+    return PlacedJoints(again, smoothed(with_head(filled), frames_per_second, smooth_hz), num_filled)
 
 
-def never_placed(labels: Labels) -> list[str]:
+def never_placed(labels: PlacedJoints) -> list[str]:
     """Name the joints that no two cameras ever saw together."""
     is_missing = np.isnan(labels.joints_world_m).any(axis=(0, 2))
     return [name for name, missing in zip(H36M_17, is_missing, strict=True) if missing]
 
 
-def median_errors_px(cameras: list[Camera], labels: Labels) -> list[float | None]:
+def median_errors_px(cameras: list[Camera], labels: PlacedJoints) -> list[float | None]:
     """Measure each camera's median distance between keypoints and the final points, outliers included.
 
     Returns:

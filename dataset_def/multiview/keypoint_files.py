@@ -96,7 +96,7 @@ def read_people(name: str, text: str, skeleton: str = "") -> Float[np.ndarray, "
     keypoints = np.zeros((len(values), len(BODY_25B), 3))
     for person, value in zip(keypoints, values, strict=True):
         if len(value) % 3 or not np.isfinite(value).all():
-            raise ValueError(f"{name} holds {len(value)} numbers for a person; x, y and confidence are wanted, finite")
+            raise ValueError(f"{name} holds {len(value)} numbers for a person; x, y and confidence are needed, finite")
         found = value.reshape(-1, 3)
         names = skeleton_of(len(found), skeleton, name)
         here = [number for number, key in enumerate(names) if key]

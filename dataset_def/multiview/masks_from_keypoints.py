@@ -1,4 +1,4 @@
-"""Cuts a person out of a picture: GrabCut, told by the projected keypoints where the body surely is and may be."""
+"""Cuts a person out of a picture: GrabCut, started from the projected keypoints (body for sure, and body perhaps)."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Num, UInt8
 from dataset_def.multiview.keypoint_files import BODY_25B
 from utils.camera import Camera, project, to_camera
 
-LIMBS: tuple[tuple[str, str, float], ...] = (
+CAPSULE_LIMBS: tuple[tuple[str, str, float], ...] = (
     ("head_top", "neck", 0.11), ("neck", "pelvis", 0.15), ("left_shoulder", "right_shoulder", 0.09),
     ("left_shoulder", "left_hip", 0.12), ("right_shoulder", "right_hip", 0.12), ("left_hip", "right_hip", 0.13),
     ("left_shoulder", "left_elbow", 0.07), ("right_shoulder", "right_elbow", 0.07),
@@ -26,7 +26,7 @@ HAND = 0.75
 """Length of a hand over that of the forearm; the keypoints end at the wrist, and the hand may be bent."""
 FOOT = 0.15
 """Height of an ankle over the length of the shin, for keypoints that end there; where the foot points is not known."""
-NEAREST_M = 0.1
+NEAREST_LIMB_M = 0.1
 """Limbs nearer to the camera's plane, or behind it, are not in its picture."""
 SURE, PROBABLE, POSSIBLE = 0.35, 0.9, 1.9
 """Factors on the radius: inside is surely body, probably body, possibly body; beyond is surely not."""
@@ -63,7 +63,9 @@ def body_capsules(camera: Camera, keypoints_world_m: Float[np.ndarray, "25 3"]) 
     """Project the limbs whose two ends are known and lie before the camera."""
     named = with_ends_and_pelvis(to_camera(camera, keypoints_world_m))
     known = [
-        limb for limb in LIMBS if all(np.isfinite(named[end]).all() and named[end][2] > NEAREST_M for end in limb[:2])
+        limb
+        for limb in CAPSULE_LIMBS
+        if all(np.isfinite(named[end]).all() and named[end][2] > NEAREST_LIMB_M for end in limb[:2])
     ]
     limbs = [(named[a], named[b], radius) for a, b, radius in known]
     ends_px = [project(camera, np.stack([a, b])) for a, b, _ in limbs]
@@ -72,7 +74,7 @@ def body_capsules(camera: Camera, keypoints_world_m: Float[np.ndarray, "25 3"]) 
     return Capsules(np.array(ends_px).reshape(-1, 2, 2), np.array(radius_px), np.array(is_sure))
 
 
-def drawn(capsules: Capsules, factor: float, shape: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
+def filled_capsules(capsules: Capsules, factor: float, shape: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
     """Fill the capsules, with their radius times a factor."""
     image = np.zeros(shape, np.uint8)
     for ends, radius in zip(capsules.ends_px, capsules.radius_px, strict=True):
@@ -85,9 +87,9 @@ def drawn(capsules: Capsules, factor: float, shape: tuple[int, int]) -> Bool[np.
 def seeds(
     capsules: Capsules, shape: tuple[int, int], difference: Float[np.ndarray, "H W"] | None, changed_level: float
 ) -> UInt8[np.ndarray, "H W"]:
-    """Label pixels for GrabCut; a difference from the empty room decides where it is known."""
+    """Label pixels for GrabCut; a difference from the background decides where it is known."""
     labels = np.full(shape, cv2.GC_BGD, np.uint8)
-    possible, probable = drawn(capsules, POSSIBLE, shape), drawn(capsules, PROBABLE, shape)
+    possible, probable = filled_capsules(capsules, POSSIBLE, shape), filled_capsules(capsules, PROBABLE, shape)
     labels[possible] = cv2.GC_PR_BGD
     if difference is not None:
         is_known = np.isfinite(difference)
@@ -95,7 +97,9 @@ def seeds(
         labels[is_known & (difference < changed_level / 2)] = cv2.GC_BGD
     labels[probable] = cv2.GC_PR_FGD
     sure = capsules.is_sure
-    labels[drawn(Capsules(capsules.ends_px[sure], capsules.radius_px[sure], sure[sure]), SURE, shape)] = cv2.GC_FGD
+    labels[filled_capsules(Capsules(capsules.ends_px[sure], capsules.radius_px[sure], sure[sure]), SURE, shape)] = (
+        cv2.GC_FGD
+    )
     return labels
 
 
@@ -164,7 +168,7 @@ def cut_out(
     """Cut the person out: 255 inside, 0 outside.
 
     Args:
-        difference: from the empty room, 0 to 255; NaN where the room is not known.  None before a room is known.
+        difference: from the background, 0 to 255; NaN where that is not known.  None before a background is made.
     """
     height, width = image.shape[:2]
     if not len(capsules.ends_px):
@@ -185,7 +189,7 @@ def working_scale(capsules: Capsules) -> float:
 
 
 def box_around(capsules: Capsules, height: int, width: int) -> tuple[list[int], list[int]]:
-    """Find the part of the picture in which the person can be, with a margin that shows GrabCut the room."""
+    """Find the part of the picture in which the person can be, with a margin that shows GrabCut the background."""
     margin = 1.5 * POSSIBLE * capsules.radius_px.max(initial=1.0)
     points = capsules.ends_px.reshape(-1, 2)
     low = np.clip(points.min(axis=0) - margin, 0, [width - 2, height - 2]).astype(int)

@@ -1,6 +1,6 @@
-"""Masks without keypoints: what differs from the empty room, the person among it, and GrabCut for the edge.
+"""Masks without keypoints: foreground components, the person among them, and GrabCut for the edge.
 
-The room is a picture of it, or the median over time: then the person must leave every place for most of the time.
+The background is a picture of it, or the median over time: then the person must leave every place most of the time.
 """
 
 from pathlib import Path
@@ -15,75 +15,75 @@ from dataset_def.mask_centres import mask_shape
 from dataset_def.multiview.backgrounds import difference_from, write_whole
 from dataset_def.multiview.check_calibration import Sightings
 from dataset_def.multiview.masks_from_keypoints import GRAB_PX, Window, segmented
-from dataset_def.multiview.people import Somebody, followed
-from dataset_def.multiview.recording import Recording, RoomPicture, room_picture
+from dataset_def.multiview.people import TrackedPerson, tracked_people
+from dataset_def.multiview.recording import BackgroundPicture, MultiviewRecording, background_picture
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import pinhole
-from dataset_def.multiview.write_layout import Take
+from dataset_def.multiview.write_layout import LabelledRecording
 from utils.artifacts import load_background, save_background
 from utils.camera import Camera
 from utils.image import read_image, read_mask
 from utils.processes import for_each
 
-MOST_ROOM_FRAMES = 60
+MOST_MEDIAN_FRAMES = 60
 """Frames behind the median, spread over the recording."""
-WORKING_PX = 480
-"""People are looked for in pictures of this longer side."""
+SMALL_PX = 480
+"""Components are found in pictures of this longer side."""
 CHANGED = 22.0
-"""Grey levels by which a person differs from the room, of 255."""
-LEAST_SHARE = 0.0015
-"""Of the picture; smaller patches are nobody."""
+"""Grey levels by which a person differs from the background, of 255."""
+SMALLEST_COMPONENT = 0.0015
+"""Components smaller than this share of the picture are no person."""
 END_SHARE = 0.06
-"""So much of a patch's height makes its top and its bottom."""
-BLOB_OUTLIER = 0.05
+"""Top and bottom of a component are the means of its pixels in this share of its height."""
+COMPONENT_OUTLIER = 0.05
 """Tops, centres and bottoms in two views are of one person up to this part of the picture's longer side."""
 STILL = ("; or the silhouettes are wrong, because the person hardly moves or other things move: give --keypoints, "
-         "--masks, or pictures of the empty room (--rooms)")  # fmt: skip
+         "--masks, or pictures of the background without people (--backgrounds)")  # fmt: skip
 """What else may explain views that do not agree on silhouettes."""
 SEEN_SHARE = 0.5
 """A moving person must be found in so many of the instants."""
 
 
 class ViewJob(NamedTuple):
-    """One camera whose moving people are wanted."""
+    """One camera whose moving people are to be found."""
 
     images: tuple[Path, ...]
-    """One per instant."""
+    """The picture of each instant."""
     camera: Camera
-    """As calibrated, with its distortion."""
-    room: RoomPicture | None
-    first_room: Path
-    """Gets the room that the silhouettes are measured against."""
+    """The camera as calibrated, with its distortion."""
+    background: BackgroundPicture | None
+    first_background: Path
+    """File for the background that the foreground components are found with."""
 
 
 class SilhouetteJob(NamedTuple):
-    """One frame whose mask is wanted."""
+    """One frame whose mask is to be made."""
 
     image: Path
-    first_room: Path
-    blob: int
-    """Which of the frame's blobs is the person; -1 for none."""
+    first_background: Path
+    component: int
+    """Which of the frame's foreground components is the person; -1 for none."""
     mask: Path
 
 
-def view_jobs(config: ImportMultiviewConfig, take: Take) -> list[ViewJob]:
-    """List the cameras of a take."""
+def view_jobs(config: ImportMultiviewConfig, labelled: LabelledRecording) -> list[ViewJob]:
+    """List the cameras of a recording."""
     return [
         ViewJob(
-            tuple(image_path(config.paths, sequence.key(number, frame)) for sequence, frame, _ in take.instants()),
+            tuple(image_path(config.paths, sequence.key(number, frame)) for sequence, frame, _ in labelled.instants()),
             view.camera,
-            view.room,
-            config.about_location / f"first_room_ca_{number:02d}.npy",
+            view.background,
+            config.report_location / f"first_room_ca_{number:02d}.npy",
         )
-        for number, view in enumerate(take.recording.views, start=1)
+        for number, view in enumerate(labelled.recording.views, start=1)
     ]
 
 
-def first_room(job: ViewJob) -> UInt8[np.ndarray, "H W 3"]:
-    """Read the picture of the empty room, or take the median over time."""
-    if job.room is not None:
-        return room_picture(job.room, job.camera)[0]
-    rows = np.linspace(0, len(job.images) - 1, min(len(job.images), MOST_ROOM_FRAMES)).round().astype(int)
+def first_background(job: ViewJob) -> UInt8[np.ndarray, "H W 3"]:
+    """Read the picture of the background, or take the median over time."""
+    if job.background is not None:
+        return background_picture(job.background, job.camera)[0]
+    rows = np.linspace(0, len(job.images) - 1, min(len(job.images), MOST_MEDIAN_FRAMES)).round().astype(int)
     stack = np.stack([read_image(job.images[row]) for row in rows])
     stack.partition(len(stack) // 2, axis=0)
     return stack[len(stack) // 2]
@@ -91,14 +91,14 @@ def first_room(job: ViewJob) -> UInt8[np.ndarray, "H W 3"]:
 
 def patches(changed: Float32[np.ndarray, "H W"]) -> tuple[Int[np.ndarray, "h w"], list[int], float]:
     """Find patches of a person's size in a shrunk difference: (numbered pixels, their numbers, scale)."""
-    scale = min(1.0, WORKING_PX / max(changed.shape))
+    scale = min(1.0, SMALL_PX / max(changed.shape))
     size = (round(changed.shape[1] * scale), round(changed.shape[0] * scale))
     small = (cv2.resize(changed, size, interpolation=cv2.INTER_AREA) > CHANGED).astype(np.uint8)
     across = max(3, round(0.008 * max(size))) | 1
     opened = cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     joined = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, np.ones((2 * across + 1, across), np.uint8))
     _, numbered, stats, _ = cv2.connectedComponentsWithStats(joined)
-    large = [n for n in range(1, len(stats)) if stats[n, cv2.CC_STAT_AREA] >= LEAST_SHARE * small.size]
+    large = [n for n in range(1, len(stats)) if stats[n, cv2.CC_STAT_AREA] >= SMALLEST_COMPONENT * small.size]
     return numbered, sorted(large, key=lambda n: -int(stats[n, cv2.CC_STAT_AREA])), scale
 
 
@@ -115,69 +115,70 @@ def outline_points(patch: Bool[np.ndarray, "h w"], scale: float) -> Float[np.nda
 
 
 def find_people(job: ViewJob) -> list[Float[np.ndarray, "_ 3 3"]]:
-    """Note the room of one camera, and find what may be people in all its frames."""
-    room = first_room(job)
-    save_background(job.first_room, room)
-    known = np.ones(room.shape[:2], dtype=bool)
+    """Store the background of one camera, and find what may be people in all its frames."""
+    background = first_background(job)
+    save_background(job.first_background, background)
+    known = np.ones(background.shape[:2], dtype=bool)
     everybody = []
     for path in job.images:
-        numbered, numbers, scale = patches(difference_from(room, known, read_image(path)))
+        numbered, numbers, scale = patches(difference_from(background, known, read_image(path)))
         points = [outline_points(numbered == number, scale) for number in numbers]
         everybody.append(np.array(points).reshape(-1, 3, 3))
     return everybody
 
 
 def chosen_person(
-    recording: Recording, blobs: list[list[Float[np.ndarray, "_ 3 3"]]], person: int
-) -> tuple[Somebody, list[Somebody]]:
+    recording: MultiviewRecording, components: list[list[Float[np.ndarray, "_ 3 3"]]], person: int
+) -> tuple[TrackedPerson, list[TrackedPerson]]:
     """Choose whom most views see, with the least error, and give everybody.
 
     Raises:
         ValueError: nobody moves before two cameras that agree on him; the sentence says what to give.
     """
     cameras = [pinhole(camera) for camera in recording.cameras]
-    outlier_px = BLOB_OUTLIER * max(max(camera.width_px, camera.height_px) for camera in cameras)
-    everybody = followed(cameras, [list(views) for views in zip(*blobs, strict=True)], outlier_px,
-                         recording.frames_per_second)  # fmt: skip
+    outlier_px = COMPONENT_OUTLIER * max(max(camera.width_px, camera.height_px) for camera in cameras)
+    everybody = tracked_people(
+        cameras, [list(views) for views in zip(*components, strict=True)], outlier_px, recording.frames_per_second
+    )
     chosen = everybody[person - 1] if person <= len(everybody) else None
     share = 0.0 if chosen is None else float(np.isfinite(chosen.position_world_m[:, 0]).mean())
     if chosen is None or share < SEEN_SHARE:
-        unseen = [name for name, found in zip(recording.names, blobs, strict=True) if not any(map(len, found))]
+        unseen = [name for name, found in zip(recording.names, components, strict=True) if not any(map(len, found))]
         where = f"; nothing moves in {', '.join(unseen)}" if unseen else ""
         raise ValueError(
             f"a moving person was found by two cameras together in {share:.0%} of the frames only{where}: he may "
             "hardly move, so that the median over time shows him, other things may move, or the calibration may be "
-            "wrong; give --keypoints, --masks, or pictures of the empty room (--rooms)"
+            "wrong; give --keypoints, --masks, or pictures of the background without people (--backgrounds)"
         )
     return chosen, everybody
 
 
 def silhouette_jobs(
-    config: ImportMultiviewConfig, take: Take, jobs: list[ViewJob], chosen: Somebody
+    config: ImportMultiviewConfig, labelled: LabelledRecording, jobs: list[ViewJob], chosen: TrackedPerson
 ) -> list[SilhouetteJob]:
     """List the masks of the chosen person."""
     return [
         SilhouetteJob(
             image=image_path(config.paths, sequence.key(number, frame)),
-            first_room=job.first_room,
-            blob=int(chosen.members[instant, number - 1]),
+            first_background=job.first_background,
+            component=int(chosen.members[instant, number - 1]),
             mask=mask_path(config.paths, sequence.key(number, frame)),
         )
         for number, job in enumerate(jobs, start=1)
-        for sequence, frame, instant in take.instants()
+        for sequence, frame, instant in labelled.instants()
     ]
 
 
 def write_silhouette(job: SilhouetteJob) -> None:
     """Write the mask of one frame; empty where the person is not seen."""
-    image, room = read_image(job.image), load_background(job.first_room)
-    changed = difference_from(room, np.ones(room.shape[:2], dtype=bool), image)
-    if job.blob < 0:
-        write_whole(job.mask, np.zeros(room.shape[:2], np.uint8))
+    image, background = read_image(job.image), load_background(job.first_background)
+    changed = difference_from(background, np.ones(background.shape[:2], dtype=bool), image)
+    if job.component < 0:
+        write_whole(job.mask, np.zeros(background.shape[:2], np.uint8))
         return
     numbered, numbers, _ = patches(changed)
-    patch = (numbered == numbers[job.blob]).astype(np.uint8)
-    whole = cv2.resize(patch, room.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    patch = (numbered == numbers[job.component]).astype(np.uint8)
+    whole = cv2.resize(patch, background.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     write_whole(job.mask, cut_patch(image, changed, whole))
 
 
@@ -203,34 +204,36 @@ def cut_patch(
     return window.pasted(segmented(window.shrunk(image), labels), patch.shape)
 
 
-def find_blobs(config: ImportMultiviewConfig, take: Take) -> list[list[Float[np.ndarray, "_ 3 3"]]]:
+def find_components(
+    config: ImportMultiviewConfig, labelled: LabelledRecording
+) -> list[list[Float[np.ndarray, "_ 3 3"]]]:
     """Find what may be people, by camera, then by instant."""
-    return for_each(find_people, view_jobs(config, take), config.processes, "people")
+    return for_each(find_people, view_jobs(config, labelled), config.processes, "people")
 
 
-def blob_sightings(blobs: list[list[Float[np.ndarray, "_ 3 3"]]], every: int) -> Sightings:
+def component_sightings(components: list[list[Float[np.ndarray, "_ 3 3"]]], every: int) -> Sightings:
     """Give the centre of the largest patch of every view and frame, where views do not agree on anybody."""
     nobody = np.full((3, 3), np.nan)
-    largest = np.stack([[found[0] if len(found) else nobody for found in frames] for frames in blobs], axis=1)
+    largest = np.stack([[found[0] if len(found) else nobody for found in frames] for frames in components], axis=1)
     return Sightings(largest[:, :, 1:2, :2], largest[:, :, 2, 1] - largest[:, :, 0, 1], "moving patches", every, STILL)
 
 
 def write_silhouettes(
-    config: ImportMultiviewConfig, take: Take, blobs: list[list[Float[np.ndarray, "_ 3 3"]]]
-) -> list[Somebody]:
+    config: ImportMultiviewConfig, labelled: LabelledRecording, components: list[list[Float[np.ndarray, "_ 3 3"]]]
+) -> list[TrackedPerson]:
     """Choose the moving person in all views and write his masks; give everybody who was found."""
-    jobs = view_jobs(config, take)
-    chosen, everybody = chosen_person(take.recording, blobs, config.person)
-    for_each(write_silhouette, silhouette_jobs(config, take, jobs, chosen), config.processes, "masks")
+    jobs = view_jobs(config, labelled)
+    chosen, everybody = chosen_person(labelled.recording, components, config.person)
+    for_each(write_silhouette, silhouette_jobs(config, labelled, jobs, chosen), config.processes, "masks")
     for job in jobs:
-        job.first_room.unlink()
+        job.first_background.unlink()
     return everybody
 
 
-def with_lone_patches(masks: Sightings, blobs: list[list[Float[np.ndarray, "_ 3 3"]]]) -> Sightings:
+def with_lone_patches(masks: Sightings, components: list[list[Float[np.ndarray, "_ 3 3"]]]) -> Sightings:
     """Add what is alone in a view but agrees with no other view, so that a wrong calibration is judged by that, too."""
     points_px, extent_px = masks.points_px.copy(), masks.extent_px.copy()
-    for view, frames in enumerate(blobs):
+    for view, frames in enumerate(components):
         for time, found in enumerate(frames):
             if len(found) == 1 and np.isnan(extent_px[time, view]) and (found[0, :, 2] > 0).all():
                 top_px, middle_px, bottom_px = found[0, :, :2]
@@ -238,16 +241,16 @@ def with_lone_patches(masks: Sightings, blobs: list[list[Float[np.ndarray, "_ 3 
     return Sightings(points_px, extent_px, "middles of the silhouettes", masks.every, STILL)
 
 
-def mask_sightings(config: ImportMultiviewConfig, take: Take) -> Sightings:
+def mask_sightings(config: ImportMultiviewConfig, labelled: LabelledRecording) -> Sightings:
     """Give the centres of written masks that no border cuts, for the check of a calibration."""
-    num_views = len(take.recording.views)
-    centres_px = np.full((take.recording.num_instants, num_views, 1, 2), np.nan)
-    extent_px = np.full((take.recording.num_instants, num_views), np.nan)
-    for row, camera in enumerate(take.recording.cameras):
-        for sequence, frame, instant in take.instants():
+    num_views = len(labelled.recording.views)
+    centres_px = np.full((labelled.recording.num_instants, num_views, 1, 2), np.nan)
+    extent_px = np.full((labelled.recording.num_instants, num_views), np.nan)
+    for row, camera in enumerate(labelled.recording.cameras):
+        for sequence, frame, instant in labelled.instants():
             shape = mask_shape(read_mask(mask_path(config.paths, sequence.key(row + 1, frame))))
             left, top, right, bottom = shape.box_px
             if left > 0 and top > 0 and right < camera.width_px and bottom < camera.height_px:
                 centres_px[instant, row, 0] = shape.centroid_px
                 extent_px[instant, row] = max(right - left, bottom - top)
-    return Sightings(centres_px, extent_px, "mask centres", take.recording.every)
+    return Sightings(centres_px, extent_px, "mask centres", labelled.recording.every)

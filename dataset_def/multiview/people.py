@@ -9,19 +9,19 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from dataset_def.multiview.geometry import epipolar_px, projection_matrices, solve
+from dataset_def.multiview.geometry import epipolar_px, points_nearest_to_rays, projection_matrices
 from utils.camera import Camera
 
 MOST_PEOPLE = 6
-"""People per view that are looked at, the most confident first."""
-MOST_SEEDS = 12
+"""People per view that are compared, the most confident first."""
+MOST_PAIRS_TRIED = 12
 """Pairs of detections that are tried as the beginning of a person."""
 LEAST_COMMON = 4
 """Points that two detections must share to be compared (all but one of shorter detections)."""
 AGREE = 0.7
 """Two detections may be one person if their mean error, cut off at the outlier distance, is below this part of it."""
 SPEED_M_PER_S = 4.0
-REACH_M = 0.3
+PLACING_ERROR_M = 0.3
 """A person moves at most so fast, and is placed to about so much."""
 LOST_S = 1.0
 """A person who is not seen for so long is taken for another one."""
@@ -30,7 +30,7 @@ Detections = list[Float[np.ndarray, "_ K 3"]]
 """Everybody in one frame, by camera: x, y, confidence."""
 
 
-class Person(NamedTuple):
+class PersonAtInstant(NamedTuple):
     """One person at one instant."""
 
     members: Int[np.ndarray, "V"]
@@ -40,12 +40,12 @@ class Person(NamedTuple):
     position_world_m: Float[np.ndarray, "3"]
 
 
-class Somebody(NamedTuple):
+class TrackedPerson(NamedTuple):
     """One person over time."""
 
     members: Int[np.ndarray, "T V"]
     score: float
-    """Sightings, each weighted with the agreement of the views, 0 to 1."""
+    """Sightings, each weighted with the consistency of the views, 0 to 1."""
     error_px: float
     """Mean over the sightings."""
     position_world_m: Float[np.ndarray, "T 3"]
@@ -78,7 +78,7 @@ def pair_errors_px(
     return errors
 
 
-def grown(
+def grow_group(
     seed: tuple[int, int, int, int], errors: dict[tuple[int, int], np.ndarray], sizes: list[int], agree_px: float
 ) -> tuple[Int[np.ndarray, "V"], float]:
     """Add to a pair of detections (view, row, view, row) those of other views that agree with it."""
@@ -104,7 +104,7 @@ def position(
     weights = np.where(points[..., 2] >= least_confidence, points[..., 2], 0.0)
     shared = (weights > 0).sum(axis=0) >= 2
     seen_by = [cameras[view] for view in views]
-    placed_m = solve(projection_matrices(seen_by), points[:, shared, :2], weights[:, shared] + 1e-12)
+    placed_m = points_nearest_to_rays(projection_matrices(seen_by), points[:, shared, :2], weights[:, shared] + 1e-12)
     middle_m = np.median(placed_m, axis=0)
     in_front = [(camera.R_cam_from_world @ (middle_m - camera.centre_world_m))[2] > 0 for camera in seen_by]
     return middle_m if all(in_front) else np.full(3, np.nan)
@@ -112,35 +112,38 @@ def position(
 
 def people_at(
     cameras: list[Camera], detections: Detections, outlier_px: float, least_confidence: float = 0.1
-) -> list[Person]:
+) -> list[PersonAtInstant]:
     """Group the detections of one instant into people whom at least two views see, the best seen first."""
     ranks = [np.argsort(-found[..., 2].sum(axis=1), kind="stable")[:MOST_PEOPLE] for found in detections]
     ranked = [found[rank] for found, rank in zip(detections, ranks, strict=True)]
     errors = pair_errors_px(cameras, ranked, least_confidence, outlier_px)
     sizes = [len(rank) for rank in ranks]
-    found: list[Person] = []
+    found: list[PersonAtInstant] = []
     while True:
         seeds = [(float(error), (i, int(a), j, int(b))) for (i, j), pair in errors.items() if i < j
                  for (a, b), error in np.ndenumerate(pair) if error < AGREE * outlier_px]  # fmt: skip
-        groups = [grown(seed, errors, sizes, AGREE * outlier_px) for _, seed in sorted(seeds)[:MOST_SEEDS]]
+        groups = [grow_group(seed, errors, sizes, AGREE * outlier_px) for _, seed in sorted(seeds)[:MOST_PAIRS_TRIED]]
         if not groups:
             return found
         members, error_px = max(groups, key=lambda group: ((group[0] >= 0).sum(), -group[1]))
         middle_m = position(cameras, ranked, members, least_confidence)
         original = np.array([rank[m] if m >= 0 else -1 for rank, m in zip(ranks, members, strict=True)])
         if np.isfinite(middle_m).all():
-            found.append(Person(original, error_px, middle_m))
+            found.append(PersonAtInstant(original, error_px, middle_m))
         for (i, j), pair in errors.items():
             pair[[m for m in members[[i]] if m >= 0]] = np.inf
             pair[:, [m for m in members[[j]] if m >= 0]] = np.inf
 
 
-def followed(
-    cameras: list[Camera], frames: list[Detections], outlier_px: float, frames_per_second: float,
+def tracked_people(
+    cameras: list[Camera],
+    frames: list[Detections],
+    outlier_px: float,
+    frames_per_second: float,
     least_confidence: float = 0.1,
-) -> list[Somebody]:  # fmt: skip
+) -> list[TrackedPerson]:
     """Follow everybody over time; the first is whom most cameras see in most frames, with the least error."""
-    tracks: list[dict[int, Person]] = []
+    tracks: list[dict[int, PersonAtInstant]] = []
     for time, detections in enumerate(frames):
         free = people_at(cameras, detections, outlier_px, least_confidence)
         pairs = sorted(
@@ -151,17 +154,19 @@ def followed(
         )
         taken: dict[int, int] = {}
         for distance_m, t, p in pairs:
-            reach_m = REACH_M + SPEED_M_PER_S * (time - max(tracks[t])) / frames_per_second
+            reach_m = PLACING_ERROR_M + SPEED_M_PER_S * (time - max(tracks[t])) / frames_per_second
             if distance_m <= reach_m and t not in taken and p not in taken.values():
                 taken[t] = p
         for t, p in taken.items():
             tracks[t][time] = free[p]
         tracks += [{time: person} for p, person in enumerate(free) if p not in taken.values()]
-    everybody = [_somebody(track, len(frames), len(cameras), outlier_px) for track in tracks]
+    everybody = [_tracked_person(track, len(frames), len(cameras), outlier_px) for track in tracks]
     return sorted(everybody, key=lambda one: -one.score)
 
 
-def _somebody(track: dict[int, Person], num_frames: int, num_views: int, outlier_px: float) -> Somebody:
+def _tracked_person(
+    track: dict[int, PersonAtInstant], num_frames: int, num_views: int, outlier_px: float
+) -> TrackedPerson:
     """Lay one person's instants out over time."""
     members, positions_m = np.full((num_frames, num_views), -1), np.full((num_frames, 3), np.nan)
     for time, person in track.items():
@@ -169,13 +174,13 @@ def _somebody(track: dict[int, Person], num_frames: int, num_views: int, outlier
     counts = np.array([(person.members >= 0).sum() for person in track.values()])
     errors_px = np.array([person.error_px for person in track.values()])
     score = float((counts * (1 - errors_px / outlier_px)).sum())
-    return Somebody(members, score, float(np.average(errors_px, weights=counts)), positions_m)
+    return TrackedPerson(members, score, float(np.average(errors_px, weights=counts)), positions_m)
 
 
-def picked(frames: list[Detections], somebody: Somebody) -> Float[np.ndarray, "T V K 3"]:
+def picked(frames: list[Detections], track: TrackedPerson) -> Float[np.ndarray, "T V K 3"]:
     """Collect one person's points; zeros, with no confidence, where a view does not see the person."""
     num_points = next(found.shape[1] for detections in frames for found in detections)
-    points = np.zeros((*somebody.members.shape, num_points, 3))
-    for time, view in np.argwhere(somebody.members >= 0):
-        points[time, view] = frames[time][view][somebody.members[time, view]]
+    points = np.zeros((*track.members.shape, num_points, 3))
+    for time, view in np.argwhere(track.members >= 0):
+        points[time, view] = frames[time][view][track.members[time, view]]
     return points

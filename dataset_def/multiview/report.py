@@ -1,4 +1,4 @@
-"""What an import says about itself: numbers in a file, the rig and the reprojection as pictures."""
+"""The report of an import: numbers in a file, the camera rig and the reprojection as pictures."""
 
 import json
 from itertools import product
@@ -17,15 +17,15 @@ from dataset_def.multiview.check_calibration import median
 from dataset_def.multiview.joints import LEAST_CONFIDENCE, view_errors_px
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import pinhole
-from dataset_def.multiview.write_layout import Take
-from utils.artifacts import whole_file
+from dataset_def.multiview.write_layout import LabelledRecording
+from utils.artifacts import atomic_write
 from utils.camera import Camera, project, to_camera, to_rays, to_world
 from utils.figures.common import LABEL_SIZE, MIDDLE, bone_colour, show_image, with_caption
 from utils.image import read_image, read_mask
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 
-MARGIN = 0.18
-"""Room around the person, over the person's height."""
+PERSON_MARGIN = 0.18
+"""Margin around the person, over the person's height."""
 
 
 class ReprojectionView(NamedTuple):
@@ -59,7 +59,7 @@ def draw_view(axes: Axes, view: ReprojectionView) -> None:
     axes.plot(*view.keypoints_px.T, "o", color="none", markeredgecolor="lime", markersize=5, markeredgewidth=0.8)
     if view.around is not None:
         left, top, right, bottom = view.around
-        half = max(right - left, bottom - top) * (0.5 + MARGIN)
+        half = max(right - left, bottom - top) * (0.5 + PERSON_MARGIN)
         axes.set_xlim((left + right) / 2 - half * 0.75, (left + right) / 2 + half * 0.75)
         axes.set_ylim((top + bottom) / 2 + half, (top + bottom) / 2 - half)
 
@@ -80,17 +80,17 @@ def reprojection_figure(rows: list[list[ReprojectionView]], caption: str) -> Fig
     return with_caption(figure, caption)
 
 
-def joints_view(paths: Paths, take: Take, instant: int, row: int) -> ReprojectionView:
+def joints_view(paths: Paths, labelled: LabelledRecording, instant: int, row: int) -> ReprojectionView:
     """Collect what one camera shows of the joints at one instant."""
-    assert take.labels is not None
-    sequence, frame, time = list(take.instants())[instant]
-    key, cameras = sequence.key(row + 1, frame), [pinhole(camera) for camera in take.recording.cameras]
-    keypoints = take.labels.track.keypoints_px[time, row]
+    assert labelled.labels is not None
+    sequence, frame, time = list(labelled.instants())[instant]
+    key, cameras = sequence.key(row + 1, frame), [pinhole(camera) for camera in labelled.recording.cameras]
+    keypoints = labelled.labels.track.keypoints_px[time, row]
     is_seen = keypoints[:, 2:] >= LEAST_CONFIDENCE
-    errors_px = view_errors_px(cameras, take.labels.track, take.labels.points_world_m)[:, row]
-    joints_px = projected(cameras[row], take.joints_world_m[time])
+    errors_px = view_errors_px(cameras, labelled.labels.track, labelled.labels.points_world_m)[:, row]
+    joints_px = projected(cameras[row], labelled.joints_world_m[time])
     middle_px = median(errors_px)
-    title = f"{take.recording.names[row]}, frame {time + 1}\n" + (
+    title = f"{labelled.recording.names[row]}, frame {time + 1}\n" + (
         "never seen here" if np.isnan(middle_px) else f"median over time {middle_px:.1f} px"
     )
     return ReprojectionView(
@@ -107,10 +107,13 @@ def projected(camera: Camera, points_world_m: Float[np.ndarray, "N 3"]) -> Float
     return points_px
 
 
-def centre_view(paths: Paths, take: Take, instant: int, row: int) -> ReprojectionView:
+def centre_view(paths: Paths, labelled: LabelledRecording, instant: int, row: int) -> ReprojectionView:
     """Collect what one camera shows of the person's middle at one instant: its own mask's, and that of all masks."""
-    sequence, frame, time = list(take.instants())[instant]
-    keys, cameras = [sequence.key(r + 1, frame) for r in range(len(take.recording.views))], take.recording.cameras
+    sequence, frame, time = list(labelled.instants())[instant]
+    keys, cameras = (
+        [sequence.key(r + 1, frame) for r in range(len(labelled.recording.views))],
+        labelled.recording.cameras,
+    )
     masks = [read_mask(mask_path(paths, key)) for key in keys]
     shapes = [mask_shape(mask) for mask in masks]
     ideal = [pinhole(camera) for camera in cameras]
@@ -118,20 +121,20 @@ def centre_view(paths: Paths, take: Take, instant: int, row: int) -> Reprojectio
     middle_px = projected(ideal[row], middle_m[None])
     error_px = np.linalg.norm(middle_px[0] - shapes[row].centroid_px)
     box = None if np.isnan(shapes[row].box_px).any() else tuple(shapes[row].box_px.tolist())
-    title = f"{take.recording.names[row]}, frame {time + 1}\n" + (
+    title = f"{labelled.recording.names[row]}, frame {time + 1}\n" + (
         "not seen by two cameras" if np.isnan(error_px) else f"{error_px:.1f} px here"
     )
     return ReprojectionView(title, read_image(image_path(paths, keys[row])), shapes[row].centroid_px[None], middle_px,
                             masks[row], box)  # fmt: skip
 
 
-def take_figure(paths: Paths, take: Take) -> Figure:
+def recording_figure(paths: Paths, labelled: LabelledRecording) -> Figure:
     """Draw the beginning, the middle and the end of a recording."""
-    last = len(list(take.instants())) - 1
-    view_of = centre_view if take.labels is None else joints_view
-    num_views = len(take.recording.views)
-    rows = [[view_of(paths, take, at, view) for view in range(num_views)] for at in sorted({0, last // 2, last})]
-    if take.labels is None:
+    last = len(list(labelled.instants())) - 1
+    view_of = centre_view if labelled.labels is None else joints_view
+    num_views = len(labelled.recording.views)
+    rows = [[view_of(paths, labelled, at, view) for view in range(num_views)] for at in sorted({0, last // 2, last})]
+    if labelled.labels is None:
         caption = (
             "Yellow: person mask.  Ring: its middle.  Cross: the middle of all masks, placed in space and projected."
         )
@@ -143,7 +146,7 @@ def take_figure(paths: Paths, take: Take) -> Figure:
     return reprojection_figure(rows, caption)
 
 
-COLOURS = ("#1f6fb5", "#d1495b", "#3a7d44", "#8e5ea2", "#e0871b", "#17888f", "#7a5230", "#5c6b73")
+CAMERA_COLOURS = ("#1f6fb5", "#d1495b", "#3a7d44", "#8e5ea2", "#e0871b", "#17888f", "#7a5230", "#5c6b73")
 FRUSTUM = 0.25
 """Length of a frustum over the distance from its camera to the person."""
 
@@ -174,7 +177,7 @@ def draw_rig(
     order = list(axis_order)
     known = path_m[np.isfinite(path_m).all(axis=1)]
     for number, (name, camera) in enumerate(zip(names, cameras, strict=True)):
-        colour, centre = COLOURS[number % len(COLOURS)], camera.centre_world_m
+        colour, centre = CAMERA_COLOURS[number % len(CAMERA_COLOURS)], camera.centre_world_m
         reach_m = float(np.median(np.linalg.norm(known - centre, axis=1))) if len(known) else 2.0
         for row, line in enumerate(_lines(frustum_world_m(camera, FRUSTUM * reach_m))):
             axes.plot(*line[:, order].T, color=colour, linewidth=2.0 if row == 0 else 0.8)
@@ -192,7 +195,7 @@ def rig_figure(
     joints_m: Float[np.ndarray, "17 3"] | None,
     caption: str,
 ) -> Figure:
-    """Draw a rig in space, from above and from the side, in metres.
+    """Draw a camera rig in space, from above and from the side, in metres.
 
     Args:
         path_m: where the person was; NaN where not known.
@@ -225,16 +228,16 @@ MOST_PLACES = 200
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a json file whole."""
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def path_world_m(config: ImportMultiviewConfig, take: Take) -> Float[np.ndarray, "T 3"]:
+def path_world_m(config: ImportMultiviewConfig, labelled: LabelledRecording) -> Float[np.ndarray, "T 3"]:
     """Follow the person's pelvis, or without joints the middle of the masks; NaN where neither is known."""
-    if take.labels is not None:
-        return take.joints_world_m[:, H36M_17.index("pelvis")]
-    cameras = [pinhole(camera) for camera in take.recording.cameras]
-    instants = list(take.instants())
+    if labelled.labels is not None:
+        return labelled.joints_world_m[:, H36M_17.index("pelvis")]
+    cameras = [pinhole(camera) for camera in labelled.recording.cameras]
+    instants = list(labelled.instants())
     places = []
     for sequence, frame, _ in instants[:: -(-len(instants) // MOST_PLACES)]:
         paths = [mask_path(config.paths, sequence.key(number, frame)) for number in range(1, len(cameras) + 1)]
@@ -243,15 +246,15 @@ def path_world_m(config: ImportMultiviewConfig, take: Take) -> Float[np.ndarray,
     return np.array(places)
 
 
-def rig_and_reprojection(config: ImportMultiviewConfig, take: Take) -> None:
+def rig_and_reprojection(config: ImportMultiviewConfig, labelled: LabelledRecording) -> None:
     """Draw the two pictures into the place of the settings."""
-    recording = take.recording
-    pose_m = None if take.labels is None else take.joints_world_m[recording.num_instants // 2]
+    recording = labelled.recording
+    pose_m = None if labelled.labels is None else labelled.joints_world_m[recording.num_instants // 2]
     caption = (
         f"{len(recording.views)} cameras with what they see (thick: the picture's upper edge), the path (grey) "
         "and one pose; world axes in metres, z up"
     )
-    rig = rig_figure(recording.names, recording.cameras, path_world_m(config, take), pose_m, caption)
-    for name, figure in (("rig", rig), ("reprojection", take_figure(config.paths, take))):
-        with whole_file(config.about_location / f"{name}.png") as partial:
+    rig = rig_figure(recording.names, recording.cameras, path_world_m(config, labelled), pose_m, caption)
+    for name, figure in (("rig", rig), ("reprojection", recording_figure(config.paths, labelled))):
+        with atomic_write(config.report_location / f"{name}.png") as partial:
             figure.savefig(partial, format="png")

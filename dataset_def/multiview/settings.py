@@ -16,10 +16,10 @@ class ImportMultiviewConfig:
     """
 
     videos: tuple[str, ...] = ()
-    """Own recording: one synchronised video or folder of images per camera, as NAME=PATH or PATH (the camera is then
+    """Custom recording: one synchronised video or folder of images per camera, as NAME=PATH or PATH (the camera is then
     named as the file), or one folder that holds them."""
     calibration: tuple[Path, ...] = ()
-    """Of an own recording: Pose2Sim's .toml, Qualisys' .qca.txt, EasyMocap's intri.yml, OpenCV's .yml or .json with
+    """Of a custom recording: Pose2Sim's .toml, Qualisys' .qca.txt, EasyMocap's intri.yml, OpenCV's .yml or .json with
     K, dist, R (or rvec) and T (or tvec) per camera (dataset_def/calibration/opencv.py lists all keys), or
     one Human3.6M-like .mat per camera."""
     calibration_unit: Literal["", "m", "cm", "mm"] = ""
@@ -44,22 +44,22 @@ class ImportMultiviewConfig:
     """Who is imported when several people are seen: 1 is whom most cameras see in most frames with the least
     triangulation error, 2 the next, and so on (report.json lists them)."""
     masks: Path | None = None
-    """Person masks of an own recording: a folder per camera with a picture per frame, the person above 128.  Without
+    """Person masks of a custom recording: a folder per camera with a picture per frame, the person above 128.  Without
     them they are cut out by the program itself."""
-    rooms: Path | None = None
-    """Pictures of the empty room, one per camera and named as it; without them a median over time shows the room."""
+    backgrounds: Path | None = None
+    """Pictures of the background without people, one per camera and named as it; without them, a median over time."""
     accept_calibration: bool = False
     """Import although the calibration does not fit what the cameras see."""
     largest_error: float = 0.06
     """A calibration fits if keypoints (or mask centres) lie this near to where the other cameras see them: median
     distance over the height of the person in the picture."""
     to: Path | None = None
-    """Folder that an own recording goes to: frames, masks, backgrounds, index and about in it.  Recordings may share it
-    if they differ in subject or action."""
+    """Folder that a custom recording goes to: frames, masks, backgrounds, index and about in it.  Several recordings
+    may share it if they differ in subject or action."""
     paths: Paths = field(default_factory=lambda: Paths.under(ROOT / "data" / "real"))
-    """Of the recording of pose2sim; own recordings have --to."""
-    about_location: Path = ROOT / "data" / "real" / "about"
-    """Gets the report, the reprojection figure, and what the import still needs while it runs."""
+    """Of the recording of pose2sim; custom recordings have --to."""
+    report_location: Path = ROOT / "data" / "real" / "about"
+    """Folder that gets the report, the reprojection figure, and what the import needs while it runs."""
     wheel: Path | None = None
     """pose2sim-0.7.0-py3-none-any.whl, which holds the recording; without it, pip fetches it into
     downloads_location."""
@@ -74,7 +74,7 @@ class ImportMultiviewConfig:
     """So many frames at the end become a subject of their own, which the test scripts can read: the same man, later."""
     refine_cameras: bool | None = None
     """Turn the cameras by the small angles that the keypoints ask for; their places stay as calibrated.  If not given,
-    pose2sim's are turned and own ones are not."""
+    pose2sim's are turned and those of custom recordings are not."""
     outlier_px: float = 0.0
     """Keypoints farther than this from where the other cameras see the joint do not count; 0 takes the 48th part of
     the picture's longer side (40 for 1920)."""
@@ -92,10 +92,17 @@ class ImportMultiviewConfig:
                 "use a subject that Human3.6M does not have (12 or more), at least 2 and at least 0 frames"
             )
         within(0, inf, outlier_px=self.outlier_px)
-        own = {"calibration": self.calibration, "to": self.to, "keypoints": self.keypoints, "masks": self.masks,
-               "rooms": self.rooms, "offsets": self.offsets, "frames": self.frames}  # fmt: skip
+        own = {
+            "calibration": self.calibration,
+            "to": self.to,
+            "keypoints": self.keypoints,
+            "masks": self.masks,
+            "backgrounds": self.backgrounds,
+            "offsets": self.offsets,
+            "frames": self.frames,
+        }
         if self.videos and not (self.calibration and self.to):
             raise ValueError("videos need --calibration FILE ... and --to FOLDER beside them")
         if not self.videos and any(own.values()):
             first = next(name for name, value in own.items() if value)
-            raise ValueError(f"{first} belongs to an own recording; give its videos too (--videos ...)")
+            raise ValueError(f"{first} belongs to a custom recording; give its videos too (--videos ...)")

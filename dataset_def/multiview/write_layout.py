@@ -1,4 +1,4 @@
-"""A recording with everything that is known about it, cut into sequences and written as Human3.6M folders.
+"""A labelled recording (views and joints), cut into sequences and written as Human3.6M folders.
 
 The layout is that of the README's "Your own data".
 """
@@ -13,8 +13,8 @@ from jaxtyping import Float, UInt8
 
 from dataset_def.h36m_files import FrameKey, folder_name
 from dataset_def.h36m_writer import write_pinhole_meta
-from dataset_def.multiview.joints import Labels
-from dataset_def.multiview.recording import Recording, View
+from dataset_def.multiview.joints import PlacedJoints
+from dataset_def.multiview.recording import MultiviewRecording, RecordedView
 from dataset_def.multiview.undistort import check_bars, ideal_image, letterbox, pinhole, sampling_map
 from dataset_def.video import frames_of
 from utils.image import write_image
@@ -22,7 +22,7 @@ from utils.image import write_image
 JPG_QUALITY = 92
 
 
-class Sequence(NamedTuple):
+class RecordedSequence(NamedTuple):
     """A stretch of a recording that becomes one sub-action."""
 
     subject: int
@@ -40,23 +40,23 @@ class Sequence(NamedTuple):
 class VideoJob(NamedTuple):
     """One video, and what its folders need."""
 
-    view: View
+    view: RecordedView
     every: int
     """Frames of the video from one instant to the next."""
     camera_number: int
     """Counts from 1."""
-    sequences: tuple[Sequence, ...]
+    sequences: tuple[RecordedSequence, ...]
     joints_world_m: Float[np.ndarray, "T 17 3"]
     frames_location: Path
 
 
-def cut_into_sequences(subject: int, action: int, frames: range, length: int) -> tuple[Sequence, ...]:
+def cut_into_sequences(subject: int, action: int, frames: range, length: int) -> tuple[RecordedSequence, ...]:
     """Cut a stretch of a recording into sequences; a rest shorter than half of the length joins the last one."""
     count = max(1, int(len(frames) / length + 0.5))
     firsts = [frames.start + length * i for i in range(count)]
     ends = [*firsts[1:], frames.stop]
     return tuple(
-        Sequence(subject, action, i + 1, first, end - first)
+        RecordedSequence(subject, action, i + 1, first, end - first)
         for i, (first, end) in enumerate(zip(firsts, ends, strict=True))
     )
 
@@ -68,14 +68,16 @@ def checked_frames(job: VideoJob) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
         ValueError: the frames change their size, or do not fit the calibration.
     """
     camera, first = job.view.camera, None
-    for image in frames_of(job.view.footage, job.view.first, job.every):
+    for image in frames_of(job.view.videos, job.view.first, job.every):
         if first is None:
             first = image.shape
-            check_bars(str(job.view.footage), image, camera)
+            check_bars(str(job.view.videos), image, camera)
             where = sampling_map(camera, letterbox(camera, image.shape[1], image.shape[0]))
         if image.shape != first:
-            raise ValueError(f"{job.view.footage} has pictures of {first[1]} x {first[0]} and of {image.shape[1]} x "
-                             f"{image.shape[0]} pixels; they must be alike")  # fmt: skip
+            raise ValueError(
+                f"{job.view.videos} has pictures of {first[1]} x {first[0]} and of {image.shape[1]} x "
+                f"{image.shape[0]} pixels; they must be alike"
+            )
         yield ideal_image(image, where)
 
 
@@ -91,8 +93,8 @@ def write_video(job: VideoJob) -> None:
         for frame in range(1, sequence.num_frames + 1):
             image = next(images, None)
             if image is None:
-                wanted = job.view.first + job.every * (sequence.first + frame - 1) + 1
-                raise ValueError(f"{job.view.footage} ends before frame {wanted}; copy it again")
+                needed = job.view.first + job.every * (sequence.first + frame - 1) + 1
+                raise ValueError(f"{job.view.videos} ends before frame {needed}; copy it again")
             if not folder.is_dir():
                 write_image(partial / f"{sequence.key(job.camera_number, frame).stem}.jpg", image, JPG_QUALITY)
         if not folder.is_dir():
@@ -101,13 +103,13 @@ def write_video(job: VideoJob) -> None:
             partial.rename(folder)
 
 
-class Take(NamedTuple):
-    """One recording on its way into the layout."""
+class LabelledRecording(NamedTuple):
+    """One recording with its joints, cut into sequences."""
 
-    recording: Recording
-    labels: Labels | None
+    recording: MultiviewRecording
+    labels: PlacedJoints | None
     """None without keypoints: the joints are then not known."""
-    sequences: tuple[Sequence, ...]
+    sequences: tuple[RecordedSequence, ...]
 
     @property
     def subjects(self) -> list[int]:
@@ -129,16 +131,21 @@ class Take(NamedTuple):
             for number, view in enumerate(recording.views, start=1)
         ]
 
-    def instants(self) -> Iterator[tuple[Sequence, int, int]]:
+    def instants(self) -> Iterator[tuple[RecordedSequence, int, int]]:
         """Go through (sequence, its frame from 1, the recording's instant from 0)."""
         for sequence in self.sequences:
             for frame in range(1, sequence.num_frames + 1):
                 yield sequence, frame, sequence.first + frame - 1
 
 
-def make_take(
-    recording: Recording, labels: Labels | None, subject: int, action: int, sequence_frames: int, test_frames: int
-) -> Take:
+def label_recording(
+    recording: MultiviewRecording,
+    labels: PlacedJoints | None,
+    subject: int,
+    action: int,
+    sequence_frames: int,
+    test_frames: int,
+) -> LabelledRecording:
     """Cut a recording into sequences, the last ones for a subject of their own.
 
     Raises:
@@ -155,4 +162,4 @@ def make_take(
         if len(instants)
         for sequence in cut_into_sequences(number, action, instants, sequence_frames)
     ]
-    return Take(recording, labels, tuple(sequences))
+    return LabelledRecording(recording, labels, tuple(sequences))

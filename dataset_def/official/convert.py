@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dataset_def.h36m_writer import is_full, not_writable, whole_folders, write_meta
-from dataset_def.official.files import Recording
+from dataset_def.h36m_writer import atomic_folders, is_full, not_writable, write_meta
+from dataset_def.official.files import OfficialRecording
 from dataset_def.official.ground_truth import Masks, open_masks, read_joints_world_m, read_points_px
 from dataset_def.official.metadata import Metadata, read_camera
 from dataset_def.official.settings import ConvertConfig
 from dataset_def.video import VideoReader, open_video
-from utils.artifacts import whole_file
+from utils.artifacts import atomic_write
 from utils.camera import Camera, project, resized, to_camera
 from utils.image import write_image
 from utils.skeleton import H36M_17
@@ -106,7 +106,7 @@ class Outcome(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a folder's parts go; masks is None if none are wanted."""
+    """Where a folder's parts go; masks is None if none are converted."""
 
     frames: Path
     masks: Path | None
@@ -116,10 +116,10 @@ class Place(NamedTuple):
 def place_of(config: ConvertConfig, folder: str) -> Place:
     """Say where the parts of a folder go."""
     masks = config.paths.masks_location / folder if config.masks else None
-    return Place(config.paths.h36m_location / folder, masks, config.about_location / "folders" / f"{folder}.json")
+    return Place(config.paths.h36m_location / folder, masks, config.report_location / "folders" / f"{folder}.json")
 
 
-def is_complete(config: ConvertConfig, folder: str) -> bool:
+def is_folder_complete(config: ConvertConfig, folder: str) -> bool:
     """Tell whether all of a folder is there."""
     place = place_of(config, folder)
     return place.frames.is_dir() and (place.masks is None or place.masks.is_dir())
@@ -138,14 +138,14 @@ def shrunk_camera(camera: Camera, width_px: int) -> Camera:
     return resized(camera, width_px, round(camera.height_px * width_px / camera.width_px))
 
 
-def shrunk(image: UInt8[np.ndarray, "H W *c"], camera: Camera) -> UInt8[np.ndarray, "h w *c"]:
+def shrunk_to_camera(image: UInt8[np.ndarray, "H W *c"], camera: Camera) -> UInt8[np.ndarray, "h w *c"]:
     """Scale a picture to its camera's size."""
     if image.shape[:2] == (camera.height_px, camera.width_px):
         return image
     return cv2.resize(image, (camera.width_px, camera.height_px), interpolation=cv2.INTER_AREA)
 
 
-def convert_recording(config: ConvertConfig, metadata: Metadata, recording: Recording) -> Outcome:
+def convert_recording(config: ConvertConfig, metadata: Metadata, recording: OfficialRecording) -> Outcome:
     """Convert one recording; damage of its own files is reported, so that the others go on.
 
     Raises:
@@ -162,7 +162,7 @@ def convert_recording(config: ConvertConfig, metadata: Metadata, recording: Reco
     return Outcome(recording.folder, "")
 
 
-def write_recording(config: ConvertConfig, metadata: Metadata, recording: Recording) -> None:
+def write_recording(config: ConvertConfig, metadata: Metadata, recording: OfficialRecording) -> None:
     """Write frames, masks, h36m_meta.mat and the note of one recording."""
     subject, _, _, number = recording.key
     place = place_of(config, recording.folder)
@@ -177,16 +177,16 @@ def write_recording(config: ConvertConfig, metadata: Metadata, recording: Record
                 points_px, read_points_px(recording.points), recording.points
             )
         to = shrunk_camera(camera, config.size_px)
-        with whole_folders(place.masks, place.frames) as partials:
+        with atomic_folders(place.masks, place.frames) as partials:
             note |= write_frames(config, recording, video, masks, points_px, to, partials)
             write_meta(partials[-1] / "h36m_meta.mat", to, joints_world_m[: note["usable_frames"]])
-            with whole_file(place.note) as partial:
+            with atomic_write(place.note) as partial:
                 partial.write_text(json.dumps(note, indent=1) + "\n")
 
 
 def write_frames(
     config: ConvertConfig,
-    recording: Recording,
+    recording: OfficialRecording,
     video: VideoReader,
     masks: Masks | None,
     points_px: Float[np.ndarray, "N 17 2"],
@@ -206,8 +206,8 @@ def write_frames(
                 raise ValueError(f"{recording.masks}: mask {frame} is {mask.shape[1]} x {mask.shape[0]}, the video "
                                  f"{image.shape[1]} x {image.shape[0]}; download both again")  # fmt: skip
             num_off_mask += not is_on_mask(points_px[frame - 1], mask)
-            write_image(partials[0] / f"{stem}.png", shrunk(mask, to))
-        write_image(partials[-1] / f"{stem}.{config.image}", shrunk(image, to), config.quality)
+            write_image(partials[0] / f"{stem}.png", shrunk_to_camera(mask, to))
+        write_image(partials[-1] / f"{stem}.{config.image}", shrunk_to_camera(image, to), config.quality)
         num_written += 1
     decoded = video.header_frames if video.num_passed == last else video.num_passed
     usable_frames(poses, decoded, num_masks, config.missing_frames, names)

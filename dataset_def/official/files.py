@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from dataset_def.h36m_files import BROKEN, folder_name
+from dataset_def.h36m_files import DAMAGED_RECORDINGS, folder_name
 from dataset_def.official.metadata import SERIALS, Metadata
 from dataset_def.official.settings import ConvertConfig
 
@@ -21,17 +21,17 @@ PLACES = {
     "masks": ("MySegmentsMat/ground_truth_bs", "Segments_mat_gt_bs", "ground_truth_bs"),
 }
 """Folders below S1, S5, ... in which a kind of file was seen."""
-ENDINGS = {"videos": (".mp4", ".avi", ".mkv"), "poses": (".cdf",), "points": (".cdf",), "masks": (".mat",)}
+KIND_ENDINGS = {"videos": (".mp4", ".avi", ".mkv"), "poses": (".cdf",), "points": (".cdf",), "masks": (".mat",)}
 SPELLINGS = (("takingphoto", "photo"), ("walkingdog", "walkdog"), ("_", " "))
 
 
-class Recording(NamedTuple):
+class OfficialRecording(NamedTuple):
     """The files that become one folder."""
 
     key: FolderKey
     """Subject, action, sub-action, camera."""
     name: str
-    """As metadata.xml calls it."""
+    """Name of the recording in metadata.xml."""
     video: Path
     poses: Path
     masks: Path | None
@@ -47,7 +47,7 @@ class Recording(NamedTuple):
 class Found(NamedTuple):
     """What the download holds of all that was asked for."""
 
-    recordings: list[Recording]
+    recordings: list[OfficialRecording]
     missing: dict[str, str]
     """Folder to be written, and what it lacks."""
     skipped: dict[str, str]
@@ -56,7 +56,7 @@ class Found(NamedTuple):
     """Name in metadata.xml, and the file's other spelling."""
 
 
-def plain(stem: str) -> str:
+def plain_stem(stem: str) -> str:
     """Give a name that is the same for all spellings."""
     name = stem.lower()
     for old, new in SPELLINGS:
@@ -71,8 +71,8 @@ def _files(folder: Path, kind: str) -> dict[str, Path]:
     for place in PLACES[kind]:
         if (folder / place).is_dir():
             for path in sorted((folder / place).iterdir()):
-                if path.suffix.lower() in ENDINGS[kind]:
-                    found.setdefault(plain(path.stem), path)
+                if path.suffix.lower() in KIND_ENDINGS[kind]:
+                    found.setdefault(plain_stem(path.stem), path)
     return found
 
 
@@ -98,7 +98,7 @@ def find_recordings(config: ConvertConfig, metadata: Metadata) -> Found:
     found = Found([], {}, {}, {})
     for key in product(config.subjects, config.actions, config.subactions, config.cameras):
         folder = folder_name(*key)
-        if key in BROKEN:
+        if key in DAMAGED_RECORDINGS:
             found.skipped[folder] = "its video is damaged in the original"
             continue
         recording, lack = _recording(config, metadata, key, found.spelled)
@@ -123,7 +123,7 @@ def _nothing(official: Path, found: Found) -> str:
 
 def _recording(
     config: ConvertConfig, metadata: Metadata, key: FolderKey, spelled: dict[str, str]
-) -> tuple[Recording | None, str]:
+) -> tuple[OfficialRecording | None, str]:
     """Find the files of one folder; gives (None, what is missing) if the video or the poses are not there."""
     subject, action, subaction, camera = key
     folder = subject_folder(config.official, subject)
@@ -133,22 +133,22 @@ def _recording(
     if not folder.is_dir():
         return None, f"there is no folder {folder}"
     view = f"{name}.{SERIALS[camera - 1]}"
-    wanted = {"videos": view, "poses": name, "points": view, "masks": view}
-    paths = {kind: _files(folder, kind).get(plain(stem)) for kind, stem in wanted.items()}
+    stems = {"videos": view, "poses": name, "points": view, "masks": view}
+    paths = {kind: _files(folder, kind).get(plain_stem(stem)) for kind, stem in stems.items()}
     for kind, path in paths.items():
-        if path is not None and path.stem != wanted[kind]:
-            spelled[f"S{subject} {wanted[kind]}"] = path.name
+        if path is not None and path.stem != stems[kind]:
+            spelled[f"S{subject} {stems[kind]}"] = path.name
     video, poses = paths["videos"], paths["poses"]
     if video is None:
         return None, _lack(folder, "videos", view)
     if poses is None:
         return None, _lack(folder, "poses", name) + _other_poses(folder)
-    return Recording(key, name, video, poses, paths["masks"], paths["points"]), ""
+    return OfficialRecording(key, name, video, poses, paths["masks"], paths["points"]), ""
 
 
 def _lack(folder: Path, kind: str, stem: str) -> str:
     """Say that a file is missing, or that all of its kind are."""
-    ending, place = ENDINGS[kind][0], folder / PLACES[kind][0]
+    ending, place = KIND_ENDINGS[kind][0], folder / PLACES[kind][0]
     return (
         f"there is no {stem}{ending} in {place}" if _files(folder, kind) else f"there are no {ending} files in {place}"
     )

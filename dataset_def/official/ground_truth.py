@@ -123,14 +123,14 @@ def _whole(path: Path) -> Masks:
 
 
 VARIABLE = "Pose"
-NUM_JOINTS = 32
+NUM_CDF_JOINTS = 32
 DAMAGED_POSES = (
     ValueError, OSError, ArithmeticError, MemoryError, RuntimeError, LookupError, TypeError, AttributeError, EOFError,
     zlib.error, struct.error,
 )  # fmt: skip
 """What cdflib was seen to raise on files with missing or changed bytes."""
-REACH_M = 100.0
-"""No joint of a person in a room is farther than this from the world's origin."""
+FARTHEST_JOINT_M = 100.0
+"""No joint of a person in the capture room is farther than this from the world's origin."""
 
 
 def _opened(path: Path) -> Any:
@@ -170,24 +170,30 @@ def _read(path: Path, numbers: int) -> Float[np.ndarray, "N 32 numbers"]:
     except DAMAGED_POSES as error:
         raise _damaged_poses(path, error) from error
     if values.dtype.kind != "f" or values.ndim != 3 or values.shape[0] != 1 or values.shape[1] == 0:
-        raise ValueError(f"{path}: Pose is {values.dtype} {values.shape}, expected numbers (1, frames, "
-                         f"{NUM_JOINTS * numbers}); download it again")  # fmt: skip
-    if values.shape[2] != NUM_JOINTS * numbers:
-        raise ValueError(f"{path} has {values.shape[2]} numbers per frame, expected {NUM_JOINTS} joints x {numbers}; "
-                         "is it a file of another kind of pose?")  # fmt: skip
-    return values[0].reshape(-1, NUM_JOINTS, numbers).astype(np.float64)
+        raise ValueError(
+            f"{path}: Pose is {values.dtype} {values.shape}, expected numbers (1, frames, "
+            f"{NUM_CDF_JOINTS * numbers}); download it again"
+        )
+    if values.shape[2] != NUM_CDF_JOINTS * numbers:
+        raise ValueError(
+            f"{path} has {values.shape[2]} numbers per frame, expected {NUM_CDF_JOINTS} joints x {numbers}; "
+            "is it a file of another kind of pose?"
+        )
+    return values[0].reshape(-1, NUM_CDF_JOINTS, numbers).astype(np.float64)
 
 
 def read_joints_world_m(path: Path) -> Float[np.ndarray, "N 17 3"]:
     """Read the 17 of the 32 joints that this project uses, in the world's frame.
 
     Raises:
-        FileNotFoundError, ValueError: missing, damaged, of another kind, or not in millimetres about the room.
+        FileNotFoundError, ValueError: missing, damaged, of another kind, or not in millimetres about the capture room.
     """
     joints_m = _read(path, 3)[:, list(H36M_17_FROM_32)] * METRES_PER_MILLIMETRE
-    if not np.isfinite(joints_m).all() or np.abs(joints_m).max() > REACH_M:
-        raise ValueError(f"{path} holds joints that are not finite or more than {REACH_M:.0f} m away; it is damaged, "
-                         "or not in millimetres")  # fmt: skip
+    if not np.isfinite(joints_m).all() or np.abs(joints_m).max() > FARTHEST_JOINT_M:
+        raise ValueError(
+            f"{path} holds joints that are not finite or more than {FARTHEST_JOINT_M:.0f} m away; it is damaged, "
+            "or not in millimetres"
+        )
     return joints_m
 
 

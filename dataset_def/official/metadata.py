@@ -18,11 +18,11 @@ from utils.camera import Camera
 SERIALS = ("54138969", "55011271", "58860488", "60457274")
 """Serial numbers of cameras 1 to 4, as in the names of the videos."""
 NUM_SUBJECTS = 11
-PLACE = ("rx", "ry", "rz", "tx", "ty", "tz")
+EXTRINSICS = ("rx", "ry", "rz", "tx", "ty", "tz")
 LENS = ("fx", "fy", "cx", "cy", "k1", "k2", "k3", "p1", "p2")
-NUM_PLACES = len(SERIALS) * NUM_SUBJECTS * len(PLACE)
+NUM_PLACES = len(SERIALS) * NUM_SUBJECTS * len(EXTRINSICS)
 NUM_VALUES = NUM_PLACES + len(SERIALS) * len(LENS)
-REMEDY = "take metadata.xml from the download's program code (Release-v1.x/H36M) and give it with --metadata"
+METADATA_REMEDY = "take metadata.xml from the download's program code (Release-v1.x/H36M) and give it with --metadata"
 
 
 class Metadata(NamedTuple):
@@ -43,16 +43,16 @@ def read_metadata(path: Path) -> Metadata:
         FileNotFoundError, ValueError: missing, not that file, or with another number of values.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; {REMEDY}")
+        raise FileNotFoundError(f"{path} does not exist; {METADATA_REMEDY}")
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read as xml ({error}); {REMEDY}") from error
+        raise ValueError(f"{path} cannot be read as xml ({error}); {METADATA_REMEDY}") from error
     values = _values(path, root)
     return Metadata(
         path=path,
         names=_names(path, root),
-        places=values[:NUM_PLACES].reshape(len(SERIALS), NUM_SUBJECTS, len(PLACE)),
+        places=values[:NUM_PLACES].reshape(len(SERIALS), NUM_SUBJECTS, len(EXTRINSICS)),
         lenses=values[NUM_PLACES:].reshape(len(SERIALS), len(LENS)),
     )
 
@@ -61,14 +61,16 @@ def _values(path: Path, root: ElementTree.Element) -> Float[np.ndarray, "300"]:
     """Take the numbers of w0."""
     element = root.find(".//w0")
     if element is None or not element.text:
-        raise ValueError(f"{path} has no w0, which holds the calibration of the cameras; {REMEDY}")
+        raise ValueError(f"{path} has no w0, which holds the calibration of the cameras; {METADATA_REMEDY}")
     words = element.text.strip().strip("[]").replace(",", " ").replace(";", " ").split()
     try:
         values = np.array([float(word) for word in words])
     except ValueError as error:
-        raise ValueError(f"w0 of {path} holds something else than numbers ({error}); {REMEDY}") from error
+        raise ValueError(f"w0 of {path} holds something else than numbers ({error}); {METADATA_REMEDY}") from error
     if len(values) != NUM_VALUES or not np.isfinite(values).all():
-        raise ValueError(f"w0 of {path} holds {len(values)} values, expected {NUM_VALUES} finite numbers; {REMEDY}")
+        raise ValueError(
+            f"w0 of {path} holds {len(values)} values, expected {NUM_VALUES} finite numbers; {METADATA_REMEDY}"
+        )
     return values
 
 
@@ -76,7 +78,7 @@ def _names(path: Path, root: ElementTree.Element) -> dict[tuple[int, int, int], 
     """Read the table of recordings: the first row lists the subjects, each other row names one action for all."""
     rows = [[(cell.text or "").strip() for cell in row] for row in (root.find(".//mapping") or ())]
     if not rows:
-        raise ValueError(f"{path} has no table `mapping`, which names the recordings; {REMEDY}")
+        raise ValueError(f"{path} has no table `mapping`, which names the recordings; {METADATA_REMEDY}")
     subjects = [int(cell[1:]) if cell[:1] == "S" and cell[1:].isdigit() else 0 for cell in rows[0]]
     names = {}
     for row in rows[1:]:
@@ -86,7 +88,7 @@ def _names(path: Path, root: ElementTree.Element) -> dict[tuple[int, int, int], 
             if subject and name:
                 names[subject, int(row[0]), int(row[1])] = name
     if not names:
-        raise ValueError(f"the table `mapping` of {path} names no recording; {REMEDY}")
+        raise ValueError(f"the table `mapping` of {path} names no recording; {METADATA_REMEDY}")
     return names
 
 
@@ -110,8 +112,9 @@ def read_camera(metadata: Metadata, subject: int, camera: int, width_px: int, he
     """
     place, lens = metadata.places[camera - 1, subject - 1], metadata.lenses[camera - 1]
     if not place[3:].any() or (lens[:2] <= 0).any():
-        raise ValueError(f"w0 of {metadata.path} holds no calibration of camera {camera} for subject {subject}; "
-                         f"{REMEDY}")  # fmt: skip
+        raise ValueError(
+            f"w0 of {metadata.path} holds no calibration of camera {camera} for subject {subject}; {METADATA_REMEDY}"
+        )
     return Camera(
         R_cam_from_world=rotation(place[:3]),
         centre_world_m=place[3:] * METRES_PER_MILLIMETRE,

@@ -1,4 +1,4 @@
-"""Says how much space a conversion will take, and afterwards what was converted, what is missing, what looks odd."""
+"""Says how much space a conversion will take, and afterwards what was converted, what is missing, what seems odd."""
 
 import json
 import os
@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dataset_def.h36m_files import folder_key
-from dataset_def.official.convert import Outcome, is_complete, place_of, shrunk, shrunk_camera
-from dataset_def.official.files import Found, Recording
+from dataset_def.official.convert import Outcome, is_folder_complete, place_of, shrunk_camera, shrunk_to_camera
+from dataset_def.official.files import Found, OfficialRecording
 from dataset_def.official.ground_truth import count_poses, open_masks
 from dataset_def.official.metadata import Metadata, read_camera
 from dataset_def.official.settings import ConvertConfig
 from dataset_def.video import open_video
-from utils.artifacts import commit, whole_file
+from utils.artifacts import atomic_write, commit
 from utils.image import encode
 from utils.settings import DATA_PLACES, flags, short
 
@@ -35,7 +35,7 @@ def notes(config: ConvertConfig, found: Found) -> dict[str, dict[str, Any]]:
     """Read what was counted when the folders were written, for those that are there."""
     read = {}
     for recording in found.recordings:
-        if is_complete(config, recording.folder):
+        if is_folder_complete(config, recording.folder):
             path = place_of(config, recording.folder).note
             read[recording.folder] = json.loads(path.read_text()) if path.is_file() else {}
     return read
@@ -68,11 +68,11 @@ def is_misplaced(folder: str) -> bool:
 
 def save_report(path: Path, report: dict[str, Any]) -> None:
     """Write the report as json."""
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
 
 
-def counted(reasons: dict[str, str], what: str) -> list[str]:
+def counted_reasons(reasons: dict[str, str], what: str) -> list[str]:
     """Give one line per reason, with the number of folders and the first of them."""
     first = {why: folder for folder, why in reversed(reasons.items())}
     counts = Counter(reasons.values()).most_common()
@@ -85,13 +85,15 @@ def lines(config: ConvertConfig, report: dict[str, Any]) -> list[str]:
     """Write the report for a reader."""
     text = [f"{len(report['folders'])} folders, {report['frames']} frames (every {config.every}.) in "
             f"{short(config.paths.h36m_location)}, {len(report['new'])} of them new"]  # fmt: skip
-    text += counted(report["problems"], "damaged ")
-    text += counted(report["missing"], "missing ")
-    text += counted(report["skipped"], "left out")
+    text += counted_reasons(report["problems"], "damaged ")
+    text += counted_reasons(report["missing"], "missing ")
+    text += counted_reasons(report["skipped"], "left out")
     if report["spelled_otherwise"]:
-        wanted, file = next(iter(report["spelled_otherwise"].items()))
-        text.append(f"{len(report['spelled_otherwise'])} names are spelled otherwise than in metadata.xml, such as "
-                    f"{wanted}: {file}")  # fmt: skip
+        expected, file = next(iter(report["spelled_otherwise"].items()))
+        text.append(
+            f"{len(report['spelled_otherwise'])} names are spelled otherwise than in metadata.xml, such as "
+            f"{expected}: {file}"
+        )
     if report["known_misplaced_labels"]:
         text.append(f"{len(report['known_misplaced_labels'])} folders of S9 (Greeting, SittingDown, Waiting, WalkDog) "
                     "are known for ground truth that lies beside the person in parts")  # fmt: skip
@@ -119,7 +121,7 @@ SAMPLED_FRAMES = 3
 FRAMES_APART = 25
 BLOCK_BYTES = 4096
 """Disks hand out space in pieces of this size."""
-MARGIN = 1.1
+SIZE_MARGIN = 1.1
 GB = 1e9
 
 
@@ -128,7 +130,7 @@ class Estimate(NamedTuple):
 
     frames: int
     image_bytes: float
-    """Per frame."""
+    """Mean size of a written frame."""
     mask_bytes: float
 
 
@@ -137,7 +139,7 @@ def on_disk(num_bytes: int) -> int:
     return -(-num_bytes // BLOCK_BYTES) * BLOCK_BYTES
 
 
-def sample_bytes(config: ConvertConfig, metadata: Metadata, recording: Recording) -> list[tuple[int, int]]:
+def sample_bytes(config: ConvertConfig, metadata: Metadata, recording: OfficialRecording) -> list[tuple[int, int]]:
     """Encode some frames of one recording; gives (picture, mask) bytes for each."""
     subject, _, _, number = recording.key
     opened_masks = open_masks(recording.masks) if config.masks and recording.masks else nullcontext()
@@ -148,13 +150,13 @@ def sample_bytes(config: ConvertConfig, metadata: Metadata, recording: Recording
         for frame, image in video.frames(FRAMES_APART, 1 + FRAMES_APART * (SAMPLED_FRAMES - 1)):
             mask_bytes = 0
             if masks is not None and frame <= masks.num_masks:
-                mask_bytes = on_disk(len(encode(shrunk(masks.read(frame - 1), to), ".png")))
-            picture = encode(shrunk(image, to), f".{config.image}", config.quality)
+                mask_bytes = on_disk(len(encode(shrunk_to_camera(masks.read(frame - 1), to), ".png")))
+            picture = encode(shrunk_to_camera(image, to), f".{config.image}", config.quality)
             sizes.append((on_disk(len(picture)), mask_bytes))
     return sizes
 
 
-def count_frames(todo: list[Recording], every: int) -> int:
+def count_frames(todo: list[OfficialRecording], every: int) -> int:
     """Count the frames to be written; recordings whose poses cannot be read count as none."""
     counts: dict[Path, int] = {}
     for recording in todo:
@@ -166,7 +168,7 @@ def count_frames(todo: list[Recording], every: int) -> int:
     return sum(counts[recording.poses] for recording in todo)
 
 
-def estimate(config: ConvertConfig, metadata: Metadata, todo: list[Recording]) -> Estimate:
+def estimate(config: ConvertConfig, metadata: Metadata, todo: list[OfficialRecording]) -> Estimate:
     """Count the frames to be written and encode a few of them.
 
     Raises:
@@ -200,7 +202,7 @@ def check_space(config: ConvertConfig, found: Estimate) -> None:
     for place, _ in needs:
         disk = os.stat(existing(place)).st_dev
         together = sum(each for other, each in needs if os.stat(existing(other)).st_dev == disk)
-        needed_gb = MARGIN * found.frames * together / GB
+        needed_gb = SIZE_MARGIN * found.frames * together / GB
         free_gb = shutil.disk_usage(existing(place)).free / GB
         if needed_gb + config.keep_free_gb > free_gb:
             raise ValueError(

@@ -17,8 +17,8 @@ class ConvertConfig:
     metadata: Path | None = None
     """metadata.xml of the download's program code; without it, the one in the folder `official`."""
     paths: Paths = field(default_factory=lambda: Paths.under(ROOT / "data" / "h36m"))
-    about_location: Path = ROOT / "data" / "h36m" / "about"
-    """Gets report.json, and a note for every folder that was written."""
+    report_location: Path = ROOT / "data" / "h36m" / "about"
+    """Folder that gets report.json, and a note for every folder that was written."""
     subjects: tuple[int, ...] = (1, 5, 6, 7, 8, 9, 11)
     actions: tuple[int, ...] = tuple(range(2, 17))
     subactions: tuple[int, ...] = (1, 2)

@@ -21,7 +21,7 @@ class PhotoCrop(NamedTuple):
     picture: Picture
     box: Box
     camera: Camera
-    """Of the whole picture, at the world's origin and unrotated: its world is the camera's frame."""
+    """Camera of the whole picture, at the world's origin and unrotated: its world is the camera's frame."""
     image: UInt8[np.ndarray, "S S 3"]
     R_cam_from_crop: Float[np.ndarray, "3 3"]
     distance_m: float

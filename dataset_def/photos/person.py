@@ -22,7 +22,15 @@ from tqdm import tqdm
 from config import ROOT
 from dataset_def.photos.pictures import Picture, Pictures
 from utils.image import read_mask
-from utils.person_box import Box, box_of_mask, box_of_movement, check_box, empty_scene, smooth_boxes, spread
+from utils.person_box import (
+    Box,
+    box_of_mask,
+    box_of_movement,
+    check_box,
+    empty_scene,
+    evenly_spaced_frames,
+    smooth_boxes,
+)
 from utils.settings import start
 
 SEGMENTATION_NETWORK = ROOT / "data" / "downloads" / "selfie_segmentation.tflite"
@@ -35,11 +43,11 @@ class SegmentationConfig:
     network: Path = SEGMENTATION_NETWORK
 
 
-WHEEL = "mediapipe==0.10.21"
+MEDIAPIPE = "mediapipe==0.10.21"
 MEMBER = "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite"
 MAY_BE_PERSON = 0.3
 """Probability above which a pixel does not count as empty scene."""
-REMEDY = "pip install -e .[video] and python dataset_def/photos/person.py"
+SEGMENTATION_REMEDY = "pip install -e .[video] and python dataset_def/photos/person.py"
 
 
 def is_available(network: Path) -> bool:
@@ -59,7 +67,9 @@ class PersonSegmenter:
 
     def __init__(self, network: Path):
         if not is_available(network):
-            raise ValueError(f"the segmentation extra is not installed ({network}); install it with: {REMEDY}")
+            raise ValueError(
+                f"the segmentation extra is not installed ({network}); install it with: {SEGMENTATION_REMEDY}"
+            )
         from ai_edge_litert.interpreter import Interpreter
 
         self.interpreter = Interpreter(str(network))
@@ -94,12 +104,14 @@ def main(config: SegmentationConfig) -> Path:
         print(f"{config.network} is there already")
         return config.network
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder, WHEEL]
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder, MEDIAPIPE]
         result = subprocess.run(command, capture_output=True, text=True)
         wheels = list(Path(folder).glob("*.whl"))
         if result.returncode or not wheels:
             last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-            raise ValueError(f"pip could not fetch {WHEEL} ({last}); put {MEMBER} of that wheel at {config.network}")
+            raise ValueError(
+                f"pip could not fetch {MEDIAPIPE} ({last}); put {MEMBER} of that wheel at {config.network}"
+            )
         content = zipfile.ZipFile(wheels[0]).read(MEMBER)
     config.network.parent.mkdir(parents=True, exist_ok=True)
     partial = config.network.with_suffix(".partial")
@@ -110,7 +122,7 @@ def main(config: SegmentationConfig) -> Path:
 
 
 SCENE_FRAMES = 40
-"""At most so many, and more than half of it, are behind the empty scene; a video may not tell its length."""
+"""The empty scene is the median of 21 to 40 frames: a video need not tell its length, so every n-th is kept."""
 LEAST_FRAMES_WITH_MOVEMENT = 0.3
 """Share of a video's frames; below it, movement does not tell where the person is."""
 
@@ -119,7 +131,7 @@ class Finder(NamedTuple):
     """How boxes are found."""
 
     how: str
-    """For the user to read."""
+    """How the person was found, as a sentence for the user."""
     box: Callable[[int, Picture], Box | None]
     """Number of the frame (from 0) and the frame -> the person's box, None if there is nobody."""
 
@@ -148,8 +160,10 @@ def make_finder(
             how = "what moves before the still camera" + (", the scene cleared by segmentation" if segmenter else "")
             return Finder(how, lambda number, _: Box(*smooth[number].tolist()))
         if find == "movement" or not is_available(network):
-            raise ValueError(f"nothing of a person's size moves in {pictures.source}; give --box X Y WIDTH HEIGHT or "
-                             f"--mask, or install the segmentation extra: {REMEDY}")  # fmt: skip
+            raise ValueError(
+                f"nothing of a person's size moves in {pictures.source}; give --box X Y WIDTH HEIGHT or "
+                f"--mask, or install the segmentation extra: {SEGMENTATION_REMEDY}"
+            )
     if find == "movement":
         raise ValueError(f"--find movement needs a video, and {pictures.source} is none; give --box or --mask")
     return _by_segmentation(pictures, network)
@@ -183,9 +197,9 @@ def moving_boxes(pictures: Pictures, segmenter: PersonSegmenter | None = None) -
         segmenter: keeps people out of the empty scene, if it is there.
     """
     people = None if segmenter is None else segmenter.people
-    scene = empty_scene(spread((picture.rgb for picture in pictures.frames()), SCENE_FRAMES), people)
+    scene = empty_scene(evenly_spaced_frames((picture.rgb for picture in pictures.frames()), SCENE_FRAMES), people)
     boxes = []
-    for picture in tqdm(pictures.frames(), total=pictures.num_frames, desc="looking for movement", disable=None):
+    for picture in tqdm(pictures.frames(), total=pictures.num_frames, desc="finding movement", disable=None):
         box = box_of_movement(picture.rgb, scene)
         boxes.append([np.nan] * 4 if box is None else list(box))
     return np.array(boxes)
@@ -194,8 +208,10 @@ def moving_boxes(pictures: Pictures, segmenter: PersonSegmenter | None = None) -
 def _by_segmentation(pictures: Pictures, network: Path) -> Finder:
     """Use the segmentation network."""
     if not is_available(network):
-        raise ValueError(f"nothing tells where the person is in {pictures.source}; give --box X Y WIDTH HEIGHT or "
-                         f"--mask, or install the segmentation extra: {REMEDY}")  # fmt: skip
+        raise ValueError(
+            f"nothing tells where the person is in {pictures.source}; give --box X Y WIDTH HEIGHT or "
+            f"--mask, or install the segmentation extra: {SEGMENTATION_REMEDY}"
+        )
     segmenter = PersonSegmenter(network)
 
     def box(_: int, picture: Picture) -> Box | None:

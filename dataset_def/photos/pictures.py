@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from dataset_def.video import IMAGES, VIDEOS, opened_video, read_picture
+from dataset_def.video import IMAGE_ENDINGS, VIDEOS, opened_video, read_picture
 
 
 class Picture(NamedTuple):
@@ -54,17 +54,17 @@ def open_pictures(source: str, longest: int = 0) -> Pictures:
         raise FileNotFoundError(f"{path} does not exist; give the path of an image, a folder or a video")
     if path.suffix.lower() in VIDEOS:
         return _video(path, longest)
-    if path.suffix.lower() in IMAGES:
+    if path.suffix.lower() in IMAGE_ENDINGS:
         picture = Picture(path.stem, read_picture(path))
         return Pictures("image", source, 1, None, lambda: iter([picture]))
-    raise ValueError(f"{path} is neither an image ({', '.join(IMAGES)}) nor a video ({', '.join(VIDEOS)})")
+    raise ValueError(f"{path} is neither an image ({', '.join(IMAGE_ENDINGS)}) nor a video ({', '.join(VIDEOS)})")
 
 
 def _folder(folder: Path, longest: int) -> Pictures:
     """List the images of a folder, in the order of their names."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGES)
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
     if not paths:
-        raise ValueError(f"{folder} holds no image ({', '.join(IMAGES)})")
+        raise ValueError(f"{folder} holds no image ({', '.join(IMAGE_ENDINGS)})")
     stems = [path.stem for path in paths]
     names = [path.stem if stems.count(path.stem) == 1 else path.name.replace(".", "_") for path in paths]
     chosen = list(zip(names, paths, strict=True))[: longest or None]

@@ -1,1 +1,1 @@
-"""Readers of recorded and invented poses for the prior, one per source."""
+"""Readers of recorded and generated poses for the prior, one per source."""

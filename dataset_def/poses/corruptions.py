@@ -1,4 +1,4 @@
-"""Ways to spoil a real pose, for the test of a prior: each changes the poses of N frames and takes a generator.
+"""Ways to corrupt a real pose, for the test of a prior: each changes the poses of N frames and takes a generator.
 
 No training may use them as negatives.  The body's axes at theta = 0: x to the left, y up, z forward; angles below are
 those of the left side, and the right side's are their mirror images.
@@ -20,7 +20,7 @@ Corruption = Callable[[Poses, np.random.Generator], Poses]
 JOINTS_23 = SMPL_24[1:]
 LIMBS: dict[str, tuple[str, ...]] = {"arm": ("collar", "shoulder", "elbow", "wrist", "hand"),
                                      "leg": ("hip", "knee", "ankle", "foot")}  # fmt: skip
-CHAINS: dict[str, tuple[str, ...]] = {"spine": ("spine1", "spine2", "spine3"), "throat": ("neck", "head")}
+BENT_CHAINS: dict[str, tuple[str, ...]] = {"spine": ("spine1", "spine2", "spine3"), "throat": ("neck", "head")}
 """Parts of the trunk whose joints share an angle evenly."""
 
 LIMITS: tuple[tuple[str, tuple[int, int, int], float], ...] = (
@@ -55,7 +55,7 @@ def row(joint: str) -> int:
     return JOINTS_23.index(joint)
 
 
-def turned(axes: Float[np.ndarray, "*n 3"], angle_rad: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n 3 3"]:
+def rotation_about(axes: Float[np.ndarray, "*n 3"], angle_rad: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n 3 3"]:
     """Rotate about unit axes."""
     return Rotation.from_rotvec(axes * angle_rad[..., None]).as_matrix()
 
@@ -68,24 +68,24 @@ def shuffled(rotations: Poses, rng: np.random.Generator) -> Poses:
 
 def mirrored_limb(rotations: Poses, rng: np.random.Generator) -> Poses:
     """Put the other side's rotations on one limb, an arm or a leg, without mirroring them."""
-    spoiled, other = rotations.copy(), [JOINTS_23.index(SMPL_24[at]) for at in mirrored(SMPL_24)[1:]]
+    corrupted, other = rotations.copy(), [JOINTS_23.index(SMPL_24[at]) for at in mirrored(SMPL_24)[1:]]
     for frame in range(len(rotations)):
         side, limb = SIDES[rng.integers(2)], ("arm", "leg")[rng.integers(2)]
         rows = [row(f"{side}_{joint}") for joint in LIMBS[limb]]
-        spoiled[frame, rows] = rotations[frame, [other[at] for at in rows]]
-    return spoiled
+        corrupted[frame, rows] = rotations[frame, [other[at] for at in rows]]
+    return corrupted
 
 
 def outside_limits(rotations: Poses, rng: np.random.Generator) -> Poses:
     """Bend one joint, or the whole spine or neck, 20 to 60 degrees further than a person can."""
-    spoiled = rotations.copy()
+    corrupted = rotations.copy()
     for frame in range(len(rotations)):
         joint, axis, limit = LIMITS[rng.integers(len(LIMITS))]
         is_left, angle = bool(rng.integers(2)), np.radians(limit + rng.uniform(*BEYOND_DEGREES))
         signed_axis = np.array(axis, float) * ((1, 1, 1) if is_left else (1, -1, -1))
-        joints = CHAINS.get(joint, (f"{SIDES[0] if is_left else SIDES[1]}_{joint}",))
-        spoiled[frame, [row(name) for name in joints]] = turned(signed_axis, np.array(angle / len(joints)))
-    return spoiled
+        joints = BENT_CHAINS.get(joint, (f"{SIDES[0] if is_left else SIDES[1]}_{joint}",))
+        corrupted[frame, [row(name) for name in joints]] = rotation_about(signed_axis, np.array(angle / len(joints)))
+    return corrupted
 
 
 def over_twisted(rotations: Poses, rng: np.random.Generator) -> Poses:
@@ -93,7 +93,7 @@ def over_twisted(rotations: Poses, rng: np.random.Generator) -> Poses:
 
     Source: swing-twist decomposition, the twist of a quaternion is its part along the axis; test_pose_corruptions.py.
     """
-    spoiled = rotations.copy()
+    corrupted = rotations.copy()
     for frame in range(len(rotations)):
         joint, end, limit = TWISTS[rng.integers(len(TWISTS))]
         side = SIDES[rng.integers(2)]
@@ -102,12 +102,14 @@ def over_twisted(rotations: Poses, rng: np.random.Generator) -> Poses:
         axis = bone / np.linalg.norm(bone)
         x, y, z, w = Rotation.from_matrix(rotations[frame, row(joint)]).as_quat()
         twist_rad = 2 * np.arctan2(axis @ (x, y, z), w)
-        wanted_rad = rng.choice([-1, 1]) * np.radians(limit + rng.uniform(*TWIST_BEYOND_DEGREES))
-        spoiled[frame, row(joint)] = rotations[frame, row(joint)] @ turned(axis, np.array(wanted_rad - twist_rad))
-    return spoiled
+        target_rad = rng.choice([-1, 1]) * np.radians(limit + rng.uniform(*TWIST_BEYOND_DEGREES))
+        corrupted[frame, row(joint)] = rotations[frame, row(joint)] @ rotation_about(
+            axis, np.array(target_rad - twist_rad)
+        )
+    return corrupted
 
 
-def placed(rotations: Float[np.ndarray, "*n 23 3 3"]) -> tuple[np.ndarray, np.ndarray]:
+def placed_joints(rotations: Float[np.ndarray, "*n 23 3 3"]) -> tuple[np.ndarray, np.ndarray]:
     """Give positions and orientations of the 24 joints of an average body, the root at rest."""
     root = np.broadcast_to(np.eye(3), (*rotations.shape[:-3], 1, 3, 3))
     return place_joints(np.concatenate([root, rotations], -3).astype(np.float64), np.zeros(3), REST_JOINTS_M)
@@ -117,7 +119,7 @@ def shortest_turns(here: Float[np.ndarray, "N 3"], there: Float[np.ndarray, "N 3
     """Turn directions into others, without twist.  Source: Rodrigues' formula; test_pose_corruptions.py."""
     a, b = unit(here), unit(there)
     axis = np.cross(a, b)
-    return turned(unit(axis), np.arctan2(np.linalg.norm(axis, axis=-1), (a * b).sum(-1)))
+    return rotation_about(unit(axis), np.arctan2(np.linalg.norm(axis, axis=-1), (a * b).sum(-1)))
 
 
 def aimed(poses: Poses, limb: str, side: str, rng: np.random.Generator) -> Poses:
@@ -127,7 +129,7 @@ def aimed(poses: Poses, limb: str, side: str, rng: np.random.Generator) -> Poses
     """
     other = SIDES[1 - SIDES.index(side)]
     first, last, ends = AIMS[limb]
-    joints_m, orientations = placed(poses)
+    joints_m, orientations = placed_joints(poses)
     start = SMPL_24.index(f"{side}_{first}")
     near_m, far_m = (joints_m[:, SMPL_24.index(name.format(other=other))] for name in ends)
     target_m = near_m + rng.uniform(0.15, 0.85, (len(poses), 1)) * (far_m - near_m)
@@ -144,17 +146,17 @@ def interpenetrating(rotations: Poses, rng: np.random.Generator) -> Poses:
 
     A limb and a point are chosen anew until one is deep enough; after some tries the deepest is taken.
     """
-    before_m, spoiled = overlap_m(*placed(rotations)), rotations.copy()
+    before_m, corrupted = overlap_m(*placed_joints(rotations)), rotations.copy()
     deepest_m = np.full(len(rotations), -np.inf)
     for _ in range(TRIES):
-        drawn = rng.integers(len(AIMS) * len(SIDES), size=len(rotations))
+        chosen = rng.integers(len(AIMS) * len(SIDES), size=len(rotations))
         for number, (limb, side) in enumerate(itertools.product(AIMS, SIDES)):
-            rows = np.flatnonzero((deepest_m < DEEPER_M) & (drawn == number))
+            rows = np.flatnonzero((deepest_m < DEEPER_M) & (chosen == number))
             tried = aimed(rotations[rows], limb, side, rng)
-            deeper_m = overlap_m(*placed(tried)) - before_m[rows]
+            deeper_m = overlap_m(*placed_joints(tried)) - before_m[rows]
             better = deeper_m > deepest_m[rows]
-            spoiled[rows[better]], deepest_m[rows[better]] = tried[better], deeper_m[better]
-    return spoiled
+            corrupted[rows[better]], deepest_m[rows[better]] = tried[better], deeper_m[better]
+    return corrupted
 
 
 CORRUPTIONS: dict[str, Corruption] = {

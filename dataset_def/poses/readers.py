@@ -14,7 +14,7 @@ import scipy.io
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-from dataset_def.acclaim import clip_files, place, read_amc, read_asf, to_body
+from dataset_def.acclaim import clip_files, place_bones, read_amc, read_asf, to_body
 from dataset_def.h36m_files import DAMAGED
 from dataset_def.synthetic.motion.generate import PLANS, generate_motion
 from dataset_def.synthetic.motion.limbs import REST_JOINTS_M, subject_style
@@ -22,11 +22,11 @@ from dataset_def.synthetic.motion.limbs import REST_JOINTS_M, subject_style
 NUM_BETAS = 10
 
 
-class Recording(NamedTuple):
+class PoseRecording(NamedTuple):
     """One sequence; frames that are kept only."""
 
     name: str
-    """Of the sequence; parts of one sequence (clips) have the same name and are never split between training and
+    """Name of the sequence; parts of one sequence (clips) share it and are never split between training and
     held-out data."""
     theta: Float[np.ndarray, "T 72"]
     """Axis-angle, the root first, in the source's own frame."""
@@ -41,8 +41,8 @@ class Source(NamedTuple):
     key: str
     """Changes when the content or a setting does."""
     items: tuple[tuple[str, ...], ...]
-    """What `read` is called with: paths as text, or the number of an invented motion."""
-    read: Callable[[tuple[str, ...]], Recording]
+    """What `read` is called with: paths as text, or the number of a generated motion."""
+    read: Callable[[tuple[str, ...]], PoseRecording]
     num_skipped: int
     """Files that are known to be bad or hold no motion."""
 
@@ -86,7 +86,7 @@ def find_amass(folder: Path) -> tuple[list[Path], int]:
     return motions, len(files) - len(motions)
 
 
-def read_amass(path: Path, root: Path, most_frames: int) -> Recording:
+def read_amass(path: Path, root: Path, most_frames: int) -> PoseRecording:
     """Read a motion; SMPL's last two joints, the hands, stay at rest (AMASS has fingers instead).
 
     Args:
@@ -104,7 +104,9 @@ def read_amass(path: Path, root: Path, most_frames: int) -> Recording:
                          "delete it or fetch it again")  # fmt: skip
     kept = poses[spread_rows(len(poses), most_frames)]
     theta = np.concatenate([kept[:, :66], np.zeros((len(kept), 6))], axis=1)
-    return Recording(str(path.relative_to(root).with_suffix("")), check_theta(path, theta), check_betas(path, betas))
+    return PoseRecording(
+        str(path.relative_to(root).with_suffix("")), check_theta(path, theta), check_betas(path, betas)
+    )
 
 
 def find_cmu(folder: Path, beginnings: tuple[str, ...]) -> list[tuple[Path, Path]]:
@@ -119,7 +121,7 @@ def find_cmu(folder: Path, beginnings: tuple[str, ...]) -> list[tuple[Path, Path
     return pairs
 
 
-def read_cmu(motion: Path, skeleton: Path, most_frames: int) -> Recording:
+def read_cmu(motion: Path, skeleton: Path, most_frames: int) -> PoseRecording:
     """Read a motion and give the body the same bones' directions.
 
     Raises:
@@ -129,26 +131,26 @@ def read_cmu(motion: Path, skeleton: Path, most_frames: int) -> Recording:
     clip = read_amc(motion, bones)
     rows = spread_rows(len(clip.root_m), most_frames)
     clip = clip._replace(root_m=clip.root_m[rows], rotations={name: R[rows] for name, R in clip.rotations.items()})
-    rotations = to_body(bones, place(bones, clip), REST_JOINTS_M)
+    rotations = to_body(bones, place_bones(bones, clip), REST_JOINTS_M)
     theta = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(len(rows), 72)
-    return Recording(motion.stem, check_theta(motion, np.asarray(theta)))
+    return PoseRecording(motion.stem, check_theta(motion, np.asarray(theta)))
 
 
-FRAMES_PER_SECOND = 2.5
+GENERATED_FRAMES_PER_SECOND = 2.5
 FIRST_SUBJECT = 1000
 """Habits of people that the embedded images do not show."""
 VERSION = 1
 """Raised when the same numbers would give other motions."""
 
 
-def invent(number: int, frames: int, seed: int) -> Recording:
-    """Invent a motion: actions take turns, and every one has a person of its own."""
+def generate_recording(number: int, frames: int, seed: int) -> PoseRecording:
+    """Generate motion number `number`: actions take turns, and every motion has a person of its own."""
     action = sorted(PLANS)[number % len(PLANS)]
     style = subject_style(FIRST_SUBJECT + number // len(PLANS), seed)
     rng = np.random.default_rng([seed, number, 303])
-    rotations = generate_motion(action, rng, frames, FRAMES_PER_SECOND, style).rotations
+    rotations = generate_motion(action, rng, frames, GENERATED_FRAMES_PER_SECOND, style).rotations
     theta = Rotation.from_matrix(rotations.reshape(-1, 3, 3).astype(np.float64)).as_rotvec()
-    return Recording(f"{number:05d}", theta.reshape(frames, 72).astype(np.float32))
+    return PoseRecording(f"{number:05d}", theta.reshape(frames, 72).astype(np.float32))
 
 
 BAD_SEQUENCES = ("18", "19", "143_21")
@@ -173,7 +175,7 @@ def find_surreal(folder: Path) -> tuple[list[Path], int]:
     return good, len(files) - len(good)
 
 
-def read_surreal(path: Path, most_frames: int) -> Recording:
+def read_surreal(path: Path, most_frames: int) -> PoseRecording:
     """Read a clip.  Files of one frame may have lost the last axis; the shape is constant in a clip.
 
     Raises:
@@ -187,4 +189,4 @@ def read_surreal(path: Path, most_frames: int) -> Recording:
     one_frame = pose.size == 72 and shape.size == 10
     theta = check_theta(path, (pose.reshape(72, 1) if one_frame else np.atleast_2d(pose)).T)
     betas = check_betas(path, shape.reshape(10, -1)[:, 0] if shape.size and shape.size % 10 == 0 else shape)
-    return Recording(path.parent.name, theta[spread_rows(len(theta), most_frames)], betas)
+    return PoseRecording(path.parent.name, theta[spread_rows(len(theta), most_frames)], betas)

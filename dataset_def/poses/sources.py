@@ -12,12 +12,12 @@ from config import PoseSources
 from dataset_def.poses.readers import (
     NUM_BETAS,
     VERSION,
-    Recording,
+    PoseRecording,
     Source,
     find_amass,
     find_cmu,
     find_surreal,
-    invent,
+    generate_recording,
     read_amass,
     read_cmu,
     read_surreal,
@@ -25,7 +25,7 @@ from dataset_def.poses.readers import (
 from utils.artifacts import load_arrays, save_arrays
 from utils.processes import for_each
 
-FORMAT = 2
+POSE_FORMAT = 2
 """Raised when the same files would be read to other numbers."""
 
 
@@ -34,7 +34,7 @@ class PoseTable(NamedTuple):
 
     source: str
     names: list[str]
-    """Of the Q recordings; several may belong to one sequence."""
+    """Names of the Q recordings; several may belong to one sequence."""
     theta: Float16[np.ndarray, "N 72"]
     """Half precision: 0.1 degrees at worst."""
     recording: Int32[np.ndarray, "N"]
@@ -47,23 +47,23 @@ class PoseTable(NamedTuple):
 def stamp(files: list[Path], *settings: object) -> str:
     """Make a key of names, sizes and times of change, and of settings; reading all content would take hours."""
     told = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr((FORMAT, told, settings)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((POSE_FORMAT, told, settings)).encode()).hexdigest()[:16]
 
 
-def _surreal(item: tuple[str, ...], most_frames: int) -> Recording:
+def _surreal(item: tuple[str, ...], most_frames: int) -> PoseRecording:
     return read_surreal(Path(item[0]), most_frames)
 
 
-def _amass(item: tuple[str, ...], root: Path, most_frames: int) -> Recording:
+def _amass(item: tuple[str, ...], root: Path, most_frames: int) -> PoseRecording:
     return read_amass(Path(item[0]), root, most_frames)
 
 
-def _cmu(item: tuple[str, ...], most_frames: int) -> Recording:
+def _cmu(item: tuple[str, ...], most_frames: int) -> PoseRecording:
     return read_cmu(Path(item[0]), Path(item[1]), most_frames)
 
 
-def _invented(item: tuple[str, ...], frames: int, seed: int) -> Recording:
-    return invent(int(item[0]), frames, seed)
+def _generated(item: tuple[str, ...], frames: int, seed: int) -> PoseRecording:
+    return generate_recording(int(item[0]), frames, seed)
 
 
 def cmu_source(folder: Path, beginnings: tuple[str, ...], most_frames: int) -> Source:
@@ -79,7 +79,7 @@ def find_sources(config: PoseSources) -> list[Source]:
     most, found = config.most_frames, []
     if config.generator:
         items = tuple((str(number),) for number in range(config.sequences))
-        read = partial(_invented, frames=config.frames, seed=config.seed)
+        read = partial(_generated, frames=config.frames, seed=config.seed)
         key = stamp([], "generator", VERSION, config.sequences, config.frames, config.seed)
         found.append(Source("generator", key, items, read, 0))
     if config.surreal is not None:

@@ -29,13 +29,19 @@ from dataset_def.synthetic.motion.cmu import cmu_motion
 from dataset_def.synthetic.motion.generate import Motion, generate_motion
 from dataset_def.synthetic.motion.limbs import Style, subject_style
 from dataset_def.synthetic.motion.performance import Performance, perform
-from dataset_def.synthetic.scene.appearance import Outfit, Person, make_outfit, make_person
+from dataset_def.synthetic.scene.appearance import Outfit, SubjectAppearance, make_outfit, make_person
 from dataset_def.synthetic.scene.cameras import make_cameras
 from dataset_def.synthetic.scene.render import render_person
 from dataset_def.synthetic.scene.room import Room, draw_room, make_room
-from dataset_def.synthetic.sequence_files import CAMERAS, Sequence, is_complete, write_truth, write_view
+from dataset_def.synthetic.sequence_files import (
+    CAMERAS,
+    SyntheticSequence,
+    is_sequence_complete,
+    write_truth,
+    write_view,
+)
 from models.smpl import Body, load_body
-from utils.artifacts import file_hash, whole_file
+from utils.artifacts import atomic_write, file_hash
 from utils.settings import start, to_plain
 
 
@@ -76,9 +82,9 @@ class SyntheticConfig:
 
 
 SETTINGS_FILE = "synthetic_settings.json"
-FORMAT = 1
+IMAGE_FORMAT = 1
 """Raised when the same settings would draw other pictures."""
-FREE = ("paths", "processes", "subjects", "actions", "subactions")
+FREE_WHEN_CONTINUED = ("paths", "processes", "subjects", "actions", "subactions")
 """Settings that may differ between runs into the same folder: every sequence depends on its own numbers only."""
 
 
@@ -89,7 +95,7 @@ def the_body(path: Path) -> Body:
 
 
 @lru_cache(maxsize=2)
-def the_person(path: Path, subject: int, seed: int) -> Person:
+def the_person(path: Path, subject: int, seed: int) -> SubjectAppearance:
     """Make a subject once per process."""
     return make_person(subject, seed, the_body(path))
 
@@ -101,12 +107,12 @@ def the_room(subject: int, seed: int, size_px: int) -> tuple[Room, tuple[np.ndar
     return room, tuple(draw_room(room, camera) for camera in make_cameras(subject, seed, size_px))
 
 
-def outfit_number(sequence: Sequence, outfits: int) -> int:
+def outfit_number(sequence: SyntheticSequence, outfits: int) -> int:
     """Choose what a subject wears in a sequence."""
     return ((sequence.action - 2) * 2 + sequence.subaction - 1) % outfits
 
 
-def move(config: SyntheticConfig, sequence: Sequence, style: Style) -> Motion:
+def move(config: SyntheticConfig, sequence: SyntheticSequence, style: Style) -> Motion:
     """Take the sequence's motion from the generator or from recorded clips."""
     rng = np.random.default_rng([config.seed, *sequence])
     if config.motion == "generator":
@@ -115,7 +121,7 @@ def move(config: SyntheticConfig, sequence: Sequence, style: Style) -> Motion:
     return cmu_motion(clips, rng, config.frames, config.frames_per_second, config.cmu_frames_per_second, style)
 
 
-def stage(config: SyntheticConfig, sequence: Sequence) -> tuple[Performance, Outfit]:
+def perform_sequence(config: SyntheticConfig, sequence: SyntheticSequence) -> tuple[Performance, Outfit]:
     """Let the subject perform a sequence, dressed for it."""
     body_path = config.paths.models_smpl_location
     body, person = the_body(body_path), the_person(body_path, sequence.subject, config.seed)
@@ -127,31 +133,31 @@ def stage(config: SyntheticConfig, sequence: Sequence) -> tuple[Performance, Out
     return performance, make_outfit(person, outfit_number(sequence, config.outfits), config.seed, body)
 
 
-def make_sequence(config: SyntheticConfig, sequence: Sequence) -> None:
+def make_sequence(config: SyntheticConfig, sequence: SyntheticSequence) -> None:
     """Make and write one sequence, seen by four cameras."""
-    performance, outfit = stage(config, sequence)
+    performance, outfit = perform_sequence(config, sequence)
     faces = the_body(config.paths.models_smpl_location).faces.numpy()
     room, backgrounds = the_room(sequence.subject, config.seed, config.size_px)
     cameras = make_cameras(sequence.subject, config.seed, config.size_px)
     write_truth(config.paths, sequence, performance)
     for number, camera, background in zip(CAMERAS, cameras, backgrounds, strict=True):
         rng = np.random.default_rng([config.seed, *sequence, number])
-        drawn = [
+        rendered = [
             render_person(background, room, camera, vertices_world_m, faces, outfit, rng)
             for vertices_world_m in performance.vertices_world_m
         ]
-        images, masks = [image for image, _ in drawn], [mask for _, mask in drawn]
+        images, masks = [image for image, _ in rendered], [mask for _, mask in rendered]
         write_view(config.paths, sequence, number, camera, performance.joints_world_m, images, masks, config.image)
 
 
 def settings_of(config: SyntheticConfig) -> dict[str, Any]:
     """Collect what the pictures depend on."""
-    settings = {name: value for name, value in to_plain(config).items() if name not in FREE}
+    settings = {name: value for name, value in to_plain(config).items() if name not in FREE_WHEN_CONTINUED}
     if config.motion != "generator":
         clips = clip_files(Path(config.motion.removeprefix("cmu:")))
         content = "".join(file_hash(path) for pair in clips for path in pair)
         settings["motion"] = f"cmu, content {hashlib.sha256(content.encode()).hexdigest()[:16]}"
-    return {"format": FORMAT, **settings, "body": file_hash(config.paths.models_smpl_location)}
+    return {"format": IMAGE_FORMAT, **settings, "body": file_hash(config.paths.models_smpl_location)}
 
 
 def check_location(location: Path, settings: dict[str, Any]) -> None:
@@ -173,7 +179,7 @@ def check_location(location: Path, settings: dict[str, Any]) -> None:
         raise ValueError(f"{location} holds data that this script did not make; {remedy}")
 
 
-def claim(config: SyntheticConfig) -> None:
+def lock_settings(config: SyntheticConfig) -> None:
     """Note the settings in the folders; all three are checked before anything is written."""
     settings = settings_of(config)
     locations = (config.paths.h36m_location, config.paths.masks_location, config.paths.truth_location)
@@ -182,7 +188,7 @@ def claim(config: SyntheticConfig) -> None:
     for location in locations:
         location.mkdir(parents=True, exist_ok=True)
         if not (location / SETTINGS_FILE).is_file():
-            with whole_file(location / SETTINGS_FILE) as partial:
+            with atomic_write(location / SETTINGS_FILE) as partial:
                 partial.write_text(json.dumps(settings, indent=1))
 
 
@@ -192,7 +198,7 @@ def one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def finished(config: SyntheticConfig, sequences: list[Sequence], make: Callable[..., None]) -> Iterator[None]:
+def finished(config: SyntheticConfig, sequences: list[SyntheticSequence], make: Callable[..., None]) -> Iterator[None]:
     """Make sequences in several processes; yields as each is done."""
     processes = min(config.processes or os.cpu_count() or 1, len(sequences))
     if processes <= 1:
@@ -212,9 +218,9 @@ def finished(config: SyntheticConfig, sequences: list[Sequence], make: Callable[
 
 def main(config: SyntheticConfig) -> None:
     """Make every sequence that is not there yet."""
-    claim(config)
-    wanted = [Sequence(s, a, b) for s in config.subjects for a in config.actions for b in config.subactions]
-    missing = [sequence for sequence in wanted if not is_complete(config.paths, sequence)]
+    lock_settings(config)
+    requested = [SyntheticSequence(s, a, b) for s in config.subjects for a in config.actions for b in config.subactions]
+    missing = [sequence for sequence in requested if not is_sequence_complete(config.paths, sequence)]
     per_sequence = len(CAMERAS) * config.frames
     with tqdm(total=len(missing) * per_sequence, unit="image", desc="synthetic Human3.6M", disable=None) as bar:
         for _ in finished(config, missing, make_sequence):

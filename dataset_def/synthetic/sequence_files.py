@@ -17,7 +17,7 @@ from utils.image import write_image
 CAMERAS = (1, 2, 3, 4)
 
 
-class Sequence(NamedTuple):
+class SyntheticSequence(NamedTuple):
     """Which sequence."""
 
     subject: int
@@ -34,14 +34,14 @@ class Sequence(NamedTuple):
         return f"{self.name}_ca_{camera:02d}"
 
 
-def is_complete(paths: Paths, sequence: Sequence) -> bool:
+def is_sequence_complete(paths: Paths, sequence: SyntheticSequence) -> bool:
     """Tell whether all of a sequence is there."""
     folders = [paths.h36m_location / sequence.folder(camera) for camera in CAMERAS]
     folders += [paths.masks_location / sequence.folder(camera) for camera in CAMERAS]
     return all(folder.is_dir() for folder in folders) and (paths.truth_location / f"{sequence.name}.npz").is_file()
 
 
-def write_truth(paths: Paths, sequence: Sequence, performance: Performance) -> None:
+def write_truth(paths: Paths, sequence: SyntheticSequence, performance: Performance) -> None:
     """Save the body's parameters; no train script may read them."""
     place = paths.truth_location / f"{sequence.name}.npz"
     partial = place.with_suffix(".partial")
@@ -57,7 +57,7 @@ def write_truth(paths: Paths, sequence: Sequence, performance: Performance) -> N
 
 def write_view(
     paths: Paths,
-    sequence: Sequence,
+    sequence: SyntheticSequence,
     number: int,
     camera: Camera,
     joints_world_m: Float[np.ndarray, "T 17 3"],

@@ -75,10 +75,10 @@ def t_pose_rotations(joints_m: Float[np.ndarray, "24 3"]) -> Float[np.ndarray, "
         side, _, joint = name.rpartition("_")
         if joint in T_POSE and side:
             child, direction = T_POSE[joint]
-            wanted = np.array(direction) * [1 if side == "left" else -1, 1, 1]
+            target = np.array(direction) * [1 if side == "left" else -1, 1, 1]
             parent_R = R[SMPL_24_PARENTS[row]]
             bone = parent_R @ (joints_m[SMPL_24.index(f"{side}_{child}")] - joints_m[row])
-            R[row] = smallest_rotation(bone, wanted) @ parent_R
+            R[row] = smallest_rotation(bone, target) @ parent_R
         elif joint == "hand":
             R[row] = R[SMPL_24_PARENTS[row]]
     return R
@@ -155,7 +155,7 @@ def random_people(model: Any, surface: Surface, num_people: int, rng: np.random.
     return to_t_pose(source.vertices_m, smpl_joints_m(source.heads_m, model.bone_labels), weights, surface.mirror)
 
 
-def build(config: OpenBodyConfig) -> dict[str, np.ndarray]:
+def build_open_body(config: OpenBodyConfig) -> dict[str, np.ndarray]:
     """Make the arrays of the body file."""
     rng = np.random.default_rng(config.seed)
     model = load_anny()
@@ -184,7 +184,7 @@ def build(config: OpenBodyConfig) -> dict[str, np.ndarray]:
 
 def main(config: OpenBodyConfig) -> None:
     """Build the body and write it, whole or not at all."""
-    arrays = build(config)
+    arrays = build_open_body(config)
     partial = config.output.with_suffix(".partial.npz")
     partial.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(partial, allow_pickle=False, **arrays)

@@ -142,8 +142,8 @@ def _fit_row(
         offsets_m = (offsets_m + vertices_m[:, mirror[candidates]] - target_m[:, None]) / 2
     matrix = offsets_m.transpose(0, 2, 1).reshape(-1, NUM_CANDIDATES)
     rows = np.concatenate([matrix / np.sqrt(len(matrix)), 10 * np.ones((1, NUM_CANDIDATES))])
-    wanted = np.append(np.zeros(len(matrix)), 10)
-    weights = nnls(rows, wanted)[0]
+    target = np.append(np.zeros(len(matrix)), 10)
+    weights = nnls(rows, target)[0]
     row = np.zeros(vertices_m.shape[1])
     np.add.at(row, candidates, weights / weights.sum())
     return row if mirror is None else (row + row[mirror]) / 2

@@ -16,7 +16,7 @@ from models.open_body.decimate import decimate
 
 BODY_FROM_ANNY = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 CAVITIES = ("eye_cavity.L", "eye_cavity.R", "mouth_cavity")
-CHUNK = 50
+PEOPLE_AT_ONCE = 50
 
 
 class Surface(NamedTuple):
@@ -51,7 +51,7 @@ def load_anny() -> Any:
 
 
 def random_phenotypes(num_people: int, rng: np.random.Generator) -> dict[str, Float[np.ndarray, "N"]]:
-    """Draw adults: young to old, female to male, with the spread of stature that grown people have.
+    """Sample adults: young to old, female to male, with the standard deviation of stature that adults have.
 
     Anny's ages 2/3 and 1 are young and old adults; its other numbers run from 0 to 1 between extremes.
     """
@@ -70,8 +70,8 @@ def adults(model: Any, surface: Surface | None, phenotypes: dict[str, Float[np.n
     """Give the surfaces and bone heads of people, in the body's frame; all of anny's vertices without a surface."""
     num_people = len(phenotypes["age"])
     vertices_m, heads_m = [], []
-    for start in tqdm(range(0, num_people, CHUNK), desc="drawing adults", disable=None):
-        part = {key: torch.tensor(value[start : start + CHUNK]) for key, value in phenotypes.items()}
+    for start in tqdm(range(0, num_people, PEOPLE_AT_ONCE), desc="drawing adults", disable=None):
+        part = {key: torch.tensor(value[start : start + PEOPLE_AT_ONCE]) for key, value in phenotypes.items()}
         rest = model(phenotype_kwargs=part)
         points = rest["rest_vertices"].numpy() @ BODY_FROM_ANNY.T
         if surface is not None:

@@ -62,9 +62,9 @@ def _check(vertices_px: Tensor, topology: Topology, height: int, width: int, sam
 
 
 def _check_numbers(vertices_px: Tensor) -> None:
-    """Refuse what is not finite by one sum, which is finite only if all are; other ways cost half as much as the scan.
+    """Refuse what is not finite by one sum, which is finite only if all are; other ways cost half a forward pass.
 
-    On the CPU it is NumPy's: PyTorch would wake threads that then spin on the cores which the scan needs.
+    On the CPU it is NumPy's: PyTorch would wake threads that then spin on the cores which the forward pass needs.
     """
     vertices = vertices_px.detach()
     with np.errstate(over="ignore", invalid="ignore"):
@@ -72,24 +72,24 @@ def _check_numbers(vertices_px: Tensor) -> None:
     if not torch.isfinite(total):
         broken = int((~torch.isfinite(vertices)).any(dim=2).sum())
         if broken:
-            sentence = "vertices are NaN or infinite; look at the pose, or at points on the camera's plane"
+            sentence = "vertices are NaN or infinite; check the pose, and points on the camera's plane"
             raise ValueError(f"{broken} {sentence}")
 
 
 def _choose(backend: str, device: torch.device) -> str:
-    """Settle "auto", and refuse a backend on a device it cannot use."""
+    """Resolve "auto", and refuse a backend on a device it cannot use."""
     has_triton = importlib.util.find_spec("triton") is not None
     if backend == "auto":
         return "numba" if device.type == "cpu" else "triton" if device.type == "cuda" and has_triton else "torch"
     if backend not in ("torch", "numba", "triton"):
         raise ValueError(f"silhouette backend {backend!r} is unknown; there are auto, torch, numba and triton")
     if backend == "numba" and device.type != "cpu":
-        raise ValueError(f"silhouette backend numba works on the CPU, not on {device}; take auto, triton or torch")
+        raise ValueError(f"silhouette backend numba works on the CPU, not on {device}; use auto, triton or torch")
     return "torch" if backend == "triton" and not has_triton else backend
 
 
 class _Silhouette(torch.autograd.Function):
-    """Forward: a scan; backward: the visible crossings it found."""
+    """Forward: rasterise scan lines; backward: the gradient at the visible crossings that were found."""
 
     @staticmethod
     def forward(

@@ -13,7 +13,7 @@ class EdgeTable(NamedTuple):
 
     faces: Int[Tensor, "F 3"]
     edges: Int[Tensor, "E 4"]
-    """From vertex, to vertex, a face that runs along the edge in this direction, and the face beside it."""
+    """Start vertex, end vertex, a face that runs along the edge in this direction, and the face beside it."""
     turns: Int[Tensor, "E"]
     """How the second face runs along the edge: -1 against it, +1 along it, 0 there is none."""
 

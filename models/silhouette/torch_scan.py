@@ -29,7 +29,7 @@ class Crossings(NamedTuple):
     share: Float[Tensor, "N"]
     """How far from low to high the crossing lies."""
     slope: Float[Tensor, "N"]
-    """Of the edge against the lines' normal; within -1 and 1."""
+    """Slope of the edge against the lines' normal; within -1 and 1."""
     strength: Float[Tensor, "N"]
     """Area gained per pixel of movement: positive where the covered stretch ends, negative where it starts."""
 
@@ -60,7 +60,7 @@ class Spans(NamedTuple):
     from_px: Float[Tensor, "M"]
     """Position of the lower end along the lines."""
     across_px: Float[Tensor, "M"]
-    """From the lower to the higher end, along the lines."""
+    """Distance from the lower to the higher end, along the lines."""
     per_line: Float[Tensor, "M"]
     """Share of the edge between two lines."""
     is_major: Bool[Tensor, "M"]
@@ -145,7 +145,7 @@ def scan(
 
 
 def _scan_lines(edges: Spans, lines: Lines, views: int) -> tuple[Int[Tensor, "B K L"], Crossings]:
-    """Scan one family of lines; gives the covered steps of each pixel (rows of pixels along the lines)."""
+    """Rasterise one family of scan lines; gives the covered steps of each pixel (rows of pixels along the lines)."""
     counts = edges.last - edges.first
     edge = torch.repeat_interleave(counts)
     within = torch.arange(len(edge), device=edge.device) - (counts.cumsum(0) - counts)[edge]
@@ -191,7 +191,7 @@ def pull(gradient: Float[Tensor, "B H W"], crossings: Crossings, shape: torch.Si
     """Turn the gradient of the coverage into that of the vertices, by the movement of the visible crossings.
 
     Each edge is summed over the lines across its longer side only: an unbiased quadrature of the derivative of the
-    covered area, which differentiating both scans is not.
+    covered area, which differentiating both families of lines is not.
     Source: own derivation (Reynolds' transport theorem on the outline); test_silhouette.py.
     """
     pulled = torch.zeros(shape, dtype=torch.float32, device=gradient.device)

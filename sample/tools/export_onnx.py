@@ -26,7 +26,7 @@ from config import ROOT, Crop, within
 from models.encoder_decoder import EncoderDecoder
 from models.pose_from_latent import PoseFromLatent, load_pose
 from models.SMPL_from_latent import MeshFromLatent, load_mesh
-from utils.artifacts import commit, file_hash, whole_file
+from utils.artifacts import atomic_write, commit, file_hash
 from utils.settings import start
 
 
@@ -82,7 +82,7 @@ def read_alike(a: EncoderDecoder, b: EncoderDecoder) -> bool:
     parts = [
         {
             name: value
-            for part in ("trunk", "to_points")
+            for part in ("backbone", "to_points")
             for name, value in getattr(net, part).state_dict(prefix=part).items()
         }
         for net in (a, b)
@@ -108,7 +108,7 @@ def need_onnx() -> None:
                          'pip install -e ".[onnx]"') from error  # fmt: skip
 
 
-def make_onnx(network: nn.Module, size_px: int, outputs: tuple[str, ...], about: dict[str, str]) -> bytes:
+def make_onnx(network: nn.Module, size_px: int, outputs: tuple[str, ...], metadata: dict[str, str]) -> bytes:
     """Translate a network in evaluation from `image` (B, 3, size, size) to named outputs, for batches of any size."""
     import onnx
 
@@ -119,7 +119,7 @@ def make_onnx(network: nn.Module, size_px: int, outputs: tuple[str, ...], about:
     )  # fmt: skip
     assert program is not None
     model = program.model_proto
-    onnx.helper.set_model_props(model, about)
+    onnx.helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
 
@@ -178,21 +178,21 @@ def median_ms(run: Run, size_px: int, repeats: int) -> float:
 
 
 def write_onnx(
-    path: Path, network: nn.Module, size_px: int, outputs: tuple[str, ...], about: dict[str, str], tolerance: float
+    path: Path, network: nn.Module, size_px: int, outputs: tuple[str, ...], metadata: dict[str, str], tolerance: float
 ) -> tuple[Run, dict[str, Any]]:
     """Write a file that agrees with the network, or none; gives what runs it, and the largest differences.
 
     Raises:
         ValueError: onnxruntime finds something else than PyTorch.
     """
-    content = make_onnx(network, size_px, outputs, about)
+    content = make_onnx(network, size_px, outputs, metadata)
     run = open_onnx(content, torch.get_num_threads())
     differences = largest_difference(in_torch(network), run, size_px, outputs)
     worst = max(differences, key=lambda name: differences[name])
     if not differences[worst] <= tolerance:
         raise ValueError(f"{worst} differs by {differences[worst]:.2g} between PyTorch and onnxruntime, more than "
                          f"tolerance {tolerance:.2g}; {path} is not written")  # fmt: skip
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_bytes(content)
     return run, differences
 
@@ -212,7 +212,7 @@ def load(config: OnnxConfig) -> tuple[ImageToBody, Crop]:
     return ImageToBody(encoder, *heads).eval(), crop
 
 
-def describe(config: OnnxConfig, crop: Crop, outputs: tuple[str, ...]) -> dict[str, str]:
+def describe_network(config: OnnxConfig, crop: Crop, outputs: tuple[str, ...]) -> dict[str, str]:
     """Say in the file what goes in and what comes out."""
     checkpoints = {"pose": config.pose, "mesh": config.mesh}
     return {
@@ -230,8 +230,8 @@ def main(config: OnnxConfig) -> dict[str, float]:
     need_onnx()
     torch.set_num_threads(config.threads)
     network, crop = load(config)
-    about = describe(config, crop, network.outputs)
-    run, differences = write_onnx(config.output, network, crop.size_px, network.outputs, about, config.tolerance)
+    metadata = describe_network(config, crop, network.outputs)
+    run, differences = write_onnx(config.output, network, crop.size_px, network.outputs, metadata, config.tolerance)
     print(f"{config.output}: {config.output.stat().st_size / 1e6:.1f} MB; largest differences from PyTorch:")
     print("\n".join(f"  {name:<16}{differences[name]:.1e}   {OUTPUTS[name]}" for name in network.outputs))
     times = {"PyTorch": in_torch(network), "onnxruntime": run}

@@ -22,14 +22,14 @@ from models.encoder_decoder import (
     STAGE_1_STEP,
     UNKNOWN_STEP,
     StoredEncoder,
-    encoder_origin,
+    encoder_provenance,
     geometry_hash,
     hash_of_geometry,
     load_encoder,
     load_encoder_decoder,
 )
 from models.SMPL_from_latent import ENCODER_FILE, GEOMETRY_HASH
-from utils.artifacts import commit, load_checkpoint, load_metrics, must_exist, save_checkpoint, whole_file
+from utils.artifacts import atomic_write, commit, load_checkpoint, load_metrics, must_exist, save_checkpoint
 from utils.settings import start, to_plain, without_folders
 from utils.small_weights import packed
 
@@ -45,13 +45,13 @@ class ExportConfig:
     """Without it, open_weights.pt, open_prior.pt or open_mesh.pt in models/assets, after the stage."""
     encoder: Path = ROOT / "models" / "assets" / "open_weights.pt"
     """Of stage 4: the exported encoder that the head was trained with; it must lie in the folder of the output."""
-    looks_of: Path | None = None
+    appearance_of: Path | None = None
     """Of stage 2: another file with the very same geometry, whose appearance encoder and decoder are taken."""
     stage_1_run: Path | None = None
     """runs/enc_dec/<name> that made the encoder; its commands, commits and steps are written down too."""
     metrics: tuple[Path, ...] = ()
     """metrics.json of test scripts, whose numbers are written down too (without those per action)."""
-    about: str = ""
+    description: str = ""
     """A sentence on how the weights were made: data, size."""
 
 
@@ -72,37 +72,37 @@ def require_same_encoder(stage_1: StoredEncoder, run: Path) -> int:
     return best.step
 
 
-def settled(settings: dict[str, Any], **names: str | None) -> dict[str, Any]:
+def shareable(settings: dict[str, Any], **names: str | None) -> dict[str, Any]:
     """Leave out where files lay: it says nothing to others, and empty paths take the defaults of whoever reads them."""
     return without_folders(settings | {"paths": {}}) | names
 
 
-def with_looks_of(path: Path, weights: dict[str, Any], stage_1: StoredEncoder) -> dict[str, Any]:
+def with_appearance_of(path: Path, weights: dict[str, Any], stage_1: StoredEncoder) -> dict[str, Any]:
     """Put appearance and decoder of another file into the weights of stage 2; the geometry must be the same."""
     other = load_encoder_decoder(path)
     if geometry_hash(other.network) != geometry_hash(stage_1.network):
         raise ValueError(f"{path} reads the geometry with other weights than the checkpoint, so its decoder does not "
-                         "fit; give a file with the same geometry, or leave out --looks-of")  # fmt: skip
+                         "fit; give a file with the same geometry, or leave out --appearance-of")  # fmt: skip
     head = {name: value for name, value in weights.items() if name.startswith("head.")}
     encoder = {f"encoder.{name}": value for name, value in other.network.state_dict().items()}
     return head | encoder | {"_extra_state": to_plain(other.config) | {STAGE_1_STEP: other.step}}
 
 
 def pose_parts(config: ExportConfig, starts: list[dict[str, Any]] | None) -> Parts:
-    """Give encoder, decoder and pose head, and what is told about stage 1; `starts` are those of its run."""
+    """Give encoder, decoder and pose head, and the metadata of stage 1; `starts` are those of its run."""
     checkpoint = load_checkpoint(config.checkpoint, "pose")
     stage_1 = load_encoder(config.checkpoint)  # refuses a checkpoint whose encoder moved
     weights, run = checkpoint["states"]["model"], config.stage_1_run
-    if config.looks_of is not None:
-        weights = with_looks_of(config.looks_of, weights, stage_1)
-        stage_1 = load_encoder_decoder(config.looks_of)
+    if config.appearance_of is not None:
+        weights = with_appearance_of(config.appearance_of, weights, stage_1)
+        stage_1 = load_encoder_decoder(config.appearance_of)
     step = stage_1.step if run is None else require_same_encoder(stage_1, run)
     weights = packed(weights)
-    origin = settled(encoder_origin(weights)[0])
-    weights["_extra_state"] = origin | ({} if step == UNKNOWN_STEP else {STAGE_1_STEP: step})
+    provenance = shareable(encoder_provenance(weights)[0])
+    weights["_extra_state"] = provenance | ({} if step == UNKNOWN_STEP else {STAGE_1_STEP: step})
     plain = checkpoint["config"]
-    settings = settled(plain, encoder="stage_1.pt", embeddings=plain["embeddings"] and "embeddings.pkl")
-    return Parts(weights, settings, {"steps": step, "starts": starts, "settings": origin})
+    settings = shareable(plain, encoder="stage_1.pt", embeddings=plain["embeddings"] and "embeddings.pkl")
+    return Parts(weights, settings, {"steps": step, "starts": starts, "settings": provenance})
 
 
 def mesh_parts(config: ExportConfig) -> Parts:
@@ -115,17 +115,17 @@ def mesh_parts(config: ExportConfig) -> Parts:
         raise ValueError(f"{config.checkpoint} was trained behind another encoder than {config.encoder}; train it with "
                          f"--encoder {config.encoder}")  # fmt: skip
     head = packed({name: w for name, w in weights.items() if name.startswith("head.")})
-    origin = {name: weights["_extra_state"][name] for name in ("body_hash", "num_vertices")}
-    head["_extra_state"] = origin | {ENCODER_FILE: config.encoder.name, GEOMETRY_HASH: found}
+    provenance = {name: weights["_extra_state"][name] for name in ("body_hash", "num_vertices")}
+    head["_extra_state"] = provenance | {ENCODER_FILE: config.encoder.name, GEOMETRY_HASH: found}
     prior = checkpoint["config"]["prior"] and "open_prior.pt"
-    settings = settled(checkpoint["config"], encoder=config.encoder.name, prior=prior)
+    settings = shareable(checkpoint["config"], encoder=config.encoder.name, prior=prior)
     return Parts(head, settings, {"file": config.encoder.name})
 
 
 def prior_parts(config: ExportConfig) -> Parts:
     """Give the weights of stage 3 and its settings."""
     checkpoint = load_checkpoint(config.checkpoint, "gan")
-    return Parts(packed(checkpoint["states"]["model"]), settled(checkpoint["config"]), {})
+    return Parts(packed(checkpoint["states"]["model"]), shareable(checkpoint["config"]), {})
 
 
 FILES = {"pose": "open_weights.pt", "gan": "open_prior.pt", "mesh": "open_mesh.pt"}
@@ -155,7 +155,7 @@ def starts_of_stage_1(config: ExportConfig) -> list[dict[str, Any]] | None:
     """Say the same of stage 1: of its run, or of the file whose appearance and decoder are taken."""
     if config.stage_1_run is not None:
         return starts_of(config.stage_1_run)
-    beside = config.looks_of and config.looks_of.with_suffix(".json")
+    beside = config.appearance_of and config.appearance_of.with_suffix(".json")
     return json.loads(beside.read_text())["stage_1"]["starts"] if beside and beside.is_file() else None
 
 
@@ -176,13 +176,16 @@ def parts_of(config: ExportConfig, stage: str) -> Parts:
     return mesh_parts(config) if stage == "mesh" else prior_parts(config)
 
 
-def geometry_told(config: ExportConfig) -> dict[str, Any]:
+def reported_geometry(config: ExportConfig) -> dict[str, Any]:
     """Keep what was told about the geometry, where another decoder is put behind one that was exported before."""
     beside = config.checkpoint.with_suffix(".json")
-    if config.looks_of is None or not beside.is_file():
+    if config.appearance_of is None or not beside.is_file():
         return {}
-    told = json.loads(beside.read_text())
-    return {"geometry": told.get("geometry") or {name: told[name] for name in ("about", "commit")} | told["stage_1"]}
+    reported = json.loads(beside.read_text())
+    return {
+        "geometry": reported.get("geometry")
+        or {name: reported[name] for name in ("description", "commit")} | reported["stage_1"]
+    }
 
 
 def main(config: ExportConfig) -> int:
@@ -192,13 +195,21 @@ def main(config: ExportConfig) -> int:
     output = config.output or ROOT / "models" / "assets" / FILES[stage]
     save_checkpoint(output, stage, checkpoint["step"], parts.settings, {"model": parts.weights})
     count = sum(w.numel() for w in load_checkpoint(output, stage)["states"]["model"].values() if torch.is_tensor(w))
-    about = {"about": config.about, "parameters": count, "commit": commit(), **geometry_told(config),
-             **({"stage_1": parts.stage_1} if parts.stage_1 else {}),
-             NUMBERS[stage]: {"steps": checkpoint["step"], "starts": starts_of_checkpoint(config.checkpoint, stage),
-                              "settings": parts.settings},
-             "metrics": numbers_of(config.metrics)}  # fmt: skip
-    with whole_file(output.with_suffix(".json")) as partial:
-        partial.write_text(json.dumps(about, indent=1) + "\n")
+    metadata = {
+        "description": config.description,
+        "parameters": count,
+        "commit": commit(),
+        **reported_geometry(config),
+        **({"stage_1": parts.stage_1} if parts.stage_1 else {}),
+        NUMBERS[stage]: {
+            "steps": checkpoint["step"],
+            "starts": starts_of_checkpoint(config.checkpoint, stage),
+            "settings": parts.settings,
+        },
+        "metrics": numbers_of(config.metrics),
+    }
+    with atomic_write(output.with_suffix(".json")) as partial:
+        partial.write_text(json.dumps(metadata, indent=1) + "\n")
     print(f"{output}: {count / 1e6:.2f} M parameters, {output.stat().st_size / 1e6:.1f} MB")
     return count
 

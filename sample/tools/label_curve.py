@@ -26,7 +26,7 @@ from dataset_def.h36m_pose_data import PoseData, labels_world_m
 from models.encoder_decoder import load_encoder
 from sample import test_pose, train_3d_pose_from_enc
 from sample.test_pose import TestPoseConfig
-from utils.artifacts import file_hash, load_checkpoint, load_predictions, must_exist, save_result, whole_file
+from utils.artifacts import atomic_write, file_hash, load_checkpoint, load_predictions, must_exist, save_result
 from utils.bootstrap import compare, mean_interval
 from utils.metrics import pose_errors
 from utils.reference_poses import REFERENCES, reference_poses
@@ -52,7 +52,7 @@ class LabelCurveConfig:
     scratch_steps: int = 1200
     """Most steps of the supervised baseline; enough when its held-out error no longer falls at the end."""
     patience: int = 0
-    """Looks without a better held-out error after which the supervised baseline stops; 0 trains all steps."""
+    """Validations without a better held-out error after which the supervised baseline stops; 0 trains all steps."""
     scratch_schedule: Literal["constant", "cosine"] = "cosine"
     """Of the supervised baseline; constant lets patience alone decide when it ends."""
     lr: float = 1e-3
@@ -85,7 +85,7 @@ MEAN_POSE = "mean pose"
 
 Errors = dict[str, Float[np.ndarray, "N"]]
 Column = Mapping[str, Sequence[Errors]]
-"""Per row of the table: the errors of each seed."""
+"""The errors of each seed, by row of the table."""
 
 Columns = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
 """Column, row, measure -> interval."""
@@ -98,7 +98,7 @@ class CellResult(NamedTuple):
 
     errors: Errors
     mean_pose_errors: Errors
-    """Of the mean of the run's training labels."""
+    """Errors of the mean of the run's training labels."""
     frames: Int[np.ndarray, "N 5"]
     step: int
     """At which the tested checkpoint was written."""
@@ -153,7 +153,7 @@ def comparisons(
 def markdown(
     columns: Columns,
     compared: Compared,
-    about: str,
+    protocol_text: str,
 ) -> str:
     """Write the table, the paired comparisons below it, and the protocol."""
     rows = list(next(iter(columns.values())))
@@ -161,18 +161,18 @@ def markdown(
     lines = ["| N-MPJPE / P-MPJPE in mm, yaw error in degrees | " + " | ".join(titles) + " |"]
     lines.append("|---" * (1 + len(titles)) + "|")
     for row in rows:
-        cells = [written(columns[column][row][name]) for column in columns for name in MEASURES.values()]
+        cells = [written_interval(columns[column][row][name]) for column in columns for name in MEASURES.values()]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     lines += ["", "Paired differences, negative is better for the first:", "", "| | " + " | ".join(titles) + " |"]
     lines.append("|---" * (1 + len(titles)) + "|")
     for pair in next(iter(compared.values())):
         gains = [compared[column][pair][name] for column in columns for name in MEASURES.values()]
-        cells = [f"{written(gain['difference'])}, {written(gain['percent'])} %" for gain in gains]
+        cells = [f"{written_interval(gain['difference'])}, {written_interval(gain['percent'])} %" for gain in gains]
         lines.append(f"| {pair} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", about, ""])
+    return "\n".join([*lines, "", protocol_text, ""])
 
 
-def written(interval: Mapping[str, float], decimals: int = 1) -> str:
+def written_interval(interval: Mapping[str, float], decimals: int = 1) -> str:
     """Write a mean with its 95 percent interval."""
     mean, low, high = (f"{interval[name]:.{decimals}f}" for name in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]"
@@ -188,9 +188,9 @@ def protocol(config: LabelCurveConfig, num_frames: int) -> str:
     labelled, test = (", ".join(f"S{n}" for n in names) for names in (config.subjects.labelled, config.subjects.test))
     held_out = len(config.subjects.held_out)
     ended = (
-        f"ended after {config.patience} looks of {config.loop.validate_every} steps without a better held-out error"
+        f"ended after {config.patience} validations, every {config.loop.validate_every} steps, without a better error"
         if config.patience
-        else "all of them; the checkpoint is the best of the looks at the held-out sequences"
+        else "all of them; the checkpoint is the best on the held-out sequences"
     )
     every = "all frames" if config.every == 1 else f"one frame in {config.every}"
     return (
@@ -209,20 +209,26 @@ def write_table(
     config: LabelCurveConfig, columns: Columns, compared: Compared, num_frames: int, best_steps: dict[str, int]
 ) -> None:
     """Write the trained rows' json."""
-    about = protocol(config, num_frames)
-    save_result(config.output, about, columns=columns, comparisons=compared, num_frames=num_frames,
-                steps_of_tested_checkpoint=best_steps)  # fmt: skip
+    protocol_text = protocol(config, num_frames)
+    save_result(
+        config.output,
+        protocol_text,
+        columns=columns,
+        comparisons=compared,
+        num_frames=num_frames,
+        steps_of_tested_checkpoint=best_steps,
+    )
 
 
 def write_references(config: LabelCurveConfig, columns: Columns, num_frames: int) -> Path:
     """Write the json of the rows that need no image; return its path."""
     path = config.output.with_name(f"{config.output.stem}_references.json")
     labelled, test = (", ".join(f"S{n}" for n in names) for names in (config.subjects.labelled, config.subjects.test))
-    about = (
+    protocol_text = (
         f"Rows that need no image, {num_frames} images of {test}: the median of {labelled}'s labels, turned to one "
         "heading first; the nearest label is chosen by N-MPJPE. An oracle is told the true heading or the true pose."
     )
-    save_result(path, about, columns=columns, num_frames=num_frames)
+    save_result(path, protocol_text, columns=columns, num_frames=num_frames)
     return path
 
 
@@ -239,7 +245,7 @@ def write_markdown(output: Path, references: Path) -> str:
                          f"settings: {COMMAND}")  # fmt: skip
     columns = {title: untrained["columns"][title] | rows for title, rows in trained["columns"].items()}
     text = markdown(columns, trained["comparisons"], f"{trained['protocol']} {untrained['protocol']}")
-    with whole_file(output.with_suffix(".md")) as partial:
+    with atomic_write(output.with_suffix(".md")) as partial:
         partial.write_text(text)
     return text
 
@@ -256,11 +262,11 @@ ROWS: dict[Recipe, str] = {
     "frozen": "stage 1, frozen",
     "finetune": "stage 1, fine-tuned",
 }
-PAIRS = [
+COMPARED_ROWS = [
     (ROWS[ours], baseline)
     for ours in ("frozen", "finetune")
     for baseline in (MEAN_POSE, ROWS["random"], ROWS["scratch"])
-]  # fmt: skip
+]
 
 
 class Cell(NamedTuple):
@@ -282,8 +288,8 @@ def pose_config(cell: Cell, config: LabelCurveConfig) -> PoseConfig:
         optim=Optim(steps=steps, lr=config.lr, schedule=config.scratch_schedule if is_scratch else "cosine"),
         loop=replace(config.loop, seed=cell.seed), patience=config.patience if is_scratch else 0,
     )  # fmt: skip
-    made_from = fingerprint(settings, config)
-    return replace(settings, name=f"label_curve_{cell.recipe}_{cell.sequences or 'all'}_seed{cell.seed}_{made_from}")
+    key = fingerprint(settings, config)
+    return replace(settings, name=f"label_curve_{cell.recipe}_{cell.sequences or 'all'}_seed{cell.seed}_{key}")
 
 
 def fingerprint(settings: PoseConfig, config: LabelCurveConfig) -> str:
@@ -351,7 +357,7 @@ def main(config: LabelCurveConfig) -> Path:
         column = {MEAN_POSE: [results[Cell("frozen", count, seed)].mean_pose_errors for seed in config.seeds]}
         column |= {ROWS[r]: [results[Cell(r, count, seed)].errors for seed in config.seeds] for r in ROWS}
         columns[column_title(count)] = summaries(column, frames)
-        compared[column_title(count)] = comparisons(column, frames, PAIRS)
+        compared[column_title(count)] = comparisons(column, frames, COMPARED_ROWS)
     best_steps = {pose_config(cell, config).name: result.step for cell, result in results.items()}
     write_table(config, columns, compared, len(frames), best_steps)
     print(write_markdown(config.output, references))

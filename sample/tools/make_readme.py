@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import ROOT
-from utils.artifacts import load_metrics, whole_file
+from utils.artifacts import atomic_write, load_metrics
 from utils.report.markdown import block, load_report
 from utils.settings import start
 
@@ -52,7 +52,7 @@ def main(config: ReadmeConfig) -> str:
         load_report(path)
         shutil.copyfile(path, config.results_location / f"{path.parent.parent.name}_import.json")
     text = filled(config.readme.read_text(), config.results_location)
-    with whole_file(config.readme) as partial:
+    with atomic_write(config.readme) as partial:
         partial.write_text(text)
     return text
 

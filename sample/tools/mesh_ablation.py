@@ -1,4 +1,4 @@
-"""Show what each loss of stage 4 brings: trainings that leave terms out, and the predecessor's, over several seeds.
+"""Show what each loss of stage 4 brings: trainings that leave terms out, and the thesis', over several seeds.
 
     python sample/tools/mesh_ablation.py --encoder models/assets/open_weights.pt \
         --prior runs/gan/demo/checkpoint_best.pt
@@ -36,8 +36,8 @@ from config import (
 )
 from sample import test_SMPL, train_SMPL_from_enc
 from sample.test_SMPL import TestMeshConfig
-from sample.tools.label_curve import written
-from utils.artifacts import file_hash, load_metrics, load_predictions, save_result, whole_file
+from sample.tools.label_curve import written_interval
+from utils.artifacts import atomic_write, file_hash, load_metrics, load_predictions, save_result
 from utils.bootstrap import Statistic, difference_interval, mean_interval, median_interval
 from utils.metrics import FRONT_DEGREES
 from utils.report.summaries import BACKWARDS_DEGREES
@@ -56,13 +56,13 @@ class MeshAblationConfig:
     paths: Paths = field(default_factory=Paths)
     subjects: Subjects = field(default_factory=Subjects)
     silhouettes_of: tuple[int, ...] = (1, 5, 6, 7, 8)
-    """Of all rows but the predecessor's, which has the labelled subjects."""
+    """Of all rows but the thesis', which has the labelled subjects."""
     seeds: tuple[int, ...] = (0, 1, 2)
     steps: int = 500
     """Of each training; the checkpoint of the last one is tested."""
     lr: float = 1e-3
     head: MeshHeadConfig = field(default_factory=MeshHeadConfig)
-    """Of all rows but the predecessor's."""
+    """Of all rows but the thesis'."""
     loss: MeshLoss = field(default_factory=MeshLoss)
     """Of the row with all terms; other rows leave terms out."""
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
@@ -70,7 +70,7 @@ class MeshAblationConfig:
     batch: int = 24
     silhouette_batch: int = 8
     loop: Loop = field(default_factory=lambda: Loop(threads=1))
-    """Its seed is replaced by each of `seeds`; it looks at held-out sequences once, at the end; resume and overwrite
+    """Its seed is replaced by each of `seeds`; it validates once, at the end; resume and overwrite
     are decided cell by cell."""
     every: int = 8
     """Test on every n-th frame."""
@@ -93,7 +93,7 @@ class MeshAblationConfig:
 COMMAND = "python sample/tools/mesh_ablation.py"
 MEAN_BODY = "mean body"
 Row = Mapping[str, Mapping[str, float]]
-"""Per key of a column: mean (or median), low, high."""
+"""Mean (or median), low and high, by the key of a column."""
 
 
 class Column(NamedTuple):
@@ -103,7 +103,7 @@ class Column(NamedTuple):
     measure: str
     statistic: Statistic = "mean"
     only_away: bool = False
-    """Over those who face away from the camera, instead of all."""
+    """Average over people who face away from the camera, instead of all."""
     decimals: int = 1
 
 
@@ -128,19 +128,20 @@ class MeshCell(NamedTuple):
     step: int
     metrics: dict[str, Any]
     prior_hash: str = ""
-    """Of the prior whose score is among the errors."""
+    """Hash of the prior whose score is among the errors."""
 
 
 def read_cell(folder: Path) -> MeshCell:
     """Read the errors that sample/test_SMPL.py stored."""
-    origin, stored = load_predictions(folder / "predictions.npz", COMMAND)
+    provenance, stored = load_predictions(folder / "predictions.npz", COMMAND)
     metrics = load_metrics(folder / "metrics.json", COMMAND)["metrics"]
     names = {column.measure for column in COLUMNS.values()} & stored.keys()
     errors = {name: stored[name].astype(float) for name in names}
     errors["backwards_percent"] = 100.0 * (errors["yaw_error_degrees"] > BACKWARDS_DEGREES)
     is_away = np.abs(np.rad2deg(stored["facing_rad"])) >= 180 - FRONT_DEGREES
-    return MeshCell(errors, is_away, stored["frames"], int(stored["step"]), metrics,
-                    origin["input_hashes"].get("prior", ""))  # fmt: skip
+    return MeshCell(
+        errors, is_away, stored["frames"], int(stored["step"]), metrics, provenance["input_hashes"].get("prior", "")
+    )
 
 
 def values_of(seeds: Sequence[MeshCell], column: Column) -> tuple[Float[np.ndarray, "S N"], Int[np.ndarray, "N 5"]]:
@@ -185,7 +186,7 @@ def lines_of(rows: Mapping[str, Row], columns: Mapping[str, Column]) -> list[str
     """Write rows as lines of a markdown table."""
     lines = ["| | " + " | ".join(column.title for column in columns.values()) + " |", "|---" * (1 + len(columns)) + "|"]
     for name, row in rows.items():
-        cells = [written(row[key], column.decimals) if key in row else "" for key, column in columns.items()]
+        cells = [written_interval(row[key], column.decimals) if key in row else "" for key, column in columns.items()]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 
@@ -212,7 +213,8 @@ def protocol(config: MeshAblationConfig, cell: MeshCell) -> str:
 
 def weights_of(config: MeshAblationConfig) -> str:
     """List the weights of the terms."""
-    names = ("pose", "overlap", "outside", "reach", *(("prior",) if config.prior is not None else ()), "betas")
+    prior = ("prior",) if config.prior is not None else ()
+    names = ("pose", "soft_iou", "mesh_to_mask", "mask_to_mesh", *prior, "betas")
     return ", ".join(f"{name} {getattr(config.loss, name):g}" for name in names)
 
 
@@ -223,12 +225,12 @@ def write_table(config: MeshAblationConfig, table: Mapping[str, Sequence[MeshCel
     rows |= {MEAN_BODY: mean} if (mean := mean_body_row(first, columns)) else {}
     gains = {f"{name} minus {baseline}": difference(seeds, table[baseline], columns)
              for name, seeds in table.items() if name != baseline}  # fmt: skip
-    about = protocol(config, first)
+    protocol_text = protocol(config, first)
     steps = {name: [cell.step for cell in seeds] for name, seeds in table.items()}
-    save_result(config.output, about, rows=rows, differences=gains, steps_of_tested_checkpoint=steps)
+    save_result(config.output, protocol_text, rows=rows, differences=gains, steps_of_tested_checkpoint=steps)
     told = f"Paired differences from {baseline}, negative is better but for the IoU and the prior's score:"
-    text = "\n".join([*lines_of(rows, columns), "", told, "", *lines_of(gains, columns), "", about, ""])
-    with whole_file(config.output.with_suffix(".md")) as partial:
+    text = "\n".join([*lines_of(rows, columns), "", told, "", *lines_of(gains, columns), "", protocol_text, ""])
+    with atomic_write(config.output.with_suffix(".md")) as partial:
         partial.write_text(text)
     return text
 
@@ -242,7 +244,7 @@ ROWS: dict[Recipe, str] = {
     "seed": "head and weights of preset `seed`",
 }
 NEEDS_PRIOR: tuple[Recipe, ...] = ("gan", "all")
-MASK_TERMS = {"overlap": 0.0, "outside": 0.0, "reach": 0.0}
+MASK_TERMS = {"soft_iou": 0.0, "mesh_to_mask": 0.0, "mask_to_mesh": 0.0}
 
 
 class Cell(NamedTuple):

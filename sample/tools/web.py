@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from config import ASSETS, Device, Paths, within
 from dataset_def.photos.person import SEGMENTATION_NETWORK
-from dataset_def.video import IMAGES
+from dataset_def.video import IMAGE_ENDINGS
 from sample.predict import PredictConfig, Weights, load_newest, predict
 from utils.settings import start
 
@@ -42,9 +42,9 @@ class WebConfig:
 TITLE = (
     "# A body from one picture\nDrop a picture of one person, seen from head to foot, and turn the body with the mouse."
 )
-BOX = "Box of the person in pixels: x y width height (empty: the person is looked for)"
+BOX = "Box of the person in pixels: x y width height (empty: the person is found by itself)"
 HEIGHT_PX = 420
-REMEDY = 'the page needs the package gradio; install it with: pip install -e ".[web]"'
+GRADIO_REMEDY = 'the page needs the package gradio; install it with: pip install -e ".[web]"'
 
 
 class Answer(NamedTuple):
@@ -69,8 +69,8 @@ def read_box(text: str) -> tuple[float, float, float, float] | None:
 
 def check_upload(path: Path, largest_mb: int) -> None:
     """Refuse what is no picture by its name, or too large, before it is opened."""
-    if path.suffix.lower() not in IMAGES:
-        raise ValueError(f"{path.name} is no picture; drop one of {', '.join(IMAGES)}")
+    if path.suffix.lower() not in IMAGE_ENDINGS:
+        raise ValueError(f"{path.name} is no picture; drop one of {', '.join(IMAGE_ENDINGS)}")
     megabytes = path.stat().st_size / 1e6
     if megabytes > largest_mb:
         raise ValueError(f"{path.name} has {megabytes:.0f} MB; drop a picture of at most {largest_mb} MB")
@@ -102,7 +102,7 @@ def main(config: WebConfig) -> None:
     try:
         import gradio
     except ImportError as error:
-        raise ValueError(REMEDY) from error
+        raise ValueError(GRADIO_REMEDY) from error
     weights = load_newest(config.checkpoint, config.device, config.paths)
     with tempfile.TemporaryDirectory() as folder:
 
@@ -114,7 +114,7 @@ def main(config: WebConfig) -> None:
 
         with gradio.Blocks(analytics_enabled=False, title="Body", delete_cache=(600, 600)) as page:
             gradio.Markdown(TITLE)
-            upload = gradio.File(label="Picture", type="filepath", file_types=list(IMAGES))
+            upload = gradio.File(label="Picture", type="filepath", file_types=list(IMAGE_ENDINGS))
             box, button = gradio.Textbox("", label=BOX), gradio.Button("Predict", variant="primary")
             here = {"height": HEIGHT_PX, "buttons": ["download", "fullscreen"]}  # the third would send it to a server
             with gradio.Row():

@@ -14,7 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from config import ROOT, EncDecConfig, full
-from models.encoder_decoder import EncoderDecoder, build
+from models.encoder_decoder import EncoderDecoder, build_encoder_decoder
 from models.losses import ImageDifference, weighted_sum
 from utils.artifacts import save_result
 from utils.engine import make_optimizer, mixed_precision
@@ -29,7 +29,7 @@ class Step:
 
     def __init__(self, config: EncDecConfig, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.network: EncoderDecoder = build(config).to(device, memory_format=torch.channels_last)
+        self.network: EncoderDecoder = build_encoder_decoder(config).to(device, memory_format=torch.channels_last)
         self.compare = ImageDifference(config.loss).to(device)
         self.optimizer = make_optimizer(self.network.parameters(), config.optim)
         count, size = 4 * config.groups, config.crop.size_px

@@ -23,7 +23,7 @@ from tests.benchmarks.bodies_on_screen import Mesh, bodies_px, finer_mesh, own_m
 from tests.benchmarks.silhouette_gradient import FIELDS, HARD_SAMPLES, STEP_PX, compare, cosine_and_magnitude
 from tests.benchmarks.silhouette_methods import Method, methods_for
 from tests.benchmarks.silhouette_table import markdown, targets
-from utils.artifacts import save_result, whole_file
+from utils.artifacts import atomic_write, save_result
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "silhouette.json"
 FINER = 13718
@@ -137,7 +137,7 @@ def main(
                                fields=FIELDS, views=VIEWS)  # fmt: skip
     reached = targets(times, gradients)
     save_result(result, protocol, targets=reached, gradients=gradients, times=times)
-    with whole_file(result.with_suffix(".md")) as partial:
+    with atomic_write(result.with_suffix(".md")) as partial:
         partial.write_text(markdown(times, gradients, reached, protocol))
     print(result.with_suffix(".md").read_text())
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from config import ROOT, Paths
 from models.smpl import Body, rotations_from_theta
-from utils.artifacts import save_result, whole_file
+from utils.artifacts import atomic_write, save_result
 from utils.body_file import BodyFile, dense, read_body_file
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "smplx.json"
@@ -137,7 +137,7 @@ def main() -> None:
     )
     save_result(RESULT, protocol, furthest_m=apart_m, times=times)
     text = table(times, apart_m, protocol)
-    with whole_file(RESULT.with_suffix(".md")) as partial:
+    with atomic_write(RESULT.with_suffix(".md")) as partial:
         partial.write_text(text)
     print(text)
 

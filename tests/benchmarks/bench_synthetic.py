@@ -17,11 +17,11 @@ from config import ROOT, Paths
 from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import SyntheticConfig
 from dataset_def.synthetic.scene.render import render_person
-from dataset_def.synthetic.sequence_files import Sequence
+from dataset_def.synthetic.sequence_files import SyntheticSequence
 from utils.artifacts import save_result
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "synthetic.json"
-SEQUENCES = [Sequence(1, action, 1) for action in (3, 9, 14)]
+SEQUENCES = [SyntheticSequence(1, action, 1) for action in (3, 9, 14)]
 
 
 def seconds(work) -> float:
@@ -39,10 +39,10 @@ def measure(size_px: int, folder: Path) -> dict[str, float]:
     for location in (paths.h36m_location, paths.masks_location, paths.truth_location):
         location.mkdir(parents=True)
     config = SyntheticConfig(paths=paths, size_px=size_px, frames=10, processes=1)
-    make_h36m.make_sequence(config, Sequence(1, 2, 1))  # compiles, and draws the room once
+    make_h36m.make_sequence(config, SyntheticSequence(1, 2, 1))  # compiles, and draws the room once
     images = 4 * config.frames * len(SEQUENCES)
     everything_s = seconds(lambda: [make_h36m.make_sequence(config, sequence) for sequence in SEQUENCES])
-    performance, outfit = make_h36m.stage(config, SEQUENCES[0])
+    performance, outfit = make_h36m.perform_sequence(config, SEQUENCES[0])
     room, backgrounds = make_h36m.the_room(1, config.seed, size_px)
     camera = make_h36m.make_cameras(1, config.seed, size_px)[0]
     faces = make_h36m.the_body(paths.models_smpl_location).faces.numpy()

@@ -17,7 +17,7 @@ import tyro
 from config import ROOT
 from utils.artifacts import load_predictions
 from utils.bootstrap import difference_interval
-from utils.report.summaries import save_rows, summary
+from utils.report.summaries import save_rows, summarise
 
 MEASURES = ("vertex_mm", "pa_vertex_mm")
 COMMAND = "python sample/test_SMPL.py"
@@ -36,7 +36,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Compare both on the frames that have a fit."""
-    (_, on_truth), (origin, on_fits) = (
+    (_, on_truth), (provenance, on_fits) = (
         load_predictions(folder / "predictions.npz", COMMAND) for folder in (settings.truth, settings.fits)
     )
     if not np.array_equal(on_truth["frames"], on_fits["frames"]):
@@ -46,7 +46,7 @@ def main(settings: Settings) -> None:
     frames = on_truth["frames"][fitted]
     all_of_them = np.ones(len(frames), bool)
     rows = {
-        name: summary({key: stored[key][fitted] for key in MEASURES}, frames, all_of_them)
+        name: summarise({key: stored[key][fitted] for key in MEASURES}, frames, all_of_them)
         for name, stored in (("against the truth", on_truth), ("against fits", on_fits))
     }
     gains = {}
@@ -56,7 +56,7 @@ def main(settings: Settings) -> None:
     counts = {"num_frames": len(frames), "num_sequences": rows["against fits"]["num_sequences"]}
     rows["fits minus truth, paired"] = counts | {key: gain._asdict() for key, gain in gains.items()}
     protocol = (
-        f"one network's vertex errors against true and against fitted bodies; {origin['split']}, fitted ones only"
+        f"one network's vertex errors against true and against fitted bodies; {provenance['split']}, fitted ones only"
     )
     save_rows(settings.result, protocol, rows)
     print(settings.result.with_suffix(".md").read_text())

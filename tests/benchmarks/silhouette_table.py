@@ -12,9 +12,9 @@ PAGE_SOFTRAS_MS, PAGE_OURS_MS = 341.0, 12.0
 formula of SoftRas, and the time that the scan lines must not exceed."""
 
 
-def cell(times: Rows, **wanted: Any) -> dict[str, Any] | None:
+def cell(times: Rows, **target: Any) -> dict[str, Any] | None:
     """Find the row of a method, number of vertices, masks, size and threads."""
-    found = [row for row in times if all(row[key] == value for key, value in wanted.items())]
+    found = [row for row in times if all(row[key] == value for key, value in target.items())]
     return found[0] if found else None
 
 

@@ -47,7 +47,7 @@ def test_the_official_download_becomes_the_embedded_data_again(embedded, tmp_pat
     out = places(tmp_path / "out")
     arguments = ["--official", official, "--every", EVERY, "--image", "png", "--processes", 1, "--keep-free-gb", 0,
                  "--paths.h36m-location", out.h36m_location, "--paths.masks-location", out.masks_location,
-                 "--about-location", tmp_path / "about"]  # fmt: skip
+                 "--report-location", tmp_path / "about"]  # fmt: skip
     done = start("dataset_def/convert_h36m.py", *arguments)
     assert done.returncode == 0, done.stderr
     assert (

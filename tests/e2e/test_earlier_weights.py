@@ -59,11 +59,18 @@ def as_that_version_told(settings: dict[str, Any], is_crisp: bool) -> dict[str, 
 def crisp(plain, tmp_path_factory) -> Path:
     """The same geometry and head, exported by that version: it drew with tables that this version does not know."""
     checkpoint = load_checkpoint(plain, "pose")
-    weights = {name: value for name, value in checkpoint["states"]["model"].items()
-               if not name.startswith(("encoder.appearance_trunk.", "encoder.to_appearance."))}  # fmt: skip
+    weights = {
+        name: value
+        for name, value in checkpoint["states"]["model"].items()
+        if not name.startswith(("encoder.appearance_backbone.", "encoder.to_appearance."))
+    }
     weights["encoder.decoder.out.weight"] = torch.rand(4, 8, 3, 3)
-    for name in ("appearance_trunk.own", "appearance_trunk.gazes.0.tell.weight", "refine.move.weight",
-                 "decoder.fine.halved.0.weight"):  # fmt: skip
+    for name in (
+        "appearance_backbone.own",
+        "appearance_backbone.gazes.0.tell.weight",
+        "refine.move.weight",
+        "decoder.fine.halved.0.weight",
+    ):
         weights[f"encoder.{name}"] = torch.rand(70, 70)
     weights["_extra_state"] = as_that_version_told(weights["_extra_state"], is_crisp=True)
     path = tmp_path_factory.mktemp("crisp") / "open_weights.pt"
@@ -113,7 +120,7 @@ DRAWERS: dict[str, Callable[[Path, Workplace, Path], Any]] = {
         EmbeddingsConfig(checkpoint=path, paths=place.paths, subjects=(1,), device="cpu")
     ),
     "export": lambda path, place, out: export_weights.main(
-        ExportConfig(checkpoint=path, looks_of=path, output=out / "small.pt")
+        ExportConfig(checkpoint=path, appearance_of=path, output=out / "small.pt")
     ),
 }
 
@@ -127,7 +134,7 @@ def test_drawing_is_refused_in_one_sentence_before_anything_is_written(crisp, pl
 
 
 def test_its_drawing_part_is_replaced_by_that_of_a_file_with_the_same_geometry(crisp, plain, tmp_path):
-    export_weights.main(ExportConfig(checkpoint=crisp, looks_of=plain, output=tmp_path / "small.pt"))
+    export_weights.main(ExportConfig(checkpoint=crisp, appearance_of=plain, output=tmp_path / "small.pt"))
     found, expected = (load_checkpoint(path, "pose")["states"]["model"] for path in (tmp_path / "small.pt", plain))
     assert found.keys() == expected.keys()
     assert all(torch.equal(value, expected[name]) for name, value in found.items() if torch.is_tensor(value))
@@ -135,8 +142,8 @@ def test_its_drawing_part_is_replaced_by_that_of_a_file_with_the_same_geometry(c
 
 def test_the_same_decoder_draws_on_whatever_that_version_told_about_its_training(place, tmp_path):
     checkpoint, old = load_checkpoint(place.encoder, "enc_dec"), tmp_path / "old.pt"
-    told = as_that_version_told(to_plain(STAGE_1), is_crisp=False)
-    save_checkpoint(old, "enc_dec", 1, told, checkpoint["states"])
+    reported = as_that_version_told(to_plain(STAGE_1), is_crisp=False)
+    save_checkpoint(old, "enc_dec", 1, reported, checkpoint["states"])
     found, expected = load_encoder_decoder(old), load_encoder_decoder(place.encoder)
     assert found.config == expected.config == STAGE_1
     weights = found.network.state_dict()
@@ -145,9 +152,12 @@ def test_the_same_decoder_draws_on_whatever_that_version_told_about_its_training
 
 def test_a_run_of_that_version_goes_on_unless_its_settings_changed_something():
     config = replace(STAGE_1, optim=Optim(steps=5), loop=Loop(workers=0))
-    told = as_that_version_told(to_plain(config), is_crisp=False)
-    plain = told | {"train": "all", "loss": told["loss"] | {"adversarial": 0.0}}
+    reported = as_that_version_told(to_plain(config), is_crisp=False)
+    plain = reported | {"train": "all", "loss": reported["loss"] | {"adversarial": 0.0}}
     check_same_settings(to_plain(config), plain)
-    for other, name in ((plain | {"train": "looks"}, "train"), (plain | {"loss": told["loss"]}, "loss.adversarial")):
+    for other, name in (
+        (plain | {"train": "looks"}, "train"),
+        (plain | {"loss": reported["loss"]}, "loss.adversarial"),
+    ):
         with pytest.raises(ValueError, match=rf"--{name} is None, but the run was started with"):
             check_same_settings(to_plain(config), other)

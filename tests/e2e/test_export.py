@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from config import ROOT, MeshConfig, MeshHeadConfig
-from models.encoder_decoder import UNKNOWN_STEP, build, load_encoder, load_encoder_decoder
+from models.encoder_decoder import UNKNOWN_STEP, build_encoder_decoder, load_encoder, load_encoder_decoder
 from models.pose_from_latent import load_pose
 from models.smpl import load_body
-from models.SMPL_from_latent import MeshFromImage, MeshFromLatent, load_mesh, mesh_origin
+from models.SMPL_from_latent import MeshFromImage, MeshFromLatent, load_mesh, mesh_provenance
 from sample import save_embeddings, train_3d_pose_from_enc
 from sample.save_embeddings import EmbeddingsConfig
 from sample.tools import export_weights
@@ -43,7 +43,7 @@ def test_a_pose_checkpoint_tells_the_step_of_stage_1_and_an_old_one_still_opens(
 def test_exported_weights_are_half_as_large_and_predict_the_same(place, tmp_path):
     train_3d_pose_from_enc.main(place.config("shared"))
     checkpoint, small = place.run("shared") / "checkpoint_best.pt", tmp_path / "small.pt"
-    export_weights.main(ExportConfig(checkpoint=checkpoint, output=small, about="a test"))
+    export_weights.main(ExportConfig(checkpoint=checkpoint, output=small, description="a test"))
     assert small.stat().st_size < 0.6 * checkpoint.stat().st_size
     assert str(place.paths.h36m_location) not in small.with_suffix(".json").read_text()
     image = torch.rand(3, 3, 32, 32)
@@ -84,8 +84,8 @@ def test_exported_weights_tell_how_they_were_made_but_not_in_which_folders(place
     ]
     assert about["stage_1"]["steps"] == 1 and about["stage_1"]["starts"][0]["commit"] == "c"
     assert about["stage_2"]["steps"] == 10 and about["stage_2"]["settings"]["embeddings"] == "embeddings.pkl"
-    told = about["metrics"]["pose/told/metrics.json"]
-    assert told["metrics"]["overall"] == overall and "per_action" not in told["metrics"]
+    reported = about["metrics"]["pose/told/metrics.json"]
+    assert reported["metrics"]["overall"] == overall and "per_action" not in reported["metrics"]
     rooted = [text for text in texts(about) for word in re.split(r"[\s='\"]", text) if word.startswith("/")]
     assert rooted == []
     assert load_encoder_decoder(tmp_path / "small.pt").step == 1
@@ -98,9 +98,9 @@ def test_exported_weights_tell_how_they_were_made_but_not_in_which_folders(place
 def write_mesh(path: Path, encoder: Path) -> Path:
     """An untrained mesh head behind the encoder of a file."""
     stage_1, config = load_encoder(encoder), MeshConfig(encoder=encoder, head=MeshHeadConfig(hidden=8))
-    origin = mesh_origin(stage_1, config, load_body(config.paths.models_smpl_location))
+    provenance = mesh_provenance(stage_1, config, load_body(config.paths.models_smpl_location))
     head = MeshFromLatent(stage_1.config.encoder.points, config.head)
-    states = {"model": MeshFromImage(stage_1.network, head, origin).state_dict()}
+    states = {"model": MeshFromImage(stage_1.network, head, provenance).state_dict()}
     save_checkpoint(path, "mesh", 5, to_plain(config), states)
     (path.parent / "config.json").write_text(json.dumps({"starts": []}))
     return path
@@ -110,7 +110,7 @@ def test_an_exported_mesh_head_takes_its_encoder_from_the_file_beside_it(place, 
     train_3d_pose_from_enc.main(place.config("under_a_mesh"))
     encoder, small = tmp_path / "open_weights.pt", tmp_path / "open_mesh.pt"
     trained = place.run("under_a_mesh") / "checkpoint_best.pt"
-    export_weights.main(ExportConfig(checkpoint=trained, output=encoder, about="first"))
+    export_weights.main(ExportConfig(checkpoint=trained, output=encoder, description="first"))
     trained = write_mesh(tmp_path / "run" / "checkpoint_best.pt", encoder)
     export_weights.main(ExportConfig(checkpoint=trained, output=small, encoder=encoder))
     assert small.stat().st_size < 0.2 * trained.stat().st_size
@@ -122,13 +122,17 @@ def test_an_exported_mesh_head_takes_its_encoder_from_the_file_beside_it(place, 
 
     save_looks(place.paths.runs_location / "enc_dec" / "looks", encoder)
     later = place.paths.runs_location / "enc_dec" / "looks" / "checkpoint_best.pt"
-    export_weights.main(ExportConfig(checkpoint=encoder, output=encoder, looks_of=later, about="second"))
+    export_weights.main(ExportConfig(checkpoint=encoder, output=encoder, appearance_of=later, description="second"))
     torch.testing.assert_close(load_mesh(small, cpu).network(image).betas, found.network(image).betas)
     assert load_encoder_decoder(encoder).config.encoder.appearance_at == "points"
-    told = json.loads(encoder.with_suffix(".json").read_text())
-    assert told["geometry"]["steps"] == 1 and told["geometry"]["about"] == "first" and told["about"] == "second"
-    export_weights.main(ExportConfig(checkpoint=encoder, output=encoder, looks_of=later))
-    assert json.loads(encoder.with_suffix(".json").read_text())["geometry"] == told["geometry"]
+    reported = json.loads(encoder.with_suffix(".json").read_text())
+    assert (
+        reported["geometry"]["steps"] == 1
+        and reported["geometry"]["description"] == "first"
+        and reported["description"] == "second"
+    )
+    export_weights.main(ExportConfig(checkpoint=encoder, output=encoder, appearance_of=later))
+    assert json.loads(encoder.with_suffix(".json").read_text())["geometry"] == reported["geometry"]
 
     other = place.write_encoder(tmp_path / "other.pt", seed=3)
     encoder.write_bytes(other.read_bytes())
@@ -142,6 +146,6 @@ def save_looks(run: Path, encoder: Path) -> None:
     """An exported file with the geometry of an encoder, and appearance and decoder of its own."""
     stored = load_encoder_decoder(encoder)
     config = replace(stored.config, encoder=replace(stored.config.encoder, appearance_at="points"))
-    network = build(config)
-    network.trunk, network.to_points = stored.network.trunk, stored.network.to_points
+    network = build_encoder_decoder(config)
+    network.backbone, network.to_points = stored.network.backbone, stored.network.to_points
     save_checkpoint(run / "checkpoint_best.pt", "enc_dec", 9, to_plain(config), {"model": network.state_dict()})

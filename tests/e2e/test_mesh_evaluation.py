@@ -20,10 +20,10 @@ from config import (
     Subjects,
 )
 from dataset_def import h36m_preprocess
+from dataset_def.ground_truth_bodies import FITTED, load_bodies
 from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import SyntheticConfig
-from dataset_def.truth_files import FITTED, load_bodies
-from models.encoder_decoder import build
+from models.encoder_decoder import build_encoder_decoder
 from models.multiview_fit import FitConfig
 from sample import fit_SMPL, make_figures
 from sample import test_SMPL as mesh_test
@@ -112,7 +112,7 @@ def test_fits_come_near_the_truth_go_on_where_they_stopped_and_stand_in_for_it(p
 def test_the_ablation_fills_its_table_and_does_finished_cells_only_once(place, tmp_path, capsys):
     encoder = tmp_path / "checkpoint_best.pt"
     stage_1 = EncDecConfig(encoder=EncoderConfig(width=4, points=10, appearance=8), decoder=DecoderConfig(width=4))
-    save_checkpoint(encoder, "enc_dec", 1, to_plain(stage_1), {"model": build(stage_1).state_dict()})
+    save_checkpoint(encoder, "enc_dec", 1, to_plain(stage_1), {"model": build_encoder_decoder(stage_1).state_dict()})
     config = MeshAblationConfig(
         encoder=encoder, paths=place.paths, subjects=Subjects(train=(1,), test=(9,), held_out=((9, 1),)), seeds=(0, 1),
         silhouettes_of=(1,), steps=2, head=MeshHeadConfig(hidden=8), batch=4, silhouette_batch=1, every=1, device="cpu",
@@ -131,9 +131,9 @@ def test_the_ablation_fills_its_table_and_does_finished_cells_only_once(place, t
     runs = sorted((place.paths.runs_location / "mesh").glob("ablation_*"))
     kinds = [json.loads((run / "config.json").read_text())["settings"] for run in runs]
     assert len(runs) == 3 * 2 and sorted({one["head"]["kind"] for one in kinds}) == ["crop", "seed"]
-    assert sorted({one["loss"]["outside"] for one in kinds if one["head"]["kind"] == "crop"}) == [
+    assert sorted({one["loss"]["mesh_to_mask"] for one in kinds if one["head"]["kind"] == "crop"}) == [
         0.0,
-        MeshLoss().outside,
+        MeshLoss().mesh_to_mask,
     ]
     written_at = {path: path.stat().st_mtime_ns for run in runs for path in run.rglob("*")}
     mesh_ablation.main(config)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from config import CriticConfig, GanConfig, MeshConfig, PreprocessConfig
+from config import GanConfig, GanNetworkConfig, MeshConfig, PreprocessConfig
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_files import mask_path
 from dataset_def.h36m_index import load_table
-from models.GAN import make_critic, prior_origin
+from models.GAN import make_discriminator, prior_provenance
 from models.multiview_fit import FitConfig
 from models.smpl import load_body
 from sample import fit_SMPL, train_SMPL_from_enc
@@ -94,7 +94,7 @@ def test_an_inverted_mask_of_a_training_subject(place, said):
     held_out = ["--subjects.held-out", "4", "1", "--subjects.train", "1", "--silhouettes-of", "1"]
     flags = [*place.flags, *held_out, "--encoder", str(encoder), "--loss.prior", "0", "--loop.workers", "0"]
     sentence = said(train_SMPL_from_enc.main, MeshConfig, *flags)
-    assert bad.name in sentence and "looks inverted; a mask is white on the person" in sentence
+    assert bad.name in sentence and "seems inverted; a mask is white on the person" in sentence
     assert not place.paths.runs_location.exists()
 
 
@@ -130,11 +130,11 @@ def test_a_file_of_another_stage_as_the_prior(place, said):
 
 def test_a_prior_of_another_skeleton(place, said):
     body = load_body(place.paths.models_smpl_location)
-    origin = prior_origin(place.paths.models_smpl_location, 10)
-    origin["joints"] = ["tail" if name == "left_hand" else name for name in origin["joints"]]
-    critic = make_critic(CriticConfig(), 10, body.rest_template_joints_m, origin)
+    provenance = prior_provenance(place.paths.models_smpl_location, 10)
+    provenance["joints"] = ["tail" if name == "left_hand" else name for name in provenance["joints"]]
+    discriminator = make_discriminator(GanNetworkConfig(), 10, body.rest_template_joints_m, provenance)
     prior = place.checkpoint.parent / "prior.pt"
-    save_checkpoint(prior, "gan", 1, to_plain(GanConfig()), {"model": critic.state_dict()})
+    save_checkpoint(prior, "gan", 1, to_plain(GanConfig()), {"model": discriminator.state_dict()})
     flags = [*place.flags, "--checkpoint", str(place.checkpoint), "--subjects", "9", "--prior", str(prior)]
     sentence = said(mesh_test.main, MeshTestConfig, *flags)
     assert "prior.pt is a prior of another skeleton: it has tail instead of left_hand (1 joints differ" in sentence

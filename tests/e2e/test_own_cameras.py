@@ -29,7 +29,7 @@ from dataset_def.calibration.files import write_calibration
 from dataset_def.export_calibration import subject_cameras
 from dataset_def.h36m_files import folder_name, load_meta, meta_path
 from dataset_def.h36m_get_background import BackgroundConfig
-from dataset_def.multiview.import_own import import_own
+from dataset_def.multiview.import_custom import import_custom
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from sample import test_SMPL as mesh_test
 from sample import train_3d_pose_from_enc, train_enc_dec, train_SMPL_from_enc
@@ -70,11 +70,11 @@ class Clips:
         images = sorted((self.root / "clips" / name).iterdir())[:frames]
         return write_video(self.root / f"{frames}" / f"{name}.mp4", images)
 
-    def config(self, to: Path, names: list[str], kind: str = "opencv", footage: str = "clips", **changes):
+    def config(self, to: Path, names: list[str], kind: str = "opencv", videos: str = "clips", **changes):
         """Settings for some of the cameras; one picture a second, since the tiny person leaps."""
         calibration = write_calibration(kind, to.parent / f"calibration_{kind}", self.cameras)
-        ending = "" if footage == "clips" else ".mp4"
-        videos = tuple(str(self.root / footage / f"{name}{ending}") for name in names)
+        ending = "" if videos == "clips" else ".mp4"
+        videos = tuple(str(self.root / videos / f"{name}{ending}") for name in names)
         settings = ImportMultiviewConfig(
             videos=videos, calibration=tuple(calibration), to=to, frames_per_second=1.0, sequence_frames=4,
             test_frames=4, smooth_hz=0.0, processes=1,
@@ -120,13 +120,13 @@ def train_and_test_bodies(paths: Paths, encoder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("num_cameras", "kind", "footage"),
+    ("num_cameras", "kind", "videos"),
     [(2, "pose2sim", str(FRAMES)), (3, "easymocap", "clips"), (4, "qualisys", str(FRAMES))],
 )
-def test_any_number_of_cameras_is_imported_and_trains_the_stages_on_images(clips, tmp_path, num_cameras, kind, footage):
+def test_any_number_of_cameras_is_imported_and_trains_the_stages_on_images(clips, tmp_path, num_cameras, kind, videos):
     names = list(clips.cameras)[:num_cameras]
     keypoints = {"keypoints": clips.root / "pose", "skeleton": "body_25b", "masks": clips.root / "masks"}
-    paths = import_own(clips.config(tmp_path / "mine", names, kind, footage, **keypoints))
+    paths = import_custom(clips.config(tmp_path / "mine", names, kind, videos, **keypoints))
     report = json.loads((tmp_path / "mine" / "about" / "s_20_act_14" / "report.json").read_text())
     assert report["cameras"] == names
     assert len(report["agreement"]["epipolar_px"]) == num_cameras * (num_cameras - 1) // 2
@@ -138,7 +138,7 @@ def test_any_number_of_cameras_is_imported_and_trains_the_stages_on_images(clips
         stem = folder_name(20, ACTION, 1, number)
         image = read_image(paths.h36m_location / stem / f"{stem}_000002.jpg").astype(int)
         true = read_image(sorted((clips.root / "clips" / name).iterdir())[1]).astype(int)
-        assert np.abs(image - true).mean() < (6 if footage != "clips" else 3)
+        assert np.abs(image - true).mean() < (6 if videos != "clips" else 3)
     shared = [row for row, joint in enumerate(H36M_17) if joint not in ("spine", "thorax")]
     apart_mm = 1000 * np.linalg.norm(meta.joints_world_m[:, shared] - clips.joints_world_m[:4, shared], axis=-1)
     assert apart_mm.max() < 0.1, f"{apart_mm.max():.3f} mm, expected below 0.1 mm"
@@ -148,7 +148,7 @@ def test_any_number_of_cameras_is_imported_and_trains_the_stages_on_images(clips
 @pytest.mark.parametrize("kind", ["opencv", "opencv_json", "h36m"])
 def test_masks_alone_give_a_recording_without_labels(clips, tmp_path, kind):
     config = clips.config(tmp_path / "mine", list(clips.cameras)[1:], kind, masks=clips.root / "masks")
-    paths = import_own(config)
+    paths = import_custom(config)
     assert np.isnan(load_meta(meta_path(paths, (20, ACTION, 1, 1))).joints_world_m).all()
     h36m_preprocess.main(PreprocessConfig(paths=paths, pack_px=48, processes=1, centre="masks"))
     assert (tmp_path / "mine" / "about" / "s_20_act_14" / "rig.png").stat().st_size > 5000
@@ -171,9 +171,9 @@ def test_offsets_bring_videos_into_step_and_a_missing_one_is_noticed(clips, tmp_
     config = clips.config(tmp_path / "mine", names, keypoints=pose, skeleton="body_25b", frames=(0, FRAMES))
     config = replace(config, videos=(str(late), *config.videos[1:]))
     with pytest.raises(ValueError, match=r"cam01 seems out of step: \+2 to its --offsets"):
-        import_own(config)
+        import_custom(config)
     assert not (tmp_path / "mine").exists()
-    import_own(replace(config, offsets=("cam01=2",)))
+    import_custom(replace(config, offsets=("cam01=2",)))
     assert json.loads((tmp_path / "mine/about/s_20_act_14/report.json").read_text())["first_frames"] == [2, 0, 0, 0]
 
 
@@ -191,7 +191,7 @@ def bad_recordings(clips: Clips, folder: Path, to: Path) -> dict[str, tuple[Impo
     wider = {name: camera._replace(width_px=camera.width_px * 2) for name, camera in clips.cameras.items()}
     empty, short = folder / "cam02.mp4", clips.write_video("cam03", FRAMES - 4)
     empty.write_bytes(b"")
-    videos = clips.config(to, names, footage=str(FRAMES)).videos
+    videos = clips.config(to, names, videos=str(FRAMES)).videos
 
     def calibrated(label: str, cameras: dict[str, Camera]) -> ImportMultiviewConfig:
         return replace(good, calibration=tuple(write_calibration("opencv", folder / label, cameras)))
@@ -213,7 +213,7 @@ def bad_recordings(clips: Clips, folder: Path, to: Path) -> dict[str, tuple[Impo
 def test_a_bad_recording_gets_one_sentence_and_leaves_nothing(clips, tmp_path, which):
     config, words = bad_recordings(clips, tmp_path, tmp_path / "mine")[which]
     with pytest.raises(ValueError, match=words) as refused:
-        import_own(config)
+        import_custom(config)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "mine").exists()
 
@@ -221,16 +221,16 @@ def test_a_bad_recording_gets_one_sentence_and_leaves_nothing(clips, tmp_path, w
 def test_a_bad_calibration_can_be_accepted_with_a_warning(clips, tmp_path):
     config, _ = bad_recordings(clips, tmp_path, tmp_path / "mine")["swapped"]
     with pytest.warns(UserWarning, match="is accepted although"):
-        import_own(replace(config, accept_calibration=True))
+        import_custom(replace(config, accept_calibration=True))
     assert (Paths.under(tmp_path / "mine").h36m_location / "s_20_act_14_subact_01_ca_01" / "h36m_meta.mat").is_file()
 
 
 def test_the_same_recording_twice_is_refused_and_the_first_stays(clips, tmp_path):
     config = clips.config(tmp_path / "mine", list(clips.cameras)[:2], masks=clips.root / "masks")
-    import_own(config)
+    import_custom(config)
     before = sorted(path for path in (tmp_path / "mine").rglob("*"))
     with pytest.raises(ValueError, match="already; delete it"):
-        import_own(config)
+        import_custom(config)
     assert sorted(path for path in (tmp_path / "mine").rglob("*")) == before
 
 
@@ -242,7 +242,7 @@ def test_swapped_cameras_are_found_by_keypoints_of_which_only_some_agree(clips, 
     calibration = tuple(write_calibration("pose2sim", tmp_path / "swapped", cameras))
     config = clips.config(tmp_path / "mine", names, calibration=calibration, outlier_px=12.0, **keypoints)
     with pytest.raises(ValueError, match="cam02 and cam03 seem to be swapped"):
-        import_own(config)
+        import_custom(config)
     assert not (tmp_path / "mine").exists()
 
 
@@ -250,4 +250,4 @@ def test_one_video_under_two_names_is_not_a_recording(clips, tmp_path):
     names = list(clips.cameras)[1:3]
     same = tuple(f"{name}={clips.root / 'clips' / names[0]}" for name in names)
     with pytest.raises(ValueError, match=r"do not agree on the person|two cameras together in"):
-        import_own(clips.config(tmp_path / "mine", names, videos=same))
+        import_custom(clips.config(tmp_path / "mine", names, videos=same))

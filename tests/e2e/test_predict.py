@@ -95,7 +95,7 @@ def test_batches_of_another_size_give_the_same_filtered_motion(ask, video, tmp_p
 
 
 def test_filtered_bodies_lag_behind(ask, video, tmp_path):
-    smooth, rough = predict.main(ask(video)), predict.main(ask(video, smooth=False, out=tmp_path / "rough"))
+    smooth, rough = predict.main(ask(video)), predict.main(ask(video, smooth=False, out=tmp_path / "gradient_penalty"))
     places_m = [np.load(out / "body.npz")["trans"][:, 0] for out in (smooth, rough)]
     assert places_m[0][0] == pytest.approx(places_m[1][0], abs=1e-3)
     assert (places_m[0][3:] < places_m[1][3:] - 1e-3).all()

@@ -36,8 +36,8 @@ SMALL: dict[str, tuple[str, ...]] = {
     "sample/predict.py": ("--checkpoint mesh.pt", "--device cpu", "--view-px 64", "--video-px 96"),
     "sample/tools/export_onnx.py": ("--output onnx/body.onnx", "--repeats 1"),
     "dataset_def/h36m_preprocess.py": ("--processes 1",),
-    "dataset_def/convert_h36m.py": ("--processes 1", "--keep-free-gb 0", "--about-location data/h36m/about"),
-    "dataset_def/convert_labels_h5.py": ("--processes 1", "--about-location data/labels_h5/about"),
+    "dataset_def/convert_h36m.py": ("--processes 1", "--keep-free-gb 0", "--report-location data/h36m/about"),
+    "dataset_def/convert_labels_h5.py": ("--processes 1", "--report-location data/labels_h5/about"),
     "dataset_def/import_multiview.py": ("--frames-per-second 1", "--sequence-frames 4", "--test-frames 4",
                                         "--smooth-hz 0", "--masks clip_masks", "--processes 1"),
 }  # fmt: skip
@@ -105,8 +105,8 @@ def prepare(command: Command, place: Place) -> None:
     if "crops" in words and not Path("crops").exists():
         from tests.helpers.labels_h5 import write_labels_h5
 
-        rooms = {(s, c): wall(s, c, 96, 98 if c in (1, 4) else 96) for s in (1, 9) for c in (1, 2, 3, 4)}
-        write_labels_h5(place.root / "crops", write_tiny_h36m(place.root / "cut", frames=2, size_px=96), rooms)
+        backgrounds = {(s, c): wall(s, c, 96, 98 if c in (1, 4) else 96) for s in (1, 9) for c in (1, 2, 3, 4)}
+        write_labels_h5(place.root / "crops", write_tiny_h36m(place.root / "cut", frames=2, size_px=96), backgrounds)
     if command.script in LAST:
         alias = Path("runs/pose/open_weights")
         if not alias.is_symlink():

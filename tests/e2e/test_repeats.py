@@ -35,8 +35,8 @@ def trained(tmp_path_factory) -> dict[str, Path]:
         )
         for name, more in ENDS.items()
     }  # fmt: skip
-    told = {name: process.communicate()[1] for name, process in started.items()}
-    assert {name: process.returncode for name, process in started.items()} == dict.fromkeys(ENDS, 0), told
+    reported = {name: process.communicate()[1] for name, process in started.items()}
+    assert {name: process.returncode for name, process in started.items()} == dict.fromkeys(ENDS, 0), reported
     return {name: place / "runs" for name, place in places.items()}
 
 

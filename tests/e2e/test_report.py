@@ -74,7 +74,7 @@ def pixels(page: Page, canvas: str) -> int:
 
 def check(page: Page, path: Path) -> None:
     """Nothing complained, nothing was fetched but the page."""
-    assert page.complaints() == []
+    assert page.problems() == []
     assert page.requests() == [path.as_uri()]
 
 

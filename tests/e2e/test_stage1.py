@@ -99,7 +99,7 @@ def table(paths, trained) -> dict:
 def test_the_test_script_measures_beside_two_baselines_and_stores_pictures(trained, table):
     assert list(table) == list(enc_dec_test.RECIPES)
     assert table["predicted"]["l1_in_box"]["mean"] > 0
-    assert table["predicted"] != table["predicted, looks of the input"]
+    assert table["predicted"] != table["predicted, appearance of the input"]
     stored = load_metrics(trained / "metrics.json", "the test")
     assert stored["split"].startswith("S9")
     _, arrays = load_predictions(trained / "predictions.npz", "the test")

@@ -27,7 +27,7 @@ from config import (
 )
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_pose_data import EmbeddedPoseData, PoseData
-from models.encoder_decoder import build, load_encoder_decoder
+from models.encoder_decoder import build_encoder_decoder, load_encoder_decoder
 from models.pose_from_latent import load_pose
 from sample import save_embeddings, train_3d_pose_from_enc
 from sample import test_pose as pose_test
@@ -60,7 +60,7 @@ class Workplace:
 
     def write_encoder(self, path: Path, seed: int) -> Path:
         torch.manual_seed(seed)
-        save_checkpoint(path, "enc_dec", 1, to_plain(STAGE_1), {"model": build(STAGE_1).state_dict()})
+        save_checkpoint(path, "enc_dec", 1, to_plain(STAGE_1), {"model": build_encoder_decoder(STAGE_1).state_dict()})
         return path
 
     def config(self, name: str, **changes) -> PoseConfig:
@@ -119,8 +119,8 @@ def test_a_user_trains_tests_and_draws_from_the_command_line(place, tmp_path):
 def test_predictions_and_metrics_hold_what_their_names_say(place):
     train_3d_pose_from_enc.main(place.config("stored"))
     metrics = place.test("stored")
-    origin, stored = load_predictions(place.run("stored") / "predictions.npz", COMMAND)
-    assert len(stored["frames"]) == origin["num_frames"] == 3 * 4 * 2
+    provenance, stored = load_predictions(place.run("stored") / "predictions.npz", COMMAND)
+    assert len(stored["frames"]) == provenance["num_frames"] == 3 * 4 * 2
     assert set(stored["frames"][:, 0]) == {9}
     apart_m = np.linalg.norm(stored["predicted_root_m"] - stored["true_root_m"], axis=-1)
     assert metrics["overall"]["mpjpe_17_mm"]["mean"] == pytest.approx(1000 * apart_m.mean(), rel=1e-4)
@@ -144,7 +144,7 @@ def test_one_checkpoint_is_enough_to_predict_and_holds_the_encoder_that_was_used
     assert to_plain(stored.encoder_config) == to_plain(STAGE_1)
     stage_1 = load_encoder_decoder(place.encoder).network.state_dict()
     same = {name: torch.equal(value, stage_1[name]) for name, value in stored.network.encoder.state_dict().items()}
-    read_by_pose = [is_same for name, is_same in same.items() if name.startswith("trunk.")]
+    read_by_pose = [is_same for name, is_same in same.items() if name.startswith("backbone.")]
     assert all(same.values()) if mode == "frozen" else not all(read_by_pose)
     assert place.test(f"mode_{mode}")["mode"] == mode
 
@@ -156,7 +156,7 @@ def test_a_random_encoder_stays_as_it_began_and_one_from_scratch_does_not(place)
             name = f"{mode}_{steps}"
             train_3d_pose_from_enc.main(place.config(name, mode=mode, optim=Optim(steps=steps, bf16=False)))
             state = load_checkpoint(place.run(name) / "checkpoint_last.pt", "pose")["states"]["model"]
-            weights.append({key: value for key, value in state.items() if key.startswith("encoder.trunk.")})
+            weights.append({key: value for key, value in state.items() if key.startswith("encoder.backbone.")})
         assert any(not torch.equal(weights[0][key], weights[1][key]) for key in weights[0]) == moves
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from config import CriticConfig, GanConfig, Loop, Optim, Paths, PoseSources
+from config import GanConfig, GanNetworkConfig, Loop, Optim, Paths, PoseSources
 from models.GAN import load_prior_for
 from sample import make_figures, test_GAN, train_GAN
 from sample.make_figures import FiguresConfig
@@ -19,7 +19,7 @@ from utils.history import load_history
 
 test_GAN.__test__ = False  # a script, not a test
 BODY = Paths().models_smpl_location
-NETWORK = CriticConfig(joint_hidden=8, pose_hidden=16, generator_hidden=16, latent=6)
+NETWORK = GanNetworkConfig(joint_hidden=8, pose_hidden=16, generator_hidden=16, latent=6)
 
 
 def write_amass(folder: Path, count: int) -> None:
@@ -67,7 +67,9 @@ def test_the_critic_learns_to_tell_noise_and_its_test_writes_numbers_and_picture
     records = load_history(place.run("learns") / "history.jsonl")
     noise = [record["noise"] for record in records]
     assert noise[-1] < 0.5 * noise[0], noise
-    assert {"real", "invented", "noise", "rough", "generator", "held_out_confusion_percent"} <= records[-1].keys()
+    assert {"real", "generated", "noise", "gradient_penalty", "generator", "held_out_confusion_percent"} <= records[
+        -1
+    ].keys()
     assert records[-1]["held_out_confusion_percent"] < 40, "chance is 50"
     path = place.run("learns") / "checkpoint_best.pt"
     scores = load_prior_for(path, BODY).scores(torch.eye(3).expand(2, 23, 3, 3), torch.zeros(2, 10))

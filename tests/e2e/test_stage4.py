@@ -25,7 +25,7 @@ from config import (
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_files import mask_path
 from dataset_def.h36m_index import load_table
-from models.encoder_decoder import build, load_encoder_decoder
+from models.encoder_decoder import build_encoder_decoder, load_encoder_decoder
 from models.SMPL_from_latent import load_body_of, load_mesh
 from sample import train_SMPL_from_enc
 from tests.helpers.tiny_h36m import write_tiny_h36m
@@ -52,7 +52,9 @@ class Workplace:
         h36m_preprocess.main(self.preprocess)
         self.encoder = root / "stage_1" / "checkpoint_best.pt"
         torch.manual_seed(0)
-        save_checkpoint(self.encoder, "enc_dec", 7, to_plain(STAGE_1), {"model": build(STAGE_1).state_dict()})
+        save_checkpoint(
+            self.encoder, "enc_dec", 7, to_plain(STAGE_1), {"model": build_encoder_decoder(STAGE_1).state_dict()}
+        )
 
     def config(self, name: str, **changes) -> MeshConfig:
         settings = MeshConfig(
@@ -82,7 +84,7 @@ def test_the_losses_fall_and_the_next_stage_can_read_the_checkpoint(place, capsy
     train_SMPL_from_enc.main(place.config("falls", optim=steps, loop=loop, augment=ImageAugmentation(roll_rad=0.0)))
     assert "L_pose" in capsys.readouterr().out
     records = load_history(place.run("falls") / "history.jsonl")
-    terms = {"pose_m", "overlap", "outside_m", "reach_m", "betas"}
+    terms = {"pose_m", "soft_iou", "mesh_to_mask_m", "mask_to_mesh_m", "betas"}
     assert terms | {"held_out_mpjpe_17_mm", "held_out_iou_percent"} <= records[-1].keys()
     joints_m = [record["pose_m"] for record in records]
     assert joints_m[-1] < 0.9 * joints_m[0], joints_m
@@ -97,7 +99,7 @@ def test_the_losses_fall_and_the_next_stage_can_read_the_checkpoint(place, capsy
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_also_when_the_weights_were_balanced(place):
-    whole = place.config("whole", loss=MeshLoss(prior=0.0, balance=True, overlap_after=0.0, distances_end=1.0))
+    whole = place.config("whole", loss=MeshLoss(prior=0.0, balance=True, soft_iou_after=0.0, distances_end=1.0))
     train_SMPL_from_enc.main(whole)
     part = replace(whole, name="part", optim=replace(whole.optim, steps=2))
     train_SMPL_from_enc.main(part)
@@ -110,10 +112,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one_also_when_the_weights_were_ba
 
 
 def test_training_on_joints_alone_needs_no_masks_in_its_loss(place):
-    loss = MeshLoss(prior=0.0, overlap=0.0, outside=0.0, reach=0.0)
+    loss = MeshLoss(prior=0.0, soft_iou=0.0, mesh_to_mask=0.0, mask_to_mesh=0.0)
     train_SMPL_from_enc.main(place.config("joints", loss=loss))
     last = load_history(place.run("joints") / "history.jsonl")[-1]
-    assert "pose_m" in last and not {"overlap", "outside_m", "reach_m"} & last.keys()
+    assert "pose_m" in last and not {"soft_iou", "mesh_to_mask_m", "mask_to_mesh_m"} & last.keys()
 
 
 def test_the_predecessors_head_trains_too(place):
@@ -156,7 +158,7 @@ def test_an_inverted_mask_stops_the_script_before_it_writes_anything(tmp_path):
     for file in (bad.paths.index_location / "crops_pelvis").iterdir():
         file.unlink()
     h36m_preprocess.main(bad.preprocess)
-    with pytest.raises(ValueError, match=f"{path.name} .*looks inverted"):
+    with pytest.raises(ValueError, match=f"{path.name} .*seems inverted"):
         train_SMPL_from_enc.main(bad.config("never"))
     assert not bad.run("never").exists()
 

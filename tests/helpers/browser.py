@@ -105,7 +105,7 @@ class Page:
         """Measure the page's content."""
         return self.call("Page.getLayoutMetrics")["cssContentSize"] | {"scale": 1}
 
-    def complaints(self) -> list[str]:
+    def problems(self) -> list[str]:
         """List errors and warnings of the page's console so far."""
         self.evaluate("new Promise(done => setTimeout(done, 50))")
         found = []

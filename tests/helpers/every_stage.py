@@ -15,12 +15,12 @@ import numpy as np
 import torch
 
 from config import (
-    CriticConfig,
     Crop,
     DecoderConfig,
     EncDecConfig,
     EncoderConfig,
     GanConfig,
+    GanNetworkConfig,
     Loop,
     MeshConfig,
     MeshHeadConfig,
@@ -70,7 +70,7 @@ def train_one(stage: str, paths: Paths, resume: bool) -> None:
         ))  # fmt: skip
     elif stage == "gan":
         data = PoseSources(sequences=4, frames=6, held_out=0.4, cache_location=runs / "cache", processes=1)
-        network = CriticConfig(joint_hidden=8, pose_hidden=16, generator_hidden=16, latent=6)
+        network = GanNetworkConfig(joint_hidden=8, pose_hidden=16, generator_hidden=16, latent=6)
         train_GAN.main(GanConfig(name="tiny", device="cpu", paths=paths, data=data, network=network, batch=8,
                                  optim=OPTIM, loop=loop))  # fmt: skip
     else:

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from config import Paths
 from models.smpl import Body, load_body
-from utils.export.rig import Motion, Rig, motion_of, rig_of
+from utils.export.rig import Rig, RigMotion, motion_of, rig_of
 
 FACING_THE_CAMERA = np.diag([1.0, -1.0, -1.0])
 
@@ -31,13 +31,13 @@ def turn(axis: str, degrees: float) -> np.ndarray:
     return Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
 
 
-def stick_motion(*frames: dict[int, np.ndarray], pelvis_m=(0.0, 0, 0), frames_per_second=10.0) -> Motion:
+def stick_motion(*frames: dict[int, np.ndarray], pelvis_m=(0.0, 0, 0), frames_per_second=10.0) -> RigMotion:
     """One dictionary per frame: which joints of the stick are turned."""
     rotations = np.tile(np.eye(3), (len(frames), 3, 1, 1))
     for row, turned in enumerate(frames):
         for joint, R in turned.items():
             rotations[row, joint] = R
-    return Motion(rotations, np.tile(pelvis_m, (len(frames), 1)).astype(float), frames_per_second)
+    return RigMotion(rotations, np.tile(pelvis_m, (len(frames), 1)).astype(float), frames_per_second)
 
 
 def lively(num_frames: int, seed: int = 0, largest_rad: float = 1.2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -52,7 +52,7 @@ def lively(num_frames: int, seed: int = 0, largest_rad: float = 1.2) -> tuple[np
     return rotations, rng.normal(size=10), walk
 
 
-def lively_rig(num_frames: int, seed: int = 0) -> tuple[Rig, Motion, np.ndarray, np.ndarray]:
+def lively_rig(num_frames: int, seed: int = 0) -> tuple[Rig, RigMotion, np.ndarray, np.ndarray]:
     """A rig, its motion, and what the body model says of it: vertices and joints in the camera's frame."""
     body = open_body()
     rotations, betas, translation_m = lively(num_frames, seed)

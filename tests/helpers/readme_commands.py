@@ -88,10 +88,10 @@ def config_type(module: Any) -> type:
 def settings_of(command: Command, more: tuple[str, ...] = ()) -> Any:
     """Read a command's settings with the script's own parser, after adding flags that the command does not have."""
     arguments = list(command.arguments)
-    told = {f"--paths.{name}-location" for name in DATA} if "--dataset" in arguments else set()
+    reported = {f"--paths.{name}-location" for name in DATA} if "--dataset" in arguments else set()
     for flag in more:
         name, *values = flag.split(" ")
-        if name not in told and not any(word == name or word.startswith(f"{name}=") for word in arguments):
+        if name not in reported and not any(word == name or word.startswith(f"{name}=") for word in arguments):
             arguments += [name, *values]
     return parse(config_type(module_of(command.script)), arguments)
 

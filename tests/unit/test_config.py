@@ -170,8 +170,8 @@ CONTRADICTIONS = {
 
 @pytest.mark.parametrize("name", CONTRADICTIONS)
 def test_contradictions_are_refused(name):
-    make, complaint = CONTRADICTIONS[name]
-    with pytest.raises(ValueError, match=complaint):
+    make, problem = CONTRADICTIONS[name]
+    with pytest.raises(ValueError, match=problem):
         make()
 
 

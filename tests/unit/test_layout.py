@@ -81,8 +81,8 @@ def test_modules_and_public_functions_say_what_they_do(path):
     tree = tree_of(path)
     assert ast.get_docstring(tree), f"{short(path)} has no docstring"
     public = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_"]
-    silent = [node.name for node in public if not ast.get_docstring(node)]
-    assert not silent, f"{short(path)}: no docstring in {', '.join(silent)}"
+    zero_init = [node.name for node in public if not ast.get_docstring(node)]
+    assert not zero_init, f"{short(path)}: no docstring in {', '.join(zero_init)}"
 
 
 def test_no_script_hides_another_module():

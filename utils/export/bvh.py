@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from utils.artifacts import whole_file
-from utils.export.rig import Motion, Rig, blocks
+from utils.artifacts import atomic_write
+from utils.export.rig import Rig, RigMotion, blocks
 
 CENTIMETRES = 100.0
 TURN = 2 * np.pi
@@ -79,7 +79,7 @@ def hierarchy(rig: Rig, units_per_metre: float, joint: int = 0, depth: int = 0) 
     return [*lines, f"{indent}}}"], order
 
 
-def channels_of(motion: Motion, order: list[int], units_per_metre: float) -> Iterator[Float[np.ndarray, "C"]]:
+def channels_of(motion: RigMotion, order: list[int], units_per_metre: float) -> Iterator[Float[np.ndarray, "C"]]:
     """Give the numbers of one frame after another: the pelvis' place, then the angles of the joints in order."""
     last_rad = zxy_angles_rad(motion.rotations[:1].astype(np.float64))
     for rows in blocks(len(motion.rotations)):
@@ -90,10 +90,10 @@ def channels_of(motion: Motion, order: list[int], units_per_metre: float) -> Ite
         yield from np.concatenate([motion.pelvis_m[rows] * units_per_metre, angles_deg], axis=1)
 
 
-def write_bvh(path: Path, rig: Rig, motion: Motion, units_per_metre: float = CENTIMETRES) -> None:
+def write_bvh(path: Path, rig: Rig, motion: RigMotion, units_per_metre: float = CENTIMETRES) -> None:
     """Write the bones of a rig and their motion."""
     lines, order = hierarchy(rig, units_per_metre)
-    with whole_file(path) as partial, open(partial, "w") as stream:
+    with atomic_write(path) as partial, open(partial, "w") as stream:
         stream.write("HIERARCHY\n" + "\n".join(lines) + "\n")
         stream.write(f"MOTION\nFrames: {len(motion.rotations)}\nFrame Time: {1 / motion.frames_per_second:.9f}\n")
         for row in channels_of(motion, order, units_per_metre):

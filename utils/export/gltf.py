@@ -13,9 +13,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from utils.artifacts import whole_file
+from utils.artifacts import atomic_write
 from utils.draw_mesh import vertex_normals
-from utils.export.rig import Motion, Rig, all_weights, four_weights, quaternions, skinned_vertices_m
+from utils.export.rig import Rig, RigMotion, all_weights, four_weights, quaternions, skinned_vertices_m
 
 SKIN_RGB = (0.87, 0.69, 0.60)
 """Colour of exported bodies, as on screen (sRGB)."""
@@ -84,13 +84,13 @@ def add_surface(
 
 
 def document(
-    binary: Binary, attributes: dict[str, int], faces: int, rgb: tuple[float, float, float], about: dict[str, Any]
+    binary: Binary, attributes: dict[str, int], faces: int, rgb: tuple[float, float, float], metadata: dict[str, Any]
 ) -> dict[str, Any]:
     """Describe a scene of one mesh with one material."""
     material = {"name": "skin", "pbrMetallicRoughness": {
         "baseColorFactor": [*linear_rgb(rgb), 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.8}}  # fmt: skip
     return {
-        "asset": {"version": "2.0", "generator": "pose-from-views", "extras": {"frame": FRAME} | about},
+        "asset": {"version": "2.0", "generator": "pose-from-views", "extras": {"frame": FRAME} | metadata},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"name": "body", "mesh": 0}],
@@ -106,7 +106,7 @@ def write_glb(path: Path, content: dict[str, Any], binary: Binary) -> None:
     """Write header, JSON and numbers; both parts are padded to multiples of 4 bytes."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 4)
-    with whole_file(path) as partial, open(partial, "wb") as stream:
+    with atomic_write(path) as partial, open(partial, "wb") as stream:
         stream.write(struct.pack("<4sII", b"glTF", 2, 12 + 8 + len(text) + 8 + binary.length))
         stream.write(struct.pack("<I4s", len(text), b"JSON") + text)
         stream.write(struct.pack("<I4s", binary.length, b"BIN\0"))
@@ -130,7 +130,7 @@ def write_static_glb(
     write_glb(path, document(binary, attributes, faces_at, rgb, {}), binary)
 
 
-def skin_of(rig: Rig, motion: Motion) -> Skinned:
+def skin_of(rig: Rig, motion: RigMotion) -> Skinned:
     """Choose four weights per vertex, and measure by how much that moves the surface in some frames of the motion."""
     joints, weights = four_weights(rig.weights)
     kept = all_weights(joints, weights, len(rig.parents))
@@ -139,7 +139,7 @@ def skin_of(rig: Rig, motion: Motion) -> Skinned:
         return Skinned(joints, weights, 0.0)
     part = rig._replace(vertices_m=rig.vertices_m[changed])
     rows = np.unique(np.linspace(0, len(motion.pelvis_m) - 1, FRAMES_COMPARED).astype(int))
-    some = Motion(motion.rotations[rows], motion.pelvis_m[rows], motion.frames_per_second)
+    some = RigMotion(motion.rotations[rows], motion.pelvis_m[rows], motion.frames_per_second)
     moved_m = skinned_vertices_m(part, some, kept[changed]) - skinned_vertices_m(part, some, rig.weights[changed])
     return Skinned(joints, weights, float(np.linalg.norm(moved_m, axis=-1).max()))
 
@@ -162,7 +162,7 @@ def add_skeleton(
     return {"nodes": nodes, "skins": [skin], "scenes": [{"nodes": [0, 1]}]}
 
 
-def add_animation(binary: Binary, rig: Rig, turns: Float[np.ndarray, "T J 4"], motion: Motion) -> dict[str, Any]:
+def add_animation(binary: Binary, rig: Rig, turns: Float[np.ndarray, "T J 4"], motion: RigMotion) -> dict[str, Any]:
     """Append the turns of all bones and the path of the root, mixed linearly between frames."""
     times_s = (np.arange(len(turns)) / motion.frames_per_second).astype(np.float32)
     times = binary.add(times_s, "SCALAR", with_limits=True)
@@ -175,7 +175,7 @@ def add_animation(binary: Binary, rig: Rig, turns: Float[np.ndarray, "T J 4"], m
     return {"animations": [{"name": "motion", "samplers": samplers, "channels": channels}]}
 
 
-def write_animated_glb(path: Path, rig: Rig, motion: Motion, rgb: tuple[float, float, float] = SKIN_RGB) -> float:
+def write_animated_glb(path: Path, rig: Rig, motion: RigMotion, rgb: tuple[float, float, float] = SKIN_RGB) -> float:
     """Write a body with its bones, skin and motion; return by how much the loss of weights moves the surface, metres.
 
     Two things of the body model do not fit into the format as viewers read it: more than four weights per vertex (the
@@ -186,12 +186,12 @@ def write_animated_glb(path: Path, rig: Rig, motion: Motion, rgb: tuple[float, f
     attributes, faces = add_surface(binary, rig.vertices_m, rig.faces)
     attributes["JOINTS_0"] = binary.add(skin.joints.astype(np.uint8), "VEC4", ARRAY)
     attributes["WEIGHTS_0"] = binary.add(skin.weights.astype(np.float32), "VEC4", ARRAY)
-    about = {
+    metadata = {
         "frames_per_second": motion.frames_per_second,
         "four_weights_move_the_surface_by_at_most_m": skin.largest_change_m,
         "pose_blend_shapes": "left out" if rig.has_pose_offsets else "the body has none",
     }
     skeleton = add_skeleton(binary, rig, turns, motion.pelvis_m)
     animation = add_animation(binary, rig, turns, motion)
-    write_glb(path, document(binary, attributes, faces, rgb, about) | skeleton | animation, binary)
+    write_glb(path, document(binary, attributes, faces, rgb, metadata) | skeleton | animation, binary)
     return skin.largest_change_m

@@ -26,7 +26,7 @@ class FrameBody(NamedTuple):
     rotations_cam: Float[np.ndarray, "24 3 3"]
     betas: Float[np.ndarray, "10"]
     translation_cam_m: Float[np.ndarray, "3"]
-    """As the body model takes it."""
+    """Translation of the body layer's convention: SMPL's root turns about its rest position."""
     root_joint_cam_m: Float[np.ndarray, "3"]
     joints_cam_m: Float[np.ndarray, "17 3"]
 
@@ -36,7 +36,7 @@ ROW = np.dtype([("rotations_cam", np.float32, (24, 3, 3)), ("betas", float, 10),
 """What is kept of a frame: a FrameBody without its name, 1.4 kB.  The network's rotations are of single precision."""
 
 
-class FrameBodies:
+class PredictedBodies:
     """The bodies of all frames, kept in a file rather than in memory: a video may last for hours.
 
     Args:
@@ -65,7 +65,7 @@ class FrameBodies:
         return gathered
 
 
-class Drawn(NamedTuple):
+class RenderedFrame(NamedTuple):
     """A frame with its body laid over it, and the body from two more sides."""
 
     overlay: UInt8[np.ndarray, "H W 3"]
@@ -80,7 +80,7 @@ def draw(
     K: Float[np.ndarray, "3 3"],
     box: Box,
     view_px: int,
-) -> Drawn:
+) -> RenderedFrame:
     """Draw the body over its picture with the box that was used, and from the side and from above."""
     laid_over = overlay(picture, vertices_cam_m, faces, K)
     corner = (round(box.left_px), round(box.top_px))
@@ -88,13 +88,13 @@ def draw(
     cv2.rectangle(laid_over, corner, other, BOX_RGB, max(1, picture.shape[0] // 400))
     root_m = vertices_cam_m - pelvis_cam_m
     views = [turned_view(root_m, faces, "side", view_px), turned_view(root_m, faces, "top", view_px)]
-    return Drawn(laid_over, np.concatenate(views, axis=1))
+    return RenderedFrame(laid_over, np.concatenate(views, axis=1))
 
 
-def beside(drawn: Drawn, height_px: int) -> UInt8[np.ndarray, "h w 3"]:
+def beside(rendered: RenderedFrame, height_px: int) -> UInt8[np.ndarray, "h w 3"]:
     """Put overlay and views side by side, as high as given; even sizes, as video codecs want."""
     parts = []
-    for image in drawn:
+    for image in rendered:
         width_px = round(image.shape[1] * height_px / image.shape[0]) // 2 * 2
         parts.append(cv2.resize(image, (width_px, height_px), interpolation=cv2.INTER_AREA))
     return np.concatenate(parts, axis=1)
@@ -129,20 +129,20 @@ class OverlayVideo:
 def write_frame(
     folder: Path,
     body: FrameBody,
-    drawn: Drawn | None,
+    rendered: RenderedFrame | None,
     vertices_cam_m: Float[np.ndarray, "V 3"],
     faces: Int[np.ndarray, "F 3"],
     meshes: Sequence[Literal["glb", "obj", "ply"]],
 ) -> None:
     """Write the pictures and the surface of one frame."""
-    if drawn is not None:
-        write_image(folder / f"{body.name}_overlay.jpg", drawn.overlay)
-        write_image(folder / f"{body.name}_views.jpg", drawn.views)
+    if rendered is not None:
+        write_image(folder / f"{body.name}_overlay.jpg", rendered.overlay)
+        write_image(folder / f"{body.name}_views.jpg", rendered.views)
     for ending in meshes:
         write_mesh(folder / f"{body.name}.{ending}", to_y_up(vertices_cam_m), faces)
 
 
-def write_tables(folder: Path, bodies: FrameBodies, body_hash: str, frames_per_second: float | None) -> None:
+def write_tables(folder: Path, bodies: PredictedBodies, body_hash: str, frames_per_second: float | None) -> None:
     """Write joints.json and body.npz of all frames."""
     write_joints_json(folder / "joints.json", bodies.column("joints_cam_m"), sources=bodies.names,
                       frames_per_second=frames_per_second)  # fmt: skip
@@ -156,7 +156,7 @@ def write_tables(folder: Path, bodies: FrameBodies, body_hash: str, frames_per_s
     )
 
 
-def write_motion(folder: Path, bodies: FrameBodies, rig: Rig, frames_per_second: float) -> None:
+def write_motion(folder: Path, bodies: PredictedBodies, rig: Rig, frames_per_second: float) -> None:
     """Write the animated skeleton and surface: motion.glb and motion.bvh.
 
     Args:

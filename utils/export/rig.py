@@ -38,11 +38,11 @@ class Rig(NamedTuple):
     """Whether the body has directions that follow the pose, as SMPL's files do; bones alone cannot show them."""
 
 
-class Motion(NamedTuple):
+class RigMotion(NamedTuple):
     """How a rig turns and moves, in a world with y up."""
 
     rotations: Float[np.ndarray, "T J 3 3"]
-    """Of each joint relative to its parent; the root's is R_world_from_body."""
+    """Rotation of each joint relative to its parent; the root's is R_world_from_body."""
     pelvis_m: Float[np.ndarray, "T 3"]
     """Where the root joint is."""
     frames_per_second: float
@@ -58,7 +58,7 @@ def motion_of(
     rotations_cam: Float[np.ndarray, "T J 3 3"],
     translation_cam_m: Float[np.ndarray, "T 3"],
     frames_per_second: float,
-) -> Motion:
+) -> RigMotion:
     """Turn what the body model takes in the camera's frame into a motion in a world with y up.
 
     Args:
@@ -77,7 +77,7 @@ def motion_of(
     rotations = rotations_cam.copy()
     rotations[:, 0] = Y_UP_FROM_CAM @ rotations[:, 0]
     pelvis_cam_m = rig.joints_m[0] + translation_cam_m.astype(np.float64)
-    return Motion(rotations, to_y_up(pelvis_cam_m), float(frames_per_second))
+    return RigMotion(rotations, to_y_up(pelvis_cam_m), float(frames_per_second))
 
 
 def refuse_other_than_rotations(rotations: Float[np.ndarray, "T J 3 3"]) -> None:
@@ -97,7 +97,7 @@ def to_y_up(points_cam_m: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"
     return points_cam_m * np.diag(Y_UP_FROM_CAM).astype(points_cam_m.dtype)
 
 
-def posed_joints(rig: Rig, motion: Motion) -> tuple[Float[np.ndarray, "T J 3 3"], Float[np.ndarray, "T J 3"]]:
+def posed_joints(rig: Rig, motion: RigMotion) -> tuple[Float[np.ndarray, "T J 3 3"], Float[np.ndarray, "T J 3"]]:
     """Walk down the bones: R_world_from_joint and the place of every joint."""
     R, joints_m = [motion.rotations[:, 0]], [motion.pelvis_m]
     for child, parent in enumerate(rig.parents[1:], start=1):
@@ -106,7 +106,7 @@ def posed_joints(rig: Rig, motion: Motion) -> tuple[Float[np.ndarray, "T J 3 3"]
     return np.stack(R, axis=1), np.stack(joints_m, axis=1)
 
 
-def skinned_vertices_m(rig: Rig, motion: Motion, weights: Float[np.ndarray, "V J"]) -> Float[np.ndarray, "T V 3"]:
+def skinned_vertices_m(rig: Rig, motion: RigMotion, weights: Float[np.ndarray, "V J"]) -> Float[np.ndarray, "T V 3"]:
     """Bend the surface along the bones, as a viewer does: no direction that follows the pose.
 
     Source: linear blend skinning; Khronos, glTF 2.0, 3.7.3.3 (joint matrix = global transform * inverse bind matrix).

@@ -14,7 +14,7 @@ import roma
 import torch
 from jaxtyping import Float, Int
 
-from utils.artifacts import whole_file
+from utils.artifacts import atomic_write
 from utils.export.gltf import FRAME, SKIN_RGB, write_static_glb
 from utils.export.rig import blocks, refuse_other_than_rotations
 from utils.skeleton import H36M_17, SMPL_24
@@ -41,8 +41,8 @@ def write_joints_json(
     if joints_m.shape[1] != len(names) or (sources is not None and len(sources) != len(joints_m)):
         raise ValueError(f"{path}: joints have shape {joints_m.shape}, with {len(names)} names of joints and "
                          f"{len(joints_m) if sources is None else len(sources)} names of frames")  # fmt: skip
-    about = {"format": 1, "kind": "joints", "unit": "metres", "frame": frame, "joints": list(names)}
-    about |= {} if frames_per_second is None else {"frames_per_second": frames_per_second}
+    metadata = {"format": 1, "kind": "joints", "unit": "metres", "frame": frame, "joints": list(names)}
+    metadata |= {} if frames_per_second is None else {"frames_per_second": frames_per_second}
 
     def records() -> Iterator[dict[str, Any]]:
         for row, pose in enumerate(joints_m):
@@ -51,8 +51,8 @@ def write_joints_json(
             source = {} if sources is None else {"source": sources[row]}
             yield source | time | {"joints_m": dict(zip(names, places, strict=True))}
 
-    with whole_file(path) as partial, open(partial, "w") as stream:
-        stream.write(json.dumps(about)[:-1] + ', "frames": [')
+    with atomic_write(path) as partial, open(partial, "w") as stream:
+        stream.write(json.dumps(metadata)[:-1] + ', "frames": [')
         for row, record in enumerate(records()):
             stream.write(("," if row else "") + "\n" + json.dumps(record, allow_nan=False))
         stream.write("\n]}\n")
@@ -88,7 +88,7 @@ def write_body_parameters(
         "body_hash": np.array(body_hash),
     }
     arrays |= {} if frames_per_second is None else {"mocap_framerate": np.array(frames_per_second)}
-    with whole_file(path) as partial, open(partial, "wb") as stream:
+    with atomic_write(path) as partial, open(partial, "wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
 
 
@@ -97,7 +97,7 @@ MeshEnding = Literal["obj", "ply", "glb"]
 
 def write_obj(path: Path, vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> None:
     """Write a mesh as text; vertices to a hundredth of a millimetre or better."""
-    with whole_file(path) as partial, open(partial, "w") as stream:
+    with atomic_write(path) as partial, open(partial, "w") as stream:
         stream.write(f"# {FRAME}\no body\n")
         stream.writelines(f"v {x:.6f} {y:.6f} {z:.6f}\n" for x, y, z in vertices_m.tolist())
         stream.writelines(f"f {a} {b} {c}\n" for a, b, c in (faces + 1).tolist())
@@ -117,7 +117,7 @@ def write_ply(
     columns = [f"property float {name}" for name in "xyz"] + [f"property uchar {n}" for n in ("red", "green", "blue")]
     head = ["ply", "format binary_little_endian 1.0", f"comment {FRAME}", f"element vertex {len(vertices_m)}",
             *columns, f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]  # fmt: skip
-    with whole_file(path) as partial, open(partial, "wb") as stream:
+    with atomic_write(path) as partial, open(partial, "wb") as stream:
         stream.write(("\n".join(head) + "\n").encode() + coloured.tobytes() + triangles.tobytes())
 
 

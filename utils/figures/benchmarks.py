@@ -1,4 +1,4 @@
-"""Pictures of benchmark results: what a benchmark's json says, drawn."""
+"""Figures of benchmark results, from a benchmark's json."""
 
 import json
 from pathlib import Path
@@ -26,8 +26,8 @@ def silhouette_figure(path: Path) -> Figure:
     must_exist(path, "python tests/benchmarks/bench_silhouette.py")
     stored = json.loads(path.read_text())
     own = min(row["vertices"] for row in stored["gradients"])
-    wanted = {"masks": MASKS, "size_px": SIZE_PX, "threads": 1, "vertices": own}
-    rows = [row for row in stored["times"] if all(row[key] == value for key, value in wanted.items())]
+    selection = {"masks": MASKS, "size_px": SIZE_PX, "threads": 1, "vertices": own}
+    rows = [row for row in stored["times"] if all(row[key] == value for key, value in selection.items())]
     if not rows:
         raise ValueError(f"{path} has no times of {MASKS} masks of {SIZE_PX} px on one thread; run the benchmark whole")
     times_ms = {row["method"]: row["forward_backward"]["cpu_ms"] for row in rows}

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from utils.draw_mesh import render_mesh
 from utils.figures.common import LABEL_SIZE, LEFT, MIDDLE, RIGHT, image_grid, with_caption
 
-PICTURE_PX = 256
+BODY_PICTURE_PX = 256
 BODY_RGB = (0.62, 0.74, 0.88)
 BOTH, ONLY_PREDICTED, ONLY_TRUE = (190, 200, 190), (209, 73, 91), (31, 111, 181)
 """RGB of pixels in both silhouettes, in the predicted one alone, and in the mask alone."""
@@ -26,7 +26,7 @@ class MeshExamples(NamedTuple):
 
     image: UInt8[np.ndarray, "E S S 3"]
     vertices_crop_m: Float[np.ndarray, "E N 3"]
-    """As the crop's camera has them."""
+    """Vertices in the axes of the crop's camera."""
     faces: Int[np.ndarray, "F 3"]
     focal_per_side: Float[np.ndarray, "E"]
     """Focal length of the crop over its side."""
@@ -56,19 +56,19 @@ def turned_about_middle(vertices_crop_m: Float[np.ndarray, "N 3"], degrees: floa
 
 def mesh_pictures(examples: MeshExamples, degrees: float | None) -> UInt8[np.ndarray, "E H W 3"]:
     """Draw every mesh over its image (degrees None), or turned before white."""
-    drawn = []
+    rendered = []
     for image, vertices_m, focal in zip(examples.image, examples.vertices_crop_m, examples.focal_per_side, strict=True):
-        half = PICTURE_PX / 2
-        K = np.array([[focal * PICTURE_PX, 0, half], [0, focal * PICTURE_PX, half], [0, 0, 1.0]])
+        half = BODY_PICTURE_PX / 2
+        K = np.array([[focal * BODY_PICTURE_PX, 0, half], [0, focal * BODY_PICTURE_PX, half], [0, 0, 1.0]])
         shown_m = vertices_m.astype(np.float64)
         background: Any = (255, 255, 255)
         if degrees is None:
-            background = cv2.resize(image, (PICTURE_PX, PICTURE_PX), interpolation=cv2.INTER_CUBIC)
+            background = cv2.resize(image, (BODY_PICTURE_PX, BODY_PICTURE_PX), interpolation=cv2.INTER_CUBIC)
         else:
             shown_m = turned_about_middle(shown_m, degrees)
         colours = np.tile(np.array(BODY_RGB), (len(shown_m), 1))
-        drawn.append(render_mesh(shown_m, examples.faces, K, PICTURE_PX, PICTURE_PX, colours, background))
-    return np.stack(drawn)
+        rendered.append(render_mesh(shown_m, examples.faces, K, BODY_PICTURE_PX, BODY_PICTURE_PX, colours, background))
+    return np.stack(rendered)
 
 
 def body_grid(examples: MeshExamples, others: Mapping[str, MeshExamples], caption: str) -> Figure:
@@ -89,23 +89,23 @@ def body_grid(examples: MeshExamples, others: Mapping[str, MeshExamples], captio
 
 def enlarged(images: UInt8[np.ndarray, "E S S 3"]) -> UInt8[np.ndarray, "E H W 3"]:
     """Resize images to the size of the drawings."""
-    return np.stack([cv2.resize(i, (PICTURE_PX, PICTURE_PX), interpolation=cv2.INTER_CUBIC) for i in images])
+    return np.stack([cv2.resize(i, (BODY_PICTURE_PX, BODY_PICTURE_PX), interpolation=cv2.INTER_CUBIC) for i in images])
 
 
-def agreement(
+def silhouette_overlay(
     coverage: UInt8[np.ndarray, "*n M M"], mask: UInt8[np.ndarray, "*n M M"]
 ) -> UInt8[np.ndarray, "*n M M 3"]:
     """Colour where two silhouettes agree and where only one of them is."""
-    drawn, true = coverage > PERSON_ABOVE, mask > PERSON_ABOVE
+    rendered, true = coverage > PERSON_ABOVE, mask > PERSON_ABOVE
     picture = np.full((*mask.shape, 3), 255, np.uint8)
-    for chosen, colour in ((drawn & true, BOTH), (drawn & ~true, ONLY_PREDICTED), (~drawn & true, ONLY_TRUE)):
+    for chosen, colour in ((rendered & true, BOTH), (rendered & ~true, ONLY_PREDICTED), (~rendered & true, ONLY_TRUE)):
         picture[chosen] = colour
     return picture
 
 
 def silhouette_grid(examples: MeshExamples, caption: str) -> Figure:
     """Draw the input and, for all views with the input's own first, predicted and true silhouettes."""
-    pictures = agreement(examples.coverage, examples.mask)
+    pictures = silhouette_overlay(examples.coverage, examples.mask)
     pictures[~examples.exists] = NO_FRAME
     views = pictures.shape[1]
     order = (examples.own_view[:, None] + np.arange(views)) % views
@@ -125,7 +125,7 @@ FACING_LABELS = ("camera", "45°", "left", "135°", "away", "135°", "right", "4
 """People are turned so far to their own left or right from facing the camera."""
 LINES = (LEFT, RIGHT, "#2f9e63")
 MEAN_BODY = "mean body"
-"""Of the predictors the one that is no network, in grey."""
+"""The predictor that is no network; it is drawn in grey."""
 
 
 def facing_polar(by_facing: Mapping[str, Mapping[str, Any]], caption: str) -> Figure:

@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 
 LEFT, RIGHT, MIDDLE = "#1f6fb5", "#d1495b", "#555555"
-SIDES: dict[str, tuple[int, int]] = {"as the camera sees it": (0, 1), "from the camera's right": (2, 1)}
+FIGURE_VIEWS: dict[str, tuple[int, int]] = {"as the camera sees it": (0, 1), "from the camera's right": (2, 1)}
 """Title and the two crop-camera axes that run to the right and down the page."""
 CAPTION_SIZE = LABEL_SIZE = 8
 
@@ -79,7 +79,7 @@ def draw_sides(
     """Draw the predicted (solid) and the true pose (dashed) from two sides with equal axes."""
     both = np.concatenate([predicted_m, true_m])
     reach_m = 1.05 * np.abs(both).max()
-    for one, (title, (across, down)) in zip(axes, SIDES.items(), strict=True):
+    for one, (title, (across, down)) in zip(axes, FIGURE_VIEWS.items(), strict=True):
         draw_skeleton(one, true_m, across, down, "--")
         draw_skeleton(one, predicted_m, across, down, "-")
         one.set_aspect("equal")

@@ -16,27 +16,27 @@ from utils.figures.diagrams import STAGE
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 
 SIDE_PX = 288
-DISTANCE_M = 5.0
+OVERVIEW_DISTANCE_M = 5.0
 """At which bodies are drawn; pictures of crops show no difference between 4 and 7 metres."""
 TURNS = (2, 4)
 """Columns of the turntable that are shown: a quarter and a half of a circle."""
 
 
 class Overview(NamedTuple):
-    """The same frames as each stage stored them."""
+    """The results of all stages on the same frames."""
 
     image: UInt8[np.ndarray, "R S S 3"]
     turntable: UInt8[np.ndarray, "R K S S 3"]
     joints_root_m: Float[np.ndarray, "R 17 3"]
-    """In the axes of the crop's camera, as the vertices."""
+    """Joints in the axes of the crop's camera, as the vertices."""
     vertices_root_m: Float[np.ndarray, "R V 3"]
     faces: Int[np.ndarray, "F 3"]
 
 
-def rows_of(frames: Int[np.ndarray, "N 5"], wanted: Int[np.ndarray, "R 5"]) -> list[int]:
-    """Find the row of every wanted frame; -1 where there is none."""
+def rows_of(frames: Int[np.ndarray, "N 5"], requested: Int[np.ndarray, "R 5"]) -> list[int]:
+    """Find the row of every requested frame; -1 where there is none."""
     where = {tuple(frame): row for row, frame in enumerate(frames.tolist())}
-    return [where.get(tuple(frame), -1) for frame in wanted.tolist()]
+    return [where.get(tuple(frame), -1) for frame in requested.tolist()]
 
 
 def large(image: UInt8[np.ndarray, "S S 3"]) -> UInt8[np.ndarray, "H W 3"]:
@@ -49,10 +49,10 @@ def drawn_body(
     background: UInt8[np.ndarray, "H W 3"],
 ) -> UInt8[np.ndarray, "H W 3"]:  # fmt: skip
     """Draw a body as the crop's camera sees it, with the pelvis in the middle."""
-    focal_px = SIDE_PX * DISTANCE_M / side_m
+    focal_px = SIDE_PX * OVERVIEW_DISTANCE_M / side_m
     K = np.array([[focal_px, 0, SIDE_PX / 2], [0, focal_px, SIDE_PX / 2], [0, 0, 1.0]])
     colours = np.tile(np.array(BODY_RGB), (len(vertices_root_m), 1))
-    placed_m = vertices_root_m.astype(np.float64) + np.array([0, 0, DISTANCE_M])
+    placed_m = vertices_root_m.astype(np.float64) + np.array([0, 0, OVERVIEW_DISTANCE_M])
     return render_mesh(placed_m, faces, K, SIDE_PX, SIDE_PX, colours, background)
 
 

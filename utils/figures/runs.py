@@ -1,6 +1,6 @@
-"""Pictures of tested runs: what a run's folder holds, drawn; one function per stage.
+"""Figures of tested runs, from what a run's folder holds; one function per stage.
 
-Of a prior: bodies that the generator invents, real poses beside corrupted ones, and the table of AUC.
+Of a prior: generated bodies, real poses beside corrupted ones, and the table of AUC.
 """
 
 from collections.abc import Mapping
@@ -31,14 +31,21 @@ from utils.history import load_history
 
 YAW_RAD = 0.45
 """Bodies are seen a little from their left."""
-PICTURE_PX = 150
+POSE_PICTURE_PX = 150
 SIDE_M = 2.0
 MIDDLE_M = 0.1
 """The picture's middle lies so far below the pelvis."""
-COLOURS = (LEFT, RIGHT, "#2f9e63")
-TITLES = {"invented": "invented", "real": "real", "shuffled": "joints shuffled", "mirrored_limb": "limb not mirrored",
-          "outside_limits": "outside limits", "interpenetrating": "limb inside", "over_twisted": "over-twisted",
-          "mean": "mean"}  # fmt: skip
+ROW_COLOURS = (LEFT, RIGHT, "#2f9e63")
+ROW_TITLES = {
+    "generated": "generated",
+    "real": "real",
+    "shuffled": "joints shuffled",
+    "mirrored_limb": "limb not mirrored",
+    "outside_limits": "outside limits",
+    "interpenetrating": "limb inside",
+    "over_twisted": "over-twisted",
+    "mean": "mean",
+}
 
 
 def front_view(vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> UInt8[np.ndarray, "S S 3"]:
@@ -49,18 +56,20 @@ def front_view(vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3
     """
     turned_m = vertices_m.astype(np.float64) @ Rotation.from_euler("y", -YAW_RAD).as_matrix().T
     seen_m = turned_m * (1, -1, -1) + (0, -MIDDLE_M, FAR_M)
-    focal_px = PICTURE_PX * FAR_M / SIDE_M
-    K = np.array([[focal_px, 0, PICTURE_PX / 2], [0, focal_px, PICTURE_PX / 2], [0, 0, 1.0]])
-    return render_mesh(seen_m, faces.astype(np.int64), K, PICTURE_PX, PICTURE_PX, np.broadcast_to(SKIN, seen_m.shape))
+    focal_px = POSE_PICTURE_PX * FAR_M / SIDE_M
+    K = np.array([[focal_px, 0, POSE_PICTURE_PX / 2], [0, focal_px, POSE_PICTURE_PX / 2], [0, 0, 1.0]])
+    return render_mesh(
+        seen_m, faces.astype(np.int64), K, POSE_PICTURE_PX, POSE_PICTURE_PX, np.broadcast_to(SKIN, seen_m.shape)
+    )
 
 
 def prior_bodies(stored: Mapping[str, Shaped[np.ndarray, "..."]], caption: str) -> Figure:
-    """Draw invented, real and corrupted bodies, a row each, with their plausibility above; a column is one pose.
+    """Draw generated, real and corrupted bodies, a row each, with their plausibility above; a column is one pose.
 
     Args:
         stored: predictions.npz of sample/test_GAN.py.
     """
-    rows = [kind for kind in TITLES if f"vertices_{kind}_m" in stored]
+    rows = [kind for kind in ROW_TITLES if f"vertices_{kind}_m" in stored]
     count = len(stored["example_row"])
     figure = Figure(figsize=(1.05 * count + 0.4, 1.2 * len(rows) + 0.6), dpi=160, layout="constrained")
     grid = figure.subplots(len(rows), count, squeeze=False)
@@ -68,7 +77,7 @@ def prior_bodies(stored: Mapping[str, Shaped[np.ndarray, "..."]], caption: str) 
         for column, axes in enumerate(line):
             picture = front_view(stored[f"vertices_{kind}_m"][column], stored["faces"])
             show_image(axes, picture, f"{stored[f'plausibility_{kind}'][column]:.2f}")
-        line[0].set_ylabel(TITLES[kind], fontsize=LABEL_SIZE)
+        line[0].set_ylabel(ROW_TITLES[kind], fontsize=LABEL_SIZE)
     return with_caption(figure, caption)
 
 
@@ -78,7 +87,7 @@ def auc_bars(metrics: Mapping[str, Any], caption: str) -> Figure:
     Args:
         metrics: of metrics.json of sample/test_GAN.py.
     """
-    kinds = [kind for kind in TITLES if kind in next(iter(metrics.values()))["auc"]["plausibility"]]
+    kinds = [kind for kind in ROW_TITLES if kind in next(iter(metrics.values()))["auc"]["plausibility"]]
     figure = Figure(figsize=(5.6, 0.42 * len(kinds) + 1.1), dpi=160, layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(metrics)
@@ -88,10 +97,12 @@ def auc_bars(metrics: Mapping[str, Any], caption: str) -> Figure:
         ends = np.abs(np.array([[cell["low"], cell["high"]] for cell in cells]).T - mean)
         places = np.arange(len(kinds)) + (number - (len(metrics) - 1) / 2) * width
         label = f"{name}: {found['num_poses']} poses of {found['num_sequences']} unseen sequences"
-        axes.barh(places, mean, width, xerr=ends, color=COLOURS[number % 3], label=label, error_kw={"linewidth": 0.8})
+        axes.barh(
+            places, mean, width, xerr=ends, color=ROW_COLOURS[number % 3], label=label, error_kw={"linewidth": 0.8}
+        )
         for place, value in zip(places, mean, strict=True):
             axes.text(0.505, place, f"{value:.2f}", va="center", fontsize=6, color="white")
-    axes.set_yticks(range(len(kinds)), [TITLES[kind] for kind in kinds], fontsize=LABEL_SIZE)
+    axes.set_yticks(range(len(kinds)), [ROW_TITLES[kind] for kind in kinds], fontsize=LABEL_SIZE)
     axes.invert_yaxis()
     axes.set_xlim(0.5, 1.0)
     axes.set_xlabel("AUC, real above corrupted", fontsize=LABEL_SIZE)
@@ -100,8 +111,12 @@ def auc_bars(metrics: Mapping[str, Any], caption: str) -> Figure:
     return with_caption(figure, caption)
 
 
-COLUMNS = {"MPJPE mm": "mpjpe_17_mm", "N-MPJPE mm": "n_mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm",
-           "yaw °": "yaw_error_degrees"}  # fmt: skip
+ACTION_COLUMNS = {
+    "MPJPE mm": "mpjpe_17_mm",
+    "N-MPJPE mm": "n_mpjpe_17_mm",
+    "P-MPJPE mm": "p_mpjpe_17_mm",
+    "yaw °": "yaw_error_degrees",
+}
 POLAR_IS = ("Error by where people face, seen from above (turned to their own left or right from facing the camera), "
             "in eight bins.\nBands: 95 % bootstrap over sequences.")  # fmt: skip
 
@@ -117,30 +132,34 @@ def history_figure(run: Path, data: str) -> dict[str, Figure]:
 
 def enc_dec_figures(run: Path, data: str) -> dict[str, Figure]:
     """Draw novel views, a turntable and swapped appearance."""
-    origin, stored = load_predictions(run / "predictions.npz", "python sample/test_enc_dec.py")
-    about = f"{data}; {origin['split']}; step {stored['step']}"
+    provenance, stored = load_predictions(run / "predictions.npz", "python sample/test_enc_dec.py")
+    caption = f"{data}; {provenance['split']}; step {stored['step']}"
     grid = {name: stored[f"grid_{name}"] for name in ("input", "target", "predicted")}
-    swap = {"pose from": stored["swap_pose"], "appearance from": stored["swap_appearance"], "drawn": stored["swapped"]}
+    swap = {
+        "pose from": stored["swap_pose"],
+        "appearance from": stored["swap_appearance"],
+        "predicted": stored["swapped"],
+    }
     return {
-        "novel_views": image_rows(grid, f"Novel views of one image, in its own looks.\n{about}"),
+        "novel_views": image_rows(grid, f"Novel views of one image, in its own appearance.\n{caption}"),
         "turntable": turntable_grid(
-            stored["turntable_input"][:4], stored["turntable"][:4], f"One image, turned.\n{about}"
+            stored["turntable_input"][:4], stored["turntable"][:4], f"One image, turned.\n{caption}"
         ),
-        "swapped_appearance": image_rows(swap, f"The pose of one, the looks of another.\n{about}"),
+        "swapped_appearance": image_rows(swap, f"The pose of one, the appearance of another.\n{caption}"),
     }
 
 
 def pose_figures(run: Path, data: str) -> dict[str, Figure]:
     """Draw example skeletons and the table per action."""
     command = "python sample/test_pose.py"
-    origin, stored = load_predictions(run / "predictions.npz", command)
+    provenance, stored = load_predictions(run / "predictions.npz", command)
     metrics = load_metrics(run / "metrics.json", command)["metrics"]
-    about = f"{data}; {origin['split']}; step {stored['step']}"
+    caption = f"{data}; {provenance['split']}; step {stored['step']}"
     rows = stored["example_row"]
     skeletons = skeleton_grid(
-        stored["predicted_root_m"][rows], stored["true_root_m"][rows], stored["example_image"], about
+        stored["predicted_root_m"][rows], stored["true_root_m"][rows], stored["example_image"], caption
     )
-    return {"skeletons": skeletons, "per_action": action_figure(metrics, run, about)}
+    return {"skeletons": skeletons, "per_action": action_figure(metrics, run, caption)}
 
 
 def mesh_figures(run: Path, other: Path | None, data: str) -> dict[str, Figure]:
@@ -148,38 +167,38 @@ def mesh_figures(run: Path, other: Path | None, data: str) -> dict[str, Figure]:
     command, runs = "python sample/test_SMPL.py", {one.name: one for one in (run, other) if one is not None}
     found = {name: load_predictions(one / "predictions.npz", command) for name, one in runs.items()}
     metrics = {name: load_metrics(one / "metrics.json", command)["metrics"] for name, one in runs.items()}
-    about = f"{data}; {found[run.name][0]['split']}; step {found[run.name][1]['step']}"
+    caption = f"{data}; {found[run.name][0]['split']}; step {found[run.name][1]['step']}"
     own, *others = (mesh_examples(arrays) for _, arrays in found.values())
     facing = {name: table["by_facing"] for name, table in metrics.items()}
     if "mean_body" in metrics[run.name]:
         facing[MEAN_BODY] = metrics[run.name]["mean_body"]["by_facing"]
     return {
-        "bodies": body_grid(own, dict(zip([*runs][1:], others, strict=True)), about),
-        "silhouettes": silhouette_grid(own, about),
-        "facing": facing_polar(facing, f"{POLAR_IS}\n{about}"),
+        "bodies": body_grid(own, dict(zip([*runs][1:], others, strict=True)), caption),
+        "silhouettes": silhouette_grid(own, caption),
+        "facing": facing_polar(facing, f"{POLAR_IS}\n{caption}"),
     }
 
 
 def gan_figures(run: Path, data: str) -> dict[str, Figure]:
-    """Draw invented, real and corrupted bodies with their plausibility, and the AUC per corruption."""
+    """Draw generated, real and corrupted bodies with their plausibility, and the AUC per corruption."""
     command = "python sample/test_GAN.py"
-    origin, stored = load_predictions(run / "predictions.npz", command)
+    provenance, stored = load_predictions(run / "predictions.npz", command)
     metrics = load_metrics(run / "metrics.json", command)["metrics"]
-    about = f"{data}; {origin['split']}; step {stored['step']}"
+    caption = f"{data}; {provenance['split']}; step {stored['step']}"
     above = "Above each body: its plausibility, higher is more real.  No corruption was seen in training."
     bands = "Lines: 95 % bootstrap over sequences; 0.5 is chance."
     return {
-        "prior_bodies": prior_bodies(stored, f"{above}\n{about}"),
-        "prior_auc": auc_bars(metrics, f"{bands}\n{about}"),
+        "prior_bodies": prior_bodies(stored, f"{above}\n{caption}"),
+        "prior_auc": auc_bars(metrics, f"{bands}\n{caption}"),
     }
 
 
-def action_figure(metrics: dict[str, Any], run: Path, about: str) -> Figure:
+def action_figure(metrics: dict[str, Any], run: Path, caption: str) -> Figure:
     """Draw the errors per action, and over all frames in the last row."""
     rows = metrics["per_action"] | {"all": metrics["overall"]}
-    cells = [[line[key] for key in COLUMNS.values()] for line in rows.values()]
+    cells = [[line[key] for key in ACTION_COLUMNS.values()] for line in rows.values()]
     if not all(isinstance(cell, dict) for line in cells for cell in line):
         raise ValueError(f"{run}/metrics.json, of an earlier version, lacks intervals; run sample/test_pose.py again")
     low, mean, high = (np.array([[cell[key] for cell in line] for line in cells]) for key in ("low", "mean", "high"))
-    caption = f"17 joints; ± half the width of a 95 % bootstrap interval over sequences.\n{about}"
-    return table_figure(list(rows), list(COLUMNS), mean, caption, (high - low) / 2)
+    caption = f"17 joints; ± half the width of a 95 % bootstrap interval over sequences.\n{caption}"
+    return table_figure(list(rows), list(ACTION_COLUMNS), mean, caption, (high - low) / 2)

@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from utils.bootstrap import Interval, compare
-from utils.report.files import shown
+from utils.report.files import shown_setting
 from utils.report.frames import Frames
-from utils.report.measures import HEADLINES, Cell, Measure, Summary, measure
+from utils.report.measures import HEADLINES, Estimate, MeasureName, Summary, measure_name
 from utils.settings import flat
 
 BESIDE = {"away over front": "away_over_front_{key}", "yaw": "yaw_error_{row}_{key}"}
 """Tables whose numbers are compared too, and the keys that they get."""
 
 
-class Tested(NamedTuple):
+class TestedRun(NamedTuple):
     """One run's main result."""
 
     title: str
@@ -38,40 +38,43 @@ class Difference(NamedTuple):
     """better, worse, or empty where the interval holds zero or there is none."""
 
 
-class Line(NamedTuple):
+class MeasureLine(NamedTuple):
     """One measure of all runs."""
 
-    measure: Measure
-    cells: list[Cell | None]
+    measure: MeasureName
+    cells: list[Estimate | None]
     differences: list[Difference | None]
-    """Of the second run on."""
+    """Differences from the first run, of the second run and those after it."""
 
 
-class Comparison(NamedTuple):
+class RunComparison(NamedTuple):
     """What is shown when several runs are named."""
 
     titles: list[str]
-    lines: list[Line]
+    lines: list[MeasureLine]
     settings: list[tuple[str, list[str]]]
     notes: list[str]
 
 
-def compare_runs(runs: Sequence[Tested]) -> Comparison:
+def compare_runs(runs: Sequence[TestedRun]) -> RunComparison:
     """Put the runs side by side; the first is what the others are compared with."""
     own = [main_cells(run.summary) for run in runs]
     keys = [key for key in dict.fromkeys(key for cells in own for key in cells) if sum(key in c for c in own) > 1]
     lines = [
-        Line(
-            measure(key),
+        MeasureLine(
+            measure_name(key),
             [cells.get(key) for cells in own],
-            [difference(key, runs[0], other, own[0], cells) for other, cells in zip(runs[1:], own[1:], strict=True)],
+            [
+                measure_difference(key, runs[0], other, own[0], cells)
+                for other, cells in zip(runs[1:], own[1:], strict=True)
+            ],
         )
         for key in keys
     ]
-    return Comparison([run.title for run in runs], lines, differing_settings(runs), protocol_notes(runs))
+    return RunComparison([run.title for run in runs], lines, differing_settings(runs), protocol_notes(runs))
 
 
-def main_cells(summary: Summary | None) -> dict[str, Cell]:
+def main_cells(summary: Summary | None) -> dict[str, Estimate]:
     """Take the numbers of the run itself, not of what it is compared with: headlines, ratios, yaw by facing, others."""
     if summary is None or not summary.predictors.rows:
         return {}
@@ -84,8 +87,12 @@ def main_cells(summary: Summary | None) -> dict[str, Cell]:
     return cells | own
 
 
-def difference(
-    key: str, first: Tested, other: Tested, first_cells: Mapping[str, Cell], other_cells: Mapping[str, Cell]
+def measure_difference(
+    key: str,
+    first: TestedRun,
+    other: TestedRun,
+    first_cells: Mapping[str, Estimate],
+    other_cells: Mapping[str, Estimate],
 ) -> Difference | None:
     """Subtract one measure of the first run from another's, paired by frame where both store it."""
     if key not in first_cells or key not in other_cells:
@@ -95,7 +102,7 @@ def difference(
         return Difference(other_cells[key].mean - first_cells[key].mean, None, 0, "")
     baseline, ours, frames = pair
     gain = compare(ours[None], baseline[None], frames).difference
-    return Difference(gain.mean, gain, len(frames), verdict(gain, measure(key).better))
+    return Difference(gain.mean, gain, len(frames), verdict(gain, measure_name(key).better))
 
 
 def verdict(gain: Interval, better: str) -> str:
@@ -125,19 +132,19 @@ def common_errors(
     return (baseline[known], ours[known], first.frames[rows][known]) if known.any() else None
 
 
-def differing_settings(runs: Sequence[Tested]) -> list[tuple[str, list[str]]]:
+def differing_settings(runs: Sequence[TestedRun]) -> list[tuple[str, list[str]]]:
     """List the settings that are not the same in all runs; a run without settings is left out of the question."""
     flats = [flat(dict(run.settings)) for run in runs]
     names = dict.fromkeys(name for settings in flats for name in settings if name != "name")
     table = []
     for name in names:
-        values = [shown(settings[name]) if name in settings else "" for settings in flats]
+        values = [shown_setting(settings[name]) if name in settings else "" for settings in flats]
         if len({value for value, settings in zip(values, flats, strict=True) if settings}) > 1:
             table.append((name, values))
     return table
 
 
-def protocol_notes(runs: Sequence[Tested]) -> list[str]:
+def protocol_notes(runs: Sequence[TestedRun]) -> list[str]:
     """Say where the runs were not measured alike."""
     notes = []
     tested = [run for run in runs if run.summary is not None]

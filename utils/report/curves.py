@@ -79,8 +79,8 @@ def panel(name: str, lines: Sequence[list[Point]], titles: Sequence[str]) -> Pan
     return Panel(
         name=name.replace("_", " "),
         is_logarithmic=is_logarithmic,
-        x_ticks=[Tick(across(step), short(step)) for step in ticks(0, last, 4)],
-        y_ticks=[Tick(down(value), short(value)) for value in y_values],
+        x_ticks=[Tick(across(step), short_tick(step)) for step in ticks(0, last, 4)],
+        y_ticks=[Tick(down(value), short_tick(value)) for value in y_values],
         curves=[curve(run, [(across(step), down(value), step, value) for step, value in line])
                 for run, line in enumerate(lines) if line],
         summary="; ".join(f"{title}: {line[0][1]:.4g} at step {line[0][0]:g}, {line[-1][1]:.4g} at step "
@@ -116,6 +116,6 @@ def log_ticks(low: float, high: float) -> list[float]:
     return inside
 
 
-def short(value: float) -> str:
+def short_tick(value: float) -> str:
     """Write a tick's value briefly: 12000 is 12k."""
     return f"{value / 1000:g}k" if abs(value) >= 10_000 else f"{value:.6g}"

@@ -16,7 +16,7 @@ import numpy as np
 from config import PRESETS, ROOT
 from utils.artifacts import COMMANDS, load_metrics, load_predictions, must_exist
 from utils.history import load_history
-from utils.report.measures import plain
+from utils.report.measures import plain_text
 from utils.settings import flat, to_plain, without_folders
 
 STAGES = {
@@ -38,13 +38,13 @@ class RunFiles(NamedTuple):
     folder: Path
     stage: str
     """Empty if nothing tells it."""
-    about: dict[str, Any]
+    metadata: dict[str, Any]
     """config.json; empty if there is none."""
     history: list[dict[str, float]]
     metrics: dict[str, dict[str, Any]]
-    """By file name: metrics.json, metrics_masks.json, ...; the numbers beside their origin."""
+    """Content of metrics.json, metrics_masks.json, ..., by file name; the numbers beside their provenance."""
     predictions: dict[str, dict[str, np.ndarray]]
-    """By file name: the arrays of predictions.npz, ..."""
+    """Arrays of predictions.npz, ..., by file name."""
     pictures: list[Path]
     notes: list[str]
     """A sentence for everything that is missing or damaged."""
@@ -66,15 +66,15 @@ def read_run(folder: Path) -> RunFiles:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}; give a run, such as runs/pose/demo")
     notes: list[str] = []
-    about: dict[str, Any] = attempt(notes, {}, lambda: read_about(folder, stage_of_path(folder)))
-    stage = str(about.get("stage", "")) or stage_of_path(folder)
+    metadata: dict[str, Any] = attempt(notes, {}, lambda: read_metadata(folder, stage_of_path(folder)))
+    stage = str(metadata.get("stage", "")) or stage_of_path(folder)
     history: list[dict[str, float]] = attempt(notes, [], lambda: read_history(folder, stage))
     metrics, predictions = read_tests(folder, stage, notes)
     pictures = sorted(path for place in (folder, folder / "figures") for kind in PICTURES for path in place.glob(kind))
-    if not (about or history or metrics or predictions):
+    if not (metadata or history or metrics or predictions):
         raise ValueError(f"{folder} holds nothing that a run writes (config.json, history.jsonl, metrics.json, "
                          "predictions.npz); give a run's folder, such as runs/pose/demo")  # fmt: skip
-    return RunFiles(folder, stage, about, history, metrics, predictions, pictures, notes)
+    return RunFiles(folder, stage, metadata, history, metrics, predictions, pictures, notes)
 
 
 def stage_of_path(folder: Path) -> str:
@@ -103,17 +103,17 @@ def test_command(folder: Path, stage: str) -> str:
     return f"python {script} --checkpoint {folder / 'checkpoint_best.pt'}" if stage in STAGES else script
 
 
-def read_about(folder: Path, stage: str) -> dict[str, Any]:
+def read_metadata(folder: Path, stage: str) -> dict[str, Any]:
     """Read config.json: stage, settings, starts."""
     path = folder / "config.json"
     must_exist(path, f"{train_command(stage)} --name {folder.name}")
     try:
-        about = json.loads(path.read_text())
+        metadata = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); a train script writes it when the run starts") from error
-    if not isinstance(about, dict) or not {"stage", "settings", "starts"} <= about.keys():
+    if not isinstance(metadata, dict) or not {"stage", "settings", "starts"} <= metadata.keys():
         raise ValueError(f"{path} is no description of a run (stage, settings, starts)")
-    return about
+    return metadata
 
 
 def read_history(folder: Path, stage: str) -> list[dict[str, float]]:
@@ -188,9 +188,9 @@ def defaults(stage: str, preset: str) -> dict[str, Any]:
     return flat(to_plain(known[stage])) if stage in known else {}
 
 
-def shown(value: Any) -> str:
+def shown_setting(value: Any) -> str:
     """Write a setting without the folders of one machine."""
-    return plain(without_folders(value, str(ROOT)))
+    return plain_text(without_folders(value, str(ROOT)))
 
 
 def changed_settings(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> list[Setting]:
@@ -200,11 +200,13 @@ def changed_settings(settings: Mapping[str, Any], preset: Mapping[str, Any]) -> 
         default = preset.get(name, "")
         is_given = isinstance(default, str | int | float | list | None)
         if name != "name" and (not is_given or value != default):
-            changed.append(Setting(name, shown(value), shown(default) if is_given and name in preset else ""))
+            changed.append(
+                Setting(name, shown_setting(value), shown_setting(default) if is_given and name in preset else "")
+            )
     return changed
 
 
-def read_starts(about: Mapping[str, Any]) -> list[Start]:
+def read_starts(metadata: Mapping[str, Any]) -> list[Start]:
     """Describe every start of a run."""
     return [
         Start(
@@ -215,7 +217,7 @@ def read_starts(about: Mapping[str, Any]) -> list[Start]:
             machine=machine(start),
             versions=", ".join(f"{name} {version}" for name, version in start["versions"].items()),
         )
-        for start in about.get("starts", [])
+        for start in metadata.get("starts", [])
     ]
 
 

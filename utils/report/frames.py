@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from utils.bootstrap import sequence_numbers
 from utils.metrics import FACING_BINS, facing_bin, facing_rad, pose_errors
-from utils.report.measures import FACING, TITLES, Row, Table, as_row, measure
+from utils.report.measures import FACING, GROUP_TITLES, Row, Table, as_row, measure_name
 from utils.report.summaries import ACTIONS, intervals
 
 POSES = ("predicted_root_m", "true_root_m", "R_crop_from_world")
@@ -37,7 +37,7 @@ def read_frames(arrays: Mapping[str, np.ndarray]) -> Frames | None:
         poses = (torch.from_numpy(arrays[name]).float() for name in POSES)
         errors |= {name: values.double().numpy() for name, values in pose_errors(*poses).items()}
     for name, values in arrays.items():
-        if values.shape == (len(frames),) and values.dtype.kind == "f" and measure(name).better:
+        if values.shape == (len(frames),) and values.dtype.kind == "f" and measure_name(name).better:
             errors[name] = values.astype(float)
     if not errors:
         return None
@@ -53,7 +53,7 @@ def facing_table(found: Frames) -> Table | None:
     bins = facing_bin(facing_rad(true, R)).numpy()
     names = list(FACING.values())
     rows = [averaged(names[number], found, bins == number) for number in range(FACING_BINS) if (bins == number).any()]
-    return Table(TITLES["by_facing"], rows)
+    return Table(GROUP_TITLES["by_facing"], rows)
 
 
 def averaged(name: str, found: Frames, chosen: np.ndarray) -> Row:
@@ -64,11 +64,11 @@ def averaged(name: str, found: Frames, chosen: np.ndarray) -> Row:
     return as_row(name, sizes | intervals(errors, frames))
 
 
-def action_table(found: Frames) -> Table:
+def action_means(found: Frames) -> Table:
     """Average the errors of every action."""
     actions = found.frames[:, 1]
     rows = [averaged(action_name(number), found, actions == number) for number in np.unique(actions).tolist()]
-    return Table(TITLES["per_action"], rows)
+    return Table(GROUP_TITLES["per_action"], rows)
 
 
 def action_name(number: int) -> str:
@@ -85,7 +85,7 @@ def frame_name(frame: Int[np.ndarray, "5"]) -> str:
 def best_and_worst(
     errors: Float[np.ndarray, "N"], frames: Int[np.ndarray, "N 5"], count: int
 ) -> tuple[list[int], list[int]]:
-    """Choose the rows of least and of greatest error, at most one of each sequence: neighbouring frames look alike."""
+    """Choose the rows of least and of greatest error, at most one of each sequence: neighbouring frames are alike."""
     sequence = sequence_numbers(frames)
     order = np.argsort(errors, kind="stable")
     order = order[np.isfinite(errors[order])]

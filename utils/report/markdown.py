@@ -17,32 +17,38 @@ POSE = {"MPJPE mm": "mpjpe_17_mm", "N-MPJPE mm": "n_mpjpe_17_mm", "P-MPJPE mm": 
 POSE_ROWS = {
     "overall": "predicted", **REFERENCES, "mean_pose": "mean of the training labels, a stick",
 }  # fmt: skip
-MESH = {"MPJPE mm": "mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm", "vertices mm": "vertex_mm",
-        "aligned vertices mm": "pa_vertex_mm", "IoU, all views %": "iou_all_views_percent",
-        "yaw error °": "yaw_error_degrees", "prior": "prior_score"}  # fmt: skip
+MESH_COLUMNS = {
+    "MPJPE mm": "mpjpe_17_mm",
+    "P-MPJPE mm": "p_mpjpe_17_mm",
+    "vertices mm": "vertex_mm",
+    "aligned vertices mm": "pa_vertex_mm",
+    "IoU, all views %": "iou_all_views_percent",
+    "yaw error °": "yaw_error_degrees",
+    "prior": "prior_score",
+}
 BODIES = {"predicted": "predicted", "mean_body": "mean body", "true_body": "true body"}
 YAW = {"median yaw error °": "median_degrees", "beyond 90°, %": "beyond_90_degrees_percent"}
 REPORT = ("cameras", "median_error_as_calibrated_px", "median_error_refined_px", "turned_rad", "used_share")
-LONG = 300
+FOLDED_LETTERS = 300
 """Letters of a paragraph that is folded."""
 
 Rows = Mapping[str, Mapping[str, Any]]
-"""Per row of a table, the intervals of its measures."""
+"""The intervals of every measure, by row of a table."""
 
 
-def written(found: Mapping[str, float]) -> str:
+def written_mean(found: Mapping[str, float]) -> str:
     """Write a mean with its interval, all with as many decimals as the mean needs."""
     decimals = 1 if abs(found["mean"]) >= 10 else 2 if abs(found["mean"]) >= 1 else 3
     low, mean, high = (f"{found[key]:.{decimals}f}" for key in ("low", "mean", "high"))
     return f"{mean} [{low}, {high}]"
 
 
-def table(rows: Rows, columns: Mapping[str, str]) -> str:
+def markdown_table(rows: Rows, columns: Mapping[str, str]) -> str:
     """Write means with their intervals as a markdown table; a dash where a row lacks a measure."""
     known = {title: key for title, key in columns.items() if any(key in row for row in rows.values())}
     lines = ["| | " + " | ".join(known) + " |", "|---" * (1 + len(known)) + "|"]
     for name, row in rows.items():
-        cells = [written(row[key]) if key in row else "–" for key in known.values()]
+        cells = [written_mean(row[key]) if key in row else "–" for key in known.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -55,14 +61,14 @@ def fold(title: str, text: str) -> str:
 def turned_text(bodies: Mapping[str, Mapping[str, Any]]) -> str:
     """Write how far bodies are turned, for all people and for those who face the camera or away from it."""
     rows = {f"{name}, {who}": line for name, found in bodies.items() for who, line in found.get("yaw", {}).items()}
-    return table(rows, YAW)
+    return markdown_table(rows, YAW)
 
 
 def mesh_text(found: Mapping[str, Any]) -> str:
     """Write the errors of bodies: overall, by direction, and how much worse people are who face away."""
     bodies = {title: found if key == "predicted" else found[key] for key, title in BODIES.items()
               if key == "predicted" or key in found}  # fmt: skip
-    parts = [table({name: one["overall"] for name, one in bodies.items()}, MESH)]
+    parts = [markdown_table({name: one["overall"] for name, one in bodies.items()}, MESH_COLUMNS)]
     groups = {f"facing {degrees}°": row for degrees, row in found["by_facing"].items()}
     groups |= found["front_side_away"] | found["by_posture"]
     if found["away_over_front"]:
@@ -75,12 +81,12 @@ def mesh_text(found: Mapping[str, Any]) -> str:
     protocol = (
         f"Facing: {rules['facing']}. Front: {rules['front']}; away: {rules['away']}. Sitting: {rules['sitting']}."
     )
-    parts.append(fold("By facing direction and posture", f"{table(groups, MESH)}\n\n{protocol}"))
+    parts.append(fold("By facing direction and posture", f"{markdown_table(groups, MESH_COLUMNS)}\n\n{protocol}"))
     return "\n\n".join(parts)
 
 
 def prior_text(found: Mapping[str, Any]) -> str:
-    """Write how well a prior tells real poses from spoiled ones, a column per source of real poses."""
+    """Write how well a prior tells real poses from corrupted ones, a column per source of real poses."""
     kinds = list(next(iter(found.values()))["auc"]["plausibility"])
     rows = {kind.replace("_", " "): {name: one["auc"]["plausibility"][kind] for name, one in found.items()}
             for kind in kinds}  # fmt: skip
@@ -89,12 +95,12 @@ def prior_text(found: Mapping[str, Any]) -> str:
     titles = {
         f"{name}, {one['num_poses']} poses, {one['num_sequences']} sequences": name for name, one in found.items()
     }
-    about = "AUC: 1 where every real pose looks more real than every spoiled one, 0.5 for a guess"
-    return f"{table(rows, titles)}\n\n{about}; no way of spoiling was seen in training."
+    caption = "AUC: 1 where every real pose scores higher than every corrupted one, 0.5 for a guess"
+    return f"{markdown_table(rows, titles)}\n\n{caption}; none of the corruptions was seen in training."
 
 
 def metrics_block(path: Path) -> str:
-    """Write one test's tables with their protocol and origin."""
+    """Write one test's tables with their protocol and provenance."""
     stored = load_metrics(path, "python sample/tools/make_readme.py --metrics ...")
     found = stored["metrics"]
     if all(isinstance(one, dict) and "auc" in one for one in found.values()):
@@ -102,12 +108,12 @@ def metrics_block(path: Path) -> str:
     elif "by_facing" in found:
         text = mesh_text(found)
     elif "predicted" in found:
-        text = table({name: row for name, row in found.items() if isinstance(row, dict)}, NOVEL_VIEWS)
+        text = markdown_table({name: row for name, row in found.items() if isinstance(row, dict)}, NOVEL_VIEWS)
     else:
-        text = table({title: found[key] for key, title in POSE_ROWS.items() if key in found}, POSE)
-    about = [stored["split"], f"{stored['num_frames']:,} images" if "step" in found else ""]
-    about += [f"step {found['step']}" if "step" in found else "", f"true bodies: {found.get('truth', '')}"]
-    told = "; ".join(part for part in about if part and not part.endswith(": "))
+        text = markdown_table({title: found[key] for key, title in POSE_ROWS.items() if key in found}, POSE)
+    caption = [stored["split"], f"{stored['num_frames']:,} images" if "step" in found else ""]
+    caption += [f"step {found['step']}" if "step" in found else "", f"true bodies: {found.get('truth', '')}"]
+    told = "; ".join(part for part in caption if part and not part.endswith(": "))
     return f"{text}\n\n{told}. Brackets: 95 % bootstrap over sequences. `{path.name}`."
 
 
@@ -155,7 +161,7 @@ def shortened(text: str) -> str:
             parts.append(fold(parts.pop().rstrip(":"), part))
         else:
             parts.append(part)
-    if len(parts) > 1 and len(parts[-1]) > LONG and not parts[-1].startswith(("<", "|")):
+    if len(parts) > 1 and len(parts[-1]) > FOLDED_LETTERS and not parts[-1].startswith(("<", "|")):
         parts.append(fold("Protocol", parts.pop()))
     return "\n\n".join(parts)
 

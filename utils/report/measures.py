@@ -12,21 +12,26 @@ WORDS = {
     "vertex": "Vertex error", "in_box": "in the person's box", "image": "whole image",
 }  # fmt: skip
 """How parts of a key are written; other parts keep their words."""
-HIGHER_IS_BETTER = ("pck", "auc", "psnr", "ssim", "iou", "accuracy", "overlap")
+HIGHER_IS_BETTER = ("pck", "auc", "psnr", "ssim", "iou", "accuracy", "soft_iou")
 LOWER_IS_BETTER = ("mpjpe", "error", "distance", "l1_", "loss", "vertex", "beyond")
-JOINTS = ("17", "16", "14", "24")
+JOINT_COUNTS = ("17", "16", "14", "24")
 HEADLINES = (
     "mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees", "vertex_mm", "iou_all_views_percent",
     "psnr_db_in_box", "ssim_in_box", "l1_in_box",
 )  # fmt: skip
 """Shown first, where they exist; else the first few keys."""
 MOST_HEADLINES = 6
-TITLES = {
-    "overall": "this run", "predicted": "this run", "per_action": "by action", "by_facing": "by facing direction",
-    "front_side_away": "front, side, away", "by_posture": "by posture", "auc": "AUC, real against corrupted poses",
-}  # fmt: skip
+GROUP_TITLES = {
+    "overall": "this run",
+    "predicted": "this run",
+    "per_action": "by action",
+    "by_facing": "by facing direction",
+    "front_side_away": "front, side, away",
+    "by_posture": "by posture",
+    "auc": "AUC, real against corrupted poses",
+}
 RATIO = "_over_"
-"""In the name of a dictionary that holds ratios of errors, which have no unit."""
+"""Part of the name of a dictionary that holds ratios of errors, which have no unit."""
 RULES = "rules"
 """The dictionary of sentences that say how frames were sorted."""
 OVERALL = "overall"
@@ -38,7 +43,7 @@ FACING = {
 """Degrees that a person is turned to their own left from facing the camera, and where that is in the picture."""
 
 
-class Measure(NamedTuple):
+class MeasureName(NamedTuple):
     """One key of a metrics file."""
 
     key: str
@@ -50,7 +55,7 @@ class Measure(NamedTuple):
     """lower, higher, or empty where the key does not tell."""
 
 
-class Cell(NamedTuple):
+class Estimate(NamedTuple):
     """A number with the bounds of its interval, if it has one."""
 
     mean: float
@@ -64,7 +69,7 @@ class Row(NamedTuple):
     name: str
     sizes: dict[str, int]
     """num_frames, num_sequences, ... without their num_."""
-    cells: dict[str, Cell]
+    cells: dict[str, Estimate]
 
 
 class Table(NamedTuple):
@@ -76,9 +81,9 @@ class Table(NamedTuple):
     """The predictor, if it is another than the run itself."""
 
     @property
-    def measures(self) -> list[Measure]:
+    def measures(self) -> list[MeasureName]:
         """List the measures of all rows, each once."""
-        return [measure(key) for key in dict.fromkeys(key for row in self.rows for key in row.cells)]
+        return [measure_name(key) for key in dict.fromkeys(key for row in self.rows for key in row.cells)]
 
     @property
     def sizes(self) -> list[str]:
@@ -100,17 +105,19 @@ class Summary(NamedTuple):
     breakdowns: list[Table]
 
 
-def measure(key: str) -> Measure:
+def measure_name(key: str) -> MeasureName:
     """Read name, unit and direction off a key such as `p_mpjpe_17_mm`."""
     first, *parts = key.split("_")
     unit = next((part for part in reversed(parts) if part in UNITS), "")
-    joints = next((part for part in parts if part in JOINTS), "")
+    joints = next((part for part in parts if part in JOINT_COUNTS), "")
     rest = "_".join([first, *(part for part in parts if part not in (unit, joints))])
     name = " ".join(words(rest))
     higher = any(word in key for word in HIGHER_IS_BETTER)
     lower = any(word in key for word in LOWER_IS_BETTER)
     better = "higher" if higher else "lower" if lower else ""
-    return Measure(key, name[:1].upper() + name[1:], f"{joints} joints" if joints else "", UNITS.get(unit, ""), better)
+    return MeasureName(
+        key, name[:1].upper() + name[1:], f"{joints} joints" if joints else "", UNITS.get(unit, ""), better
+    )
 
 
 def words(text: str) -> Iterator[str]:
@@ -123,17 +130,17 @@ def words(text: str) -> Iterator[str]:
 
 def readable(name: str) -> str:
     """Write the name of a group or a setting with spaces."""
-    return TITLES.get(name, name.replace("_", " "))
+    return GROUP_TITLES.get(name, name.replace("_", " "))
 
 
-def headlines(measures: list[Measure]) -> list[Measure]:
+def headlines(measures: list[MeasureName]) -> list[MeasureName]:
     """Choose the measures that are shown first."""
     by_key = {one.key: one for one in measures}
     chosen = [by_key[key] for key in HEADLINES if key in by_key]
     return (chosen or measures)[:MOST_HEADLINES]
 
 
-def number(value: float, unit: str) -> str:
+def written_number(value: float, unit: str) -> str:
     """Write a value with the digits that its unit deserves."""
     if unit in DECIMALS:
         text = f"{value:.{DECIMALS[unit]}f}"
@@ -147,11 +154,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, float | int) and not isinstance(value, bool)
 
 
-def as_cell(value: Any) -> Cell | None:
+def as_cell(value: Any) -> Estimate | None:
     """Read an interval or a number; nothing else is a cell."""
     if isinstance(value, Mapping) and {"mean", "low", "high"} <= value.keys():
-        return Cell(value["mean"], value["low"], value["high"])
-    return Cell(float(value)) if is_number(value) else None
+        return Estimate(value["mean"], value["low"], value["high"])
+    return Estimate(float(value)) if is_number(value) else None
 
 
 def as_row(name: str, values: Mapping[str, Any]) -> Row:
@@ -161,17 +168,17 @@ def as_row(name: str, values: Mapping[str, Any]) -> Row:
     return Row(name, sizes, cells)
 
 
-def groups(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Row]]:
+def number_groups(values: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Row]]:
     """Find every dictionary that holds numbers, with the keys that lead to it."""
     for name, value in values.items():
         if isinstance(value, Mapping) and as_cell(value) is None:
             row = as_row(readable(name), value)
             if row.cells:
                 yield (*path, name), row
-            yield from groups(value, (*path, name))
+            yield from number_groups(value, (*path, name))
 
 
-def summary(metrics: Mapping[str, Any]) -> Summary:
+def sorted_metrics(metrics: Mapping[str, Any]) -> Summary:
     """Sort the content of a metrics file by its shape alone.
 
     A dictionary of numbers at the top, or one called overall below another, is a predictor; others break it down.
@@ -179,19 +186,22 @@ def summary(metrics: Mapping[str, Any]) -> Summary:
     own = {key: cell for key, value in metrics.items() if not isinstance(value, int) and (cell := as_cell(value))}
     predictors = [Row("this run", {}, own)] if own else []
     tables: dict[tuple[str, ...], list[Row]] = {}
-    found = list(groups(metrics))
+    found = list(number_groups(metrics))
     owners = {path[:-1] for path, _ in found if path[-1] == OVERALL and len(path) > 1}
     for path, row in found:
         if len(path) == 1 and RATIO in path[0]:
-            tables[path] = [in_table(path[0], row._replace(name=TITLES[OVERALL]))]
+            tables[path] = [in_table(path[0], row._replace(name=GROUP_TITLES[OVERALL]))]
         elif len(path) == 1 or path[-1] == OVERALL:
             predictors.append(row if len(path) == 1 else row._replace(name=readable(path[-2])))
         elif path[:-1] in owners:
             tables[path] = [in_table(path[-1], row._replace(name=readable(path[-2])))]
         else:
             tables.setdefault(path[:-1], []).append(in_table(path[-2], row))
-    facts = {readable(name): plain(value) for name, value in metrics.items()
-             if name not in own and not isinstance(value, Mapping)}  # fmt: skip
+    facts = {
+        readable(name): plain_text(value)
+        for name, value in metrics.items()
+        if name not in own and not isinstance(value, Mapping)
+    }
     facts |= {readable(name): value for name, value in metrics.get(RULES, {}).items()}
     named = [Table(readable(path[-1]), rows, owner(path)) for path, rows in tables.items()]
     return Summary(facts, Table("", predictors), named)
@@ -200,7 +210,7 @@ def summary(metrics: Mapping[str, Any]) -> Summary:
 def owner(path: tuple[str, ...]) -> str:
     """Name the predictor that a table breaks down; empty for the run itself."""
     name = readable(path[-2]) if len(path) > 1 else ""
-    return "" if name == TITLES[OVERALL] else name
+    return "" if name == GROUP_TITLES[OVERALL] else name
 
 
 def in_table(title: str, row: Row) -> Row:
@@ -218,10 +228,12 @@ def as_ratio(key: str) -> str:
     return f"{stem if last in UNITS else key}_ratio"
 
 
-def plain(value: Any) -> str:
+def plain_text(value: Any) -> str:
     """Write a setting or a fact as text."""
     if isinstance(value, list | tuple):
-        return ", ".join(f"({plain(item)})" if isinstance(item, list | tuple) else plain(item) for item in value)
+        return ", ".join(
+            f"({plain_text(item)})" if isinstance(item, list | tuple) else plain_text(item) for item in value
+        )
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else str(value)

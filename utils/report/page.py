@@ -13,7 +13,7 @@ import numpy as np
 
 from config import ROOT
 from utils.report import curves, pictures, solids
-from utils.report.compare import Comparison, Tested, compare_runs
+from utils.report.compare import RunComparison, TestedRun, compare_runs
 from utils.report.files import (
     STAGES,
     UNKNOWN,
@@ -25,17 +25,26 @@ from utils.report.files import (
     defaults,
     preset_name,
     read_starts,
-    shown,
+    shown_setting,
     test_command,
     trained_for,
 )
-from utils.report.frames import Frames, action_table, facing_table, read_frames
-from utils.report.measures import OVERALL, TITLES, Measure, Summary, Table, headlines, number, summary
+from utils.report.frames import Frames, action_means, facing_table, read_frames
+from utils.report.measures import (
+    GROUP_TITLES,
+    OVERALL,
+    MeasureName,
+    Summary,
+    Table,
+    headlines,
+    sorted_metrics,
+    written_number,
+)
 from utils.settings import flat, without_folders
 
-PLACE = Path(__file__).resolve().parent
+PAGE_FOLDER = Path(__file__).resolve().parent
 
-Bodies = Callable[[RunFiles, Mapping[str, np.ndarray], list[int]], solids.Body | None]
+PoseBodies = Callable[[RunFiles, Mapping[str, np.ndarray], list[int]], solids.SolidFrames | None]
 """Poses the meshes of some rows of a run's predictions; None where it predicts none."""
 
 
@@ -47,7 +56,7 @@ class Result(NamedTuple):
     facts: dict[str, str]
     origin: dict[str, str]
     predictors: Table
-    shown: list[Measure]
+    shown: list[MeasureName]
     breakdowns: list[Table]
 
 
@@ -72,7 +81,7 @@ class RunView(NamedTuple):
     figures: list[pictures.Figure]
 
 
-def view_run(run: RunFiles, number_on_page: int, bodies: Bodies, count: int) -> tuple[RunView, Tested]:
+def view_run(run: RunFiles, number_on_page: int, bodies: PoseBodies, count: int) -> tuple[RunView, TestedRun]:
     """Lay out one run, and hand on what a comparison needs."""
     notes = list(run.notes)
     arrays = next(iter(run.predictions.values()), {})
@@ -82,19 +91,19 @@ def view_run(run: RunFiles, number_on_page: int, bodies: Bodies, count: int) -> 
     missing_pictures(run, arrays, frames, notes)
     results = [view_result(name, stored, frames if place == 0 else None)
                for place, (name, stored) in enumerate(run.metrics.items())]  # fmt: skip
-    own = run.about.get("settings", {})
-    command = run.about["starts"][0]["command"] if run.about.get("starts") else []
+    own = run.metadata.get("settings", {})
+    command = run.metadata["starts"][0]["command"] if run.metadata.get("starts") else []
     preset = preset_name(command)
     view = RunView(
         anchor=f"run-{number_on_page}",
         title=run.title,
         stage=STAGES[run.stage][0] if run.stage in STAGES else run.stage,
         folder=str(without_folders(str(run.folder), str(ROOT))),
-        starts=read_starts(run.about),
+        starts=read_starts(run.metadata),
         duration=trained_for(run.history) if run.history else "",
         preset=preset,
         changed=changed_settings(own, defaults(run.stage, preset)),
-        everything={name: shown(value) for name, value in flat(own).items()},
+        everything={name: shown_setting(value) for name, value in flat(own).items()},
         notes=notes,
         results=results,
         panels=curves.panels([run.history], [run.title]) if run.history else [],
@@ -113,14 +122,14 @@ def read_figures(paths: Sequence[Path], notes: list[str]) -> list[pictures.Figur
 
 
 def turnable(
-    run: RunFiles, arrays: Mapping[str, np.ndarray], frames: Frames | None, bodies: Bodies, count: int
+    run: RunFiles, arrays: Mapping[str, np.ndarray], frames: Frames | None, bodies: PoseBodies, count: int
 ) -> tuple[list[solids.Group], dict[str, Any]]:
     """Choose frames and describe them for the page and for its script."""
     if frames is None or frames.predicted_root_m is None:
         return [], {}
     chosen = solids.choose_rows(frames, arrays, count)
     rows = list(dict.fromkeys(row for group in chosen.values() for row in group))
-    return solids.groups(frames, arrays, chosen), solids.scene(frames, rows, bodies(run, arrays, rows))
+    return solids.frame_groups(frames, arrays, chosen), solids.scene(frames, rows, bodies(run, arrays, rows))
 
 
 def missing_pictures(run: RunFiles, arrays: Mapping[str, np.ndarray], frames: Frames | None, notes: list[str]) -> None:
@@ -132,11 +141,11 @@ def missing_pictures(run: RunFiles, arrays: Mapping[str, np.ndarray], frames: Fr
 
 def view_result(name: str, stored: Mapping[str, Any], frames: Frames | None) -> Result:
     """Lay out a metrics file, with the tables that the stored frames add."""
-    found = summary(stored["metrics"])
+    found = sorted_metrics(stored["metrics"])
     tables = list(found.breakdowns)
     titles = " ".join(table.title for table in tables)
     if frames is not None and "action" not in titles:
-        tables.append(action_table(frames))
+        tables.append(action_means(frames))
     if frames is not None and "facing" not in titles and (facing := facing_table(frames)) is not None:
         tables.append(facing)
     hashes = {f"{kind} (SHA-256)": value[:16] for kind, value in stored.get("input_hashes", {}).items()}
@@ -151,39 +160,53 @@ def view_result(name: str, stored: Mapping[str, Any], frames: Frames | None) -> 
     )
 
 
-def tested(run: RunFiles, frames: Frames | None) -> Tested:
+def tested(run: RunFiles, frames: Frames | None) -> TestedRun:
     """Hand on a run's first metrics file."""
     stored = next(iter(run.metrics.values()), None)
-    found: Summary | None = None if stored is None else summary(stored["metrics"])
+    found: Summary | None = None if stored is None else sorted_metrics(stored["metrics"])
     split, hashes = ("", {}) if stored is None else (str(stored.get("split", "")), stored.get("input_hashes", {}))
-    return Tested(run.title, run.about.get("settings", {}), split, str(hashes.get("index", "")), found, frames)
+    return TestedRun(run.title, run.metadata.get("settings", {}), split, str(hashes.get("index", "")), found, frames)
 
 
-def write_page(runs: Sequence[RunFiles], bodies: Bodies, count: int, made: str) -> str:
+def write_page(runs: Sequence[RunFiles], bodies: PoseBodies, count: int, made: str) -> str:
     """Write the page of one or several runs."""
     views, for_comparison = zip(*(view_run(run, place, bodies, count) for place, run in enumerate(runs)), strict=True)
-    comparison: Comparison | None = None
+    comparison: RunComparison | None = None
     shared: list[curves.Panel] = []
     if len(runs) > 1:
         comparison = compare_runs(for_comparison)
         shared = [panel for panel in curves.panels([run.history for run in runs], [run.title for run in runs])
                   if len(panel.curves) > 1] if any(run.history for run in runs) else []  # fmt: skip
-    script = "\n".join((PLACE / name).read_text() for name in ("viewer.js", "page.js"))
+    script = "\n".join((PAGE_FOLDER / name).read_text() for name in ("viewer.js", "page.js"))
     digest = base64.b64encode(hashlib.sha256(f"\n{script}\n".encode()).digest()).decode()
-    return environment().get_template("page.html").render(
-        views=views, comparison=comparison, shared=shared, made=made, script=script, digest=digest,
-        style=(PLACE / "page.css").read_text(), size=(curves.WIDTH, curves.HEIGHT), own_name=TITLES[OVERALL],
-        margins=(curves.LEFT, curves.RIGHT, curves.TOP, curves.BOTTOM),
-    )  # fmt: skip
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            views=views,
+            comparison=comparison,
+            shared=shared,
+            made=made,
+            script=script,
+            digest=digest,
+            style=(PAGE_FOLDER / "page.css").read_text(),
+            size=(curves.WIDTH, curves.HEIGHT),
+            own_name=GROUP_TITLES[OVERALL],
+            margins=(curves.LEFT, curves.RIGHT, curves.TOP, curves.BOTTOM),
+        )
+    )
 
 
 def environment() -> jinja2.Environment:
     """Make the template engine: everything is escaped, an unknown name is an error."""
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(PLACE), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    made.filters |= {"number": number, "data": as_data, "headlines": headlines}
+        loader=jinja2.FileSystemLoader(PAGE_FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"number": written_number, "data": as_data, "headlines": headlines}
     return made
 
 

@@ -11,17 +11,17 @@ from jaxtyping import UInt8
 
 from utils.image import encode, read_image
 
-KNOWN = {
-    "Novel views": {"grid_input": "input", "grid_target": "true other view", "grid_predicted": "drawn"},
+PICTURE_GROUPS = {
+    "Novel views": {"grid_input": "input", "grid_target": "true other view", "grid_predicted": "predicted"},
     "One image, turned about the vertical": {"turntable_input": "input", "turntable": ""},
-    "The pose of one, the looks of another": {"swap_pose": "pose from", "swap_appearance": "looks from",
-                                             "swapped": "drawn"},
+    "The pose of one, the appearance of another": {"swap_pose": "pose from", "swap_appearance": "appearance from",
+                                             "swapped": "predicted"},
 }  # fmt: skip
 """Picture arrays that belong together, in order, and what a reader calls them."""
 OF_FRAMES = ("example_image", "extreme_image")
 """Shown with the frames they belong to."""
 MOST_ROWS = 8
-LARGEST_PX = 1600
+LARGEST_PICTURE_PX = 1600
 QUALITY = 88
 
 
@@ -60,7 +60,9 @@ def is_pictures(values: np.ndarray) -> bool:
 def strips(arrays: Mapping[str, np.ndarray]) -> list[Strip]:
     """Lay out all stored pictures, those that belong together side by side."""
     stored = {name: values for name, values in arrays.items() if is_pictures(values) and name not in OF_FRAMES}
-    together = [(title, {name: names[name] for name in names if name in stored}) for title, names in KNOWN.items()]
+    together = [
+        (title, {name: names[name] for name in names if name in stored}) for title, names in PICTURE_GROUPS.items()
+    ]
     known = {name for _, names in together for name in names}
     others = [(name.replace("_", " "), {name: ""}) for name in stored if name not in known]
     return [strip(title, names, stored) for title, names in together + others if names]
@@ -86,7 +88,7 @@ def strip(title: str, names: Mapping[str, str], stored: Mapping[str, np.ndarray]
 def figure(path: Path) -> Figure:
     """Take a picture file into the page, made smaller if it is very large."""
     image = read_image(path)
-    shrink = LARGEST_PX / max(image.shape[:2])
+    shrink = LARGEST_PICTURE_PX / max(image.shape[:2])
     if shrink < 1:
         image = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
     height_px, width_px = image.shape[:2]

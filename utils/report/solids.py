@@ -8,20 +8,20 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from utils.report.frames import Frames, best_and_worst, frame_name
-from utils.report.measures import Measure, headlines, measure, number
+from utils.report.measures import MeasureName, headlines, measure_name, written_number
 from utils.report.pictures import address
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 
-STEPS = 32767
+LARGEST_INT16 = 32767
 """Largest number of a signed 16-bit integer."""
 MOST_VERTICES = 65535
-IMAGES = {"example_row": "example_image", "extreme_row": "extreme_image"}
+EXAMPLE_IMAGES = {"example_row": "example_image", "extreme_row": "extreme_image"}
 """Where a test script stores rows of frames and their images."""
 THUMB_M = 1.15
 """Half the side of a thumbnail's view."""
 
 
-class Body(NamedTuple):
+class SolidFrames(NamedTuple):
     """Meshes of some frames, all with the same faces."""
 
     vertices_root_m: Float[np.ndarray, "K V 3"]
@@ -29,7 +29,7 @@ class Body(NamedTuple):
     faces: Int[np.ndarray, "F 3"]
 
 
-class Bone(NamedTuple):
+class DrawnBone(NamedTuple):
     """A line of a small drawing."""
 
     side: str
@@ -49,8 +49,8 @@ class Card(NamedTuple):
     """The first measures, written out."""
     image: str
     """Address, or empty where the test script stored none."""
-    predicted: list[Bone]
-    true: list[Bone]
+    predicted: list[DrawnBone]
+    true: list[DrawnBone]
 
 
 class Group(NamedTuple):
@@ -62,7 +62,7 @@ class Group(NamedTuple):
 
 def choose_rows(found: Frames, arrays: Mapping[str, np.ndarray], count: int) -> dict[str, list[int]]:
     """Choose frames: spread over all, the best and the worst by the first measure."""
-    first = headlines([measure(key) for key in found.errors])[0]
+    first = headlines([measure_name(key) for key in found.errors])[0]
     low, high = best_and_worst(found.errors[first.key], found.frames, count)
     best, worst = (high, low) if first.better == "higher" else (low, high)
     stored = arrays.get("example_row")
@@ -71,39 +71,43 @@ def choose_rows(found: Frames, arrays: Mapping[str, np.ndarray], count: int) -> 
     return names | {f"Best by {first.name}": best, f"Worst by {first.name}": worst}
 
 
-def groups(found: Frames, arrays: Mapping[str, np.ndarray], rows: Mapping[str, list[int]]) -> list[Group]:
+def frame_groups(found: Frames, arrays: Mapping[str, np.ndarray], rows: Mapping[str, list[int]]) -> list[Group]:
     """Describe the chosen frames."""
     images = images_by_row(arrays)
-    shown = headlines([measure(key) for key in found.errors])[:2]
+    shown = headlines([measure_name(key) for key in found.errors])[:2]
     return [Group(title, [card(found, row, images, shown) for row in chosen]) for title, chosen in rows.items()]
 
 
 def images_by_row(arrays: Mapping[str, np.ndarray]) -> dict[int, str]:
     """Find the stored images of frames."""
     addresses: dict[int, str] = {}
-    for rows, images in IMAGES.items():
+    for rows, images in EXAMPLE_IMAGES.items():
         if rows in arrays and images in arrays:
             pairs = zip(arrays[rows].tolist(), arrays[images], strict=True)
             addresses |= {row: address(image) for row, image in pairs if row not in addresses}
     return addresses
 
 
-def card(found: Frames, row: int, images: Mapping[int, str], shown: list[Measure]) -> Card:
+def card(found: Frames, row: int, images: Mapping[int, str], shown: list[MeasureName]) -> Card:
     """Describe one frame."""
-    measured = [f"{one.name} {number(found.errors[one.key][row], one.unit)} {one.unit}".strip() for one in shown]
+    measured = [
+        f"{one.name} {written_number(found.errors[one.key][row], one.unit)} {one.unit}".strip() for one in shown
+    ]
     predicted_m, true_m = found.predicted_root_m, found.true_root_m
     poses = ((), ()) if predicted_m is None or true_m is None else (predicted_m[row], true_m[row])
     return Card(row, frame_name(found.frames[row]), measured, images.get(row, ""), *map(bones, poses))
 
 
-def bones(pose_m: Any) -> list[Bone]:
+def bones(pose_m: Any) -> list[DrawnBone]:
     """Draw a skeleton as the camera sees it, into a square of side 100."""
     if not len(pose_m):
         return []
     xy = 50 + 50 * np.asarray(pose_m)[:, :2] / THUMB_M
-    return [Bone(side(joint), *map(lambda value: round(float(value), 1), (*xy[parent], *xy[number])))
-            for number, (joint, parent) in enumerate(zip(H36M_17, H36M_17_PARENTS, strict=True))
-            if parent >= 0]  # fmt: skip
+    return [
+        DrawnBone(side(joint), *map(lambda value: round(float(value), 1), (*xy[parent], *xy[number])))
+        for number, (joint, parent) in enumerate(zip(H36M_17, H36M_17_PARENTS, strict=True))
+        if parent >= 0
+    ]
 
 
 def side(joint: str) -> str:
@@ -119,11 +123,11 @@ def skeleton() -> dict[str, Any]:
 
 def quantised(values_m: Float[np.ndarray, "V 3"]) -> tuple[str, float]:
     """Write coordinates as 16-bit integers in base64, and give the metres of one step."""
-    step_m = max(float(np.abs(values_m).max()), 1e-6) / STEPS
+    step_m = max(float(np.abs(values_m).max()), 1e-6) / LARGEST_INT16
     return base64.b64encode(np.round(values_m / step_m).astype("<i2").tobytes()).decode(), step_m
 
 
-def scene(found: Frames, rows: list[int], body: Body | None) -> dict[str, Any]:
+def scene(found: Frames, rows: list[int], body: SolidFrames | None) -> dict[str, Any]:
     """Put everything that the page's script turns into plain types.
 
     Raises:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from utils.artifacts import save_result, whole_file
+from utils.artifacts import atomic_write, save_result
 from utils.bootstrap import mean_interval, median_interval, ratio_interval, sequence_numbers
 from utils.metrics import FACING_BINS, FRONT_DEGREES, SITTING_BELOW, facing_bin, facing_rad, is_away, is_front
 from utils.metrics import is_sitting as sits
@@ -36,7 +36,7 @@ RATIOS = ("mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "vertex_mm", "pa_vert
 BACKWARDS_DEGREES = 90.0
 
 Errors = Mapping[str, Float[np.ndarray, "N"]]
-"""Per frame; NaN where a measure has no truth."""
+"""Errors of every frame, by measure; NaN where a measure has no truth."""
 
 
 class Circumstances(NamedTuple):
@@ -73,7 +73,7 @@ def known_interval(values: Float[np.ndarray, "N"], frames: Int[np.ndarray, "N 5"
     return mean_interval(values[known].astype(float), frames[known])._asdict() if known.any() else None
 
 
-def summary(
+def summarise(
     errors: Errors, frames: Int[np.ndarray, "N 5"], chosen: Bool[np.ndarray, "N"], measures: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Average measures (all, or the named ones) over the chosen frames, with how many frames and sequences they are.
@@ -99,7 +99,7 @@ def grouped(errors: Errors, frames: Int[np.ndarray, "N 5"], which: Circumstances
         "per_action": {ACTIONS.get(a, f"action {a}"): frames[:, 1] == a for a in np.unique(frames[:, 1]).tolist()},
     }
     return {
-        kind: {name: summary(errors, frames, chosen, IN_GROUPS) for name, chosen in groups.items() if chosen.any()}
+        kind: {name: summarise(errors, frames, chosen, IN_GROUPS) for name, chosen in groups.items() if chosen.any()}
         for kind, groups in kinds.items()
     }
 
@@ -138,7 +138,7 @@ def all_summaries(errors: Errors, frames: Int[np.ndarray, "N 5"], which: Circums
     """Summarise one predictor in every way that metrics.json holds."""
     everybody = np.ones(len(frames), bool)
     return {
-        "overall": summary(errors, frames, everybody),
+        "overall": summarise(errors, frames, everybody),
         "yaw": yaw_summary(errors["yaw_error_degrees"], frames, which) if "yaw_error_degrees" in errors else {},
         "away_over_front": away_over_front(errors, frames, which),
         **grouped(errors, frames, which),
@@ -148,11 +148,13 @@ def all_summaries(errors: Errors, frames: Int[np.ndarray, "N 5"], which: Circums
 def cells(line: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
     """Write one line of a table; a dash where a measure is not known."""
     counts = [str(line["num_frames"]), str(line["num_sequences"])]
-    values = (shown(line[key], 3 if key == "prior_score" else 1) if key in line else "-" for key in columns.values())
+    values = (
+        shown_interval(line[key], 3 if key == "prior_score" else 1) if key in line else "-" for key in columns.values()
+    )
     return [*counts, *values]
 
 
-def table_of(rows: Mapping[str, Mapping[str, Any]]) -> str:
+def summary_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Write summaries as one table, with the columns that any of them has."""
     columns = {title: key for title, key in SHOWN.items() if any(key in line for line in rows.values())}
     return text_table({name: cells(line, columns) for name, line in rows.items()}, ["frames", "seq.", *columns])
@@ -165,16 +167,18 @@ def save_rows(path: Path, protocol: str, rows: Mapping[str, Mapping[str, Any]]) 
     lines = ["| | frames | sequences | " + " | ".join(keys) + " |", "|---" * (3 + len(keys)) + "|"]
     for name, line in rows.items():
         counts = f"{line['num_frames']} | {line['num_sequences']}"
-        lines.append(f"| {name} | {counts} | " + " | ".join(shown(line[k]) if k in line else "" for k in keys) + " |")
+        lines.append(
+            f"| {name} | {counts} | " + " | ".join(shown_interval(line[k]) if k in line else "" for k in keys) + " |"
+        )
     told = f"{protocol}. Brackets: 95 % bootstrap over sequences."
-    with whole_file(path.with_suffix(".md")) as partial:
+    with atomic_write(path.with_suffix(".md")) as partial:
         partial.write_text("\n".join([*lines, "", told[0].upper() + told[1:], ""]))
 
 
 def yaw_table(tables: Mapping[str, Mapping[str, Any]]) -> str:
     """Write the yaw summaries of several predictors as one table."""
     rows = {
-        f"{name}, {group}": [shown(line["median_degrees"]), shown(line["beyond_90_degrees_percent"])]
+        f"{name}, {group}": [shown_interval(line["median_degrees"]), shown_interval(line["beyond_90_degrees_percent"])]
         for name, table in tables.items()
         for group, line in table.items()
     }
@@ -183,12 +187,15 @@ def yaw_table(tables: Mapping[str, Mapping[str, Any]]) -> str:
 
 def report(predictors: Mapping[str, Mapping[str, Any]], main: str) -> str:
     """Write everything that is printed: all predictors side by side, then the main one by group."""
-    parts = [table_of({name: found["overall"] for name, found in predictors.items()})]
+    parts = [summary_table({name: found["overall"] for name, found in predictors.items()})]
     turned = {name: found["yaw"] for name, found in predictors.items() if "yaw" in found}
     parts.append(yaw_table(turned))
     found = predictors[main]
     facing = {f"facing {name}°": line for name, line in found["by_facing"].items()}
-    parts += [table_of(facing | found["front_side_away"] | found["by_posture"]), table_of(found["per_action"])]
+    parts += [
+        summary_table(facing | found["front_side_away"] | found["by_posture"]),
+        summary_table(found["per_action"]),
+    ]
     if found["away_over_front"]:
         titles = {key: title for title, key in SHOWN.items()}
         ratios = [f"{titles[key]} {value['mean']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
@@ -197,7 +204,7 @@ def report(predictors: Mapping[str, Mapping[str, Any]], main: str) -> str:
     return "\n\n".join(parts)
 
 
-def stacked(parts: list[dict[str, Tensor]]) -> dict[str, Float[np.ndarray, "N"]]:
+def stacked_batches(parts: list[dict[str, Tensor]]) -> dict[str, Float[np.ndarray, "N"]]:
     """Join the errors of batches."""
     return {name: torch.cat([part[name] for part in parts]).float().numpy() for name in parts[0]}
 
@@ -254,7 +261,7 @@ def text_table(rows: Mapping[str, Sequence[str]], columns: Sequence[str]) -> str
 def overall_table(summaries: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     """Write the summaries of several predictors over 17, 16 and 14 joints as one table."""
     rows = {
-        f"{name}, {joints} joints": [shown(summary[key.format(joints=joints)]) for key in POSES_SHOWN.values()]
+        f"{name}, {joints} joints": [shown_interval(summary[key.format(joints=joints)]) for key in POSES_SHOWN.values()]
         for name, summary in summaries.items()
         for joints in ("17", "16", "14")
     }
@@ -265,13 +272,13 @@ def action_table(table: Mapping[str, Mapping[str, Any]], joints: str = "17") -> 
     """Write the means per action, with their intervals, as one table."""
     rows = {
         action: [str(summary["num_frames"]), str(summary["num_sequences"])]
-        + [shown(summary[key.format(joints=joints)]) for key in POSES_SHOWN.values()]
+        + [shown_interval(summary[key.format(joints=joints)]) for key in POSES_SHOWN.values()]
         for action, summary in table.items()
     }
     return text_table(rows, ["frames", "sequences", *POSES_SHOWN])
 
 
-def shown(summary: Mapping[str, float], decimals: int = 1) -> str:
+def shown_interval(summary: Mapping[str, float], decimals: int = 1) -> str:
     """Write a mean with its interval."""
     mean, low, high = (f"{summary[key]:.{decimals}f}" for key in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]"

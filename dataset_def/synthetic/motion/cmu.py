@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.ndimage import minimum_filter1d
 
-from dataset_def.acclaim import Placed, Skeleton, leg_length_m, place, read_amc, read_asf, to_body
-from dataset_def.synthetic.motion.generate import R_WORLD_FROM_STAGE, Motion
+from dataset_def.acclaim import PlacedBones, Skeleton, leg_length_m, place_bones, read_amc, read_asf, to_body
+from dataset_def.synthetic.motion.generate import R_WORLD_FROM_FLOOR, Motion
 from dataset_def.synthetic.motion.limbs import Style, about
 from dataset_def.synthetic.motion.stances import leg_m
 
@@ -21,10 +21,10 @@ MAX_RADIUS_M = 0.9
 
 
 @lru_cache(maxsize=8)
-def load_clip(motion: Path, skeleton: Path) -> tuple[Skeleton, Placed]:
+def load_clip(motion: Path, skeleton: Path) -> tuple[Skeleton, PlacedBones]:
     """Read a clip once per process."""
     bones = read_asf(skeleton)
-    return bones, place(bones, read_amc(motion, bones))
+    return bones, place_bones(bones, read_amc(motion, bones))
 
 
 def lift_over_floor_m(lowest_m: Float[np.ndarray, "T"], frames_per_second: float) -> Float[np.ndarray, "T"]:
@@ -48,9 +48,9 @@ def cmu_motion(
     lowest_m = np.min([end_m[:, 1] for end_m in placed.ends_m.values()], axis=0)
     lift_m = lift_over_floor_m(lowest_m, recorded_frames_per_second)
     rows = chosen_rows(rng, len(lowest_m), num_frames, recorded_frames_per_second / frames_per_second)
-    part = Placed({name: R[rows] for name, R in placed.turned.items()}, {"root": placed.ends_m["root"][rows]})
+    part = PlacedBones({name: R[rows] for name, R in placed.turned.items()}, {"root": placed.ends_m["root"][rows]})
     rotations = to_body(skeleton, part, style.rest_joints_m)
-    turn = R_WORLD_FROM_STAGE @ about("y", rng.uniform(0, 2 * np.pi))
+    turn = R_WORLD_FROM_FLOOR @ about("y", rng.uniform(0, 2 * np.pi))
     rotations[:, 0] = turn @ rotations[:, 0]
     scale = leg_m(style) / leg_length_m(skeleton)
     pelvis_world_m = scale * part.ends_m["root"] @ turn.T

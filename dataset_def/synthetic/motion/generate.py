@@ -1,4 +1,4 @@
-"""The motion generator: key poses of an action, drawn anew each time, joined smoothly; or a walk.
+"""The motion generator: key poses of an action, sampled anew each time, joined smoothly; or a walk.
 
 Each of the 15 actions is made of stances, what the acting hand does, and what the other hand does.
 """
@@ -18,16 +18,16 @@ from dataset_def.synthetic.motion.limbs import (
     about,
     overlap_m,
     place_joints,
-    solve,
+    solve_pose,
     subject_style,
 )
-from dataset_def.synthetic.motion.walking import draw_gait, walk
+from dataset_def.synthetic.motion.walking import sample_gait, walk
 
 Stance = Callable[[np.random.Generator, Style], Controls]
 
 
 class Plan(NamedTuple):
-    """An action as weighted choices, drawn anew for every key pose."""
+    """An action as weighted choices, sampled anew for every key pose."""
 
     stances: tuple[tuple[Stance, float], ...]
     acting: tuple[tuple[hands.Hand, float], ...]
@@ -42,12 +42,12 @@ class Plan(NamedTuple):
 
 REST = ((hands.hang, 4.0), (hands.hip, 1.0), (hands.pocket, 1.0), (hands.gesture, 1.0), (hands.back, 0.3))
 SEATED = ((hands.lap, 4.0), (hands.gesture, 1.0), (hands.chin, 0.5), (hands.prop, 0.5), (hands.hang, 0.5))
-UPRIGHT = ((stances.stand, 4.0), (stances.stride, 1.0))
+UPRIGHTS = ((stances.stand, 4.0), (stances.stride, 1.0))
 SIT = ((stances.sit_chair, 1.0),)
 
 PLANS: dict[int, Plan] = {
-    2: Plan(UPRIGHT, ((hands.point, 4.0), (hands.lift, 1.0), (hands.gesture, 1.0), (hands.hang, 1.0)), REST, 0.2),
-    3: Plan(UPRIGHT, ((hands.gesture, 4.0), (hands.point, 1.0), (hands.anywhere, 1.0), (hands.folded, 0.7)),
+    2: Plan(UPRIGHTS, ((hands.point, 4.0), (hands.lift, 1.0), (hands.gesture, 1.0), (hands.hang, 1.0)), REST, 0.2),
+    3: Plan(UPRIGHTS, ((hands.gesture, 4.0), (hands.point, 1.0), (hands.anywhere, 1.0), (hands.folded, 0.7)),
             ((hands.gesture, 3.0), *REST), 0.35),
     4: Plan(((stances.stand, 2.0), (stances.sit_chair, 1.0)), ((hands.mouth, 3.0), (hands.plate, 1.5)),
             ((hands.plate, 3.0), (hands.mouth, 0.5), (hands.hang, 1.0), (hands.lap, 0.5)), 0.1, keeps_stance=0.8),
@@ -72,10 +72,10 @@ PLANS: dict[int, Plan] = {
     13: Plan(((stances.stand, 4.0), (stances.stride, 0.5), (stances.sit_chair, 0.5)),
              ((hands.folded, 1.0), (hands.watch, 1.0), (hands.scalp, 0.7), (hands.hang, 1.5), (hands.back, 0.7)),
              REST, 0.4),
-    14: Plan(UPRIGHT, ((hands.hang, 1.0),), REST, walks=1.0),
+    14: Plan(UPRIGHTS, ((hands.hang, 1.0),), REST, walks=1.0),
     15: Plan(((stances.stand, 1.0), (stances.stoop, 1.5), (stances.squat, 1.0), (stances.stride, 0.5)),
              ((hands.leash, 2.0), (hands.pick, 1.0)), (*REST, (hands.pick, 0.7)), 0.1, walks=0.65),
-    16: Plan(UPRIGHT, ((hands.gesture, 1.5), (hands.point, 1.0), (hands.wave, 0.5), (hands.leash, 1.0)), REST, 0.1,
+    16: Plan(UPRIGHTS, ((hands.gesture, 1.5), (hands.point, 1.0), (hands.wave, 0.5), (hands.leash, 1.0)), REST, 0.1,
              walks=0.85),
 }  # fmt: skip
 """By Human3.6M's action numbers: Directions, Discussion, Eating, Greeting, Phoning, Posing, Purchases, Sitting,
@@ -83,11 +83,11 @@ SittingDown, Smoking, Photo, Waiting, Walking, WalkDog, WalkTogether."""
 
 __all__ = ["Motion", "Style", "generate_motion", "subject_style"]
 
-R_WORLD_FROM_STAGE = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
+R_WORLD_FROM_FLOOR = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
 MAX_TRIES = 8
 CLEAR_M = 0.012
 """Overlap of capsules that nobody notices."""
-MATRICES = ("R_stage_from_pelvis", "arms", "R_stage_from_feet")
+MATRICES = ("R_floor_from_pelvis", "arms", "R_floor_from_feet")
 Choice = TypeVar("Choice")
 
 
@@ -95,7 +95,7 @@ class Motion(NamedTuple):
     """A moving body."""
 
     rotations: Float[np.ndarray, "T 24 3 3"]
-    """Of the joints relative to their parents; the root's is in the world."""
+    """Rotations of the joints relative to their parents; the root's is in the world."""
     pelvis_world_m: Float[np.ndarray, "T 3"]
     """The middle of the capture area is the origin."""
     lift_m: Float[np.ndarray, "T"]
@@ -108,7 +108,7 @@ class Roles(NamedTuple):
     acting: str
     """Side of the hand that acts."""
     place_m: Float[np.ndarray, "2"]
-    """Where the person is at the start (x, z of the stage)."""
+    """Where the person is at the start (x, z on the floor)."""
     heading_rad: float
 
 
@@ -118,7 +118,7 @@ def choose(rng: np.random.Generator, weighted: Sequence[tuple[Choice, float]]) -
     return weighted[int(rng.choice(len(weighted), p=weights / weights.sum()))][0]
 
 
-def draw_roles(rng: np.random.Generator, style: Style) -> Roles:
+def sample_roles(rng: np.random.Generator, style: Style) -> Roles:
     """Draw the acting hand, the place and the heading (every heading is equally likely)."""
     acting = "right" if rng.random() < style.right_handed else "left"
     radius_m, angle = 0.6 * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
@@ -127,18 +127,18 @@ def draw_roles(rng: np.random.Generator, style: Style) -> Roles:
 
 
 def moved(pose: Controls, place_m: Float[np.ndarray, "2"], heading_rad: float) -> Controls:
-    """Turn and shift a pose on the stage."""
+    """Turn and shift a pose on the floor."""
     turn, shift_m = about("y", heading_rad), np.array([place_m[0], 0.0, place_m[1]])
     return pose._replace(
-        pelvis_stage_m=pose.pelvis_stage_m @ turn.T + shift_m,
-        R_stage_from_pelvis=turn @ pose.R_stage_from_pelvis,
-        ankles_stage_m=pose.ankles_stage_m @ turn.T + shift_m,
+        pelvis_floor_m=pose.pelvis_floor_m @ turn.T + shift_m,
+        R_floor_from_pelvis=turn @ pose.R_floor_from_pelvis,
+        ankles_floor_m=pose.ankles_floor_m @ turn.T + shift_m,
         knees_to=pose.knees_to @ turn.T,
-        R_stage_from_feet=turn @ pose.R_stage_from_feet,
+        R_floor_from_feet=turn @ pose.R_floor_from_feet,
     )
 
 
-def draw_pose(rng: np.random.Generator, style: Style, plan: Plan, roles: Roles, stance: Stance) -> Controls:
+def sample_pose(rng: np.random.Generator, style: Style, plan: Plan, roles: Roles, stance: Stance) -> Controls:
     """Draw one key pose of an action: a stance, then each hand."""
     pose = stance(rng, style)
     acts = choose(rng, plan.acting)
@@ -167,20 +167,20 @@ def between(before: Controls, after: Controls, share: Float[np.ndarray, "n"]) ->
 
 def with_steps(pose: Controls, before: Controls, after: Controls, share: Float[np.ndarray, "n"]) -> Controls:
     """Lift feet that move from one key pose to the next, one after the other."""
-    ankles_m = np.array(pose.ankles_stage_m)
+    ankles_m = np.array(pose.ankles_floor_m)
     for row in range(len(SIDES)):
-        moves_m = after.ankles_stage_m[row] - before.ankles_stage_m[row]
+        moves_m = after.ankles_floor_m[row] - before.ankles_floor_m[row]
         own = np.clip((share - 0.35 * row) / 0.65, 0.0, 1.0)
         far = min(float(np.linalg.norm(moves_m)), 0.5)
-        ankles_m[:, row] = before.ankles_stage_m[row] + own[:, None] * moves_m
+        ankles_m[:, row] = before.ankles_floor_m[row] + own[:, None] * moves_m
         ankles_m[:, row, 1] += 0.3 * far * np.sin(np.pi * own)
-    return pose._replace(ankles_stage_m=ankles_m)
+    return pose._replace(ankles_floor_m=ankles_m)
 
 
 def depth_m(pose: Controls, style: Style) -> Float[np.ndarray, "*n"]:
     """Measure how far limbs pass through the body."""
-    rotations = solve(pose, style.rest_joints_m)
-    return overlap_m(*place_joints(rotations, pose.pelvis_stage_m, style.rest_joints_m))
+    rotations = solve_pose(pose, style.rest_joints_m)
+    return overlap_m(*place_joints(rotations, pose.pelvis_floor_m, style.rest_joints_m))
 
 
 def next_key(
@@ -189,8 +189,8 @@ def next_key(
     """Draw the next key pose; draw again when limbs would pass through the body on the way to it."""
     best, best_m = None, np.inf
     for _ in range(MAX_TRIES):
-        drawn = draw_pose(rng, style, plan, roles, stance)
-        pose = moved(drawn, roles.place_m, roles.heading_rad)
+        sampled = sample_pose(rng, style, plan, roles, stance)
+        pose = moved(sampled, roles.place_m, roles.heading_rad)
         way = pose if before is None else between(before, pose, np.array([0.25, 0.5, 0.75, 1.0]))
         overlap = float(np.max(depth_m(way, style)))
         if overlap < best_m:
@@ -205,7 +205,7 @@ def key_poses(
     rng: np.random.Generator, style: Style, plan: Plan, duration_s: float
 ) -> tuple[list[Controls], list[float], list[float]]:
     """Draw key poses until the time is filled, with the times at which each is reached and left."""
-    roles, stance = draw_roles(rng, style), choose(rng, plan.stances)
+    roles, stance = sample_roles(rng, style), choose(rng, plan.stances)
     keys: list[Controls] = []
     reached_s: list[float] = []
     left_s: list[float] = []
@@ -251,10 +251,10 @@ def acted(rng: np.random.Generator, style: Style, plan: Plan, times_s: Float[np.
 def walked(rng: np.random.Generator, style: Style, plan: Plan, times_s: Float[np.ndarray, "T"]) -> Controls:
     """Walk around, or now and then on the spot, and let the acting hand act in some of the walks."""
     on_the_spot = rng.random() < 0.2
-    pose = walk(rng, style, draw_gait(rng, style, on_the_spot), times_s)
+    pose = walk(rng, style, sample_gait(rng, style, on_the_spot), times_s)
     if on_the_spot:
-        roles = draw_roles(rng, style)
-        pose = moved(pose, roles.place_m - pose.pelvis_stage_m[0, [0, 2]], 0.0)
+        roles = sample_roles(rng, style)
+        pose = moved(pose, roles.place_m - pose.pelvis_floor_m[0, [0, 2]], 0.0)
     acts = [hand for hand, _ in plan.acting if hand is not hands.hang]
     if not acts or rng.random() < 0.2:
         return pose
@@ -272,7 +272,7 @@ def walked(rng: np.random.Generator, style: Style, plan: Plan, times_s: Float[np
 def generate_motion(
     action: int, rng: np.random.Generator, num_frames: int, frames_per_second: float, style: Style
 ) -> Motion:
-    """Invent a motion of one of Human3.6M's actions.
+    """Generate a motion of one of Human3.6M's actions.
 
     Raises:
         ValueError: an action outside 2 to 16.
@@ -281,8 +281,8 @@ def generate_motion(
         raise ValueError(f"there is no action {action}; use {min(PLANS)} to {max(PLANS)}")
     plan, times_s = PLANS[action], np.arange(num_frames) / frames_per_second
     pose = (walked if rng.random() < plan.walks else acted)(rng, style, plan, times_s)
-    rotations = solve(pose, style.rest_joints_m)
-    rotations[:, 0] = R_WORLD_FROM_STAGE @ rotations[:, 0]
+    rotations = solve_pose(pose, style.rest_joints_m)
+    rotations[:, 0] = R_WORLD_FROM_FLOOR @ rotations[:, 0]
     return Motion(
-        rotations.astype(np.float32), pose.pelvis_stage_m @ R_WORLD_FROM_STAGE.T, np.zeros(num_frames, np.float64)
+        rotations.astype(np.float32), pose.pelvis_floor_m @ R_WORLD_FROM_FLOOR.T, np.zeros(num_frames, np.float64)
     )

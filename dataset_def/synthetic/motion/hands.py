@@ -1,4 +1,4 @@
-"""Where the hands go: each function draws a wrist position, as a variant of one thing that people do with a hand.
+"""Where the hands go: each function samples a wrist position, as a variant of one thing that people do with a hand.
 
 Positions are in the chest's frame (coordinates of the T-pose: x left, y up, z forward), with x mirrored by the side.
 """
@@ -18,7 +18,7 @@ from dataset_def.synthetic.motion.limbs import (
     basis,
     joint,
     place_joints,
-    solve,
+    solve_pose,
 )
 
 DOWN_OUT = (0.45, -1.0, -0.25)
@@ -38,9 +38,9 @@ class Anchors(NamedTuple):
     R_chest_from_pelvis: Float[np.ndarray, "3 3"]
     hip_m: Float[np.ndarray, "3"]
     knee_m: Float[np.ndarray, "3"]
-    chest_stage_m: Float[np.ndarray, "3"]
-    """The origin of the chest's coordinates, in the stage."""
-    R_stage_from_chest: Float[np.ndarray, "3 3"]
+    chest_floor_m: Float[np.ndarray, "3"]
+    """The origin of the chest's coordinates, in the frame of the floor."""
+    R_floor_from_chest: Float[np.ndarray, "3 3"]
     arm_m: float
 
 
@@ -59,7 +59,7 @@ Hand = Callable[[np.random.Generator, Style, Anchors], HandGoal]
 def anchors(pose: Controls, style: Style, side: str) -> Anchors:
     """Find the places that a hand can go to, in a pose whose arms are not yet placed."""
     joints_m = style.rest_joints_m
-    placed_m, turned = place_joints(solve(pose, joints_m), pose.pelvis_stage_m, joints_m)
+    placed_m, turned = place_joints(solve_pose(pose, joints_m), pose.pelvis_floor_m, joints_m)
     chest = joint("spine3")
     R_chest = turned[chest]
     origin_m = placed_m[chest] - R_chest @ joints_m[chest]
@@ -103,7 +103,7 @@ def _reach(rng: np.random.Generator, at: Anchors, direction: np.ndarray, share: 
 def hang(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
     """Let the arm hang, a little bent."""
     out = 0.2 * style.elbows_out + abs(rng.normal(0, 0.08))
-    down = at.R_stage_from_chest.T @ np.array([0.0, -1.0, 0.0])
+    down = at.R_floor_from_chest.T @ np.array([0.0, -1.0, 0.0])
     direction = down * np.array([at.sign, 1, 1]) + np.array([out, 0.0, rng.normal(0.08, 0.12)])
     return _reach(rng, at, direction, rng.uniform(0.9, 0.985), (0.35, 0.0, -1.0))
 
@@ -197,26 +197,26 @@ def lap(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
     """Lay the hand on the thigh or the knee."""
     along = rng.uniform(0.4, 0.95)
     thigh_m = at.knee_m - at.hip_m
-    top = at.R_stage_from_chest.T @ np.array([0.0, 1.0, 1.0])
+    top = at.R_floor_from_chest.T @ np.array([0.0, 1.0, 1.0])
     origin_m = at.hip_m + along * thigh_m + 0.13 * basis(thigh_m, top)[:, 2]
     return _goal(rng, at, origin_m, (0.0, 0.0, 0.0), (0.04, 0.01, 0.02), (0.9, -0.3, -0.5))
 
 
 def prop(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
     """Prop the hand on the floor or on the seat, beside or behind the pelvis."""
-    pelvis_stage_m = at.R_stage_from_chest @ at.pelvis_m + at.chest_stage_m
-    floor_m = pelvis_stage_m + at.R_stage_from_chest @ np.array([at.sign * 0.34, 0.0, rng.uniform(-0.35, 0.1)])
-    floor_m[1] = pelvis_stage_m[1] - 0.3
-    return _goal(rng, at, at.R_stage_from_chest.T @ (floor_m - at.chest_stage_m), (0, 0, 0), 0.04, (0.8, 0.0, -1.0))
+    pelvis_floor_m = at.R_floor_from_chest @ at.pelvis_m + at.chest_floor_m
+    floor_m = pelvis_floor_m + at.R_floor_from_chest @ np.array([at.sign * 0.34, 0.0, rng.uniform(-0.35, 0.1)])
+    floor_m[1] = pelvis_floor_m[1] - 0.3
+    return _goal(rng, at, at.R_floor_from_chest.T @ (floor_m - at.chest_floor_m), (0, 0, 0), 0.04, (0.8, 0.0, -1.0))
 
 
 def pick(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
     """Reach for something on the floor in front."""
-    pelvis_stage_m = at.R_stage_from_chest @ at.pelvis_m + at.chest_stage_m
-    ahead = at.R_stage_from_chest @ np.array([at.sign * 0.17, 0.0, 0.0]) + np.array([0.0, 0.0, rng.uniform(0.3, 0.6)])
-    floor_m = np.array([pelvis_stage_m[0], 0.0, pelvis_stage_m[2]]) + ahead
+    pelvis_floor_m = at.R_floor_from_chest @ at.pelvis_m + at.chest_floor_m
+    ahead = at.R_floor_from_chest @ np.array([at.sign * 0.17, 0.0, 0.0]) + np.array([0.0, 0.0, rng.uniform(0.3, 0.6)])
+    floor_m = np.array([pelvis_floor_m[0], 0.0, pelvis_floor_m[2]]) + ahead
     floor_m[1] = rng.uniform(0.2, 0.55)
-    return _goal(rng, at, at.R_stage_from_chest.T @ (floor_m - at.chest_stage_m), (0, 0, 0), 0.03, (1.0, 0.3, -0.3))
+    return _goal(rng, at, at.R_floor_from_chest.T @ (floor_m - at.chest_floor_m), (0, 0, 0), 0.03, (1.0, 0.3, -0.3))
 
 
 def leash(rng: np.random.Generator, style: Style, at: Anchors) -> HandGoal:
@@ -235,9 +235,9 @@ def place_arm(rng: np.random.Generator, style: Style, pose: Controls, side: str,
     """Draw where a hand goes and turn the arm's joints accordingly."""
     at = anchors(pose, style, side)
     goal = hand(rng, style, at)
-    wrist_stage_m = at.R_stage_from_chest @ goal.wrist_m + at.chest_stage_m
-    wrist_stage_m[1] = max(wrist_stage_m[1], LOWEST_WRIST_M)
-    wrist_m = at.R_stage_from_chest.T @ (wrist_stage_m - at.chest_stage_m)
+    wrist_floor_m = at.R_floor_from_chest @ goal.wrist_m + at.chest_floor_m
+    wrist_floor_m[1] = max(wrist_floor_m[1], LOWEST_WRIST_M)
+    wrist_m = at.R_floor_from_chest.T @ (wrist_floor_m - at.chest_floor_m)
     arm = arm_to(wrist_m, goal.pole, side, style.rest_joints_m, goal.twist_rad, goal.wrist_rad)
     arms = np.array(pose.arms)
     arms[SIDES.index(side)] = arm

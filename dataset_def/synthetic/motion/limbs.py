@@ -1,6 +1,6 @@
 """From a few controls (pelvis, ankles, hands) to the rotations of the body's 24 joints.
 
-Two frames: the stage (y up, metres, floor at y = 0) and the body's own (x left, y up, z forward; theta = 0 is the
+Two frames: the floor's (y up, metres, floor at y = 0) and the body's own (x left, y up, z forward; theta = 0 is the
 T-pose).  Every function takes any number of leading axes.  A subject's style (one habit per number) bends the controls,
 and capsules around bones tell whether limbs pass through the body.
 """
@@ -37,18 +37,18 @@ def joint(name: str) -> int:
 class Controls(NamedTuple):
     """What a pose is made of; legs are solved from the ankles, so that feet stay where they are put."""
 
-    pelvis_stage_m: Float[np.ndarray, "*n 3"]
-    R_stage_from_pelvis: Float[np.ndarray, "*n 3 3"]
+    pelvis_floor_m: Float[np.ndarray, "*n 3"]
+    R_floor_from_pelvis: Float[np.ndarray, "*n 3 3"]
     trunk_rad: Float[np.ndarray, "*n 3"]
     """Bend forward, twist to the left, lean to the right; spread over the three spine joints."""
     head_rad: Float[np.ndarray, "*n 3"]
-    """The same for neck and head."""
+    """Bend, turn and tilt that neck and head share."""
     arms: Float[np.ndarray, "*n 2 4 3 3"]
     """Left, right; collar, shoulder, elbow, wrist; each relative to its parent."""
-    ankles_stage_m: Float[np.ndarray, "*n 2 3"]
+    ankles_floor_m: Float[np.ndarray, "*n 2 3"]
     knees_to: Float[np.ndarray, "*n 2 3"]
-    """Direction in the stage towards which each knee points."""
-    R_stage_from_feet: Float[np.ndarray, "*n 2 3 3"]
+    """Direction in the floor's frame towards which each knee points."""
+    R_floor_from_feet: Float[np.ndarray, "*n 2 3 3"]
     ankle_limit_rad: Float[np.ndarray, "*n 2"]
     """Largest turn of the ankle: large for a planted foot, small for a relaxed one."""
 
@@ -160,15 +160,15 @@ def solve_leg(controls: Controls, side: str, rest_joints_m: Float[np.ndarray, "2
     """Give the rotations of hip, knee and ankle that put the foot where the controls say."""
     row = SIDES.index(side)
     hip, knee, ankle = (f"{side}_{part}" for part in ("hip", "knee", "ankle"))
-    R_pelvis = controls.R_stage_from_pelvis
-    hip_stage_m = controls.pelvis_stage_m + (R_pelvis @ rest_bone(rest_joints_m, "pelvis", hip)[:, None])[..., 0]
+    R_pelvis = controls.R_floor_from_pelvis
+    hip_floor_m = controls.pelvis_floor_m + (R_pelvis @ rest_bone(rest_joints_m, "pelvis", hip)[:, None])[..., 0]
     thigh_m, shank_m = rest_bone(rest_joints_m, hip, knee), rest_bone(rest_joints_m, knee, ankle)
     lengths_m = (float(np.linalg.norm(thigh_m)), float(np.linalg.norm(shank_m)))
-    reach_m = controls.ankles_stage_m[..., row, :] - hip_stage_m
+    reach_m = controls.ankles_floor_m[..., row, :] - hip_floor_m
     upper, lower = two_bones(reach_m, controls.knees_to[..., row, :], lengths_m, opens=1.0)
     R_thigh = upper @ _rest_basis(rest_joints_m, hip, knee).T
     R_shank = lower @ _rest_basis(rest_joints_m, knee, ankle).T
-    foot = R_shank.swapaxes(-1, -2) @ controls.R_stage_from_feet[..., row, :, :]
+    foot = R_shank.swapaxes(-1, -2) @ controls.R_floor_from_feet[..., row, :, :]
     return np.stack(
         [
             R_pelvis.swapaxes(-1, -2) @ R_thigh,
@@ -187,11 +187,11 @@ def limited(matrices: Float[np.ndarray, "*n 3 3"], largest_rad: Float[np.ndarray
     return Rotation.from_rotvec(vectors).as_matrix().reshape(matrices.shape)
 
 
-def solve(controls: Controls, rest_joints_m: Float[np.ndarray, "24 3"]) -> Float[np.ndarray, "*n 24 3 3"]:
-    """Give the 24 joint rotations of a pose, the root's in the stage."""
-    shape = controls.pelvis_stage_m.shape[:-1]
+def solve_pose(controls: Controls, rest_joints_m: Float[np.ndarray, "24 3"]) -> Float[np.ndarray, "*n 24 3 3"]:
+    """Give the 24 joint rotations of a pose, the root's in the frame of the floor."""
+    shape = controls.pelvis_floor_m.shape[:-1]
     rotations = np.broadcast_to(np.eye(3), (*shape, 24, 3, 3)).copy()
-    rotations[..., 0, :, :] = controls.R_stage_from_pelvis
+    rotations[..., 0, :, :] = controls.R_floor_from_pelvis
     for name in SPINE:
         rotations[..., joint(name), :, :] = bend(controls.trunk_rad / len(SPINE))
     for name in ("neck", "head"):
@@ -234,13 +234,17 @@ CAPSULES: tuple[tuple[str, str, float, float], ...] = (
 
 TORSO, NECK, HEAD = (0, 1), 2, 3
 THIGHS, SHANKS, FOREARMS, HANDS = (4, 5), (6, 7), (8, 9), (10, 11)
-PAIRS: tuple[tuple[int, int], ...] = (
+LIMB_PAIRS: tuple[tuple[int, int], ...] = (
     *((arm, body) for arm in FOREARMS + HANDS for body in (*TORSO, NECK, HEAD, *THIGHS)),
-    (FOREARMS[0], FOREARMS[1]), (HANDS[0], FOREARMS[1]), (HANDS[1], FOREARMS[0]),
-    (SHANKS[0], SHANKS[1]), (SHANKS[0], THIGHS[1]), (SHANKS[1], THIGHS[0]),
-)  # fmt: skip
+    (FOREARMS[0], FOREARMS[1]),
+    (HANDS[0], FOREARMS[1]),
+    (HANDS[1], FOREARMS[0]),
+    (SHANKS[0], SHANKS[1]),
+    (SHANKS[0], THIGHS[1]),
+    (SHANKS[1], THIGHS[0]),
+)
 HEAD_LIFT_M = np.array([0.0, 0.08, 0.02])
-"""From the head's joint to the middle of the skull."""
+"""Vector from the head's joint to the middle of the skull."""
 HAND_STRETCH = 1.3
 """Finger tips over the hand's joint, counted from the wrist."""
 
@@ -280,7 +284,7 @@ def overlap_m(
         ends[row] = starts[row] + HAND_STRETCH * (ends[row] - starts[row])
     start_m, end_m = np.stack(starts, -2), np.stack(ends, -2)
     radii_m = np.array([capsule[2] for capsule in CAPSULES])
-    first, second = (list(rows) for rows in zip(*PAIRS, strict=True))
+    first, second = (list(rows) for rows in zip(*LIMB_PAIRS, strict=True))
     distance_m = segment_distance_m(
         start_m[..., first, :], end_m[..., first, :], start_m[..., second, :], end_m[..., second, :]
     )

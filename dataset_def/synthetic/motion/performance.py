@@ -12,7 +12,7 @@ from dataset_def.synthetic.scene.cameras import AREA_MIDDLE_WORLD_M
 from models.smpl import Body
 from utils.camera import Camera, project, to_camera
 
-MARGIN = 0.025
+IMAGE_MARGIN = 0.025
 """Share of the image that stays free on each side."""
 EVERY_NTH_VERTEX = 7
 """Vertices looked at when the frame is checked; the margin covers the others, clothes and hair."""
@@ -27,7 +27,7 @@ class Performance(NamedTuple):
     """Axis-angle, the root in the world."""
     betas: Float[np.ndarray, "n"]
     translation_m: Float[np.ndarray, "T 3"]
-    """As the body layer takes it: SMPL's root turns about its rest position."""
+    """Translation of the body layer's convention: SMPL's root turns about its rest position."""
 
 
 def is_in_frame(cameras: tuple[Camera, ...], points_world_m: Float[np.ndarray, "*n 3"]) -> bool:
@@ -35,7 +35,7 @@ def is_in_frame(cameras: tuple[Camera, ...], points_world_m: Float[np.ndarray, "
     for camera in cameras:
         points_img_px = project(camera, to_camera(camera, points_world_m))
         size_px = np.array([camera.width_px, camera.height_px])
-        if (points_img_px < MARGIN * size_px).any() or (points_img_px > (1 - MARGIN) * size_px).any():
+        if (points_img_px < IMAGE_MARGIN * size_px).any() or (points_img_px > (1 - IMAGE_MARGIN) * size_px).any():
             return False
     return True
 

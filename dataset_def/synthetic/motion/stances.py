@@ -1,6 +1,6 @@
-"""Where pelvis, trunk and feet are: standing, bending, sitting, squatting, kneeling.  Each call draws a new variant.
+"""Where pelvis, trunk and feet are: standing, bending, sitting, squatting, kneeling.  Each call samples a new variant.
 
-Drawn at the middle of the stage, facing +z; generate.py turns and moves them.  Arms hang until hands.py places them.
+Sampled at the middle of the floor, facing +z; generate.py turns and moves them.  Arms hang until hands.py places them.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ ANKLE_M = 0.08
 KNEE_M = 0.06
 """Height of the knee's joint when one kneels on it."""
 THIGH_SHARE = 0.49
-"""Of the leg's length."""
+"""Length of the thigh over the leg's."""
 PLANTED_RAD = (0.8, 0.8)
 RELAXED_RAD = (0.25, 0.25)
 SIGNS = np.array([1.0, -1.0])
@@ -42,14 +42,14 @@ def controls(
     pitch = -0.45 * (pelvis_rad[0] + trunk_rad[0]) + rng.normal(0.05, 0.2)
     head = np.clip([pitch, rng.normal(0, 0.35), rng.normal(0, 0.1)], [-0.6, -0.9, -0.3], [0.6, 0.9, 0.3])
     return Controls(
-        pelvis_stage_m=np.array(pelvis_m, dtype=np.float64),
-        R_stage_from_pelvis=bend(np.array(pelvis_rad)),
+        pelvis_floor_m=np.array(pelvis_m, dtype=np.float64),
+        R_floor_from_pelvis=bend(np.array(pelvis_rad)),
         trunk_rad=np.array(trunk_rad, dtype=np.float64),
         head_rad=head,
         arms=np.broadcast_to(np.eye(3), (2, 4, 3, 3)),
-        ankles_stage_m=np.asarray(ankles_m, dtype=np.float64),
+        ankles_floor_m=np.asarray(ankles_m, dtype=np.float64),
         knees_to=np.asarray(knees_to, dtype=np.float64),
-        R_stage_from_feet=feet,
+        R_floor_from_feet=feet,
         ankle_limit_rad=np.array(ankle_limit_rad),
     )
 

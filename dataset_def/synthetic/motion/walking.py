@@ -18,7 +18,7 @@ class Gait(NamedTuple):
     radii_m: tuple[float, float]
     """Half axes of the ellipse."""
     tilt_rad: float
-    """Turn of the ellipse in the stage."""
+    """Turn of the ellipse in the frame of the floor."""
     direction: float
     """+1 or -1: which way round."""
     start_rad: float
@@ -31,7 +31,7 @@ class Gait(NamedTuple):
     phase: float
 
 
-def draw_gait(rng: np.random.Generator, style: Style, on_the_spot: bool) -> Gait:
+def sample_gait(rng: np.random.Generator, style: Style, on_the_spot: bool) -> Gait:
     """Draw a way of walking; habits of the subject, mood of the moment."""
     radii_m = (rng.uniform(0.35, 0.85), rng.uniform(0.35, 0.85))
     return Gait(
@@ -111,16 +111,16 @@ def walk(rng: np.random.Generator, style: Style, gait: Gait, times_s: Float[np.n
     pelvis_m = np.stack([place[:, 0], height_m, place[:, 1]], axis=-1)
     sway = np.stack([np.full_like(wave, gait.stoop_rad / 4), 0.08 * wave, 0.03 * wave], axis=-1)
     ahead = np.stack([np.sin(heading), np.zeros_like(heading), np.cos(heading)], axis=-1)
-    looks = np.array([rng.normal(0.05, 0.15), rng.normal(0, 0.3), rng.normal(0, 0.06)])
+    head_rad = np.array([rng.normal(0.05, 0.15), rng.normal(0, 0.3), rng.normal(0, 0.06)])
     drift = 0.25 * np.sin(times_s * rng.uniform(0.5, 1.5) + rng.uniform(0, 6))
     return Controls(
-        pelvis_stage_m=pelvis_m,
-        R_stage_from_pelvis=about("y", heading) @ bend(sway),
+        pelvis_floor_m=pelvis_m,
+        R_floor_from_pelvis=about("y", heading) @ bend(sway),
         trunk_rad=np.stack([np.full_like(wave, gait.stoop_rad), -0.16 * wave, -0.03 * wave], axis=-1),
-        head_rad=looks + np.stack([0 * drift, drift, 0 * drift], axis=-1),
+        head_rad=head_rad + np.stack([0 * drift, drift, 0 * drift], axis=-1),
         arms=swing_arms(gait, style, cycles),
-        ankles_stage_m=np.stack([ankle for ankle, _ in feet], axis=1),
+        ankles_floor_m=np.stack([ankle for ankle, _ in feet], axis=1),
         knees_to=np.repeat(ahead[:, None], 2, axis=1),
-        R_stage_from_feet=np.stack([turned for _, turned in feet], axis=1),
+        R_floor_from_feet=np.stack([turned for _, turned in feet], axis=1),
         ankle_limit_rad=np.full((len(times_s), 2), 0.6),
     )

@@ -11,7 +11,7 @@ from models.smpl import Body
 from utils.skeleton import SMPL_24
 
 RGB = tuple[float, float, float]
-KNOWN = (1, 5, 6, 7, 8, 9, 11)
+KNOWN_SUBJECTS = (1, 5, 6, 7, 8, 9, 11)
 """Subjects that share out the builds, skins and hair, so that no two of them are alike."""
 SKINS: tuple[RGB, ...] = (
     (0.93, 0.76, 0.66), (0.55, 0.36, 0.24), (0.85, 0.65, 0.51), (0.36, 0.23, 0.16), (0.90, 0.70, 0.57),
@@ -41,7 +41,7 @@ STYLES: tuple[HairStyle, ...] = (
 )  # fmt: skip
 
 
-class Person(NamedTuple):
+class SubjectAppearance(NamedTuple):
     """What stays the same whatever a subject wears."""
 
     betas: Float[np.ndarray, "10"]
@@ -51,7 +51,7 @@ class Person(NamedTuple):
 
 
 class Outfit(NamedTuple):
-    """One dressed body, ready to be drawn in any pose."""
+    """One dressed body, ready to be rendered in any pose."""
 
     canonical_m: Float32[np.ndarray, "V 3"]
     """The vertices of the mean body in the T-pose: where the cloth's patterns are looked up."""
@@ -65,21 +65,23 @@ class Outfit(NamedTuple):
     """RGB at the vertices, before light, for figures that need no sharp hems."""
 
 
-def make_person(subject: int, seed: int, body: Body) -> Person:
+def make_person(subject: int, seed: int, body: Body) -> SubjectAppearance:
     """Give a subject its build, skin and hair.
 
     Known subjects take different slots of one shuffled list; the first two shape directions are spread evenly.
     """
     rng = np.random.default_rng([seed, subject, 11])
     order = np.random.default_rng([seed, 12])
-    slots = [order.permutation(len(KNOWN)) for _ in range(5)]
-    place = KNOWN.index(subject) if subject in KNOWN else int(rng.integers(len(KNOWN)))
+    slots = [order.permutation(len(KNOWN_SUBJECTS)) for _ in range(5)]
+    place = KNOWN_SUBJECTS.index(subject) if subject in KNOWN_SUBJECTS else int(rng.integers(len(KNOWN_SUBJECTS)))
     first, second, skin, hair, style = (int(slot[place]) for slot in slots)
     betas = rng.normal(0, 0.8, 10)
-    betas[:2] = np.linspace(-1.5, 1.5, len(KNOWN))[[first, second]] + rng.normal(0, 0.1, 2)
+    betas[:2] = np.linspace(-1.5, 1.5, len(KNOWN_SUBJECTS))[[first, second]] + rng.normal(0, 0.1, 2)
     shade = rng.normal(0, 0.012, 3)
     red, green, blue = np.clip(np.array(SKINS[skin]) + shade, 0.05, 0.97)
-    return Person(betas[: body.num_betas], (float(red), float(green), float(blue)), HAIRS[hair], STYLES[style])
+    return SubjectAppearance(
+        betas[: body.num_betas], (float(red), float(green), float(blue)), HAIRS[hair], STYLES[style]
+    )
 
 
 NEUTRALS: tuple[RGB, ...] = (
@@ -118,7 +120,7 @@ def _landmarks(body: Body) -> Float[np.ndarray, "28"]:
     return cuts
 
 
-def _cut_clothes(rng: np.random.Generator, person: Person, body: Body) -> Float[np.ndarray, "28"]:
+def _cut_clothes(rng: np.random.Generator, person: SubjectAppearance, body: Body) -> Float[np.ndarray, "28"]:
     """Choose lengths: sleeves, hem, trousers, socks, shoes, neckline, open jacket, print on the chest."""
     cuts = _landmarks(body)
     joints_m = dict(zip(SMPL_24, body.rest_template_joints_m.detach().cpu().double().numpy(), strict=True))
@@ -166,7 +168,7 @@ def _garment(rng: np.random.Generator, hue: float, girth_m: float, plain: float)
     return row
 
 
-def _materials(rng: np.random.Generator, person: Person) -> Float[np.ndarray, "15 12"]:
+def _materials(rng: np.random.Generator, person: SubjectAppearance) -> Float[np.ndarray, "15 12"]:
     """Choose the colours of every part; the hues of shirt and trousers lie apart."""
     table = np.zeros((15, clothes.COLUMNS))
     hue = rng.random()
@@ -201,7 +203,7 @@ def _tapered(values: Float[np.ndarray, "V"], faces: np.ndarray, rounds: int) -> 
 
 
 def _offsets_m(
-    rng: np.random.Generator, person: Person, points_m: np.ndarray, faces: np.ndarray, cuts: np.ndarray
+    rng: np.random.Generator, person: SubjectAppearance, points_m: np.ndarray, faces: np.ndarray, cuts: np.ndarray
 ) -> Float[np.ndarray, "V"]:
     """Choose how far each vertex's cloth or hair stands off the skin; hair thins out towards its line."""
     parts = np.zeros(len(points_m), dtype=np.int64)
@@ -219,7 +221,7 @@ def _offsets_m(
     return offsets_m + flare * below * np.isin(parts, (clothes.TROUSERS, clothes.SHIRT))
 
 
-def make_outfit(person: Person, outfit_number: int, seed: int, body: Body) -> Outfit:
+def make_outfit(person: SubjectAppearance, outfit_number: int, seed: int, body: Body) -> Outfit:
     """Dress a person; the same outfit for the same person, number and seed."""
     likeness = np.round(np.array([*person.betas, *person.skin, *person.hair]) * 1e6).astype(np.int64)
     rng = np.random.default_rng([seed, outfit_number, 13, *(likeness % 2**31)])

@@ -1,4 +1,4 @@
-"""Look along rays into a room of textured boxes: hit, texture, light and shadow, in numba.
+"""Casts rays into a room of textured boxes: hit, texture, light and shadow, in numba.
 
 A box is one row of 24 numbers (made in room.py); the room itself is the first row, seen from inside.  Its colour where
 a ray meets it comes from texture, ceiling lamps with shadows, and soft darkening in corners.
@@ -91,7 +91,7 @@ def framed(u: float, v: float, a: float, b: float, width: float) -> bool:
 
 
 @numba.njit(nogil=True, cache=True)
-def surface_share(kind: int, u: float, v: float, a: float, b: float, seed: int) -> tuple[float, float]:
+def shaded_surface(kind: int, u: float, v: float, a: float, b: float, seed: int) -> tuple[float, float]:
     """Give brightness and share of the second colour on a face of half sizes a, b; u sideways, v upwards (metres)."""
     if kind == WINDOW:
         bar = framed(u, v, a, b, 0.06) or abs(cycle(u / 1.1 + 0.5) - 0.5) < 0.022 or abs(v - 0.3 * b) < 0.025
@@ -192,7 +192,7 @@ def _texture(box, marks, axis, u, v, a, b, x, y, z, is_shell, nz):  # type: igno
     # Frames and ribs belong to the two large faces only.
     if kind not in (WALL, SHELF, CUSHION) and min(a, b) < 0.1:
         kind = 0
-    bright, mix = surface_share(kind, u, v, a, b, int(box[SEED]))
+    bright, mix = shaded_surface(kind, u, v, a, b, int(box[SEED]))
     red = bright * (box[COLOUR] * (1 - mix) + box[SECOND] * mix)
     green = bright * (box[COLOUR + 1] * (1 - mix) + box[SECOND + 1] * mix)
     return red, green, bright * (box[COLOUR + 2] * (1 - mix) + box[SECOND + 2] * mix)

@@ -1,4 +1,4 @@
-"""Draw the dressed person into the room as a camera would record it: light, contact shadow, sensor."""
+"""Renders the dressed person into the room as a camera would record it: light, contact shadow, sensor."""
 
 import math
 
@@ -15,7 +15,7 @@ from utils.draw_mesh import draw_mesh, vertex_normals
 
 SAMPLES = 2
 CELL_M = 0.04
-CELLS = 80
+SHADOW_CELLS = 80
 """The shadow is a square of CELLS x CELLS cells on the floor, around the person."""
 
 
@@ -59,14 +59,16 @@ def cast_shadow(
 ) -> None:
     """Darken the floor under the person in place: tight under the feet, wide and faint away from the light."""
     middle = vertices_world_m[:, :2].mean(axis=0)
-    low_x, low_y = middle - 0.5 * CELLS * CELL_M
-    contact = np.zeros((CELLS, CELLS), dtype=np.float32)
+    low_x, low_y = middle - 0.5 * SHADOW_CELLS * CELL_M
+    contact = np.zeros((SHADOW_CELLS, SHADOW_CELLS), dtype=np.float32)
     _floor_cover(contact, vertices_world_m, low_x, low_y, 0.0, 0.0, 0.9, 0.12)
     wide = np.zeros_like(contact)
     slant = 0.45 * room.towards_light[:2] / room.towards_light[2]
     _floor_cover(wide, vertices_world_m, low_x, low_y, slant[0], slant[1], 0.7, 1.6)
     shadow = 1 - (1 - cv2.GaussianBlur(contact, (0, 0), 0.9)) * (1 - cv2.GaussianBlur(wide, (0, 0), 3.0))
-    corners = [[low_x + i * CELLS * CELL_M, low_y + j * CELLS * CELL_M, 0] for i in (0, 1) for j in (0, 1)]
+    corners = [
+        [low_x + i * SHADOW_CELLS * CELL_M, low_y + j * SHADOW_CELLS * CELL_M, 0] for i in (0, 1) for j in (0, 1)
+    ]
     corners_cam_m = to_camera(camera, np.array(corners))
     if (corners_cam_m[:, 2] < 0.1).any():
         left, top, right, bottom = 0, 0, camera.width_px, camera.height_px
@@ -86,7 +88,7 @@ def _box(points_px: Float[np.ndarray, "N 2"], camera: Camera) -> tuple[int, int,
 
 @numba.njit(nogil=True, cache=True)
 def _lay_over(image, mask, values, covered, cuts, materials, tint, left, top):  # type: ignore[no-untyped-def]
-    """Colour the drawn samples and lay their average over the image by the share of the pixel they cover."""
+    """Colour the rasterised samples and lay their average over the image by the share of the pixel they cover."""
     for row in range(covered.shape[0] // SAMPLES):
         for column in range(covered.shape[1] // SAMPLES):
             red, green, blue, count = 0.0, 0.0, 0.0, 0

@@ -1,4 +1,4 @@
-"""One room per subject: the same in all four views, because it is a model in three dimensions that is looked into.
+"""One room per subject: the same in all four views, because it is a model in three dimensions.
 
 The person walks within about 1.7 m of the origin; nothing stands nearer than 2.5 m, so nothing hides the person.
 Furniture is made of turned boxes: windows, radiators, screen, chairs, tables, shelves, tripods.
@@ -19,7 +19,7 @@ RGB = tuple[float, float, float]
 METAL: RGB = (0.12, 0.12, 0.13)
 
 
-def box(
+def furniture_box(
     centre_m: tuple[float, float, float],
     size_m: tuple[float, float, float],
     colour: RGB,
@@ -40,10 +40,10 @@ def stick(start_m: np.ndarray, end_m: np.ndarray, thick_m: float, colour: RGB) -
     way = end_m - start_m
     turn, _ = Rotation.align_vectors(way[None] / np.linalg.norm(way), np.array([[0.0, 0, 1]]))
     middle = 0.5 * (start_m + end_m)
-    return box(tuple(middle), (thick_m, thick_m, float(np.linalg.norm(way))), colour, turn=turn)
+    return furniture_box(tuple(middle), (thick_m, thick_m, float(np.linalg.norm(way))), colour, turn=turn)
 
 
-def placed(parts: Boxes, x_m: float, y_m: float, heading_rad: float) -> Boxes:
+def moved_furniture(parts: Boxes, x_m: float, y_m: float, heading_rad: float) -> Boxes:
     """Turn a piece of furniture about its upright axis and move it."""
     R = Rotation.from_euler("z", heading_rad).as_matrix()
     moved = []
@@ -57,18 +57,20 @@ def placed(parts: Boxes, x_m: float, y_m: float, heading_rad: float) -> Boxes:
 
 def chair(colour: RGB) -> Boxes:
     """Make an office chair with four legs, facing +y."""
-    legs = [box((sx * 0.19, sy * 0.19, 0.22), (0.035, 0.035, 0.44), METAL) for sx in (-1, 1) for sy in (-1, 1)]
-    seat = box((0, 0, 0.46), (0.45, 0.45, 0.06), colour, kinds.CUSHION)
-    posts = [box((sx * 0.19, -0.21, 0.62), (0.03, 0.03, 0.36), METAL) for sx in (-1, 1)]
-    return [*legs, seat, *posts, box((0, -0.22, 0.76), (0.44, 0.04, 0.32), colour, kinds.CUSHION)]
+    legs = [
+        furniture_box((sx * 0.19, sy * 0.19, 0.22), (0.035, 0.035, 0.44), METAL) for sx in (-1, 1) for sy in (-1, 1)
+    ]
+    seat = furniture_box((0, 0, 0.46), (0.45, 0.45, 0.06), colour, kinds.CUSHION)
+    posts = [furniture_box((sx * 0.19, -0.21, 0.62), (0.03, 0.03, 0.36), METAL) for sx in (-1, 1)]
+    return [*legs, seat, *posts, furniture_box((0, -0.22, 0.76), (0.44, 0.04, 0.32), colour, kinds.CUSHION)]
 
 
-def table(colour: RGB, screen_colour: RGB) -> Boxes:
+def desk(colour: RGB, screen_colour: RGB) -> Boxes:
     """Make a desk with a computer screen on it."""
-    legs = [box((sx * 0.62, sy * 0.3, 0.35), (0.05, 0.05, 0.7), METAL) for sx in (-1, 1) for sy in (-1, 1)]
-    top = box((0, 0, 0.72), (1.4, 0.72, 0.04), colour, kinds.WOOD)
-    screen = box((0.1, 0.12, 1.0), (0.56, 0.03, 0.34), screen_colour, kinds.POSTER, (0.05, 0.08, 0.2))
-    return [*legs, top, screen, box((0.1, 0.14, 0.78), (0.2, 0.12, 0.08), METAL)]
+    legs = [furniture_box((sx * 0.62, sy * 0.3, 0.35), (0.05, 0.05, 0.7), METAL) for sx in (-1, 1) for sy in (-1, 1)]
+    top = furniture_box((0, 0, 0.72), (1.4, 0.72, 0.04), colour, kinds.WOOD)
+    screen = furniture_box((0.1, 0.12, 1.0), (0.56, 0.03, 0.34), screen_colour, kinds.POSTER, (0.05, 0.08, 0.2))
+    return [*legs, top, screen, furniture_box((0.1, 0.14, 0.78), (0.2, 0.12, 0.08), METAL)]
 
 
 def tripod(height_m: float) -> Boxes:
@@ -76,27 +78,27 @@ def tripod(height_m: float) -> Boxes:
     top = np.array([0.0, 0, height_m - 0.35])
     feet = [np.array([0.42 * np.cos(a), 0.42 * np.sin(a), 0.0]) for a in (0.3, 2.4, 4.5)]
     legs = [stick(foot, top, 0.035, METAL) for foot in feet]
-    column = box((0, 0, height_m - 0.2), (0.04, 0.04, 0.34), METAL)
-    return [*legs, column, box((0, 0, height_m), (0.14, 0.22, 0.12), (0.08, 0.08, 0.09))]
+    column = furniture_box((0, 0, height_m - 0.2), (0.04, 0.04, 0.34), METAL)
+    return [*legs, column, furniture_box((0, 0, height_m), (0.14, 0.22, 0.12), (0.08, 0.08, 0.09))]
 
 
 def cabinet(colour: RGB, seed: int) -> Boxes:
     """Make a shelf full of books."""
-    inner = box((0, 0, 1.0), (1.2, 0.34, 1.98), colour, kinds.SHELF, seed=seed)
-    sides = [box((sx * 0.62, 0, 1.0), (0.04, 0.37, 2.0), colour, kinds.WOOD) for sx in (-1, 1)]
-    return [inner, *sides, box((0, 0, 2.01), (1.28, 0.37, 0.04), colour, kinds.WOOD)]
+    inner = furniture_box((0, 0, 1.0), (1.2, 0.34, 1.98), colour, kinds.SHELF, seed=seed)
+    sides = [furniture_box((sx * 0.62, 0, 1.0), (0.04, 0.37, 2.0), colour, kinds.WOOD) for sx in (-1, 1)]
+    return [inner, *sides, furniture_box((0, 0, 2.01), (1.28, 0.37, 0.04), colour, kinds.WOOD)]
 
 
 def crate(colour: RGB, size_m: float) -> Boxes:
     """Make a box with a lid."""
-    body = box((0, 0, 0.35 * size_m), (size_m, 0.8 * size_m, 0.7 * size_m), colour, kinds.WOOD)
-    return [body, box((0, 0, 0.73 * size_m), (1.05 * size_m, 0.85 * size_m, 0.06 * size_m), colour)]
+    body = furniture_box((0, 0, 0.35 * size_m), (size_m, 0.8 * size_m, 0.7 * size_m), colour, kinds.WOOD)
+    return [body, furniture_box((0, 0, 0.73 * size_m), (1.05 * size_m, 0.85 * size_m, 0.06 * size_m), colour)]
 
 
 def wall_piece(kind: int, along_m: float, height_m: float, wide_m: float, tall_m: float, colour: RGB, second: RGB,
                seed: int = 1, deep_m: float = 0.05) -> Float[np.ndarray, "24"]:  # fmt: skip
     """Make a flat piece that hangs on the wall y = 0, its back on the wall; `height_m` is of its centre."""
-    return box((along_m, -0.5 * deep_m, height_m), (wide_m, deep_m, tall_m), colour, kind, second, seed=seed)
+    return furniture_box((along_m, -0.5 * deep_m, height_m), (wide_m, deep_m, tall_m), colour, kind, second, seed=seed)
 
 
 def window(along_m: float, curtain: RGB) -> Boxes:
@@ -108,7 +110,7 @@ def window(along_m: float, curtain: RGB) -> Boxes:
         wall_piece(kinds.CURTAIN, along_m + side * 1.12, 1.5, 0.45, 2.4, curtain, curtain, deep_m=0.12)
         for side in (-1, 1)
     ]
-    sill = box((along_m, -0.1, 0.96), (2.0, 0.2, 0.04), (0.85, 0.84, 0.8))
+    sill = furniture_box((along_m, -0.1, 0.96), (2.0, 0.2, 0.04), (0.85, 0.84, 0.8))
     return [pane, radiator, sill, *cloth]
 
 
@@ -116,7 +118,7 @@ def door(along_m: float, colour: RGB) -> Boxes:
     """Make a door with its frame and handle."""
     frame = wall_piece(kinds.PLAIN, along_m, 1.05, 1.06, 2.1, (0.82, 0.8, 0.76), METAL, deep_m=0.04)
     leaf = wall_piece(kinds.WOOD, along_m, 1.02, 0.9, 2.02, colour, METAL, deep_m=0.06)
-    return [frame, leaf, box((along_m + 0.36, -0.08, 1.05), (0.13, 0.05, 0.03), (0.7, 0.7, 0.7))]
+    return [frame, leaf, furniture_box((along_m + 0.36, -0.08, 1.05), (0.13, 0.05, 0.03), (0.7, 0.7, 0.7))]
 
 
 HALF_WIDTH_M, HALF_LENGTH_M, HEIGHT_M = 5.0, 7.0, 3.1
@@ -174,7 +176,7 @@ def _short_walls(rng: np.random.Generator) -> Boxes:
     back = [*window(-2.2, curtain), *window(1.6, curtain)]
     if rng.random() < 0.5:
         front, back = back, front
-    return placed(front, 0, HALF_LENGTH_M, 0) + placed(back, 0, -HALF_LENGTH_M, np.pi)
+    return moved_furniture(front, 0, HALF_LENGTH_M, 0) + moved_furniture(back, 0, -HALF_LENGTH_M, np.pi)
 
 
 def _long_walls(rng: np.random.Generator) -> Boxes:
@@ -190,7 +192,7 @@ def _long_walls(rng: np.random.Generator) -> Boxes:
                 seed = int(rng.integers(1000))
                 wide = rng.uniform(0.8, 1.3)
                 piece = [wall_piece(kinds.POSTER, along, 1.6, wide, 1.1, tuple(paper), tuple(ink), seed, 0.02)]
-            parts += placed(piece, x, 0, heading)
+            parts += moved_furniture(piece, x, 0, heading)
     return parts
 
 
@@ -201,17 +203,17 @@ def _standing(rng: np.random.Generator) -> Boxes:
         slots = rng.permutation([-3.0, -1.0, 1.0, 3.0])
         inwards = np.pi / 2 * side
         wood, seat = _choose(rng, WOODS), _choose(rng, CHAIRS)
-        parts += placed(table(wood, (0.3, 0.45, 0.6)), side * 4.5, slots[0], -inwards)
-        parts += placed(chair(seat), side * 3.75, slots[0] + 0.2, inwards + rng.uniform(-2.2, -0.9) * side)
-        parts += placed(cabinet(wood, int(rng.integers(1000))), side * 4.78, slots[1], -inwards)
-        parts += placed(chair(seat), side * 3.9, slots[2], inwards + rng.uniform(-0.5, 0.5))
+        parts += moved_furniture(desk(wood, (0.3, 0.45, 0.6)), side * 4.5, slots[0], -inwards)
+        parts += moved_furniture(chair(seat), side * 3.75, slots[0] + 0.2, inwards + rng.uniform(-2.2, -0.9) * side)
+        parts += moved_furniture(cabinet(wood, int(rng.integers(1000))), side * 4.78, slots[1], -inwards)
+        parts += moved_furniture(chair(seat), side * 3.9, slots[2], inwards + rng.uniform(-0.5, 0.5))
         for _ in range(2):
             colour = tuple(rng.uniform(0.15, 0.75, 3))
             x, y = side * rng.uniform(3.3, 4.5), slots[3] + rng.uniform(-0.6, 0.6)
-            parts += placed(crate(colour, rng.uniform(0.35, 0.65)), x, y, rng.uniform(0, 3))
+            parts += moved_furniture(crate(colour, rng.uniform(0.35, 0.65)), x, y, rng.uniform(0, 3))
         for end in (-1, 1):
             x, y = side * rng.uniform(2.6, 3.0), end * rng.uniform(5.6, 6.1)
-            parts += placed(tripod(rng.uniform(1.4, 1.65)), x, y, rng.uniform(0, 6))
+            parts += moved_furniture(tripod(rng.uniform(1.4, 1.65)), x, y, rng.uniform(0, 6))
     return parts
 
 
@@ -219,7 +221,7 @@ def make_room(subject: int, seed: int) -> Room:
     """Furnish the room of one subject; the same for the same numbers."""
     rng = np.random.default_rng([seed, subject, 71])
     size = (2 * HALF_WIDTH_M, 2 * HALF_LENGTH_M, HEIGHT_M)
-    shell = box((0, 0, HEIGHT_M / 2), size, _choose(rng, WALLS), kinds.WALL, _choose(rng, CARPETS))
+    shell = furniture_box((0, 0, HEIGHT_M / 2), size, _choose(rng, WALLS), kinds.WALL, _choose(rng, CARPETS))
     boxes = np.stack([shell, *_short_walls(rng), *_long_walls(rng), *_standing(rng)])
     lights = np.array([[x, y, HEIGHT_M - 0.1, 0.62] for x in (-2.4, 2.4) for y in (-3.0, 3.0)])
     lights[:, 3] *= rng.uniform(0.7, 1.3, 4)
@@ -231,13 +233,13 @@ def make_room(subject: int, seed: int) -> Room:
 def draw_room(room: Room, camera: Camera) -> UInt8[np.ndarray, "H W 3"]:
     """Draw what a camera sees of the empty room, antialiased.
 
-    It is drawn once for each subject and camera.
+    It is rendered once for each subject and camera.
 
     Raises:
         ValueError: the lens is distorted.
     """
     if camera.is_distorted:
-        raise ValueError(f"rooms are drawn with straight rays; the lens is distorted: k {camera.k} and p {camera.p}")
+        raise ValueError(f"rooms are rendered with straight rays; the lens is distorted: k {camera.k} and p {camera.p}")
     origin, R = camera.centre_world_m.astype(np.float64), camera.R_cam_from_world.astype(np.float64)
     linear = cast_room(
         room.boxes, room.marks_world_m, room.lights_world_m, origin, R, camera.K, camera.height_px, camera.width_px

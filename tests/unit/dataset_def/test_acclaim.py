@@ -8,13 +8,13 @@ import pytest
 from config import ROOT
 from dataset_def.acclaim import (
     BONE_OF_JOINT,
-    LIMBS,
+    BONE_TARGETS,
     Clip,
     Skeleton,
     about_axes,
     arm_turn,
     clip_files,
-    place,
+    place_bones,
     read_amc,
     read_asf,
     shortest_turn,
@@ -71,7 +71,7 @@ def two_bones(tmp_path: Path):
 def test_a_skeleton_by_hand(two_bones):
     [(motion, skeleton_file)] = clip_files(two_bones)
     skeleton = read_asf(skeleton_file)
-    placed = place(skeleton, read_amc(motion, skeleton))
+    placed = place_bones(skeleton, read_amc(motion, skeleton))
     np.testing.assert_allclose(placed.ends_m["lower"][0], [0, (45 - 13.5) * UNIT_M, 0], atol=1e-12)
     # Second frame: the upper bone's own x axis is the world's y (axis z by 90), so it does not move, but carries the
     # lower one: root 90 about y and upper 90 about y turn the lower bone's swing to the side (+x at rest) to -x.
@@ -110,7 +110,7 @@ def test_shortest_turn_of_known_directions():
 def test_a_skeleton_at_rest_becomes_a_t_pose_with_spread_legs():
     skeleton = read_asf(CMU / "01.asf")
     still = Clip(np.zeros((1, 3)), {name: np.eye(3)[None] for name in ("root", *skeleton.bones)})
-    rotations = to_body(skeleton, place(skeleton, still), REST_JOINTS_M)
+    rotations = to_body(skeleton, place_bones(skeleton, still), REST_JOINTS_M)
     joints_m, _ = place_joints(rotations[0], REST_JOINTS_M[0], REST_JOINTS_M)
     for side, sign in (("left", 1), ("right", -1)):
         arm = joints_m[joint(f"{side}_wrist")] - joints_m[joint(f"{side}_shoulder")]
@@ -123,9 +123,9 @@ def test_a_skeleton_at_rest_becomes_a_t_pose_with_spread_legs():
 @pytest.mark.parametrize("clip", ["01_02", "02_01", "02_05", "03_03"])
 def test_limbs_point_where_the_recorded_ones_point(clip):
     skeleton = read_asf(CMU / f"{clip[:2]}.asf")
-    placed = place(skeleton, read_amc(CMU / f"{clip}.amc", skeleton))
+    placed = place_bones(skeleton, read_amc(CMU / f"{clip}.amc", skeleton))
     joints_m, _ = place_joints(to_body(skeleton, placed, REST_JOINTS_M), placed.ends_m["root"], REST_JOINTS_M)
-    for start, end in LIMBS.items():
+    for start, end in BONE_TARGETS.items():
         mine = joints_m[:, joint(end)] - joints_m[:, joint(start)]
         bone = BONE_OF_JOINT[start]
         theirs = placed.ends_m[bone] - placed.ends_m[skeleton.bones[bone].parent]
@@ -137,7 +137,7 @@ def test_limbs_point_where_the_recorded_ones_point(clip):
 @needs_cmu
 def test_recorded_elbows_and_knees_bend_the_body_s_way():
     skeleton = read_asf(CMU / "02.asf")
-    placed = place(skeleton, read_amc(CMU / "02_01.amc", skeleton))
+    placed = place_bones(skeleton, read_amc(CMU / "02_01.amc", skeleton))
     rotations = to_body(skeleton, placed, REST_JOINTS_M)
     for side, sign in (("left", 1.0), ("right", -1.0)):
         shank = rotations[:, joint(f"{side}_knee")] @ np.array([0.0, -1.0, 0.0])
@@ -158,7 +158,7 @@ def test_a_motion_from_clips_is_deterministic_and_stays_near():
 @needs_cmu
 def test_recorded_elbows_bend_about_the_axis_that_the_body_s_bend_about():
     skeleton = read_asf(CMU / "01.asf")
-    placed = place(skeleton, read_amc(CMU / "01_02.amc", skeleton))
+    placed = place_bones(skeleton, read_amc(CMU / "01_02.amc", skeleton))
     rotations = to_body(skeleton, placed, REST_JOINTS_M)
     for side in ("left", "right"):
         kept = rotations[:, joint(f"{side}_elbow")] @ np.array([0.0, 1.0, 0.0])

@@ -15,7 +15,7 @@ pytest.importorskip("h5py")
 from config import ROOT, Paths, PreprocessConfig
 from dataset_def import check_data, h36m_get_background, h36m_preprocess
 from dataset_def.check_data import CheckDataConfig, everything, main
-from dataset_def.checks.layout import MAX_COUNTED, Line, check_layout, check_runs, printed
+from dataset_def.checks.layout import MAX_COUNTED, CheckLine, check_layout, check_runs, printed
 from dataset_def.checks.sources import MOST_REASONS, check_amass, check_cmu, check_surreal
 from dataset_def.h36m_get_background import BackgroundConfig
 from tests.helpers.labels_h5 import write_labels_h5
@@ -47,11 +47,11 @@ def no_other_data(monkeypatch, tmp_path):
     monkeypatch.setattr(check_data, "ROOT", tmp_path / "nowhere")
 
 
-def by_name(lines: list[Line]) -> dict[str, Line]:
+def by_name(lines: list[CheckLine]) -> dict[str, CheckLine]:
     return {line.what.removeprefix("data, "): line for line in lines}
 
 
-def layout(paths: Paths) -> dict[str, Line]:
+def layout(paths: Paths) -> dict[str, CheckLine]:
     return by_name(check_layout("data", paths, is_asked=True))
 
 
@@ -175,8 +175,8 @@ def test_the_official_download_is_counted(ready, tmp_path):
 
 
 def test_crops_with_labels_are_counted(tmp_path, ready):
-    rooms = {(s, c): wall(s, c, 64, 66 if c in (1, 4) else 64) for s in (1, 9) for c in (1, 2, 3, 4)}
-    write_labels_h5(tmp_path, ready, rooms)
+    backgrounds = {(s, c): wall(s, c, 64, 66 if c in (1, 4) else 64) for s in (1, 9) for c in (1, 2, 3, 4)}
+    write_labels_h5(tmp_path, ready, backgrounds)
     found = by_name(everything(CheckDataConfig(paths=ready, crops=tmp_path)))["crops with labels.h5"]
     assert found.found == "32 crops of 64 px, subjects [1, 9], joints as they are, in metres"
 
@@ -220,5 +220,5 @@ def test_runs_are_listed_and_a_cut_checkpoint_is_noticed(tmp_path):
 def test_every_line_is_one_line_of_plain_letters(ready):
     for line in everything(CheckDataConfig(paths=ready)):
         assert "\n" not in printed(line) and printed(line).isascii()
-    assert printed(Line("note", "a", "b", "c", "d")) == "[ !] a: b; blocks c; -> d"
+    assert printed(CheckLine("note", "a", "b", "c", "d")) == "[ !] a: b; blocks c; -> d"
     assert (ROOT / "dataset_def" / "check_data.py").is_file()

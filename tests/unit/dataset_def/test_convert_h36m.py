@@ -18,10 +18,10 @@ pytest.importorskip("h5py")
 from config import Paths
 from dataset_def.convert_h36m import main
 from dataset_def.h36m_files import FrameKey, find_folders, load_image, load_mask, load_meta, meta_path
-from dataset_def.h36m_writer import whole_folders
+from dataset_def.h36m_writer import atomic_folders
 from dataset_def.official import report as disk_space
 from dataset_def.official.convert import is_on_mask, shrunk_camera, usable_frames
-from dataset_def.official.files import plain
+from dataset_def.official.files import plain_stem
 from dataset_def.official.ground_truth import count_poses, open_masks, read_joints_world_m, read_points_px
 from dataset_def.official.metadata import read_camera, read_metadata, rotation
 from dataset_def.official.report import estimate, on_disk
@@ -74,9 +74,17 @@ def settings(official: Path, root: Path, **changes) -> ConvertConfig:
         backgrounds_location=root / "backgrounds",
     )
     config = ConvertConfig(
-        official=official, paths=paths, about_location=root / "about", subjects=(1, 9), actions=(2,), subactions=(1,),
-        every=1, image="png", keep_free_gb=0, processes=1,
-    )  # fmt: skip
+        official=official,
+        paths=paths,
+        report_location=root / "about",
+        subjects=(1, 9),
+        actions=(2,),
+        subactions=(1,),
+        every=1,
+        image="png",
+        keep_free_gb=0,
+        processes=1,
+    )
     return replace(config, **changes)
 
 
@@ -88,7 +96,7 @@ def converted(download, tmp_path_factory) -> ConvertConfig:
 
 
 def report_of(config: ConvertConfig) -> dict:
-    return json.loads((config.about_location / "report.json").read_text())
+    return json.loads((config.report_location / "report.json").read_text())
 
 
 def pictures_below(root: Path) -> list[Path]:
@@ -164,9 +172,9 @@ def test_17_of_the_32_joints_are_kept_in_metres(tmp_path):
     of_32 = np.arange(32)[None, :, None] * 100 + np.arange(3)
     write_cdf(tmp_path / "a.cdf", np.repeat(of_32, 5, axis=0).reshape(5, 96))
     joints_m = read_joints_world_m(tmp_path / "a.cdf")
-    wanted = [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27]
+    target = [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27]
     assert joints_m.shape == (5, 17, 3) and count_poses(tmp_path / "a.cdf") == 5
-    np.testing.assert_allclose(joints_m[3, :, 0], np.array(wanted) / 10, atol=1e-6)
+    np.testing.assert_allclose(joints_m[3, :, 0], np.array(target) / 10, atol=1e-6)
     np.testing.assert_allclose(joints_m[3, :, 2] - joints_m[3, :, 0], 0.002, atol=1e-6)
 
 
@@ -322,7 +330,9 @@ def test_names_that_are_spelled_otherwise_are_found(copied, tmp_path, capsys):
     main(config)
     assert len(report_of(config)["spelled_otherwise"]) == 4 + 1  # views, and the poses of all
     assert "5 names are spelled otherwise" in capsys.readouterr().out
-    assert plain("TakingPhoto 1") == plain("Photo_1") and plain("WalkingDog") == plain("WalkDog") != plain("Walking")
+    assert plain_stem("TakingPhoto 1") == plain_stem("Photo_1") and plain_stem("WalkingDog") == plain_stem(
+        "WalkDog"
+    ) != plain_stem("Walking")
 
 
 def rename(folder: Path, old: str, new: str) -> None:
@@ -393,8 +403,8 @@ def refused(config: ConvertConfig, words: str) -> str:
     """Run, expect one sentence, and nothing of the folder left behind; gives the sentence."""
     with pytest.raises(ValueError, match=words) as caught:
         main(config)
-    assert not [path for path in pictures_below(config.about_location.parent) if FIRST in str(path)]
-    assert not list(config.about_location.parent.rglob("*.partial"))
+    assert not [path for path in pictures_below(config.report_location.parent) if FIRST in str(path)]
+    assert not list(config.report_location.parent.rglob("*.partial"))
     return str(caught.value)
 
 
@@ -542,11 +552,11 @@ def test_a_disk_that_becomes_full_leaves_no_half_folder(download, tmp_path):
 
 
 def test_folders_appear_together_or_not_at_all(tmp_path):
-    with pytest.raises(OSError, match="full"), whole_folders(tmp_path / "a", None, tmp_path / "b") as partials:
+    with pytest.raises(OSError, match="full"), atomic_folders(tmp_path / "a", None, tmp_path / "b") as partials:
         (partials[1] / "x").write_text("x")
         raise OSError("full")
     assert not list(tmp_path.iterdir())
-    with whole_folders(tmp_path / "a", None, tmp_path / "b") as partials:
+    with atomic_folders(tmp_path / "a", None, tmp_path / "b") as partials:
         (partials[1] / "x").write_text("x")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "x"]
 
@@ -557,4 +567,4 @@ def test_several_processes_write_the_same(converted, download, tmp_path):
     names = [path.relative_to(tmp_path) for path in pictures_below(tmp_path)]
     assert len(names) == 2 * 8 * FRAMES
     for name in names[::9]:
-        assert np.array_equal(read_image(tmp_path / name), read_image(converted.about_location.parent / name))
+        assert np.array_equal(read_image(tmp_path / name), read_image(converted.report_location.parent / name))

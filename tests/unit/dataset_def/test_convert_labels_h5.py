@@ -36,8 +36,8 @@ def source(tmp_path_factory) -> Paths:
 @pytest.fixture(scope="module")
 def made(source, tmp_path_factory) -> tuple[Path, dict]:
     folder = tmp_path_factory.mktemp("crops")
-    rooms = {(1, camera): wall(1, camera, 128, 130 if camera in (1, 4) else 128) for camera in (1, 2, 3, 4)}
-    return folder, write_labels_h5(folder, source, rooms)
+    backgrounds = {(1, camera): wall(1, camera, 128, 130 if camera in (1, 4) else 128) for camera in (1, 2, 3, 4)}
+    return folder, write_labels_h5(folder, source, backgrounds)
 
 
 def settings(crops: Path, root: Path, **changes) -> ConvertLabelsConfig:
@@ -48,7 +48,7 @@ def settings(crops: Path, root: Path, **changes) -> ConvertLabelsConfig:
         index_location=root / "index",
     )
     config = ConvertLabelsConfig(
-        crops=crops, paths=paths, about_location=root / "about", side_m=SIDE_M, image="png", processes=1
+        crops=crops, paths=paths, report_location=root / "about", side_m=SIDE_M, image="png", processes=1
     )
     return replace(config, **changes)
 
@@ -115,7 +115,7 @@ def test_the_next_script_reads_it(converted):
 
 
 def test_frames_are_numbered_anew_and_the_report_keeps_their_numbers(converted):
-    about = json.loads((converted.about_location / "report.json").read_text())
+    about = json.loads((converted.report_location / "report.json").read_text())
     found = about["subjects"]["1"]
     assert found["frames"]["3"] == [5 * frame for frame in range(1, FRAMES + 1)]
     assert about["joints"] == "as they are, in metres" and found["crops_are_centred_on"] == "pelvis"
@@ -123,9 +123,9 @@ def test_frames_are_numbered_anew_and_the_report_keeps_their_numbers(converted):
 
 
 def test_a_second_run_writes_nothing_and_other_settings_are_refused(converted):
-    before = {path: path.stat().st_mtime_ns for path in converted.about_location.parent.rglob("*.png")}
+    before = {path: path.stat().st_mtime_ns for path in converted.report_location.parent.rglob("*.png")}
     main(converted)
-    assert {path: path.stat().st_mtime_ns for path in converted.about_location.parent.rglob("*.png")} == before
+    assert {path: path.stat().st_mtime_ns for path in converted.report_location.parent.rglob("*.png")} == before
     with pytest.raises(ValueError, match=r"was begun with detail 1.25"):
         main(replace(converted, detail=2.0))
 
@@ -207,7 +207,7 @@ def test_a_contradiction_is_one_sentence_and_writes_nothing(changed, made, chang
     config = changed(**change(made[1]))
     with pytest.raises(ValueError, match=words):
         main(config)
-    assert not config.about_location.parent.exists()
+    assert not config.report_location.parent.exists()
 
 
 def test_damaged_files_are_one_sentence(changed, tmp_path):

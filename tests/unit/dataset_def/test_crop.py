@@ -110,9 +110,9 @@ def test_cutting_twice_shows_the_same_as_cutting_once():
     for point_m in POINTS_M:
         draw_disc(image, mask, *project(camera, to_camera(camera, point_m)), 14.0, np.array([250, 20, 60]))
     packed_camera = crop_camera(camera, TARGET_M, 192, 3.0)
-    wanted = crop_camera(camera, TARGET_M, 64, 2.3, 0.3)
-    once = cut(image, camera, wanted).astype(float)
-    twice = cut(cut(image, camera, packed_camera), packed_camera, wanted).astype(float)
+    target = crop_camera(camera, TARGET_M, 64, 2.3, 0.3)
+    once = cut(image, camera, target).astype(float)
+    twice = cut(cut(image, camera, packed_camera), packed_camera, target).astype(float)
     assert np.abs(once - twice).mean() < 1.0
 
 

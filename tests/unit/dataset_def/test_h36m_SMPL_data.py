@@ -12,7 +12,7 @@ from dataset_def import h36m_preprocess
 from dataset_def.h36m_files import folder_name, mask_path
 from dataset_def.h36m_index import load_table
 from dataset_def.h36m_pose_data import PoseData
-from dataset_def.h36m_SMPL_data import MeshData, mask_fault, outside_px
+from dataset_def.h36m_SMPL_data import MeshData, distance_to_mask_px, mask_problem
 from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.batches import in_order
 from utils.camera import project, to_camera
@@ -92,7 +92,7 @@ def test_views_are_the_crop_cameras_of_their_own_frames(paths, centre):
 def test_distance_from_the_person_by_hand():
     mask = np.zeros((5, 5), np.uint8)
     mask[2, 2] = 255
-    found = outside_px(mask)
+    found = distance_to_mask_px(mask)
     assert found[2, 2] == 0 and found[2, 4] == 2
     assert found[0, 0] == pytest.approx(8**0.5, abs=1e-3) and found[1, 2] == 1
 
@@ -101,10 +101,10 @@ def test_distance_from_the_person_is_exact_and_finite_where_nobody_is():
     mask = np.where(np.random.default_rng(0).random((20, 30)) > 0.98, 255, 0).astype(np.uint8)
     pixels = np.argwhere(np.ones(mask.shape, bool))
     apart_px = np.linalg.norm(pixels[:, None] - np.argwhere(mask > 128), axis=-1).min(1)
-    assert outside_px(mask).dtype == np.float32
-    assert np.array_equal(outside_px(mask).ravel(), apart_px.astype(np.float32))
-    assert np.isfinite(outside_px(np.zeros((20, 30), np.uint8))).all()
-    assert outside_px(np.zeros((20, 30), np.uint8)).min() > apart_px.max()
+    assert distance_to_mask_px(mask).dtype == np.float32
+    assert np.array_equal(distance_to_mask_px(mask).ravel(), apart_px.astype(np.float32))
+    assert np.isfinite(distance_to_mask_px(np.zeros((20, 30), np.uint8))).all()
+    assert distance_to_mask_px(np.zeros((20, 30), np.uint8)).min() > apart_px.max()
 
 
 def test_distance_from_the_person_does_not_depend_on_where_the_mask_lies_in_memory():
@@ -113,17 +113,17 @@ def test_distance_from_the_person_does_not_depend_on_where_the_mask_lies_in_memo
     answers, kept = set(), []
     for size in range(100):
         kept.append(np.ones(37 * size + 1, np.uint8))  # so that the next copy lies elsewhere
-        answers.add(outside_px(mask.copy()).tobytes())
+        answers.add(distance_to_mask_px(mask.copy()).tobytes())
     assert len(answers) == 1
 
 
 def test_distances_are_in_metres_at_the_person(paths):
     views = data(paths).views(0)
-    far = views.outside_m[0].argmax()
+    far = views.distance_to_mask_m[0].argmax()
     person = np.argwhere(views.mask[0].numpy() > 0.5)
     place = np.array(divmod(int(far), 48))
     nearest_px = np.linalg.norm(person - place, axis=1).min()
-    assert views.outside_m[0].max().item() == pytest.approx(nearest_px * 2.3 / 48, abs=0.03)
+    assert views.distance_to_mask_m[0].max().item() == pytest.approx(nearest_px * 2.3 / 48, abs=0.03)
 
 
 def test_instants_that_fewer_cameras_saw_are_padded(tmp_path):
@@ -156,15 +156,15 @@ def test_parts_and_every_keep_all_views(paths):
     assert len(held_out) == 2 * 4 and held_out.num_views == 4
 
 
-@pytest.mark.parametrize("fault, word", [("empty", "is empty"), ("inverted", "looks inverted")])
+@pytest.mark.parametrize("problem, word", [("empty", "is empty"), ("inverted", "seems inverted")])
 @pytest.mark.parametrize("packed", [True, False])
-def test_masks_without_a_person_or_with_nothing_else_are_refused_by_name(tmp_path, fault, word, packed):
+def test_masks_without_a_person_or_with_nothing_else_are_refused_by_name(tmp_path, problem, word, packed):
     paths = write_tiny_h36m(tmp_path, subjects=(1,), actions=(2,), frames=2, size_px=96)
     table_of = PreprocessConfig(paths=paths, pack=packed, pack_px=96, pack_side_m=3.2, processes=1)
     h36m_preprocess.main(table_of)
     path = mask_path(paths, load_table(paths).key(3))
     mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    write_image(path, 255 - mask if fault == "inverted" else np.zeros_like(mask))
+    write_image(path, 255 - mask if problem == "inverted" else np.zeros_like(mask))
     shutil.rmtree(paths.index_location)  # packed crops of the same frames would be kept
     h36m_preprocess.main(table_of)
     with pytest.raises(ValueError, match=rf"{path.name} .*{word}"):
@@ -181,5 +181,5 @@ def test_a_data_set_without_masks_is_refused(tmp_path):
 def test_ordinary_masks_have_no_fault():
     mask = np.zeros((40, 40), np.uint8)
     mask[0:40, 12:28] = 255  # a large person, cut at the top and the bottom
-    assert mask_fault(mask) is None
-    assert mask_fault(255 - mask) is not None
+    assert mask_problem(mask) is None
+    assert mask_problem(255 - mask) is not None

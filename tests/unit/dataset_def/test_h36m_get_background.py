@@ -7,7 +7,7 @@ from config import Crop, Pairing, PreprocessConfig
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_encoder_data import EncoderData
 from dataset_def.h36m_files import background_path
-from dataset_def.h36m_get_background import BackgroundConfig, main, median_in_bands, spread
+from dataset_def.h36m_get_background import BackgroundConfig, evenly_spaced_rows, main, median_in_bands
 from tests.helpers.tiny_h36m import wall, write_tiny_h36m
 from utils.artifacts import load_background, save_background
 
@@ -25,8 +25,8 @@ def test_the_median_of_an_even_number_is_one_of_the_two_in_the_middle():
 
 
 def test_frames_are_chosen_evenly():
-    assert spread(np.arange(3), 5).tolist() == [0, 1, 2]
-    assert spread(np.arange(100), 4).tolist() == [12, 37, 62, 87]
+    assert evenly_spaced_rows(np.arange(3), 5).tolist() == [0, 1, 2]
+    assert evenly_spaced_rows(np.arange(100), 4).tolist() == [12, 37, 62, 87]
 
 
 @pytest.fixture(scope="module")

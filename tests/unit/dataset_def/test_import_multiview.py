@@ -14,14 +14,14 @@ from dataset_def.calibration.camera_values import our_camera
 from dataset_def.calibration.files import read_calibration
 from dataset_def.h36m_files import load_meta
 from dataset_def.h36m_writer import write_pinhole_meta
-from dataset_def.import_multiview import claim, place_person
+from dataset_def.import_multiview import lock_settings, place_session_person
 from dataset_def.multiview import pose2sim_session
 from dataset_def.multiview.backgrounds import INPAINTED, OTHER_PICTURE, OWN, complete, masked_median
-from dataset_def.multiview.geometry import refine_rotations, triangulate, turned
+from dataset_def.multiview.geometry import refine_rotations, triangulate, turned_camera
 from dataset_def.multiview.joints import fill_gaps, smoothed
 from dataset_def.multiview.keypoint_files import BODY_25B, h36m_from_body_25b, read_people
-from dataset_def.multiview.masks_from_keypoints import LIMBS, body_capsules, cut_out
-from dataset_def.multiview.people import followed, picked
+from dataset_def.multiview.masks_from_keypoints import CAPSULE_LIMBS, body_capsules, cut_out
+from dataset_def.multiview.people import picked, tracked_people
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import check_bars, ideal_image, letterbox, pinhole, sampling_map, undistorted_px
 from dataset_def.multiview.write_layout import cut_into_sequences
@@ -158,7 +158,7 @@ def test_noise_is_averaged_over_cameras():
 def test_turned_cameras_are_turned_back():
     points, rng = some_points(60), np.random.default_rng(3)
     pixels = pixels_of(points)
-    skewed = [turned(camera, rng.normal(0, 0.008, 3)) for camera in CAMERAS]
+    skewed = [turned_camera(camera, rng.normal(0, 0.008, 3)) for camera in CAMERAS]
     first = triangulate(skewed, pixels, np.ones((4, 60)), 60.0)
     found = refine_rotations(skewed, pixels, np.ones((4, 60)), first.points_world_m)
     before, after = (
@@ -190,7 +190,7 @@ def test_the_same_person_is_found_among_bystanders():
     seen = [np.concatenate([pixels, np.ones((25, 1))], axis=1) for pixels in pixels_of(man)]
     bystander = [np.concatenate([pixels, np.full((25, 1), 2.0)], axis=1) for pixels in pixels_of(wrong)]
     people = [np.stack([bystander[0], seen[0]]), np.stack([seen[1], bystander[1]]), seen[2][None], seen[3][None]]
-    first = followed(CAMERAS, [people], 40.0, 25.0)[0]
+    first = tracked_people(CAMERAS, [people], 40.0, 25.0)[0]
     np.testing.assert_allclose(picked([people], first)[0], np.stack(seen))
 
 
@@ -300,8 +300,8 @@ def test_feet_are_in_the_mask_though_the_keypoints_end_at_the_ankles():
 def test_limbs_are_as_wide_as_perspective_makes_them():
     camera = CAMERAS[0]._replace(R_cam_from_world=np.eye(3), centre_world_m=np.zeros(3))
     capsules = body_capsules(camera, np.tile([0.0, 0.0, 4.0], (25, 1)))
-    shin = [limb[:2] for limb in LIMBS].index(("left_knee", "left_ankle"))
-    assert LIMBS[shin][2] == 0.075
+    shin = [limb[:2] for limb in CAPSULE_LIMBS].index(("left_knee", "left_ankle"))
+    assert CAPSULE_LIMBS[shin][2] == 0.075
     assert capsules.radius_px[shin] == pytest.approx(0.075 * 800 / 4)
     np.testing.assert_allclose(capsules.ends_px[shin], [[270, 480]] * 2)
 
@@ -372,10 +372,10 @@ def test_a_bad_wheel_gets_one_sentence(tmp_path):
 
 def test_other_settings_do_not_mix_with_what_is_there(tmp_path):
     (tmp_path / "a.whl").write_bytes(b"x")
-    claim(ImportMultiviewConfig(about_location=tmp_path / "about"), tmp_path / "a.whl")
-    claim(ImportMultiviewConfig(about_location=tmp_path / "about", processes=2), tmp_path / "a.whl")
+    lock_settings(ImportMultiviewConfig(report_location=tmp_path / "about"), tmp_path / "a.whl")
+    lock_settings(ImportMultiviewConfig(report_location=tmp_path / "about", processes=2), tmp_path / "a.whl")
     with pytest.raises(ValueError, match=r"other settings \(smooth_hz\)"):
-        claim(ImportMultiviewConfig(about_location=tmp_path / "about", smooth_hz=0.0), tmp_path / "a.whl")
+        lock_settings(ImportMultiviewConfig(report_location=tmp_path / "about", smooth_hz=0.0), tmp_path / "a.whl")
 
 
 BEAM_PX = {
@@ -393,9 +393,9 @@ BEAM_PX = {
 def test_refined_cameras_agree_on_things_that_did_not_refine_them(tmp_path):
     session = pose2sim_session.unpack(WHEEL, tmp_path)
     calibrated = pose2sim_session.load_cameras(session)
-    config = ImportMultiviewConfig(paths=Paths(h36m_location=tmp_path), about_location=tmp_path)
+    config = ImportMultiviewConfig(paths=Paths(h36m_location=tmp_path), report_location=tmp_path)
     recording = pose2sim_session.load_recording(session)
-    turned_recording, labels, numbers = place_person(pose2sim_session.with_defaults(config), recording)
+    turned_recording, labels, numbers = place_session_person(pose2sim_session.with_defaults(config), recording)
     refined = turned_recording.cameras
     pixels, seen = np.zeros((4, len(BEAM_PX), 2)), np.zeros((4, len(BEAM_PX)))
     for point, views in enumerate(BEAM_PX.values()):

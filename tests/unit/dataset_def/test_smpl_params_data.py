@@ -16,14 +16,14 @@ from dataset_def.poses.readers import (
     find_amass,
     find_cmu,
     find_surreal,
-    invent,
+    generate_recording,
     is_bad,
     read_amass,
     read_cmu,
     read_surreal,
     spread_rows,
 )
-from dataset_def.smpl_params_data import ParameterData, describe, held_out_recordings, is_smpl, open_tables
+from dataset_def.smpl_params_data import ParameterData, describe_poses, held_out_recordings, is_smpl, open_tables
 from models.smpl import rotations_from_theta
 from tests.unit.dataset_def.test_acclaim import AMC, ASF
 from utils.skeleton import SMPL_24
@@ -201,13 +201,15 @@ def test_shapes_of_smpl_are_left_out_for_another_body_and_drawn_by_epoch_and_ind
     shapes = np.stack([drawn[epoch, index].betas for epoch in range(20) for index in range(len(drawn))])
     assert np.abs(shapes.mean(0)).max() < 0.2 and np.abs(shapes.std(0) - 1).max() < 0.2
     assert not is_smpl(ROOT / "models" / "assets" / "open_body.npz")
-    assert "shapes are drawn" in describe(tables, False) and "2 sequences, 80 frames of amass" in describe(tables, True)
+    assert "shapes are sampled" in describe_poses(
+        tables, False
+    ) and "2 sequences, 80 frames of amass" in describe_poses(tables, True)
 
 
 def test_an_invented_motion_depends_on_its_number_alone():
-    first = invent(7, 4, seed=0)
-    np.testing.assert_array_equal(first.theta, invent(7, 4, seed=0).theta)
-    assert (first.theta != invent(22, 4, seed=0).theta).any() and first.betas is None
+    first = generate_recording(7, 4, seed=0)
+    np.testing.assert_array_equal(first.theta, generate_recording(7, 4, seed=0).theta)
+    assert (first.theta != generate_recording(22, 4, seed=0).theta).any() and first.betas is None
     rotations = rotations_from_theta(torch.from_numpy(first.theta))
     assert rotations.shape == (4, 24, 3, 3)
 

@@ -6,7 +6,7 @@ import roma
 import torch
 
 from config import ROOT
-from dataset_def.truth_files import (
+from dataset_def.ground_truth_bodies import (
     EMBEDDED,
     FITTED,
     SequenceBodies,
@@ -85,6 +85,6 @@ def test_damaged_missing_and_foreign_files_are_named(tmp_path):
 def test_only_scripts_that_measure_open_the_truth():
     may = {"fit_SMPL.py"} | {path.name for path in (ROOT / "sample").glob("test_*.py")}
     files = [file for name in ("dataset_def", "models", "utils", "sample") for file in (ROOT / name).rglob("*.py")]
-    for path in [file for file in files if "truth_files" in file.read_text()]:
+    for path in [file for file in files if "ground_truth_bodies" in file.read_text()]:
         names = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
-        assert "dataset_def.truth_files" not in names or path.name in may, f"{path.name} reads the truth"
+        assert "dataset_def.ground_truth_bodies" not in names or path.name in may, f"{path.name} reads the truth"

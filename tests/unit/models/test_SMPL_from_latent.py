@@ -3,7 +3,7 @@ import roma
 import torch
 
 from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, MeshHeadConfig, Paths
-from models.encoder_decoder import build
+from models.encoder_decoder import build_encoder_decoder
 from models.kinematics import along_the_tree, relative_to_parent, upright_rotations
 from models.smpl import load_body
 from models.SMPL_from_latent import BodyEstimate, MeshFromImage, MeshFromLatent, rooted_body
@@ -20,7 +20,7 @@ def small_network(kind="crop") -> MeshFromImage:
     settings = EncDecConfig(
         crop=Crop(size_px=32), encoder=EncoderConfig(width=8, points=12), decoder=DecoderConfig(width=8)
     )
-    return MeshFromImage(build(settings), small_head(kind), origin={"body_hash": "abc"})
+    return MeshFromImage(build_encoder_decoder(settings), small_head(kind), provenance={"body_hash": "abc"})
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,6 @@ def test_points_and_the_image_they_were_read_from_give_the_same_body():
 
 def test_where_the_network_comes_from_travels_with_the_weights():
     network, other = small_network(), small_network()
-    other.origin = {}
+    other.provenance = {}
     other.load_state_dict(network.state_dict(), strict=True)
-    assert other.origin == {"body_hash": "abc"}
+    assert other.provenance == {"body_hash": "abc"}

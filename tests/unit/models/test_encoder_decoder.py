@@ -7,7 +7,7 @@ import torch
 
 from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, ImageAugmentation, full, rhodin, seed
 from models.decoders import PointSplat
-from models.encoder_decoder import EncoderDecoder, build
+from models.encoder_decoder import EncoderDecoder, build_encoder_decoder
 
 
 def small(encoder: EncoderConfig, decoder: DecoderConfig, size_px: int = 64) -> EncDecConfig:
@@ -34,7 +34,7 @@ def drawn_by(model: EncoderDecoder, image: torch.Tensor) -> torch.Tensor:
 def test_every_variant_draws_an_image_of_the_input_size(name):
     config = VARIANTS[name]
     image = torch.rand(4, 3, config.crop.size_px, config.crop.size_px)
-    model = build(config)
+    model = build_encoder_decoder(config)
     drawn = drawn_by(model, image)
     assert drawn.shape == (4, 4, config.crop.size_px, config.crop.size_px)
     drawn[:, :3].mean().backward()
@@ -47,7 +47,7 @@ def test_every_variant_draws_an_image_of_the_input_size(name):
 
 def test_the_seed_network_has_the_160_million_parameters_of_the_predecessor():
     with torch.device("meta"):
-        model = build(seed().enc_dec)
+        model = build_encoder_decoder(seed().enc_dec)
     full = [m for m in model.modules() if isinstance(m, torch.nn.Linear)]
     total = sum(p.numel() for p in model.parameters())
     in_full = sum(p.numel() for m in full for p in m.parameters())
@@ -56,7 +56,7 @@ def test_the_seed_network_has_the_160_million_parameters_of_the_predecessor():
 
 
 def test_the_default_network_has_at_most_8_million_parameters():
-    assert sum(p.numel() for p in build(EncDecConfig()).parameters()) < 8e6
+    assert sum(p.numel() for p in build_encoder_decoder(EncDecConfig()).parameters()) < 8e6
 
 
 def test_splat_equals_the_plain_sum_of_gaussians():
@@ -99,7 +99,7 @@ def test_a_point_moved_to_the_right_lands_further_right():
 
 
 def test_appearance_comes_from_the_clean_image_and_geometry_from_the_other():
-    model = build(VARIANTS["compact"]).eval()
+    model = build_encoder_decoder(VARIANTS["compact"]).eval()
     pose, clean, rows = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64), torch.arange(2)
     eye = torch.eye(3).expand(2, 3, 3)
     points = model.encode_points(pose)
@@ -109,7 +109,7 @@ def test_appearance_comes_from_the_clean_image_and_geometry_from_the_other():
 
 
 def test_without_a_person_the_composite_is_the_background():
-    model = build(VARIANTS["compact"]).eval()
+    model = build_encoder_decoder(VARIANTS["compact"]).eval()
     torch.nn.init.zeros_(model.decoder.out.weight)
     with torch.no_grad():
         model.decoder.out.bias.fill_(-30)  # opacity zero
@@ -128,15 +128,15 @@ def test_contradicting_settings_are_refused():
 
 
 def test_appearance_sends_no_gradient_to_the_geometry():
-    model = build(VARIANTS["compact, appearance at points"])
+    model = build_encoder_decoder(VARIANTS["compact, appearance at points"])
     image = torch.rand(2, 3, 64, 64)
     model.encode_appearance(image, model.encode_points(image)).sum().backward()
     assert model.to_points[0].weight.grad is None
-    assert model.appearance_trunk.layers[1][0][0].weight.grad.abs().sum() > 0
+    assert model.appearance_backbone.layers[1][0][0].weight.grad.abs().sum() > 0
 
 
 def test_only_the_geometry_is_kept_where_there_is_nothing_to_draw_with():
-    model, image = build(VARIANTS["compact, appearance at points"]).eval(), torch.rand(2, 3, 64, 64)
+    model, image = build_encoder_decoder(VARIANTS["compact, appearance at points"]).eval(), torch.rand(2, 3, 64, 64)
     points = model.encode_points(image)
     model.keep_only_geometry("a.pt holds no decoder")
     assert torch.equal(model.encode_points(image), points)

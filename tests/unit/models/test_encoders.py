@@ -2,12 +2,12 @@
 
 import torch
 
-from models.encoders import AppearanceAtPoints, features_at
+from models.encoders import PointSampledEncoder, features_at
 
 
 def test_appearance_at_points_moves_with_the_point_and_sees_nothing_far_away():
     torch.manual_seed(0)
-    read = AppearanceAtPoints(width=4, points=1, side_m=2.0).eval()
+    read = PointSampledEncoder(width=4, points=1, side_m=2.0).eval()
     image = torch.zeros(3, 3, 64, 64)
     image[0, 0, 16:24, 16:24] = 1  # a red patch about (20, 20) px
     image[1, 0, 32:40, 40:48] = 1  # the same about (44, 36) px

@@ -3,8 +3,8 @@
 import torch
 
 from config import Crop, EncDecConfig, EncoderConfig
-from models.encoder_decoder import build, settle_random
-from models.layers import QuietLinear
+from models.encoder_decoder import build_encoder_decoder, calibrate_batchnorm
+from models.layers import EqualizedLinear
 
 
 def largest_step(layer: torch.nn.Linear) -> float:
@@ -18,7 +18,7 @@ def largest_step(layer: torch.nn.Linear) -> float:
 
 
 def test_adam_moves_the_outputs_by_its_scale():
-    plain, quiet = largest_step(torch.nn.Linear(4096, 3)), largest_step(QuietLinear(4096, 3, scale=0.01))
+    plain, quiet = largest_step(torch.nn.Linear(4096, 3)), largest_step(EqualizedLinear(4096, 3, scale=0.01))
     assert plain > 1.5, "metres, which is why the layer exists"
     assert 0.005 < quiet / plain < 0.02
 
@@ -27,16 +27,16 @@ def test_it_starts_as_the_plain_layer():
     torch.manual_seed(0)
     plain = torch.nn.Linear(50, 4)
     torch.manual_seed(0)
-    quiet = QuietLinear(50, 4, scale=0.02)
+    quiet = EqualizedLinear(50, 4, scale=0.02)
     features = torch.randn(6, 50)
     torch.testing.assert_close(quiet(features), plain(features), atol=1e-5, rtol=1e-5)
 
 
 def test_a_settled_random_encoder_has_the_statistics_of_its_images():
-    network = build(EncDecConfig(crop=Crop(size_px=32), encoder=EncoderConfig(width=8, points=5)))
+    network = build_encoder_decoder(EncDecConfig(crop=Crop(size_px=32), encoder=EncoderConfig(width=8, points=5)))
     images = torch.rand(40, 3, 32, 32)
     before = network.eval().encode_points(images)
-    settle_random(network, images)
+    calibrate_batchnorm(network, images)
     network.train()
     in_training = network.encode_points(images)
     in_evaluation = network.eval().encode_points(images)

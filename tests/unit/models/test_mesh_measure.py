@@ -5,7 +5,7 @@ import torch
 from config import ROOT
 from dataset_def.crop import crop_camera
 from models.kinematics import upright_rotations
-from models.mesh_evaluation import Measure, in_crop_axes, mean_body, own_view
+from models.mesh_evaluation import MeshMeasure, in_crop_axes, mean_body, own_view
 from models.smpl import load_body
 from models.SMPL_from_latent import BodyEstimate, rooted_body
 from tests.helpers.tiny_h36m import looking_camera
@@ -17,9 +17,9 @@ UP = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
 
 
 @pytest.fixture(scope="module")
-def measure() -> Measure:
+def measure() -> MeshMeasure:
     torch.set_num_threads(1)
-    return Measure(load_body(ROOT / "models" / "assets" / "open_body.npz"), "pelvis")
+    return MeshMeasure(load_body(ROOT / "models" / "assets" / "open_body.npz"), "pelvis")
 
 
 def standing_world() -> tuple[torch.Tensor, torch.Tensor]:

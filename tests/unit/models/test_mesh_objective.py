@@ -14,7 +14,7 @@ from tests.unit.utils.test_mesh_views import views_of
 from utils.views import MeshViews
 
 PELVIS_M = np.array([0.1, -0.2, 0.95])
-LOSS = MeshLoss(pose=1.0, overlap=1.0, outside=1.0, reach=1.0, prior=0.0, betas=1.0)
+LOSS = MeshLoss(pose=1.0, soft_iou=1.0, mesh_to_mask=1.0, mask_to_mesh=1.0, prior=0.0, betas=1.0)
 
 
 class LikesSmall:
@@ -47,7 +47,7 @@ def seen_as(made: MeshObjective, estimate: BodyEstimate) -> tuple[torch.Tensor, 
     mask = made.coverage(made.in_views(estimate, R_crop_from_world, views))
     places = torch.stack(torch.meshgrid(*[torch.arange(64) + 0.5] * 2, indexing="xy"), dim=-1).reshape(-1, 2)
     apart_px = [torch.cdist(places, places[one.flatten() > 0.5]).amin(dim=1).view(64, 64) for one in mask[0]]
-    return R_crop_from_world, views._replace(mask=mask, outside_m=torch.stack(apart_px)[None] * made.m_per_px)
+    return R_crop_from_world, views._replace(mask=mask, distance_to_mask_m=torch.stack(apart_px)[None] * made.m_per_px)
 
 
 def turned_degrees(degrees: float) -> torch.Tensor:
@@ -60,12 +60,12 @@ def test_a_body_in_its_own_masks_loses_nothing_and_one_turned_by_a_quarter_does(
     made = objective()
     R, views = seen_as(made, standing())
     right, wrong = (made.verts_terms(estimate, R, views) for estimate in (standing(), standing(turned_degrees(90))))
-    assert right["overlap"] < 0.001 and right["outside_m"] < 0.5 * made.m_per_px, "thin fingers"
-    assert wrong["overlap"] > 0.25
-    assert all(wrong[name] > 1.3 * right[name] for name in ("outside_m", "reach_m")), (right, wrong)
+    assert right["soft_iou"] < 0.001 and right["mesh_to_mask_m"] < 0.5 * made.m_per_px, "thin fingers"
+    assert wrong["soft_iou"] > 0.25
+    assert all(wrong[name] > 1.3 * right[name] for name in ("mesh_to_mask_m", "mask_to_mesh_m")), (right, wrong)
 
 
-@pytest.mark.parametrize("terms", [("overlap",), ("outside_m", "reach_m")])
+@pytest.mark.parametrize("terms", [("soft_iou",), ("mesh_to_mask_m", "mask_to_mesh_m")])
 def test_masks_alone_turn_a_person_to_where_he_faces(terms):
     made = objective()
     R, views = seen_as(made, standing(turned_degrees(20)))
@@ -88,7 +88,7 @@ def test_only_the_last_rows_have_views_and_only_labelled_rows_have_joints():
     both = BodyEstimate(*(torch.cat(pair) for pair in zip(standing(turned_degrees(90)), standing(), strict=True)))
     joints_m = made.joints_root_m(both)
     terms = made.terms(both, joints_m + 1, torch.tensor([False, False]), R, views)
-    assert terms["pose_m"] == 0 and terms["overlap"] < 0.001
+    assert terms["pose_m"] == 0 and terms["soft_iou"] < 0.001
     terms = made.terms(both, joints_m + torch.tensor([0.0, 0.03, 0.04]), torch.tensor([True, False]), R, views)
     assert terms["pose_m"].item() == pytest.approx(0.05, abs=1e-5)
 
@@ -102,7 +102,9 @@ def test_the_prior_wants_the_score_one_and_the_shapes_stay_usual():
 
 
 def test_a_term_without_weight_is_left_out():
-    made = objective(MeshLoss(pose=1.0, overlap=0.0, outside=0.0, reach=0.0, prior=0.0, betas=0.0), LikesSmall())
+    made = objective(
+        MeshLoss(pose=1.0, soft_iou=0.0, mesh_to_mask=0.0, mask_to_mesh=0.0, prior=0.0, betas=0.0), LikesSmall()
+    )
     R, views = seen_as(made, standing())
     terms = made.terms(standing(), torch.zeros(1, 17, 3), torch.tensor([True]), R, views)
     assert list(terms) == ["pose_m"]

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, PoseHeadConfig
-from models.encoder_decoder import build
+from models.encoder_decoder import build_encoder_decoder
 from models.pose_from_latent import PoseFromImage, PoseFromLatent
 from utils.skeleton import H36M_17
 
@@ -11,7 +11,7 @@ HEAD = PoseHeadConfig(hidden=16, layers=2)
 
 def small_encoder():
     torch.manual_seed(0)
-    return build(
+    return build_encoder_decoder(
         EncDecConfig(crop=Crop(size_px=32), encoder=EncoderConfig(width=8, points=12), decoder=DecoderConfig(width=8))
     )
 
@@ -49,7 +49,7 @@ def test_the_papers_loss_is_the_mean_square_of_z_scores():
     head = PoseFromLatent(12, PoseHeadConfig(hidden=16, loss="zscored_mse"))
     head.set_label_statistics(torch.randn(200, 17, 3) * 0.25 + 1)
     true = torch.randn(4, 17, 3)
-    off = head.joints_spread_m.expand(4, 17, 3)
+    off = head.joints_std_m.expand(4, 17, 3)
     assert head.loss_of(true + 2 * off, true).item() == pytest.approx(4, rel=1e-4)
     assert PoseFromLatent(12, HEAD).loss_of(true + 0.1, true).item() == pytest.approx(0.1 * 3**0.5, rel=1e-4)
 
@@ -58,7 +58,7 @@ def test_statistics_travel_with_the_weights():
     head, other = PoseFromLatent(12, HEAD), PoseFromLatent(12, HEAD)
     head.set_label_statistics(torch.randn(20, 17, 3))
     other.load_state_dict(head.state_dict(), strict=True)
-    assert torch.equal(other.joints_spread_m, head.joints_spread_m)
+    assert torch.equal(other.joints_std_m, head.joints_std_m)
 
 
 def test_training_moves_nothing_of_a_frozen_encoder_not_even_batch_norm_statistics():
@@ -75,12 +75,12 @@ def test_training_moves_nothing_of_a_frozen_encoder_not_even_batch_norm_statisti
 
 def test_training_end_to_end_reaches_every_parameter_that_reads_the_pose_and_no_other():
     network = PoseFromImage(small_encoder(), PoseFromLatent(12, HEAD), is_encoder_frozen=False, encoder_settings={})
-    before = statistics(network.encoder.trunk)
+    before = statistics(network.encoder.backbone)
     network(torch.rand(6, 3, 32, 32)).square().sum().backward()
     for name, parameter in network.encoder.named_parameters():
-        reads_the_pose = name.startswith(("trunk.", "to_points."))
+        reads_the_pose = name.startswith(("backbone.", "to_points."))
         assert (parameter.grad is not None) == reads_the_pose == parameter.requires_grad, name
-    assert any(not torch.equal(value, before[name]) for name, value in statistics(network.encoder.trunk).items())
+    assert any(not torch.equal(value, before[name]) for name, value in statistics(network.encoder.backbone).items())
 
 
 def test_in_evaluation_a_picture_does_not_depend_on_its_neighbours():

@@ -10,10 +10,10 @@ from dataset_def.synthetic.motion.limbs import REST_JOINTS_M, place_joints
 from models.pose_noise import (
     jittered,
     mirror_pose,
+    perturbed,
     plausible_variation,
     shared_otherwise,
     sometimes_mirrored,
-    spoiled,
     twisted_otherwise,
 )
 from utils.skeleton import SMPL_24, mirrored
@@ -69,7 +69,7 @@ def test_a_bend_that_is_shared_otherwise_stays_the_same_in_sum():
 
 
 def test_noise_turns_the_joints_it_names_and_no_other_and_never_the_root(poses):
-    bad = spoiled(poses, NoiseConfig(), generator())
+    bad = perturbed(poses, NoiseConfig(), generator())
     changed = (bad.rotations != poses).flatten(2).any(dim=2)
     assert not changed[:, 0].any() and torch.equal(changed[:, 1:], bad.is_changed)
     assert bad.is_changed.any(dim=1).all() and not bad.is_changed.all(dim=1).all()

@@ -6,27 +6,29 @@ import numpy as np
 import pytest
 import torch
 
-from config import ROOT, CriticConfig, GanConfig
-from models.GAN import Bodies, Generator, load_gan, load_prior_for, make_critic, prior_origin
+from config import ROOT, GanConfig, GanNetworkConfig
+from models.GAN import Generator, PosesAndShapes, load_gan, load_prior_for, make_discriminator, prior_provenance
 from models.GAN import load_prior_for as same_function
 from models.smpl import load_body
-from sample.test_GAN import invented_poses, judge
+from sample.test_GAN import generated_poses, judge
 from utils.artifacts import save_checkpoint
 from utils.settings import to_plain
 from utils.skeleton import SMPL_24
 from utils.small_weights import packed
 
 BODY = ROOT / "models" / "assets" / "open_body.npz"
-NETWORK = CriticConfig(joint_hidden=8, pose_hidden=16, generator_hidden=16, latent=6)
+NETWORK = GanNetworkConfig(joint_hidden=8, pose_hidden=16, generator_hidden=16, latent=6)
 
 
-def critic_of(network: CriticConfig = NETWORK, **origin):
-    made_for = prior_origin(BODY, 10) | origin
-    return make_critic(network, 10, load_body(BODY).rest_template_joints_m, made_for)
+def critic_of(network: GanNetworkConfig = NETWORK, **provenance):
+    made_for = prior_provenance(BODY, 10) | provenance
+    return make_discriminator(network, 10, load_body(BODY).rest_template_joints_m, made_for)
 
 
-def write(path: Path, critic, network: CriticConfig = NETWORK, stage: str = "gan", small: bool = False) -> Path:
-    weights = critic.state_dict()
+def write(
+    path: Path, discriminator, network: GanNetworkConfig = NETWORK, stage: str = "gan", small: bool = False
+) -> Path:
+    weights = discriminator.state_dict()
     states = (
         {"model": packed(weights)} if small else {"model": weights, "generator": Generator(network, 10).state_dict()}
     )
@@ -34,29 +36,31 @@ def write(path: Path, critic, network: CriticConfig = NETWORK, stage: str = "gan
     return path
 
 
-def some_bodies() -> Bodies:
+def some_bodies() -> PosesAndShapes:
     q, _ = torch.linalg.qr(torch.randn(6, 24, 3, 3))
-    return Bodies(q * q.det()[..., None, None], torch.randn(6, 10))
+    return PosesAndShapes(q * q.det()[..., None, None], torch.randn(6, 10))
 
 
 @pytest.mark.parametrize("kind", ["parts", "seed"])
 def test_a_prior_scores_as_the_critic_that_was_stored_and_is_frozen(tmp_path, kind):
-    network = CriticConfig(kind=kind, joint_hidden=8, pose_hidden=16, generator_hidden=16, latent=6)
-    critic, bodies = critic_of(network), some_bodies()
-    critic.learn_levels(some_bodies())
-    prior = load_prior_for(write(tmp_path / "prior.pt", critic, network), BODY)
-    expected = critic.scores(bodies.rotations[:, 1:], bodies.betas)
+    network = GanNetworkConfig(kind=kind, joint_hidden=8, pose_hidden=16, generator_hidden=16, latent=6)
+    discriminator, bodies = critic_of(network), some_bodies()
+    discriminator.fit_standardisation(some_bodies())
+    prior = load_prior_for(write(tmp_path / "prior.pt", discriminator, network), BODY)
+    expected = discriminator.scores(bodies.rotations[:, 1:], bodies.betas)
     torch.testing.assert_close(prior.scores(bodies.rotations[:, 1:], bodies.betas), expected)
     assert not prior.training and not any(p.requires_grad for p in prior.parameters())
     assert same_function is load_prior_for
 
 
 def test_a_file_with_small_weights_and_without_generator_is_read_too(tmp_path):
-    critic, bodies = critic_of(), some_bodies()
-    stored = load_gan(write(tmp_path / "small.pt", critic, small=True), BODY)
-    assert stored.invent is None and stored.step == 5
-    expected = critic.scores(bodies.rotations[:, 1:], bodies.betas)
-    torch.testing.assert_close(stored.critic.scores(bodies.rotations[:, 1:], bodies.betas), expected, atol=0.05, rtol=0)
+    discriminator, bodies = critic_of(), some_bodies()
+    stored = load_gan(write(tmp_path / "small.pt", discriminator, small=True), BODY)
+    assert stored.generate is None and stored.step == 5
+    expected = discriminator.scores(bodies.rotations[:, 1:], bodies.betas)
+    torch.testing.assert_close(
+        stored.discriminator.scores(bodies.rotations[:, 1:], bodies.betas), expected, atol=0.05, rtol=0
+    )
 
 
 def test_another_stage_skeleton_or_body_is_refused_with_a_remedy(tmp_path):
@@ -71,17 +75,17 @@ def test_another_stage_skeleton_or_body_is_refused_with_a_remedy(tmp_path):
         load_prior_for(write(tmp_path / "names.pt", critic_of(joints=swapped)), BODY)
     with pytest.raises(ValueError, match=r"another body \(hash aaaaaaaa\).*give that body, or train one"):
         load_prior_for(write(tmp_path / "body.pt", critic_of(body_hash="a" * 64)), BODY)
-    other = CriticConfig(joint_hidden=9, pose_hidden=16, generator_hidden=16, latent=6)
+    other = GanNetworkConfig(joint_hidden=9, pose_hidden=16, generator_hidden=16, latent=6)
     with pytest.raises(ValueError, match="another version"):
         load_prior_for(write(tmp_path / "settings.pt", critic_of(), other), BODY)
 
 
 def test_poses_are_judged_in_chunks_as_one_by_one(tmp_path, monkeypatch):
-    critic = critic_of()
+    discriminator = critic_of()
     poses = some_bodies().rotations[:, 1:].numpy()
-    whole = judge(critic, poses)
+    whole = judge(discriminator, poses)
     monkeypatch.setattr("sample.test_GAN.CHUNK", 4)
-    np.testing.assert_allclose(judge(critic, poses).plausibility, whole.plausibility, atol=1e-6)
+    np.testing.assert_allclose(judge(discriminator, poses).plausibility, whole.plausibility, atol=1e-6)
     np.testing.assert_allclose(whole.minus_l_gan, -((1 - whole.scores.clip(max=1)) ** 2).mean(axis=1), atol=1e-6)
-    invent = Generator(NETWORK, 10)
-    np.testing.assert_array_equal(invented_poses(invent, 6, 3, seed=1), invented_poses(invent, 6, 3, seed=1))
+    generate = Generator(NETWORK, 10)
+    np.testing.assert_array_equal(generated_poses(generate, 6, 3, seed=1), generated_poses(generate, 6, 3, seed=1))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, ImageAugmentation
-from models.encoder_decoder import build
+from models.encoder_decoder import build_encoder_decoder
 from sample.test_enc_dec import example_pictures
 from utils.views import flat_views
 
@@ -17,7 +17,7 @@ def network():
     torch.manual_seed(0)
     config = EncDecConfig(crop=Crop(size_px=SIDE_PX), encoder=EncoderConfig(width=4, points=9, appearance=6),
                           decoder=DecoderConfig(width=8), augment=ImageAugmentation())  # fmt: skip
-    return build(config).eval()
+    return build_encoder_decoder(config).eval()
 
 
 def images() -> torch.Tensor:
@@ -27,8 +27,8 @@ def images() -> torch.Tensor:
 def drawn(network, image: torch.Tensor, background: torch.Tensor | None = None) -> dict[str, np.ndarray]:
     room = torch.full_like(image, 0.5) if background is None else background
     eye = torch.eye(3).expand(GROUPS, VIEWS, 3, 3)
-    target, looks = torch.tensor([[1, 0, 3, 2]] * GROUPS), torch.tensor([[2, 3, 0, 1]] * GROUPS)
-    views = flat_views(image, room, torch.ones_like(image[:, :, :1]), eye, target, looks)
+    target, appearance = torch.tensor([[1, 0, 3, 2]] * GROUPS), torch.tensor([[2, 3, 0, 1]] * GROUPS)
+    views = flat_views(image, room, torch.ones_like(image[:, :, :1]), eye, target, appearance)
     return example_pictures(network, views, room, eye)
 
 
@@ -52,8 +52,8 @@ def test_swapped_looks_are_those_of_the_next_group(network):
 
 
 def test_a_novel_view_stands_in_the_targets_room_and_a_turntable_in_the_inputs(network):
-    rooms = [torch.full_like(images(), 0.5) for _ in range(2)]
-    rooms[1][0, 1] = 0.1
-    before, after = (drawn(network, images(), room) for room in rooms)
+    backgrounds = [torch.full_like(images(), 0.5) for _ in range(2)]
+    backgrounds[1][0, 1] = 0.1
+    before, after = (drawn(network, images(), room) for room in backgrounds)
     assert not np.array_equal(before["grid_predicted"][0], after["grid_predicted"][0])
     assert np.array_equal(before["turntable"][0], after["turntable"][0])

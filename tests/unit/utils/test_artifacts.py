@@ -17,6 +17,7 @@ from config import Crop, EncDecConfig, Paths, PoseConfig, Subjects
 from sample.save_embeddings import EmbeddingsConfig
 from utils.artifacts import (
     Embeddings,
+    atomic_write,
     file_hash,
     load_arrays,
     load_background,
@@ -32,7 +33,6 @@ from utils.artifacts import (
     save_index,
     save_metrics,
     save_predictions,
-    whole_file,
 )
 from utils.settings import config_from_dict, to_plain
 
@@ -46,9 +46,9 @@ def halve(path: Path) -> None:
 
 def test_half_a_file_never_exists(tmp_path):
     target = tmp_path / "new" / "file.txt"
-    with whole_file(target) as partial:
+    with atomic_write(target) as partial:
         partial.write_text("old")
-    with pytest.raises(KeyError), whole_file(target) as partial:
+    with pytest.raises(KeyError), atomic_write(target) as partial:
         partial.write_text("half of the new")
         assert target.read_text() == "old"
         raise KeyError
@@ -62,13 +62,13 @@ def test_the_index_comes_back_sorted(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("frames", "complaint"),
+    ("frames", "problem"),
     [(FRAMES[::-1], "not sorted"), (FRAMES[[0, 0]], "rows twice"), (FRAMES[:, :4], "instead of int32"),
      (FRAMES.astype(float), "instead of int32"), (FRAMES[:0], "instead of int32")],
 )  # fmt: skip
-def test_a_wrong_index_is_refused(tmp_path, frames, complaint):
+def test_a_wrong_index_is_refused(tmp_path, frames, problem):
     save_arrays(tmp_path / "index.npz", "index", frames=frames, fingerprint=np.array(""))
-    with pytest.raises(ValueError, match=rf"{complaint}.*h36m_preprocess.py"):
+    with pytest.raises(ValueError, match=rf"{problem}.*h36m_preprocess.py"):
         load_index(tmp_path / "index.npz")
 
 
@@ -341,11 +341,11 @@ def test_embeddings_whose_arrays_do_not_fit_are_refused(tmp_path, change):
 
 def test_results_carry_their_origin(tmp_path):
     paths = write_all(tmp_path)
-    origin, arrays = load_predictions(paths["p.npz"], "test_pose.py")
+    provenance, arrays = load_predictions(paths["p.npz"], "test_pose.py")
     metrics = load_metrics(paths["metrics.json"], "test_pose.py")
     assert arrays.keys() == {"frames", "joints_root_m"} and arrays["joints_root_m"].shape == (3, 17, 3)
     assert metrics["metrics"] == {"mpjpe_mm": 51.5}
-    for about in (origin, metrics):
+    for about in (provenance, metrics):
         assert about["split"] == "test" and about["num_frames"] == 3 and about["commit"]
         assert about["input_hashes"] == {"checkpoint": file_hash(paths["c.pt"])}
 

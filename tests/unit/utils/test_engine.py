@@ -88,7 +88,7 @@ def test_a_resumed_run_remembers_its_best(config):
     best = min(record["held_out"] for record in history(config))
     run = Run("toy", with_loop(config, validate_every=1, resume=True))
     assert run.best == best
-    assert run.looks_without_gain == STEPS - checkpoint(config, "checkpoint_best.pt")["step"]
+    assert run.evals_since_best == STEPS - checkpoint(config, "checkpoint_best.pt")["step"]
 
 
 def test_reading_batches_draws_nothing_from_the_global_generator():

@@ -5,7 +5,7 @@ import torch
 from dataset_def.crop import crop_camera
 from tests.helpers.tiny_h36m import looking_camera
 from utils.camera import project, to_camera
-from utils.views import MeshViews, placed_in_views, surface_share
+from utils.views import MeshViews, placed_in_views, vertex_surface_share
 
 SIZE_PX, SIDE_M = 64, 2.3
 
@@ -21,7 +21,7 @@ def views_of(targets_m: list[np.ndarray], numbers=(1, 2, 3, 4)) -> tuple[MeshVie
     empty = torch.zeros(1, len(numbers), SIZE_PX, SIZE_PX)
     views = MeshViews(
         mask=empty,
-        outside_m=empty,
+        distance_to_mask_m=empty,
         exists=torch.ones(1, len(numbers), dtype=torch.bool),
         R_crop_from_world=stacked([c.R_cam_from_world for c in cameras]),
         centre_world_m=stacked([c.centre_world_m for c in cameras]),
@@ -78,5 +78,5 @@ def test_a_vertex_behind_a_camera_is_refused_unless_that_view_is_padding():
 
 def test_vertices_share_the_surface_of_the_faces_at_them():
     square_m = torch.tensor([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [5, 5, 5]])
-    share = surface_share(square_m, torch.tensor([[0, 1, 2], [0, 2, 3]]))
+    share = vertex_surface_share(square_m, torch.tensor([[0, 1, 2], [0, 2, 3]]))
     assert torch.allclose(share, torch.tensor([2, 1, 2, 1, 0]) / 6)

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from utils.person_box import Box, box_of_mask, box_of_movement, check_box, empty_scene, smooth_boxes, spread
+from utils.person_box import (
+    Box,
+    box_of_mask,
+    box_of_movement,
+    check_box,
+    empty_scene,
+    evenly_spaced_frames,
+    smooth_boxes,
+)
 
 
 def test_a_box_of_a_mask_goes_round_its_pixels():
@@ -74,7 +82,7 @@ def test_no_box_at_all_is_refused():
 def test_few_frames_are_kept_of_a_video_of_any_length():
     for length, kept in ((3, [0, 1, 2]), (4, [0, 1, 2, 3]), (5, [0, 2, 4]), (17, [0, 8, 16]), (40, [0, 16, 32])):
         frames = (np.full((6, 8, 3), number, np.uint8) for number in range(length))
-        assert [int(frame[0, 0, 0]) for frame in spread(frames, 4)] == kept
+        assert [int(frame[0, 0, 0]) for frame in evenly_spaced_frames(frames, 4)] == kept
 
 
 def two_part_person(number: int) -> np.ndarray:

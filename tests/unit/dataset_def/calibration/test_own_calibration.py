@@ -5,12 +5,12 @@ import sys
 
 import numpy as np
 
-from dataset_def.multiview.check_calibration import Sightings, agreement, agreement_complaints
-from dataset_def.multiview.geometry import projection_matrices, solve
-from dataset_def.multiview.joints import Labels, PersonTrack, median_errors_px, never_placed, told_apart
+from dataset_def.multiview.check_calibration import Sightings, consistency, consistency_problems
+from dataset_def.multiview.geometry import points_nearest_to_rays, projection_matrices
+from dataset_def.multiview.joints import PersonTrack, PlacedJoints, median_errors_px, never_placed, told_apart
 from dataset_def.multiview.keypoint_files import BODY_25B
 from dataset_def.multiview.masks_from_motion import with_lone_patches
-from dataset_def.multiview.people import Somebody
+from dataset_def.multiview.people import TrackedPerson
 from tests.helpers.own_clips import write_video
 from tests.helpers.tiny_h36m import looking_camera
 from utils.image import write_image
@@ -30,7 +30,7 @@ def test_whoever_is_alone_in_a_view_judges_the_calibration_too():
               [np.stack([detection(70), detection(80)])] * 2]  # fmt: skip
     tracked_px = np.zeros((2, 3, 25, 3))
     tracked_px[:, 0] = detection(50)
-    me = Somebody(np.array([[0, -1, -1]] * 2), 1.0, 1.0, NOWHERE_M)
+    me = TrackedPerson(np.array([[0, -1, -1]] * 2), 1.0, 1.0, NOWHERE_M)
     seen_px = told_apart(CAMERAS, people, tracked_px, [me], person=1)
     np.testing.assert_allclose(seen_px[:, :2, 0, 0], [[50, 60]] * 2)
     assert not seen_px[:, 2].any() and not tracked_px[:, 1].any()
@@ -38,8 +38,8 @@ def test_whoever_is_alone_in_a_view_judges_the_calibration_too():
 
 def test_somebody_else_who_is_followed_does_not_judge_the_calibration():
     people = [[np.stack([detection(50)])] * 2] * 3
-    me = Somebody(np.array([[0, -1, -1]] * 2), 1.0, 1.0, NOWHERE_M)
-    other = Somebody(np.array([[-1, 0, -1]] * 2), 0.5, 1.0, NOWHERE_M)
+    me = TrackedPerson(np.array([[0, -1, -1]] * 2), 1.0, 1.0, NOWHERE_M)
+    other = TrackedPerson(np.array([[-1, 0, -1]] * 2), 0.5, 1.0, NOWHERE_M)
     seen_px = told_apart(CAMERAS, people, np.zeros((2, 3, 25, 3)), [me, other], person=1)
     assert seen_px[:, 2].any() and not seen_px[:, 1].any()
     briefly = other._replace(position_world_m=np.full((2, 3), np.nan))
@@ -50,7 +50,7 @@ def test_a_camera_that_does_not_see_the_person_has_no_error():
     keypoints_px = np.zeros((2, 3, 25, 3))
     keypoints_px[:, :2] = detection(50)
     track = PersonTrack(keypoints_px, np.zeros((2, 25, 3)), np.zeros((2, 3, 25)), np.zeros((2, 3, 25), dtype=bool))
-    found = median_errors_px(CAMERAS, Labels(track, np.zeros((2, 25, 3)), 0))
+    found = median_errors_px(CAMERAS, PlacedJoints(track, np.zeros((2, 25, 3)), 0))
     assert found[2] is None and found[0] is not None and found[0] > 0
 
 
@@ -58,15 +58,15 @@ def test_joints_that_no_two_cameras_see_are_named():
     points_m = np.zeros((2, 25, 3))
     points_m[:, BODY_25B.index("left_hip")] = np.nan
     track = PersonTrack(np.zeros((2, 3, 25, 3)), points_m, np.zeros((2, 3, 25)), np.zeros((2, 3, 25), dtype=bool))
-    assert never_placed(Labels(track, points_m, 0)) == ["pelvis", "left_hip", "spine"]
-    assert never_placed(Labels(track, np.zeros((2, 25, 3)), 0)) == []
+    assert never_placed(PlacedJoints(track, points_m, 0)) == ["pelvis", "left_hip", "spine"]
+    assert never_placed(PlacedJoints(track, np.zeros((2, 25, 3)), 0)) == []
 
 
 def test_no_point_is_no_error():
-    assert solve(projection_matrices(CAMERAS), np.zeros((3, 0, 2)), np.zeros((3, 0))).shape == (0, 3)
+    assert points_nearest_to_rays(projection_matrices(CAMERAS), np.zeros((3, 0, 2)), np.zeros((3, 0))).shape == (0, 3)
     nobody = Sightings(np.full((5, 3, 1, 2), np.nan), np.full((5, 3), np.nan), "keypoints")
     names = ["a", "b", "c"]
-    assert agreement_complaints(names, CAMERAS, nobody, agreement(CAMERAS, nobody), 0.06) == []
+    assert consistency_problems(names, CAMERAS, nobody, consistency(CAMERAS, nobody), 0.06) == []
 
 
 def test_a_lone_patch_that_agrees_with_no_other_view_is_judged():
@@ -79,7 +79,7 @@ def test_a_lone_patch_that_agrees_with_no_other_view_is_judged():
     np.testing.assert_allclose(judged.points_px[[0, 1], [0, 1], 0], [[10, 20]] * 2)
     np.testing.assert_allclose(judged.extent_px[[0, 1], [0, 1]], 40)
     assert np.isfinite(judged.extent_px).sum() == 2 and np.isnan(masks.extent_px).all()
-    assert "hardly moves" in judged.doubt
+    assert "hardly moves" in judged.other_cause
 
 
 def test_a_damaged_video_is_refused_without_the_decoders_own_messages(tmp_path):

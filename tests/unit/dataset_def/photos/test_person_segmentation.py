@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from config import ROOT
-from dataset_def.photos.person import REMEDY, PersonSegmenter, SegmentationConfig, is_available
+from dataset_def.photos.person import SEGMENTATION_REMEDY, PersonSegmenter, SegmentationConfig, is_available
 from utils.image import read_image
 from utils.person_box import box_of_mask
 
@@ -11,7 +11,7 @@ from utils.person_box import box_of_mask
 def segmenter() -> PersonSegmenter:
     network = SegmentationConfig().network
     if not is_available(network):
-        pytest.skip(f"the segmentation extra is not here: {REMEDY}")
+        pytest.skip(f"the segmentation extra is not here: {SEGMENTATION_REMEDY}")
     return PersonSegmenter(network)
 
 

@@ -11,10 +11,10 @@ from dataset_def.poses.corruptions import (
     LIMBS,
     LIMITS,
     TWISTS,
-    placed,
+    placed_joints,
+    rotation_about,
     row,
     shortest_turns,
-    turned,
 )
 from dataset_def.synthetic.motion.generate import generate_motion
 from dataset_def.synthetic.motion.limbs import REST_JOINTS_M, overlap_m, subject_style
@@ -40,27 +40,29 @@ def degrees_apart(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", list(CORRUPTIONS))
 def test_what_comes_out_are_rotations_that_depend_on_the_seed_alone_and_leave_the_input_alone(name, real):
     before = real.copy()
-    spoiled = spoil(name, real)
+    perturbed = spoil(name, real)
     np.testing.assert_array_equal(real, before)
-    np.testing.assert_array_equal(spoiled, spoil(name, real))
-    assert (spoiled != spoil(name, real, seed=1)).any()
-    np.testing.assert_allclose(spoiled @ spoiled.swapaxes(-1, -2), np.broadcast_to(np.eye(3), spoiled.shape), atol=1e-5)
-    assert (np.linalg.det(spoiled) > 0.99).all() and (spoiled != real).any(axis=(1, 2, 3)).all()
+    np.testing.assert_array_equal(perturbed, spoil(name, real))
+    assert (perturbed != spoil(name, real, seed=1)).any()
+    np.testing.assert_allclose(
+        perturbed @ perturbed.swapaxes(-1, -2), np.broadcast_to(np.eye(3), perturbed.shape), atol=1e-5
+    )
+    assert (np.linalg.det(perturbed) > 0.99).all() and (perturbed != real).any(axis=(1, 2, 3)).all()
 
 
 def test_shuffled_joints_are_the_same_ones_in_other_frames(real):
-    spoiled = spoil("shuffled", real)
+    perturbed = spoil("shuffled", real)
     for joint in range(23):
-        there, here = (sorted(map(tuple, part[:, joint].reshape(-1, 9))) for part in (spoiled, real))
+        there, here = (sorted(map(tuple, part[:, joint].reshape(-1, 9))) for part in (perturbed, real))
         assert there == here
-    stays = (spoiled == real).all(axis=(2, 3))
+    stays = (perturbed == real).all(axis=(2, 3))
     assert stays.mean() < 0.5, "most joints come from another frame"
 
 
 def test_a_mirrored_limb_has_the_other_sides_rotations_as_they_are(real):
-    spoiled = spoil("mirrored_limb", real)
+    perturbed = spoil("mirrored_limb", real)
     seen = set()
-    for before, after in zip(real, spoiled, strict=True):
+    for before, after in zip(real, perturbed, strict=True):
         changed = {JOINTS_23[j] for j in np.flatnonzero((before != after).any(axis=(1, 2)))}
         [(side, limb)] = [(s, limb) for s in ("left", "right") for limb, joints in LIMBS.items()
                           if changed <= {f"{s}_{joint}" for joint in joints}]  # fmt: skip
@@ -72,8 +74,8 @@ def test_a_mirrored_limb_has_the_other_sides_rotations_as_they_are(real):
 
 
 def test_a_joint_outside_its_limits_is_20_to_60_degrees_beyond_one_of_them(real):
-    spoiled = spoil("outside_limits", real)
-    for before, after in zip(real, spoiled, strict=True):
+    perturbed = spoil("outside_limits", real)
+    for before, after in zip(real, perturbed, strict=True):
         changed = [JOINTS_23[j] for j in np.flatnonzero((before != after).any(axis=(1, 2)))]
         total = Rotation.from_matrix(after[[row(name) for name in changed]]).as_rotvec(degrees=True).sum(axis=0)
         name = changed[0].split("_")[-1]
@@ -86,8 +88,8 @@ def test_a_joint_outside_its_limits_is_20_to_60_degrees_beyond_one_of_them(real)
 
 
 def test_an_over_twisted_joint_keeps_its_bone_where_it_was(real):
-    spoiled = spoil("over_twisted", real)
-    for before, after in zip(real, spoiled, strict=True):
+    perturbed = spoil("over_twisted", real)
+    for before, after in zip(real, perturbed, strict=True):
         [joint] = np.flatnonzero((before != after).any(axis=(1, 2)))
         name = JOINTS_23[joint]
         bare = name.split("_")[-1]
@@ -102,17 +104,19 @@ def test_an_over_twisted_joint_keeps_its_bone_where_it_was(real):
 
 
 def test_an_interpenetrating_limb_lies_deep_in_the_body_and_only_its_first_joint_turned(real):
-    spoiled = spoil("interpenetrating", real)
-    changed = (real != spoiled).any(axis=(2, 3))
+    perturbed = spoil("interpenetrating", real)
+    changed = (real != perturbed).any(axis=(2, 3))
     assert (changed.sum(axis=1) == 1).all()
     assert {JOINTS_23[j].split("_")[1] for j in np.flatnonzero(changed.any(axis=0))} == {"shoulder", "hip"}
-    deeper_m = overlap_m(*placed(spoiled)) - overlap_m(*placed(real))
+    deeper_m = overlap_m(*placed_joints(perturbed)) - overlap_m(*placed_joints(real))
     assert np.mean(deeper_m > DEEPER_M) > 0.9, f"{100 * np.mean(deeper_m > DEEPER_M):.0f} percent lie deep enough"
 
 
 def test_shortest_turns_of_known_directions():
     x, y = np.array([[2.0, 0, 0]]), np.array([[0, 3.0, 0]])
-    np.testing.assert_allclose(shortest_turns(x, y)[0], turned(np.array([0, 0, 1.0]), np.array(np.pi / 2)), atol=1e-12)
+    np.testing.assert_allclose(
+        shortest_turns(x, y)[0], rotation_about(np.array([0, 0, 1.0]), np.array(np.pi / 2)), atol=1e-12
+    )
 
 
 def test_an_arm_that_is_not_mirrored_is_far_from_one_that_is_and_a_leg_is_not(real):

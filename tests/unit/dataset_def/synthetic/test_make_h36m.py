@@ -15,7 +15,7 @@ from dataset_def.h36m_files import load_meta
 from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import SyntheticConfig
 from dataset_def.synthetic.scene.cameras import AREA_MIDDLE_WORLD_M, make_cameras
-from dataset_def.synthetic.sequence_files import Sequence, is_complete
+from dataset_def.synthetic.sequence_files import SyntheticSequence, is_sequence_complete
 from models.smpl import load_body, rotations_from_theta
 from utils.camera import project, to_camera
 from utils.image import read_image, read_mask
@@ -153,7 +153,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(made, copied):
     (lost.with_name(lost.name + ".partial") / "rest.jpg").write_bytes(b"half")
     untouched = copied / "frames" / FOLDERS[5] / f"{FOLDERS[5]}_000001.jpg"
     before = untouched.stat().st_mtime_ns
-    assert not is_complete(settings(copied).paths, Sequence(1, 10, 1))
+    assert not is_sequence_complete(settings(copied).paths, SyntheticSequence(1, 10, 1))
     make_h36m.main(settings(copied))
     assert contents(copied) == contents(made)
     assert untouched.stat().st_mtime_ns == before
@@ -161,7 +161,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(made, copied):
 
 def test_more_actions_join_the_same_folder(copied):
     make_h36m.main(settings(copied, actions=(10, 14, 2), frames=3))
-    assert is_complete(settings(copied).paths, Sequence(1, 2, 1))
+    assert is_sequence_complete(settings(copied).paths, SyntheticSequence(1, 2, 1))
 
 
 def test_other_settings_are_refused_and_change_nothing(copied):
@@ -179,7 +179,7 @@ def test_foreign_data_are_left_alone(tmp_path):
 
 
 def test_every_sequence_gets_an_outfit_of_its_own_or_one_for_all():
-    every = [Sequence(1, action, subaction) for action in range(2, 17) for subaction in (1, 2)]
+    every = [SyntheticSequence(1, action, subaction) for action in range(2, 17) for subaction in (1, 2)]
     assert sorted(make_h36m.outfit_number(sequence, 30) for sequence in every) == list(range(30))
     assert {make_h36m.outfit_number(sequence, 1) for sequence in every} == {0}
 

@@ -10,7 +10,7 @@ from config import ROOT
 from sample.tools import make_readme
 from sample.tools.make_readme import ReadmeConfig
 from utils.artifacts import save_metrics
-from utils.report.markdown import NOVEL_VIEWS, block, shortened, written
+from utils.report.markdown import NOVEL_VIEWS, block, shortened, written_mean
 from utils.report.summaries import RULES, Circumstances, all_summaries
 
 
@@ -46,9 +46,9 @@ def interval(mean: float) -> dict[str, float]:
 
 
 def test_numbers_get_the_decimals_they_need():
-    assert written(interval(131.77)) == "131.8 [131.7, 131.8]"
-    assert written(interval(9.6)) == "9.60 [9.54, 9.66]"
-    assert written(interval(0.5)) == "0.500 [0.438, 0.562]"
+    assert written_mean(interval(131.77)) == "131.8 [131.7, 131.8]"
+    assert written_mean(interval(9.6)) == "9.60 [9.54, 9.66]"
+    assert written_mean(interval(0.5)) == "0.500 [0.438, 0.562]"
 
 
 def mesh_metrics(path):

@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from tests.helpers.moving_body import bent_stick, lively_rig, open_body, stick_motion, turn
 from utils.export.bvh import continuous, write_bvh, zxy_angles_rad
-from utils.export.rig import Motion, posed_joints, to_y_up
+from utils.export.rig import RigMotion, posed_joints, to_y_up
 from utils.skeleton import SMPL_24
 
 
@@ -109,7 +109,7 @@ def test_bones_at_rest_are_the_bodys_own(tmp_path):
 
 def test_a_body_that_stands_still_makes_equal_lines(tmp_path):
     rig, motion, *_ = lively_rig(1)
-    still = Motion(np.repeat(motion.rotations, 3, axis=0), np.repeat(motion.pelvis_m, 3, axis=0), 25.0)
+    still = RigMotion(np.repeat(motion.rotations, 3, axis=0), np.repeat(motion.pelvis_m, 3, axis=0), 25.0)
     write_bvh(tmp_path / "still.bvh", rig, still)
     rows = rows_of(tmp_path / "still.bvh")
     np.testing.assert_array_equal(rows, rows[[0, 0, 0]])

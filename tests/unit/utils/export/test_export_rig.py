@@ -7,7 +7,7 @@ from models.smpl import Body
 from tests.helpers.moving_body import FACING_THE_CAMERA, bent_stick, lively_rig, open_body, stick_motion, turn
 from tests.unit.models.test_smpl import small_file
 from utils.export.rig import (
-    Motion,
+    RigMotion,
     all_weights,
     four_weights,
     motion_of,
@@ -119,4 +119,4 @@ def test_what_is_no_motion_is_refused(broken, words):
 def test_a_motion_of_one_frame_is_enough():
     motion = stick_motion({})
     assert quaternions(motion.rotations).shape == (1, 3, 4)
-    assert isinstance(motion, Motion)
+    assert isinstance(motion, RigMotion)

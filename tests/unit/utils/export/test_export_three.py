@@ -109,7 +109,7 @@ def look(folder: Path, address: str, time_s: float) -> np.ndarray:
         page.open(f"{address}/index.html?time={time_s}&focal={FOCAL_PX}")
         page.wait_for("window.drawn")
         page.picture(folder / "picture.png")
-        failures = [text for text in page.complaints() if "GPU stall" not in text]
+        failures = [text for text in page.problems() if "GPU stall" not in text]
         assert failures == []
     return read_image(folder / "picture.png")
 

@@ -12,7 +12,7 @@ import pytest
 from config import ROOT
 from tests.helpers.moving_body import lively, lively_rig
 from utils.export import rig as rig_module
-from utils.export.prediction import FrameBodies, FrameBody, write_motion, write_tables
+from utils.export.prediction import FrameBody, PredictedBodies, write_motion, write_tables
 
 FILES = ("joints.json", "body.npz", "motion.glb", "motion.bvh")
 
@@ -29,7 +29,7 @@ def frame_bodies(num_frames: int, num_poses: int = 40):
 def write_frames(folder: Path, num_frames: int) -> None:
     """Do all that predict.py does with the bodies of a video, but for the network and the drawing."""
     with TemporaryFile(dir=folder) as rows:
-        bodies = FrameBodies(rows)
+        bodies = PredictedBodies(rows)
         for body in frame_bodies(num_frames):
             bodies.add(body)
         write_tables(folder, bodies, "abc", 25.0)
@@ -67,7 +67,7 @@ def test_frames_come_back_as_they_were_kept_also_when_more_follow(monkeypatch):
     monkeypatch.setattr(rig_module, "BLOCK_FRAMES", 3)
     kept = list(frame_bodies(8))
     with TemporaryFile() as rows:
-        bodies = FrameBodies(rows)
+        bodies = PredictedBodies(rows)
         for count in range(9):
             assert len(bodies) == count and bodies.names == [body.name for body in kept[:count]]
             for name in FrameBody._fields[1:]:

@@ -12,24 +12,24 @@ from sample import make_figures
 from sample.make_figures import FiguresConfig, diagram_person
 from utils.artifacts import save_predictions
 from utils.figures.diagrams import (
-    DISTANCE_M,
+    ICON_DISTANCE_M,
     ICON_PX,
     SEEN_M,
-    STAGES,
-    Person,
+    STAGE_ROWS,
+    IconBody,
     layout_figure,
     on_icon,
     photo,
     stages_figure,
     surface,
-    turned,
+    turned_about_pelvis,
 )
 from utils.figures.overview import Overview, overview_figure, rows_of
 from utils.skeleton import H36M_17
 
 
 @pytest.fixture(scope="module")
-def person() -> Person:
+def person() -> IconBody:
     return diagram_person(Paths().models_smpl_location)
 
 
@@ -53,7 +53,7 @@ def test_words_of_the_diagrams_stay_apart_and_on_the_page(person):
     assert words_that_overlap(crowded)
 
 
-@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.title)
+@pytest.mark.parametrize("stage", STAGE_ROWS, ids=lambda stage: stage.title)
 def test_the_stages_name_scripts_that_exist(stage):
     text = (ROOT / stage.script).read_text()
     assert stage.output.split("/")[-1] in text and f'Run("{stage.output.split("/")[1]}"' in text
@@ -63,7 +63,7 @@ def test_a_turned_person_shows_the_other_side(person):
     """The raised right hand is at the picture's left from the front, at its right from behind."""
     hand = H36M_17.index("right_wrist")
     for degrees, side in ((0, -1), (180, 1)):
-        assert np.sign(turned(person.joints_m, degrees)[hand, 0]) == side
+        assert np.sign(turned_about_pelvis(person.joints_m, degrees)[hand, 0]) == side
     assert person.joints_m[hand, 1] < person.joints_m[H36M_17.index("head_top"), 1], "above the head; y points down"
 
 
@@ -74,7 +74,7 @@ def test_an_icon_shows_the_whole_person_at_the_size_it_says(person):
     assert tall == pytest.approx(np.ptp(person.vertices_m[:, 1]), rel=0.15), "perspective changes it a little"
     ink = surface(person.vertices_m, person).min(axis=2) < 250
     assert ink.any(axis=1).sum() / ICON_PX == pytest.approx(np.ptp(places[:, 1]), abs=0.01)
-    assert photo(person, 28).shape == (ICON_PX, ICON_PX, 3) and DISTANCE_M > 1
+    assert photo(person, 28).shape == (ICON_PX, ICON_PX, 3) and ICON_DISTANCE_M > 1
 
 
 def test_rows_are_found_by_frame():

@@ -8,11 +8,11 @@ from utils.figures.bodies import (
     ONLY_PREDICTED,
     ONLY_TRUE,
     MeshExamples,
-    agreement,
     body_grid,
     facing_polar,
     mesh_pictures,
     silhouette_grid,
+    silhouette_overlay,
     turned_about_middle,
 )
 
@@ -51,7 +51,9 @@ def test_a_quarter_turn_brings_the_left_of_the_picture_to_the_front():
 
 
 def test_agreement_is_coloured_by_hand():
-    found = agreement(np.array([[255, 255, 0, 0]], np.uint8)[None], np.array([[255, 0, 255, 0]], np.uint8)[None])
+    found = silhouette_overlay(
+        np.array([[255, 255, 0, 0]], np.uint8)[None], np.array([[255, 0, 255, 0]], np.uint8)[None]
+    )
     assert [tuple(pixel) for pixel in found[0, 0].tolist()] == [BOTH, ONLY_PREDICTED, ONLY_TRUE, (255, 255, 255)]
 
 

@@ -8,7 +8,7 @@ from utils.report.summaries import (
     known_interval,
     report,
     save_rows,
-    summary,
+    summarise,
     yaw_summary,
 )
 
@@ -41,8 +41,8 @@ def test_groups_hold_their_own_frames_and_empty_ones_are_left_out():
 
 def test_frames_without_truth_do_not_count_and_are_no_nan():
     frames, errors, which = two_sequences()
-    assert summary(errors, frames, np.ones(8, bool))["vertex_mm"]["mean"] == pytest.approx(25)
-    assert "vertex_mm" not in summary(errors, frames, which.is_sitting)
+    assert summarise(errors, frames, np.ones(8, bool))["vertex_mm"]["mean"] == pytest.approx(25)
+    assert "vertex_mm" not in summarise(errors, frames, which.is_sitting)
     assert known_interval(np.full(3, np.nan), frames[:3]) is None
 
 

@@ -25,25 +25,27 @@ def found(errors: np.ndarray, rows: np.ndarray) -> frames.Frames:
 
 
 def test_a_key_tells_name_joints_unit_and_direction():
-    read = measures.measure("p_mpjpe_17_mm")
+    read = measures.measure_name("p_mpjpe_17_mm")
     assert (read.name, read.detail, read.unit, read.better) == ("P-MPJPE", "17 joints", "mm", "lower")
-    read = measures.measure("psnr_db_in_box")
+    read = measures.measure_name("psnr_db_in_box")
     assert (read.name, read.unit, read.better) == ("PSNR in the person's box", "dB", "higher")
-    read = measures.measure("beyond_90_degrees_percent")
+    read = measures.measure_name("beyond_90_degrees_percent")
     assert (read.name, read.unit, read.better) == ("Beyond 90 degrees", "%", "lower")
-    assert measures.measure("something_new").better == ""
+    assert measures.measure_name("something_new").better == ""
 
 
 def test_numbers_have_the_digits_of_their_unit():
-    assert [measures.number(value, unit) for value, unit in ((135.77, "mm"), (0.65, ""), (19.736, "dB"))] == [
-        "135.8", "0.65", "19.74",
-    ]  # fmt: skip
-    assert measures.number(-3.0, "mm") == "−3.0"
+    assert [measures.written_number(value, unit) for value, unit in ((135.77, "mm"), (0.65, ""), (19.736, "dB"))] == [
+        "135.8",
+        "0.65",
+        "19.74",
+    ]
+    assert measures.written_number(-3.0, "mm") == "−3.0"
 
 
 def test_metrics_are_sorted_by_their_shape():
     one, two = {"mpjpe_17_mm": MEAN}, {"mpjpe_17_mm": MEAN | {"mean": 20.0}}
-    seen = measures.summary(
+    seen = measures.sorted_metrics(
         {"step": 5, "overall": one, "mean_pose": two, "per_action": {"Eating": one | {"num_frames": 7}}}
     )
     assert [row.name for row in seen.predictors.rows] == ["this run", "mean pose"] and seen.facts == {"step": "5"}
@@ -58,23 +60,34 @@ def test_metrics_are_sorted_by_their_shape():
 
 def test_ratios_are_a_table_of_this_run_and_rules_are_facts():
     ratio = {"mean": 1.0409, "low": 0.97, "high": 1.12}
-    seen = measures.summary({"rules": {"front": "at most 67.5 degrees"}, "overall": {"mpjpe_17_mm": MEAN},
-                             "away_over_front": {"mpjpe_17_mm": ratio}})  # fmt: skip
+    seen = measures.sorted_metrics(
+        {
+            "rules": {"front": "at most 67.5 degrees"},
+            "overall": {"mpjpe_17_mm": MEAN},
+            "away_over_front": {"mpjpe_17_mm": ratio},
+        }
+    )
     assert [row.name for row in seen.predictors.rows] == ["this run"], "a ratio is no predictor"
     assert seen.facts == {"front": "at most 67.5 degrees"}
     (table,) = seen.breakdowns
     assert (table.title, table.rows[0].name) == ("away over front", "this run")
-    assert measures.number(table.rows[0].cells["mpjpe_17_ratio"].mean, "×") == "1.04"
+    assert measures.written_number(table.rows[0].cells["mpjpe_17_ratio"].mean, "×") == "1.04"
 
 
 def test_runs_are_compared_by_their_ratios_and_by_the_yaw_of_those_who_face_away():
     yaw = {"away": {"median_degrees": MEAN, "beyond_90_degrees_percent": MEAN}}
-    seen = measures.summary({"overall": {"mpjpe_17_mm": MEAN}, "away_over_front": {"p_mpjpe_17_mm": MEAN}, "yaw": yaw,
-                             "mean_body": {"overall": {"mpjpe_17_mm": MEAN}, "yaw": yaw}})  # fmt: skip
+    seen = measures.sorted_metrics(
+        {
+            "overall": {"mpjpe_17_mm": MEAN},
+            "away_over_front": {"p_mpjpe_17_mm": MEAN},
+            "yaw": yaw,
+            "mean_body": {"overall": {"mpjpe_17_mm": MEAN}, "yaw": yaw},
+        }
+    )
     cells = compare.main_cells(seen)
     assert list(cells) == ["mpjpe_17_mm", "away_over_front_p_mpjpe_17_ratio", "yaw_error_away_median_degrees",
                            "yaw_error_away_beyond_90_degrees_percent"]  # fmt: skip
-    read = [measures.measure(key) for key in cells]
+    read = [measures.measure_name(key) for key in cells]
     assert [one.name for one in read[1:]] == ["Away over front P-MPJPE", "Yaw error away median",
                                               "Yaw error away beyond 90 degrees"]  # fmt: skip
     assert {one.better for one in read} == {"lower"} and [one.unit for one in read] == ["mm", "×", "°", "%"]
@@ -83,7 +96,7 @@ def test_runs_are_compared_by_their_ratios_and_by_the_yaw_of_those_who_face_away
 def test_metrics_of_several_predictors_are_found_below_their_names():
     own = {"overall": {"vertex_mm": MEAN}, "by_facing": {"90": {"vertex_mm": MEAN}},
            "away_over_front": {"vertex_mm": MEAN}}  # fmt: skip
-    seen = measures.summary({"predictors": {"predicted": own, "mean body": own}})
+    seen = measures.sorted_metrics({"predictors": {"predicted": own, "mean body": own}})
     assert [row.name for row in seen.predictors.rows] == ["this run", "mean body"]
     assert [(table.title, table.of) for table in seen.breakdowns[:2]] == [
         ("by facing direction", ""),
@@ -91,7 +104,7 @@ def test_metrics_of_several_predictors_are_found_below_their_names():
     ]
     assert {table.of for table in seen.breakdowns[2:]} == {"mean body"}
     assert seen.breakdowns[0].rows[0].name == "to the right"
-    assert measures.measure(next(iter(seen.breakdowns[1].rows[0].cells))).unit == "×", "a ratio has no millimetres"
+    assert measures.measure_name(next(iter(seen.breakdowns[1].rows[0].cells))).unit == "×", "a ratio has no millimetres"
 
 
 def test_a_person_turned_to_their_left_is_named_as_facing_the_right_of_the_picture():
@@ -133,7 +146,9 @@ def test_paired_differences_are_those_of_common_frames():
     rng = np.random.default_rng(0)
     rows = some_frames()
     errors = rng.normal(100, 30, 24)
-    first = compare.Tested("a", {}, "", "", measures.summary({"overall": {"mpjpe_17_mm": MEAN}}), found(errors, rows))
+    first = compare.TestedRun(
+        "a", {}, "", "", measures.sorted_metrics({"overall": {"mpjpe_17_mm": MEAN}}), found(errors, rows)
+    )
     order = rng.permutation(24)[:20]
     other = first._replace(title="b", frames=found(errors[order] - 5.0, rows[order]))
     gain = compare.compare_runs([first, other]).lines[0].differences[0]
@@ -142,9 +157,13 @@ def test_paired_differences_are_those_of_common_frames():
 
 
 def test_without_errors_per_frame_a_difference_has_no_interval():
-    one = compare.Tested("a", {"x": 1}, "S9", "h", measures.summary({"overall": {"mpjpe_17_mm": MEAN}}), None)
-    other = one._replace(title="b", settings={"x": 2}, split="S11",
-                         summary=measures.summary({"overall": {"mpjpe_17_mm": MEAN | {"mean": 12.0}}}))  # fmt: skip
+    one = compare.TestedRun("a", {"x": 1}, "S9", "h", measures.sorted_metrics({"overall": {"mpjpe_17_mm": MEAN}}), None)
+    other = one._replace(
+        title="b",
+        settings={"x": 2},
+        split="S11",
+        summary=measures.sorted_metrics({"overall": {"mpjpe_17_mm": MEAN | {"mean": 12.0}}}),
+    )
     seen = compare.compare_runs([one, other])
     assert seen.lines[0].differences == [compare.Difference(2.0, None, 0, "")]
     assert seen.settings == [("x", ["1", "2"])] and "S11" in seen.notes[0]
@@ -240,7 +259,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
 
 
 def test_tables_are_folded_only_where_the_run_has_tables_of_its_own(tmp_path):
-    auc = {"auc": {"plausibility": {"mirrored_limb": 0.9}}, "invented_spread_share": 1.1}
+    auc = {"auc": {"plausibility": {"mirrored_limb": 0.9}}, "generated_std_share": 1.1}
     own = {
         "overall": {"mpjpe_17_mm": MEAN},
         "mean_body": {"overall": {"mpjpe_17_mm": MEAN}, "by_posture": {"sitting": {"mpjpe_17_mm": MEAN}}},

@@ -14,11 +14,11 @@ from dataset_def.synthetic.motion.limbs import (
     overlap_m,
     place_joints,
     segment_distance_m,
-    solve,
+    solve_pose,
     subject_style,
     two_bones,
 )
-from dataset_def.synthetic.motion.walking import STANCE, draw_gait, foot, path
+from dataset_def.synthetic.motion.walking import STANCE, foot, path, sample_gait
 
 STANCES = (
     stances.stand, stances.stride, stances.stoop, stances.squat, stances.sit_chair, stances.sit_floor, stances.kneel,
@@ -69,9 +69,9 @@ def test_ankles_are_where_the_stance_puts_them(stance):
     style = subject_style(1, 0)
     for seed in range(20):
         pose = stance(np.random.default_rng(seed), style)
-        joints_m, _ = place_joints(solve(pose, REST_JOINTS_M), pose.pelvis_stage_m, REST_JOINTS_M)
+        joints_m, _ = place_joints(solve_pose(pose, REST_JOINTS_M), pose.pelvis_floor_m, REST_JOINTS_M)
         ankles_m = joints_m[[joint("left_ankle"), joint("right_ankle")]]
-        assert np.abs(ankles_m - pose.ankles_stage_m).max() < 0.01
+        assert np.abs(ankles_m - pose.ankles_floor_m).max() < 0.01
 
 
 def knee_and_elbow_bends(rotations):
@@ -123,8 +123,8 @@ def test_an_arm_in_the_belly_is_noticed():
     inside = hands.HandGoal(np.array([0.0, 1.15, 0.0]), np.array([1.0, 0.0, 0.0]))
     standing = stances.stand(np.random.default_rng(0), style)
     pose = hands.place_arm(np.random.default_rng(0), style, standing, "left", lambda *_: inside)
-    rotations = solve(pose, style.rest_joints_m)
-    assert overlap_m(*place_joints(rotations, pose.pelvis_stage_m, style.rest_joints_m)) > 0.05
+    rotations = solve_pose(pose, style.rest_joints_m)
+    assert overlap_m(*place_joints(rotations, pose.pelvis_floor_m, style.rest_joints_m)) > 0.05
 
 
 def test_segment_distance_is_the_smallest_of_sampled_distances():
@@ -149,7 +149,7 @@ def test_all_headings_occur(action):
 def test_stances_differ_in_height_as_they_should():
     style = subject_style(1, 0)
     heights_m = {
-        stance.__name__: np.median([stance(np.random.default_rng(s), style).pelvis_stage_m[1] for s in range(30)])
+        stance.__name__: np.median([stance(np.random.default_rng(s), style).pelvis_floor_m[1] for s in range(30)])
         for stance in STANCES
     }
     assert heights_m["stand"] > 0.85 and 0.4 < heights_m["sit_chair"] < 0.6 and heights_m["sit_floor"] < 0.2
@@ -157,7 +157,7 @@ def test_stances_differ_in_height_as_they_should():
 
 def test_a_walking_foot_stays_where_it_is_set_down():
     rng, style = np.random.default_rng(3), subject_style(1, 0)
-    gait = draw_gait(rng, style, on_the_spot=False)
+    gait = sample_gait(rng, style, on_the_spot=False)
     cycles = np.linspace(1.0, 1.0 + STANCE - 1e-6, 30)
     ankles_m, _ = foot(gait, style, cycles, sign=1.0)
     assert np.ptp(ankles_m[:, [0, 2]], axis=0).max() < 1e-9
@@ -166,7 +166,7 @@ def test_a_walking_foot_stays_where_it_is_set_down():
 
 
 def test_the_path_goes_as_far_as_it_says_and_looks_ahead():
-    gait = draw_gait(np.random.default_rng(4), subject_style(1, 0), on_the_spot=False)
+    gait = sample_gait(np.random.default_rng(4), subject_style(1, 0), on_the_spot=False)
     place_m, heading = path(gait, np.linspace(0, 2, 400))
     steps_m = np.diff(place_m, axis=0)
     assert abs(np.linalg.norm(steps_m, axis=-1).sum() - 2) < 0.01

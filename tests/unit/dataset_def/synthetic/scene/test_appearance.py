@@ -5,7 +5,7 @@ import pytest
 
 from config import Paths
 from dataset_def.synthetic.scene import clothes, patterns
-from dataset_def.synthetic.scene.appearance import KNOWN, STYLES, make_outfit, make_person
+from dataset_def.synthetic.scene.appearance import KNOWN_SUBJECTS, STYLES, make_outfit, make_person
 from models.smpl import Body, load_body
 from utils.skeleton import SMPL_24
 
@@ -22,9 +22,9 @@ def parts_of(points_m: np.ndarray, cuts: np.ndarray) -> np.ndarray:
 
 
 def test_subjects_differ_in_build_skin_and_hair(body: Body):
-    people = [make_person(subject, 0, body) for subject in KNOWN]
-    assert len({person.style for person in people}) == len(KNOWN) == len(STYLES)
-    assert len({person.hair for person in people}) == len(KNOWN)
+    people = [make_person(subject, 0, body) for subject in KNOWN_SUBJECTS]
+    assert len({person.style for person in people}) == len(KNOWN_SUBJECTS) == len(STYLES)
+    assert len({person.hair for person in people}) == len(KNOWN_SUBJECTS)
     for direction in (0, 1):
         assert np.diff(np.sort([person.betas[direction] for person in people])).min() > 0.1
     for i, one in enumerate(people):
@@ -82,7 +82,7 @@ def test_left_and_right_wear_the_same_parts(body: Body):
 
 
 def test_cloth_stands_off_the_skin_by_millimetres_to_centimetres(body: Body):
-    for subject in KNOWN:
+    for subject in KNOWN_SUBJECTS:
         outfit = make_outfit(make_person(subject, 0, body), 0, 0, body)
         parts = parts_of(outfit.canonical_m.astype(np.float64), outfit.cuts)
         assert (outfit.offsets_m[parts == clothes.SKIN] == 0).all()

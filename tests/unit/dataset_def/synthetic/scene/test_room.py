@@ -3,7 +3,16 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from dataset_def.synthetic.scene.raycast import enter_box, first_hit
-from dataset_def.synthetic.scene.room import HALF_LENGTH_M, HALF_WIDTH_M, Room, box, draw_room, make_room, placed, stick
+from dataset_def.synthetic.scene.room import (
+    HALF_LENGTH_M,
+    HALF_WIDTH_M,
+    Room,
+    draw_room,
+    furniture_box,
+    make_room,
+    moved_furniture,
+    stick,
+)
 from utils.camera import Camera, project, to_camera
 
 
@@ -22,7 +31,7 @@ CAMERAS = [looking_camera(c) for c in ((1.8, 5.0, 1.6), (1.8, -5.1, 1.6), (-1.8,
 
 
 def test_a_ray_enters_and_leaves_a_turned_box_where_geometry_says():
-    cube = box((3, 0, 0), (2, 2, 2), (1, 1, 1), turn=Rotation.from_euler("z", np.pi / 4))
+    cube = furniture_box((3, 0, 0), (2, 2, 2), (1, 1, 1), turn=Rotation.from_euler("z", np.pi / 4))
     near, far = enter_box(cube, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
     assert (near, far) == pytest.approx((3 - np.sqrt(2), 3 + np.sqrt(2)))
     near, far = enter_box(cube, 0.0, 2.0, 0.0, 1.0, 0.0, 0.0)
@@ -30,8 +39,10 @@ def test_a_ray_enters_and_leaves_a_turned_box_where_geometry_says():
 
 
 def test_the_first_of_two_boxes_is_hit():
-    shell = box((0, 0, 0), (20, 20, 20), (1, 1, 1))
-    boxes = np.stack([shell, box((5, 0, 0), (1, 1, 1), (1, 1, 1)), box((3, 0, 0), (1, 1, 1), (1, 1, 1))])
+    shell = furniture_box((0, 0, 0), (20, 20, 20), (1, 1, 1))
+    boxes = np.stack(
+        [shell, furniture_box((5, 0, 0), (1, 1, 1), (1, 1, 1)), furniture_box((3, 0, 0), (1, 1, 1), (1, 1, 1))]
+    )
     assert first_hit(boxes, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0) == pytest.approx((2.5, 2))
     assert first_hit(boxes, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0) == pytest.approx((10, 0))
 
@@ -45,13 +56,13 @@ def test_a_stick_reaches_from_end_to_end():
 
 
 def test_placing_furniture_turns_its_position_and_its_axes():
-    piece = placed([box((1, 0, 0.5), (0.4, 0.2, 1), (1, 1, 1))], 2, 3, np.pi / 2)[0]
+    piece = moved_furniture([furniture_box((1, 0, 0.5), (0.4, 0.2, 1), (1, 1, 1))], 2, 3, np.pi / 2)[0]
     np.testing.assert_allclose(piece[:3], [2, 4, 0.5], atol=1e-12)
     # Its long side, 0.4 m, now lies along y.
     near, far = enter_box(piece, 2.0, 0.0, 0.5, 0.0, 1.0, 0.0)
     assert (near, far) == pytest.approx((3.8, 4.2))
     # Turned by 30 degrees, a ray along the turned long side crosses all of it.
-    piece = placed([box((0, 0, 0.5), (0.4, 0.2, 1), (1, 1, 1))], 0, 0, np.pi / 6)[0]
+    piece = moved_furniture([furniture_box((0, 0, 0.5), (0.4, 0.2, 1), (1, 1, 1))], 0, 0, np.pi / 6)[0]
     near, far = enter_box(piece, 0.0, 0.0, 0.5, np.cos(np.pi / 6), np.sin(np.pi / 6), 0.0)
     assert (near, far) == pytest.approx((-0.2, 0.2))
 

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from utils.artifacts import UNREADABLE, file_hash, whole_file
+from utils.artifacts import UNREADABLE, atomic_write, file_hash
 
 SETTINGS_FILE = "synthetic_settings.json"
 EMBEDDED, FITTED = "embedded data", "multi-view fit"
@@ -31,7 +31,7 @@ class SequenceBodies(NamedTuple):
     source: str
     """EMBEDDED or FITTED."""
     body_hash: str
-    """Of the body file they belong to; empty if the file does not tell."""
+    """Hash of the body file that the parameters belong to; empty if the file does not tell."""
 
 
 class FrameBodies(NamedTuple):
@@ -53,7 +53,7 @@ def save_bodies(path: Path, bodies: SequenceBodies) -> None:
     arrays = bodies._asdict()
     source, body_hash = arrays.pop("source"), arrays.pop("body_hash")
     numbers = {name: np.asarray(values, np.float32) for name, values in arrays.items()}
-    with whole_file(path) as partial, open(partial, "wb") as stream:
+    with atomic_write(path) as partial, open(partial, "wb") as stream:
         np.savez(stream, allow_pickle=False, source=np.array(source), body_hash=np.array(body_hash), **numbers)
 
 
@@ -82,7 +82,7 @@ def load_bodies(path: Path) -> SequenceBodies:
 
 
 def embedded_body_hash(folder: Path) -> str:
-    """Look up which body file the embedded data were drawn with; empty if the folder does not tell."""
+    """Look up which body file the embedded data were rendered with; empty if the folder does not tell."""
     settings = folder / SETTINGS_FILE
     return str(json.loads(settings.read_text()).get("body", "")) if settings.is_file() else ""
 

@@ -1,4 +1,4 @@
-"""Finds everything that belongs to a recording that the settings describe, and checks that it fits together."""
+"""Finds all files of a custom recording that the settings describe, and checks that they fit together."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,10 +8,10 @@ from dataset_def.calibration.camera_values import METRES, Calibration, Unit, mat
 from dataset_def.calibration.files import read_calibration
 from dataset_def.multiview.check_calibration import span_m
 from dataset_def.multiview.keypoint_files import read_people_folder
-from dataset_def.multiview.recording import People, Recording, RoomPicture, View
+from dataset_def.multiview.recording import BackgroundPicture, MultiviewRecording, People, RecordedView
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import check_size
-from dataset_def.video import Footage, images_in, is_footage, probe, read_picture
+from dataset_def.video import VideoInfo, images_in, is_video_or_folder, probe, read_picture
 from utils.camera import Camera, resized
 
 SHORTER_FRAMES = 2
@@ -23,11 +23,11 @@ class Span(NamedTuple):
     """Which frames of the videos are imported."""
 
     firsts: tuple[int, ...]
-    """Per video, the frame of instant 0."""
+    """The frame of each video that shows instant 0."""
     num_instants: int
 
 
-def named_footage(videos: Sequence[str]) -> dict[str, Path]:
+def named_videos(videos: Sequence[str]) -> dict[str, Path]:
     """Find the videos and image folders, by the name of their camera, in order.
 
     Raises:
@@ -40,7 +40,7 @@ def named_footage(videos: Sequence[str]) -> dict[str, Path]:
         if not path.exists():
             raise FileNotFoundError(f"--videos: {path} does not exist")
         if path.is_dir() and not images_in(path):
-            inside = sorted(inner for inner in path.iterdir() if is_footage(inner))
+            inside = sorted(inner for inner in path.iterdir() if is_video_or_folder(inner))
             if not inside:
                 raise FileNotFoundError(f"--videos: {path} holds neither videos nor images nor folders of images")
             found += [(inner.stem if inner.is_file() else inner.name, inner) for inner in inside]
@@ -70,14 +70,14 @@ def parsed_offsets(offsets: Iterable[str], names: Sequence[str]) -> list[int]:
     return [frames - earliest for frames in found.values()]
 
 
-def common_span(footage: dict[str, Footage], config: ImportMultiviewConfig) -> Span:
+def common_span(videos: dict[str, VideoInfo], config: ImportMultiviewConfig) -> Span:
     """Find the frames that all videos show.
 
     Raises:
         ValueError: videos of different lengths, or a range that they do not have.
     """
-    offsets = parsed_offsets(config.offsets, list(footage))
-    lengths = {name: one.num_frames - offset for (name, one), offset in zip(footage.items(), offsets, strict=True)}
+    offsets = parsed_offsets(config.offsets, list(videos))
+    lengths = {name: one.num_frames - offset for (name, one), offset in zip(videos.items(), offsets, strict=True)}
     shortest, longest = min(lengths, key=lengths.__getitem__), max(lengths, key=lengths.__getitem__)
     allowed = max(SHORTER_FRAMES, round(SHORTER_SHARE * lengths[longest]))
     start, end = config.frames or (0, lengths[shortest])
@@ -93,25 +93,27 @@ def common_span(footage: dict[str, Footage], config: ImportMultiviewConfig) -> S
     return Span(tuple(offset + start for offset in offsets), -(-(end - start) // config.every))
 
 
-def common_rate(footage: dict[str, Footage], config: ImportMultiviewConfig) -> float:
+def common_rate(videos: dict[str, VideoInfo], config: ImportMultiviewConfig) -> float:
     """Find the frames per second of the videos.
 
     Raises:
         ValueError: they differ, or are needed and not known.
     """
-    told = {name: one.frames_per_second for name, one in footage.items() if one.frames_per_second}
+    rates = {name: one.frames_per_second for name, one in videos.items() if one.frames_per_second}
     if config.frames_per_second:
         return config.frames_per_second
-    if not told:
+    if not rates:
         if config.keypoints is not None and config.smooth_hz:
             raise ValueError("images do not tell how fast they were taken, which smoothing the joints needs; give "
                              "--frames-per-second, or --smooth-hz 0")  # fmt: skip
         return 25.0
-    slow, fast = min(told, key=told.__getitem__), max(told, key=told.__getitem__)
-    if told[fast] > 1.01 * told[slow]:
-        raise ValueError(f"video {slow} has {told[slow]:g} frames per second, {fast} has {told[fast]:g}; bring them to "
-                         "the same rate, or say that they are alike with --frames-per-second")  # fmt: skip
-    return told[slow]
+    slow, fast = min(rates, key=rates.__getitem__), max(rates, key=rates.__getitem__)
+    if rates[fast] > 1.01 * rates[slow]:
+        raise ValueError(
+            f"video {slow} has {rates[slow]:g} frames per second, {fast} has {rates[fast]:g}; bring them to "
+            "the same rate, or say that they are alike with --frames-per-second"
+        )
+    return rates[slow]
 
 
 def unit_of(calibration: Calibration, given: Unit, cameras: list[Camera]) -> Unit:
@@ -128,16 +130,16 @@ def unit_of(calibration: Calibration, given: Unit, cameras: list[Camera]) -> Uni
                      f"{sizes}, where the brackets tell how far the farthest cameras would be apart")  # fmt: skip
 
 
-def cameras_of(config: ImportMultiviewConfig, footage: dict[str, Footage]) -> list[Camera]:
+def cameras_of(config: ImportMultiviewConfig, videos: dict[str, VideoInfo]) -> list[Camera]:
     """Read the cameras of the videos, in metres and with z up, for the size that the videos have."""
     calibration = read_calibration(config.calibration)
-    keys = matching(list(footage), calibration.cameras, f"the calibration ({calibration.where})")
+    keys = matching(list(videos), calibration.cameras, f"the calibration ({calibration.where})")
     stored = [calibration.cameras[key] for key in keys]
-    sizes = [(one.width_px, one.height_px) for one in footage.values()]
+    sizes = [(one.width_px, one.height_px) for one in videos.values()]
     as_metres = [our_camera(one, "m", size) for one, size in zip(stored, sizes, strict=True)]
     unit = unit_of(calibration, config.calibration_unit, as_metres)
     cameras = []
-    for (name, one), camera in zip(footage.items(), stored, strict=True):
+    for (name, one), camera in zip(videos.items(), stored, strict=True):
         found = our_camera(camera, unit, (one.width_px, one.height_px), config.up)
         check_size(f"{one.path} (camera {name})", one.width_px, one.height_px, found, config.video_size)
         cameras.append(resized(found, one.width_px, one.height_px) if config.video_size == "scaled" else found)
@@ -152,13 +154,13 @@ def in_folder(folder: Path, names: Sequence[str], what: str) -> list[Path]:
     return [there[key] for key in matching(names, there, f"{what} {folder}")]
 
 
-def people_of(config: ImportMultiviewConfig, footage: dict[str, Footage], span: Span) -> People | None:
+def people_of(config: ImportMultiviewConfig, videos: dict[str, VideoInfo], span: Span) -> People | None:
     """Read the keypoints of the instants that are imported."""
     if config.keypoints is None:
         return None
     people: People = []
     for (name, one), folder, first in zip(
-        footage.items(), in_folder(config.keypoints, list(footage), "--keypoints"), span.firsts, strict=True
+        videos.items(), in_folder(config.keypoints, list(videos), "--keypoints"), span.firsts, strict=True
     ):
         found = read_people_folder(folder, config.skeleton)
         if abs(len(found) - one.num_frames) > max(SHORTER_FRAMES, SHORTER_SHARE * one.num_frames):
@@ -168,42 +170,46 @@ def people_of(config: ImportMultiviewConfig, footage: dict[str, Footage], span: 
     return people
 
 
-def check_masks(footage: Footage, folder: Path) -> Path:
+def check_masks(videos: VideoInfo, folder: Path) -> Path:
     """Stop unless there is a mask of the right size for every frame."""
     images = images_in(folder) if folder.is_dir() else []
-    if len(images) != footage.num_frames:
-        raise ValueError(f"--masks: {folder} has {len(images)} masks, {footage.path} has {footage.num_frames} frames; "
-                         "they need one per frame")  # fmt: skip
+    if len(images) != videos.num_frames:
+        raise ValueError(
+            f"--masks: {folder} has {len(images)} masks, {videos.path} has {videos.num_frames} frames; "
+            "they need one per frame"
+        )
     height_px, width_px = read_picture(images[0]).shape[:2]
-    if (width_px, height_px) != (footage.width_px, footage.height_px):
-        raise ValueError(f"--masks: {images[0]} is {width_px} x {height_px} pixels, {footage.path} "
-                         f"{footage.width_px} x {footage.height_px}; they must be alike")  # fmt: skip
+    if (width_px, height_px) != (videos.width_px, videos.height_px):
+        raise ValueError(
+            f"--masks: {images[0]} is {width_px} x {height_px} pixels, {videos.path} "
+            f"{videos.width_px} x {videos.height_px}; they must be alike"
+        )
     return folder
 
 
-def own_recording(config: ImportMultiviewConfig) -> Recording:
+def custom_recording(config: ImportMultiviewConfig) -> MultiviewRecording:
     """Bring together the recording that the settings describe; nothing is written.
 
     Raises:
         FileNotFoundError, ValueError: something is missing or does not fit, in words.
     """
-    footage = {name: probe(path) for name, path in named_footage(config.videos).items()}
-    cameras = cameras_of(config, footage)
-    span, rate, names = common_span(footage, config), common_rate(footage, config), list(footage)
-    people = people_of(config, footage, span)
-    rooms: list[RoomPicture | None] = [None] * len(names)
-    if config.rooms is not None:
-        rooms = [RoomPicture(path) for path in in_folder(config.rooms, names, "--rooms")]
+    videos = {name: probe(path) for name, path in named_videos(config.videos).items()}
+    cameras = cameras_of(config, videos)
+    span, rate, names = common_span(videos, config), common_rate(videos, config), list(videos)
+    people = people_of(config, videos, span)
+    backgrounds: list[BackgroundPicture | None] = [None] * len(names)
+    if config.backgrounds is not None:
+        backgrounds = [BackgroundPicture(path) for path in in_folder(config.backgrounds, names, "--backgrounds")]
     masks: list[Path | None] = [None] * len(names)
     if config.masks is not None:
         folders = in_folder(config.masks, names, "--masks")
-        masks = [check_masks(one, folder) for one, folder in zip(footage.values(), folders, strict=True)]
+        masks = [check_masks(one, folder) for one, folder in zip(videos.values(), folders, strict=True)]
     views = [
-        View(name, camera, one.path, first, room, mask)
-        for (name, one), camera, first, room, mask in zip(
-            footage.items(), cameras, span.firsts, rooms, masks, strict=True
+        RecordedView(name, camera, one.path, first, background, mask)
+        for (name, one), camera, first, background, mask in zip(
+            videos.items(), cameras, span.firsts, backgrounds, masks, strict=True
         )
     ]
     num_instants = min(span.num_instants, *(len(one) for one in people)) if people else span.num_instants
     size = "exact" if config.video_size == "scaled" else config.video_size
-    return Recording(tuple(views), num_instants, config.every, rate / config.every, people, size)
+    return MultiviewRecording(tuple(views), num_instants, config.every, rate / config.every, people, size)

@@ -1,4 +1,4 @@
-"""Imports a recording by one's own cameras: checks it, writes it beside the final folder, and moves it there."""
+"""Imports a custom recording: checks it, writes it beside the final folder, and moves it there."""
 
 import sys
 from dataclasses import replace
@@ -8,27 +8,28 @@ import numpy as np
 
 from config import Paths
 from dataset_def.h36m_files import find_folders, folder_name, load_camera, meta_path
-from dataset_def.h36m_writer import staged
+from dataset_def.h36m_writer import atomic_data_set
 from dataset_def.multiview.backgrounds import (
+    background_jobs,
     given_mask_jobs,
     mask_jobs,
     num_filled_px,
-    room_jobs,
+    write_background,
     write_given_mask,
     write_mask,
-    write_room,
 )
 from dataset_def.multiview.check_calibration import (
-    Agreement,
+    Consistency,
     Sightings,
-    agreement,
-    agreement_complaints,
-    rig_complaints,
-    settle,
-    table,
+    consistency,
+    consistency_problems,
+    consistency_table,
+    raise_or_warn,
+    rig_problems,
 )
+from dataset_def.multiview.custom_recording import custom_recording
 from dataset_def.multiview.joints import (
-    Labels,
+    PlacedJoints,
     foremost,
     keypoint_sightings,
     label,
@@ -39,19 +40,18 @@ from dataset_def.multiview.joints import (
     track,
 )
 from dataset_def.multiview.masks_from_motion import (
-    blob_sightings,
-    find_blobs,
+    component_sightings,
+    find_components,
     mask_sightings,
     with_lone_patches,
     write_silhouettes,
 )
-from dataset_def.multiview.own_recording import own_recording
-from dataset_def.multiview.people import Somebody
-from dataset_def.multiview.recording import Recording
+from dataset_def.multiview.people import TrackedPerson
+from dataset_def.multiview.recording import MultiviewRecording
 from dataset_def.multiview.report import rig_and_reprojection, write_json
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import pinhole
-from dataset_def.multiview.write_layout import Take, make_take, write_video
+from dataset_def.multiview.write_layout import LabelledRecording, label_recording, write_video
 from utils.artifacts import commit
 from utils.camera import Camera
 from utils.processes import for_each
@@ -60,7 +60,7 @@ SAME = 1e-3
 """Cameras of two recordings are the same if nothing differs by more (metres, pixels)."""
 
 
-def check_place(config: ImportMultiviewConfig, take: Take) -> None:
+def check_place(config: ImportMultiviewConfig, labelled: LabelledRecording) -> None:
     """Stop if the data set has this recording already, or its subjects with other cameras.
 
     Raises:
@@ -69,18 +69,21 @@ def check_place(config: ImportMultiviewConfig, take: Take) -> None:
     assert config.to is not None
     paths = Paths.under(config.to)
     there = find_folders(paths) if paths.h36m_location.is_dir() and any(paths.h36m_location.iterdir()) else []
-    wanted = {sequence.key(number, 1)[:4] for sequence in take.sequences
-              for number in range(1, len(take.recording.views) + 1)}  # fmt: skip
-    twice = sorted(wanted & set(there))
+    planned = {
+        sequence.key(number, 1)[:4]
+        for sequence in labelled.sequences
+        for number in range(1, len(labelled.recording.views) + 1)
+    }
+    twice = sorted(planned & set(there))
     if twice:
         raise ValueError(f"{paths.h36m_location} has {folder_name(*twice[0])} already; delete it, or give this import "
                          "another --subject or --action")  # fmt: skip
-    for key in (key for key in there if key[0] in take.subjects):
+    for key in (key for key in there if key[0] in labelled.subjects):
         number, known = key[3], load_camera(meta_path(paths, key))
-        views = take.recording.views
+        views = labelled.recording.views
         if number > len(views) or not _same(known, pinhole(views[number - 1].camera)):
-            raise ValueError(f"subject {key[0]} in {config.to} was filmed by other cameras; a subject has one room and "
-                             "one set of cameras: give the recording another --subject")  # fmt: skip
+            raise ValueError(f"subject {key[0]} in {config.to} was filmed by other cameras; a subject has one set of "
+                             "cameras and backgrounds: give the recording another --subject")  # fmt: skip
 
 
 def _same(known: Camera, camera: Camera) -> bool:
@@ -89,20 +92,24 @@ def _same(known: Camera, camera: Camera) -> bool:
     return all(np.abs(np.asarray(a, float) - np.asarray(b, float)).max() < SAME for a, b in pairs)
 
 
-def judged(config: ImportMultiviewConfig, recording: Recording, sightings: Sightings) -> Agreement:
+def judged(config: ImportMultiviewConfig, recording: MultiviewRecording, sightings: Sightings) -> Consistency:
     """Measure whether the views agree on the person, and stop if they do not.
 
     Raises:
         ValueError: what is wrong, and what it may be.
     """
     cameras = [pinhole(camera) for camera in recording.cameras]
-    found = agreement(cameras, sightings)
-    settle(agreement_complaints(recording.names, cameras, sightings, found, config.largest_error),
-           config.accept_calibration)  # fmt: skip
+    found = consistency(cameras, sightings)
+    raise_or_warn(
+        consistency_problems(recording.names, cameras, sightings, found, config.largest_error),
+        config.accept_calibration,
+    )
     return found
 
 
-def place_person(config: ImportMultiviewConfig, recording: Recording) -> tuple[Recording, Labels, dict[str, Any]]:
+def place_person(
+    config: ImportMultiviewConfig, recording: MultiviewRecording
+) -> tuple[MultiviewRecording, PlacedJoints, dict[str, Any]]:
     """Find one person by the keypoints, check the calibration on them, and place the joints."""
     assert recording.people is not None
     rate, outlier_px = recording.frames_per_second, config.outlier_px
@@ -114,7 +121,10 @@ def place_person(config: ImportMultiviewConfig, recording: Recording) -> tuple[R
         raise
     seen_px = told_apart(recording.cameras, recording.people, tracked.keypoints_px, everybody, config.person)
     found = judged(config, recording, keypoint_sightings(seen_px, recording.every))
-    numbers: dict[str, Any] = {"agreement": table(recording.names, found), "people": people_table(everybody)}
+    numbers: dict[str, Any] = {
+        "agreement": consistency_table(recording.names, found),
+        "people": people_table(everybody),
+    }
     labels = label(recording.cameras, tracked, outlier_px, rate, config.smooth_hz)
     numbers["median_error_px"] = median_errors_px(recording.cameras, labels)
     if config.refine_cameras:
@@ -127,7 +137,7 @@ def place_person(config: ImportMultiviewConfig, recording: Recording) -> tuple[R
     return recording, labels, numbers
 
 
-def people_table(everybody: list[Somebody], most: int = 5) -> list[dict[str, Any]]:
+def people_table(everybody: list[TrackedPerson], most: int = 5) -> list[dict[str, Any]]:
     """List who was seen, the first as --person 1, and where he was most of the time."""
     return [
         {
@@ -140,43 +150,47 @@ def people_table(everybody: list[Somebody], most: int = 5) -> list[dict[str, Any
     ]
 
 
-def write_take(config: ImportMultiviewConfig, take: Take) -> dict[str, Any]:
+def write_labelled_recording(config: ImportMultiviewConfig, labelled: LabelledRecording) -> dict[str, Any]:
     """Write frames, masks and backgrounds to the (preliminary) places of the settings, and check what masks tell."""
-    for_each(write_video, take.video_jobs(config.paths.h36m_location), config.processes, "frames")
+    for_each(write_video, labelled.video_jobs(config.paths.h36m_location), config.processes, "frames")
     numbers: dict[str, Any] = {}
     if config.masks is not None:
-        for_each(write_given_mask, given_mask_jobs(config, take), config.processes, "masks")
-    if take.labels is None:
+        for_each(write_given_mask, given_mask_jobs(config, labelled), config.processes, "masks")
+    if labelled.labels is None:
         if config.masks is not None:
-            sightings = mask_sightings(config, take)
+            sightings = mask_sightings(config, labelled)
         else:
-            everybody, sightings = silhouettes(config, take)
+            everybody, sightings = silhouettes(config, labelled)
             numbers["people"] = people_table(everybody)
-        numbers["agreement"] = table(take.recording.names, judged(config, take.recording, sightings))
-    for_each(write_room, room_jobs(config, take), config.processes, "rooms")
-    if config.masks is None and take.labels is not None:
-        for_each(write_mask, mask_jobs(config, take), config.processes, "masks")
-    return numbers | {"background_px": num_filled_px(config, len(take.recording.views))}
+        numbers["agreement"] = consistency_table(
+            labelled.recording.names, judged(config, labelled.recording, sightings)
+        )
+    for_each(write_background, background_jobs(config, labelled), config.processes, "backgrounds")
+    if config.masks is None and labelled.labels is not None:
+        for_each(write_mask, mask_jobs(config, labelled), config.processes, "masks")
+    return numbers | {"background_px": num_filled_px(config, len(labelled.recording.views))}
 
 
-def silhouettes(config: ImportMultiviewConfig, take: Take) -> tuple[list[Somebody], Sightings]:
+def silhouettes(config: ImportMultiviewConfig, labelled: LabelledRecording) -> tuple[list[TrackedPerson], Sightings]:
     """Write masks of the moving person; where there is none, say first what the calibration has to do with it."""
-    blobs = find_blobs(config, take)
+    components = find_components(config, labelled)
     try:
-        everybody = write_silhouettes(config, take, blobs)
+        everybody = write_silhouettes(config, labelled, components)
     except ValueError:
-        judged(replace(config, accept_calibration=False), take.recording, blob_sightings(blobs, config.every))
+        judged(
+            replace(config, accept_calibration=False), labelled.recording, component_sightings(components, config.every)
+        )
         raise
-    return everybody, with_lone_patches(mask_sightings(config, take), blobs)
+    return everybody, with_lone_patches(mask_sightings(config, labelled), components)
 
 
-def about_name(config: ImportMultiviewConfig) -> str:
+def recording_name(config: ImportMultiviewConfig) -> str:
     """Name what belongs to one recording of a data set."""
     return f"s_{config.subject:02d}_act_{config.action:02d}"
 
 
-def own_config(config: ImportMultiviewConfig, recording: Recording) -> ImportMultiviewConfig:
-    """Fill in what a setting leaves open for own recordings."""
+def custom_config(config: ImportMultiviewConfig, recording: MultiviewRecording) -> ImportMultiviewConfig:
+    """Fill in what the settings leave open for custom recordings."""
     largest_px = max(max(camera.width_px, camera.height_px) for camera in recording.cameras)
     outlier_px = config.outlier_px or OUTLIER * largest_px
     return replace(config, outlier_px=outlier_px, refine_cameras=bool(config.refine_cameras))
@@ -186,35 +200,37 @@ OUTLIER = 1 / 48
 """The outlier distance over the longer side of the picture, where none is given; pose2sim's 40 px of 1920."""
 
 
-def import_own(config: ImportMultiviewConfig) -> Paths:
-    """Import a recording of the user's own; nothing is left behind if it cannot be.
+def import_custom(config: ImportMultiviewConfig) -> Paths:
+    """Import a custom recording; nothing is left behind if it cannot be imported.
 
     Raises:
         FileNotFoundError, ValueError: in words that name the file, the camera, the setting.
     """
     to = config.to
     assert to is not None
-    recording = own_recording(config)
-    config = own_config(config, recording)
-    settle(rig_complaints(recording.names, recording.cameras), config.accept_calibration)
-    labels: Labels | None = None
+    recording = custom_recording(config)
+    config = custom_config(config, recording)
+    raise_or_warn(rig_problems(recording.names, recording.cameras), config.accept_calibration)
+    labels: PlacedJoints | None = None
     numbers: dict[str, Any] = {}
     if recording.people is not None:
         recording, labels, numbers = place_person(config, recording)
-    take = make_take(recording, labels, config.subject, config.action, config.sequence_frames, config.test_frames)
-    check_place(config, take)
-    with staged(to, about_name(config)) as stage:
-        about = stage / "about" / about_name(config)
-        about.mkdir(parents=True)
-        there = replace(config, paths=Paths.under(stage), about_location=about)
-        numbers |= write_take(there, take)
-        rig_and_reprojection(there, take)
-        write_json(about / "report.json", origin(config, recording) | numbers)
+    labelled = label_recording(
+        recording, labels, config.subject, config.action, config.sequence_frames, config.test_frames
+    )
+    check_place(config, labelled)
+    with atomic_data_set(to, recording_name(config)) as stage:
+        metadata_folder = stage / "about" / recording_name(config)
+        metadata_folder.mkdir(parents=True)
+        there = replace(config, paths=Paths.under(stage), report_location=metadata_folder)
+        numbers |= write_labelled_recording(there, labelled)
+        rig_and_reprojection(there, labelled)
+        write_json(metadata_folder / "report.json", provenance(config, recording) | numbers)
     return Paths.under(to)
 
 
-def origin(config: ImportMultiviewConfig, recording: Recording) -> dict[str, Any]:
-    """Say what was imported, and how."""
+def provenance(config: ImportMultiviewConfig, recording: MultiviewRecording) -> dict[str, Any]:
+    """Say what was imported, and how: command, commit, files, cameras."""
     return {
         "command": " ".join(sys.argv),
         "commit": commit(),
