@@ -1,7 +1,7 @@
 r"""Shows how much of its tolerance each float comparison of the tests uses, so that none is tight on another processor.
 
     ATEN_CPU_CAPABILITY=default OMP_NUM_THREADS=1 python -m pytest -p tests.helpers.margins \
-        -o enable_assertion_pass_hook=true tests/unit/test_smpl.py
+        -o enable_assertion_pass_hook=true tests/unit/models/test_smpl.py
 
 PyTorch, MKL, oneDNN, OpenBLAS and NumPy choose their loops by the processor, and each order of additions rounds in its
 own way: differences of float32 results that are right double or halve from one processor to the next.  A tolerance is
