@@ -1,7 +1,7 @@
-"""Draw the pictures of tested runs.  Runs no network: it reads what the test scripts stored.
+"""Draw the pictures of tested runs.  It reads what the test scripts stored; only --diagrams runs networks.
 
     python sample/make_figures.py --enc-dec runs/enc_dec/demo --pose runs/pose/demo --mesh runs/mesh/demo
-    python sample/make_figures.py --diagrams --benchmarks
+    python sample/make_figures.py --diagrams runs/gan/demo --benchmarks
 
 Reads   predictions.npz, metrics.json (sample/test_*.py), history.jsonl (train scripts)
 Writes  runs/figures/<prefix>{novel_views, turntable, swapped_appearance, enc_dec_loss, skeletons, per_action,
@@ -9,34 +9,43 @@ Writes  runs/figures/<prefix>{novel_views, turntable, swapped_appearance, enc_de
         {stages, data_layout, silhouette_benchmark}.png; --folder chooses another folder
 """
 
-import math
 from dataclasses import dataclass, field
 from io import BytesIO
 from math import inf
 from pathlib import Path
 
 import numpy as np
-import roma
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from torch.utils.data import default_collate
 
-from config import ROOT, Crop, Paths, within
-from models.smpl import Body, load_body
+from config import ASSETS, ROOT, Crop, Paths, Subjects, within
+from dataset_def.crop import crop_camera, cut
+from dataset_def.h36m_files import load_image
+from dataset_def.h36m_SMPL_data import MeshData
+from models.encoder_decoder import load_encoder_decoder
+from models.mesh_evaluation import MeshMeasure
+from models.pose_from_latent import load_pose
+from models.smpl import load_body
+from models.SMPL_from_latent import load_body_of, load_mesh, rooted_body
 from sample.report import posed_about_pelvis
 from utils.artifacts import atomic_write, load_predictions
+from utils.camera import Camera
+from utils.draw_mesh import overlay
 from utils.figures.benchmarks import silhouette_figure
-from utils.figures.diagrams import IconBody, layout_figure, stages_figure
+from utils.figures.diagrams import layout_figure
 from utils.figures.overview import Overview, overview_figure, rows_of
-from utils.figures.runs import enc_dec_figures, gan_figures, history_figure, mesh_figures, pose_figures
-from utils.image import read_image, write_image
+from utils.figures.runs import enc_dec_figures, front_view, gan_figures, history_figure, mesh_figures, pose_figures
+from utils.figures.stages import Shown, stages_figure
+from utils.image import read_image, to_picture, to_unit_rgb, write_image
 from utils.settings import start
-from utils.skeleton import SMPL_24
+from utils.views import turned
 
 
 @dataclass(frozen=True)
 class FiguresConfig:
-    """sample/make_figures.py: the pictures of runs that were tested; runs no network."""
+    """sample/make_figures.py: the pictures of runs that were tested."""
 
     enc_dec: Path | None = None
     """A run of stage 1, runs/enc_dec/<name>, with the predictions.npz of sample/test_enc_dec.py."""
@@ -51,8 +60,9 @@ class FiguresConfig:
     overview: tuple[int, ...] = ()
     """Draw one picture of all stages, of these examples of sample/test_enc_dec.py, 1 to 8; needs enc_dec, pose and
     mesh, tested on the same frames."""
-    diagrams: bool = False
-    """Draw the diagrams of the stages and of the files."""
+    diagrams: Path | None = None
+    """Draw the diagrams of the files and of the stages.  The latter shows what the committed networks make of an image
+    of the embedded data; its generated bodies are those of this run of stage 3, runs/gan/<name>, that was tested."""
     benchmarks: bool = False
     """Draw what tests/benchmarks/bench_silhouette.py measured."""
     pictures: tuple[Path, ...] = ()
@@ -72,7 +82,8 @@ class FiguresConfig:
         no_runs = (*runs, self.gan) == (None,) * 4
         if no_runs and not (self.pictures or self.diagrams or self.benchmarks):
             raise ValueError("nothing to draw; give --enc-dec runs/enc_dec/<name>, --pose runs/pose/<name>, --gan "
-                             "runs/gan/<name>, --mesh runs/mesh/<name>, --diagrams or --benchmarks")  # fmt: skip
+                             "runs/gan/<name>, --mesh runs/mesh/<name>, --diagrams runs/gan/<name>, or "
+                             "--benchmarks")  # fmt: skip
         if self.overview and None in runs:
             raise ValueError(f"overview is {self.overview}, which shows all stages; give --enc-dec, --pose and --mesh")
         within(1, inf, overview=min(self.overview, default=1))
@@ -81,55 +92,80 @@ class FiguresConfig:
             raise ValueError(f"mesh_other is {self.mesh_other}, but there is no mesh to draw it beside; give --mesh")
 
 
-STEP_DEGREES = {
-    "left_hip": (-32, 0, 4), "left_knee": (34, 0, 0), "right_hip": (14, 0, -4), "right_knee": (22, 0, 0),
-    "left_shoulder": (0, 0, -66), "left_elbow": (0, -62, 0), "right_shoulder": (0, 0, -38),
-    "right_elbow": (0, 0, -48), "spine2": (4, 8, 0), "head": (-4, -14, 0),
-}  # fmt: skip
-"""Axis-angle of a person who steps forward and waves, from the T-pose; the joints not named stay."""
-BROKEN_DEGREES = {
-    "left_hip": (60, 0, 50), "left_knee": (-75, 0, 0), "right_hip": (-50, 40, 0), "right_knee": (-60, 0, 30),
-    "left_shoulder": (0, 70, 40), "left_elbow": (0, 90, 30), "right_elbow": (60, -80, 0), "spine1": (-30, 40, 20),
-    "spine3": (-20, 30, 0), "head": (50, 70, 0),
-}  # fmt: skip
-"""Angles of a pose that no person can take, for the drawing of the prior."""
-SHIRT, TROUSERS, SHOES, SKIN, HAIR = (
-    (0.18, 0.45, 0.71), (0.24, 0.26, 0.32), (0.86, 0.86, 0.84), (0.87, 0.69, 0.58), (0.32, 0.22, 0.16),
-)  # fmt: skip
-HAIRLINE_M = 0.115
-"""Height above the head's joint from which hair grows."""
+WEIGHTS, MESH_WEIGHTS = ASSETS / "open_weights.pt", ASSETS / "open_mesh.pt"
+EXAMPLE = 5
+"""Of the held-out images of the labelled subject, in the diagram of the stages: both arms are seen."""
+LARGE_PX = 256
+KINDS = {"generated": "generated", "real": "real", "perturbed": "shuffled"}
+"""Bodies of stage 3 in that diagram, as sample/test_GAN.py calls them."""
 
 
-def posed_by_degrees(body: Body, degrees: dict[str, tuple[int, int, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Pose the mean body and turn it towards a camera; give vertices and Human3.6M's joints about the pelvis."""
-    theta = torch.zeros(1, len(SMPL_24), 3)
-    for joint, axis_angle in degrees.items():
-        theta[0, SMPL_24.index(joint)] = torch.tensor(axis_angle) * math.pi / 180
-    out = body(roma.rotvec_to_rotmat(theta), torch.zeros(1, 0), torch.zeros(1, 3))
-    joints_m = body.h36m_joints_m(out.vertices_m)
-    to_camera = torch.tensor([1.0, -1.0, -1.0])
-    vertices_m, joints_m = ((points - joints_m[:, :1])[0] * to_camera for points in (out.vertices_m, joints_m))
-    return vertices_m.double().numpy(), joints_m.double().numpy()
+def held_out_images(paths: Paths, crop: Crop) -> MeshData:
+    """Open the images that no network was trained on and whose joints may be shown."""
+    who = Subjects()
+    return MeshData(paths, crop, crop.size_px, who.labelled, who.labelled, "held_out", who.held_out)
 
 
-def colours(body: Body) -> np.ndarray:
-    """Give every vertex the colour of what is worn there."""
-    by_joint = {"hip": TROUSERS, "knee": TROUSERS, "ankle": SHOES, "foot": SHOES, "pelvis": TROUSERS, "neck": SKIN,
-                "head": SKIN, "elbow": SKIN, "wrist": SKIN, "hand": SKIN}  # fmt: skip
-    palette = np.array([by_joint.get(name.split("_")[-1], SHIRT) for name in SMPL_24])
-    worn = palette[body.weights.argmax(dim=1).numpy()]
-    head_y_m = float(body.rest_template_joints_m[SMPL_24.index("head"), 1])
-    y_m, z_m = body.template_m[:, 1].numpy(), body.template_m[:, 2].numpy()
-    grows = (y_m > head_y_m + HAIRLINE_M) | ((y_m > head_y_m + 0.02) & (z_m < z_m[y_m > head_y_m].mean()))
-    worn[grows] = HAIR
-    return worn
+def large_crop(data: MeshData, row: int) -> tuple[np.ndarray, Camera]:
+    """Cut a crop that is larger than the networks' out of a frame; give its camera, too."""
+    source = data.table.camera(row)
+    to = crop_camera(source, data.reader.targets_m[row], LARGE_PX, data.reader.crop.side_m)
+    return cut(load_image(data.paths, data.table.key(row), source), source, to), to
 
 
-def diagram_person(location: Path) -> IconBody:
-    """Pose and dress the person of the diagrams."""
-    body = load_body(location)
-    vertices_m, joints_m = posed_by_degrees(body, STEP_DEGREES)
-    return IconBody(vertices_m, joints_m, posed_by_degrees(body, BROKEN_DEGREES)[0], body.faces.numpy(), colours(body))
+def cameras_and_rows(data: MeshData, row: int) -> tuple[list[int], list[int]]:
+    """List all views of a frame's instant, its own first: their numbers among the views, and their rows."""
+    rows = data.instant_rows[int(data.table.row_instant[row])].tolist()
+    views = sorted(range(len(rows)), key=lambda view: rows[view] != row)
+    return views, [rows[view] for view in views]
+
+
+def bodies_of_the_prior(run: Path) -> dict[str, np.ndarray]:
+    """Draw one body of each kind that stage 3 tells apart."""
+    stored = load_predictions(run / "predictions.npz", "python sample/test_GAN.py")[1]
+    if "vertices_generated_m" not in stored:
+        raise ValueError(f"{run} was tested without a generator; give --diagrams a run of sample/train_GAN.py")
+    return {name: front_view(stored[f"vertices_{kind}_m"][0], stored["faces"]) for name, kind in KINDS.items()}
+
+
+@torch.no_grad()
+def shown_by_the_networks(paths: Paths, prior: Path) -> Shown:
+    """Let the committed networks look at one image of the embedded data, for the diagram of the stages.
+
+    Args:
+        prior: a tested run of stage 3 with its generator; the committed prior has none.
+    """
+    bodies, cpu = bodies_of_the_prior(prior), torch.device("cpu")
+    stage_1, stage_2, stage_4 = load_encoder_decoder(WEIGHTS), load_pose(WEIGHTS, cpu), load_mesh(MESH_WEIGHTS, cpu)
+    data, network = held_out_images(paths, stage_1.config.crop), stage_1.network.eval()
+    sample, row = default_collate([data[0, EXAMPLE]]), int(data.rows[EXAMPLE])
+    views, rows = cameras_and_rows(data, row)
+    others = np.flatnonzero((data.table.frames[:, :4] == data.table.frames[row, :4]).all(axis=1))
+    measure = MeshMeasure(load_body_of(stage_4, MESH_WEIGHTS, paths), data.reader.crop.centre)
+
+    points, appearance = network.encode(sample.image)
+    R = sample.views.R_crop_from_world[0, views]
+    points_there = turned((R[1] @ R[0].T)[None], points)
+    room = to_unit_rgb(data.reader.background(rows[1], data.reader.camera(rows[1])))
+    mesh = rooted_body(measure.body, stage_4.network(sample.image))
+    pictured = measure.pictured(mesh, sample.R_crop_from_world, sample.views)
+    (image, camera), *seen = (large_crop(data, one) for one in rows)
+    return Shown(
+        image=np.stack([image, *(other for other, _ in seen)]),
+        mask=(255 * sample.views.mask[0, views]).byte().numpy(),
+        other_instant=large_crop(data, int(others[-1]))[0],
+        background=data.reader.background(rows[1], seen[0][1]),
+        drawn=to_picture(network.decode(points_there, appearance, room[None])[0, :3]),
+        points_m=points[0].numpy(),
+        points_there_m=points_there[0].numpy(),
+        joints_root_m=stage_2.network(sample.image)[0].numpy(),
+        true_joints_root_m=sample.joints_root_m[0].numpy(),
+        body=overlay(image, pictured["vertices_crop_m"][0].numpy(), measure.body.faces.numpy(), camera.K),
+        body_joints_root_m=mesh.joints_root_m[0].numpy(),
+        silhouette=(255 * pictured["coverage"][0, views]).byte().numpy(),
+        side_m=data.reader.crop.side_m,
+        **bodies,
+    )
 
 
 def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], data: str) -> Figure:
@@ -150,9 +186,8 @@ def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], da
             number = numbers[rows[-1].index(-1)]
             raise ValueError(f"{run} was not tested on example {number} of stage 1; give --every 1 to its test, or "
                              "other numbers to --overview")  # fmt: skip
-    bodies = posed_about_pelvis(
-        load_body(Paths().models_smpl_location), later[1]["rotations_crop"][rows[1]], later[1]["betas"][rows[1]]
-    )
+    bodies = posed_about_pelvis(load_body(Paths().models_smpl_location), later[1]["rotations_crop"][rows[1]],
+                   later[1]["betas"][rows[1]])  # fmt: skip
     found = Overview(views["turntable_input"][chosen], views["turntable"][chosen],
                      later[0]["predicted_root_m"][rows[0]], bodies.vertices_root_m, bodies.faces)  # fmt: skip
     subjects = provenance["split"].split(";")[0]
@@ -198,9 +233,9 @@ def main(config: FiguresConfig) -> list[Path]:
     if config.overview and config.enc_dec and config.pose and config.mesh:
         figures["overview"] = overview(config.enc_dec, config.pose, config.mesh, config.overview, config.data)
     diagrams: dict[str, Figure] = {}
-    if config.diagrams:
+    if config.diagrams is not None:
         diagrams = {
-            "stages": stages_figure(diagram_person(Paths().models_smpl_location)),
+            "stages": stages_figure(shown_by_the_networks(config.paths, config.diagrams)),
             "data_layout": layout_figure(),
         }
     if config.benchmarks:

@@ -4,33 +4,31 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from config import ROOT, Paths
+from config import ROOT, Paths, PreprocessConfig
+from dataset_def import h36m_get_background, h36m_preprocess
+from dataset_def.h36m_get_background import BackgroundConfig
+from models.smpl import load_body
 from sample import make_figures
-from sample.make_figures import FiguresConfig, diagram_person
+from sample.make_figures import FiguresConfig
+from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import save_predictions
-from utils.figures.diagrams import (
-    ICON_DISTANCE_M,
-    ICON_PX,
-    SEEN_M,
-    STAGE_ROWS,
-    IconBody,
-    layout_figure,
-    on_icon,
-    photo,
-    stages_figure,
-    surface,
-    turned_about_pelvis,
-)
+from utils.figures.diagrams import layout_figure
 from utils.figures.overview import Overview, overview_figure, rows_of
-from utils.skeleton import H36M_17
+from utils.figures.stages import STAGES, Shown, stages_figure
 
 
 @pytest.fixture(scope="module")
-def person() -> IconBody:
-    return diagram_person(Paths().models_smpl_location)
+def shown() -> Shown:
+    """Four cameras, and pictures of one colour."""
+    rng = np.random.default_rng(0)
+    images = np.full((4, 24, 24, 3), 128, np.uint8)
+    points_m, joints_m = (rng.normal(0, 0.3, (count, 3)) for count in (200, 17))
+    return Shown(images, images[..., 0], *images[:3], points_m, points_m, joints_m, joints_m, images[0], joints_m,
+                 images[..., 0], *images[:3], side_m=2.3)  # fmt: skip
 
 
 def words_that_overlap(figure: Figure) -> list[tuple[str, str]]:
@@ -45,36 +43,42 @@ def words_that_overlap(figure: Figure) -> list[tuple[str, str]]:
     return out + [(one, other) for (one, first), (other, second) in pairs if first.overlaps(second)]
 
 
-def test_words_of_the_diagrams_stay_apart_and_on_the_page(person):
-    for figure in (stages_figure(person), layout_figure()):
+def test_words_of_the_diagrams_stay_apart_and_on_the_page(shown):
+    for figure in (stages_figure(shown), layout_figure()):
         assert words_that_overlap(figure) == []
     crowded = layout_figure()
     crowded.axes[0].text(20, 36, "data and more data")
     assert words_that_overlap(crowded)
 
 
-@pytest.mark.parametrize("stage", STAGE_ROWS, ids=lambda stage: stage.title)
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.title)
 def test_the_stages_name_scripts_that_exist(stage):
     text = (ROOT / stage.script).read_text()
     assert stage.output.split("/")[-1] in text and f'Run("{stage.output.split("/")[1]}"' in text
 
 
-def test_a_turned_person_shows_the_other_side(person):
-    """The raised right hand is at the picture's left from the front, at its right from behind."""
-    hand = H36M_17.index("right_wrist")
-    for degrees, side in ((0, -1), (180, 1)):
-        assert np.sign(turned_about_pelvis(person.joints_m, degrees)[hand, 0]) == side
-    assert person.joints_m[hand, 1] < person.joints_m[H36M_17.index("head_top"), 1], "above the head; y points down"
-
-
-def test_an_icon_shows_the_whole_person_at_the_size_it_says(person):
-    places = on_icon(person.vertices_m, person.vertices_m)
-    assert places.min() > 0 and places.max() < 1
-    tall = (places[:, 1].max() - places[:, 1].min()) * SEEN_M
-    assert tall == pytest.approx(np.ptp(person.vertices_m[:, 1]), rel=0.15), "perspective changes it a little"
-    ink = surface(person.vertices_m, person).min(axis=2) < 250
-    assert ink.any(axis=1).sum() / ICON_PX == pytest.approx(np.ptp(places[:, 1]), abs=0.01)
-    assert photo(person, 28).shape == (ICON_PX, ICON_PX, 3) and ICON_DISTANCE_M > 1
+def test_the_stages_show_what_the_committed_networks_make_of_an_image(tmp_path):
+    paths = write_tiny_h36m(tmp_path, subjects=(1,), actions=(4,), subactions=(1, 2), frames=2, size_px=96)
+    h36m_preprocess.main(PreprocessConfig(paths=paths, processes=1))
+    h36m_get_background.main(BackgroundConfig(paths=paths))
+    body = load_body(paths.models_smpl_location)
+    bodies = {f"vertices_{kind}_m": body.template_m.numpy()[None] for kind in make_figures.KINDS.values()}
+    frames = np.zeros((1, 5), np.int32)
+    save_predictions(tmp_path / "gan" / "predictions.npz", "-", frames, {}, faces=body.faces.numpy(), **bodies)
+    shown = make_figures.shown_by_the_networks(paths, tmp_path / "gan")
+    assert len(shown.image) == len(shown.mask) == len(shown.silhouette) == 4
+    with torch.no_grad():
+        network = make_figures.load_encoder_decoder(make_figures.WEIGHTS).network.eval()
+        data = make_figures.held_out_images(paths, make_figures.Crop())
+        points_m = network.encode_points(data[0, make_figures.EXAMPLE].image[None])[0].numpy()
+    assert np.allclose(shown.points_m, points_m, atol=1e-4), "the encoder's own points, not chosen ones"
+    lengths = (np.linalg.norm(one, axis=1) for one in (shown.points_m, shown.points_there_m))
+    assert np.allclose(*lengths, atol=1e-4), "turned, and not moved"
+    assert np.abs(shown.points_m - shown.points_there_m).max() > 0.05
+    assert shown.silhouette.max() > 200 and stages_figure(shown).axes
+    save_predictions(tmp_path / "gan" / "predictions.npz", "-", frames, {})
+    with pytest.raises(ValueError, match="without a generator; give --diagrams a run of"):
+        make_figures.shown_by_the_networks(paths, tmp_path / "gan")
 
 
 def test_rows_are_found_by_frame():
@@ -83,10 +87,11 @@ def test_rows_are_found_by_frame():
     assert rows_of(frames, frames[:1] + 1) == [-1]
 
 
-def test_the_overview_has_a_row_per_person(person):
-    images = np.zeros((2, 16, 16, 3), np.uint8)
-    both = (np.stack([person.joints_m] * 2), np.stack([person.vertices_m] * 2))
-    found = Overview(images, np.repeat(images[:, None], 8, axis=1), *both, person.faces)
+def test_the_overview_has_a_row_per_person():
+    images, body = np.zeros((2, 16, 16, 3), np.uint8), load_body(Paths().models_smpl_location)
+    vertices_m = body.template_m[None]
+    both = (body.h36m_joints_m(vertices_m).numpy().repeat(2, axis=0), vertices_m.numpy().repeat(2, axis=0))
+    found = Overview(images, np.repeat(images[:, None], 8, axis=1), *both, body.faces.numpy())
     figure = overview_figure(found, 2.3, "a test")
     assert len(figure.axes) == 2 * 6 and figure.axes[0].get_title() == "one image"
 
