@@ -24,7 +24,7 @@ from models.smpl import load_body
 from utils.artifacts import atomic_write, file_hash, save_metrics
 from utils.batches import to_device
 from utils.engine import check_name, choose_device
-from utils.report.summaries import save_rows, summarise
+from utils.report.summaries import save_rows, summarise, summary_table
 from utils.settings import check_same_settings, start, to_plain, with_todays_names
 
 FREE_WHEN_FITTING_ON = ("device", "subjects", "sequences", "overwrite", "result")
@@ -93,7 +93,7 @@ def measure_all(
                     f"{config.mask_px} px, {config.joint_steps} + {config.mask_steps} steps; about the pelvis; "
                     "true bodies lack the clothes that masks show")  # fmt: skip
         save_rows(config.result, protocol, {"fit": found})
-    print(f"{split}\n{table_of({'fit': found})}")
+    print(f"{split}\n{summary_table({'fit': found})}")
     return found
 
 

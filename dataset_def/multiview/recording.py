@@ -68,7 +68,7 @@ class MultiviewRecording(NamedTuple):
         """Cameras as calibrated, in order."""
         return [view.camera for view in self.views]
 
-    def with_cameras(self, cameras: list[Camera]) -> "Recording":
+    def with_cameras(self, cameras: list[Camera]) -> "MultiviewRecording":
         """Exchange the cameras."""
         views = [view._replace(camera=camera) for view, camera in zip(self.views, cameras, strict=True)]
         return self._replace(views=tuple(views))
