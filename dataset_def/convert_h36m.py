@@ -13,7 +13,7 @@ Next    dataset_def/h36m_preprocess.py with the same paths and the same --every,
 
 from functools import partial
 
-from dataset_def.h36m_writer import lock_settings
+from dataset_def.h36m_writer import lock_data_set
 from dataset_def.official.convert import convert_recording, is_folder_complete
 from dataset_def.official.files import find_recordings
 from dataset_def.official.ground_truth import package
@@ -36,7 +36,7 @@ def main(config: ConvertConfig) -> None:
     todo = [recording for recording in found.recordings if not is_folder_complete(config, recording.folder)]
     if todo:
         check_space(config, estimate(config, metadata, todo))
-        lock_settings(config.paths.h36m_location, {name: getattr(config, name) for name in SETTINGS})
+        lock_data_set(config.paths.h36m_location, {name: getattr(config, name) for name in SETTINGS})
     outcomes = for_each(partial(convert_recording, config, metadata), todo, config.processes, "converting folders")
     report = make_report(config, found, outcomes)
     save_report(config.report_location / "report.json", report)

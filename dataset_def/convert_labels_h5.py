@@ -27,7 +27,7 @@ import numpy as np
 
 from config import ROOT, Paths, within
 from dataset_def.h36m_files import background_path, folder_name
-from dataset_def.h36m_writer import atomic_folders, is_full, lock_settings, not_writable, write_meta
+from dataset_def.h36m_writer import is_full, lock_data_set, not_writable, write_meta
 from dataset_def.labels_h5.label_file import LabelsH5, read_labels
 from dataset_def.labels_h5.place_people import (
     BaseView,
@@ -42,7 +42,7 @@ from dataset_def.labels_h5.place_people import (
     place_cameras_and_people,
     read_crop,
 )
-from utils.artifacts import atomic_write, file_hash, load_background, save_background
+from utils.artifacts import atomic_folder, atomic_write, file_hash, load_background, save_background
 from utils.camera import Camera
 from utils.image import read_image, write_image
 from utils.processes import for_each
@@ -133,7 +133,7 @@ def write_sequence(config: ConvertLabelsConfig, labels: LabelsH5, size_px: int, 
         return
     background = load_background(background_path(config.paths, job.view.subject, job.view.camera))
     try:
-        with atomic_folders(place_of) as (folder,):
+        with atomic_folder(place_of) as (folder,):
             for frame, row in enumerate(job.rows.tolist(), start=1):
                 crop = read_crop(picture_path(config.crops, labels, row, "img_crop"), size_px)
                 camera = crop_camera_of(labels, row, size_px, job.view.centre_world_m)
@@ -179,7 +179,7 @@ def main(config: ConvertLabelsConfig) -> None:
         jobs += jobs_of(config, labels, size_px, instants, places)
         metadata["subjects"][str(subject)] = subject_metadata(instants, places, labels)
     source = {"labels": file_hash(labels.path)} | {name: getattr(config, name) for name in SETTINGS}
-    lock_settings(config.paths.h36m_location, source)
+    lock_data_set(config.paths.h36m_location, source)
     views = list({(job.view.subject, job.view.camera): job for job in jobs}.values())
     for_each(partial(write_backgrounds, config, labels, size_px), views, config.processes, "backgrounds")
     for_each(partial(write_sequence, config, labels, size_px), jobs, config.processes, "sequences")

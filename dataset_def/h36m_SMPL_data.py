@@ -28,9 +28,8 @@ from dataset_def.h36m_index import (
     with_known_centre,
 )
 from dataset_def.h36m_pose_data import PoseSample
-from dataset_def.mask_centres import PERSON_ABOVE
 from utils.camera import Camera
-from utils.image import to_unit_rgb
+from utils.image import PERSON_ABOVE, to_unit_rgb
 from utils.skeleton import H36M_17
 from utils.views import MeshViews
 

@@ -3,80 +3,58 @@
 An import that stops leaves nothing behind: it writes into a folder beside the final one.
 """
 
-import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.io
 from jaxtyping import Float
 from scipy.io import savemat
 
 from dataset_def.h36m_files import METRES_PER_MILLIMETRE
-from utils.artifacts import atomic_write
+from utils.artifacts import lock_settings, scratch_folder
 from utils.camera import Camera
 
 SETTINGS_FILE = "convert_settings.json"
 
 
-@contextmanager
-def atomic_folders(*places: Path | None) -> Iterator[list[Path]]:
-    """Give folders to write to, and rename them in this order when the writing succeeded; else remove them."""
-    needed = [place for place in places if place is not None]
-    partials = [place.with_name(place.name + ".partial") for place in needed]
-    try:
-        for partial in partials:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-        yield partials
-        for partial, place in zip(partials, needed, strict=True):
-            if place.is_dir():
-                shutil.rmtree(place)
-            partial.rename(place)
-    finally:
-        for partial in partials:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def write_meta(path: Path, camera: Camera, joints_world_m: Float[np.ndarray, "N 17 3"]) -> None:
-    """Write h36m_meta.mat in millimetres, with the lens distortion; T is the camera's centre."""
-    size = np.ones((len(joints_world_m), 1))
-    content = {
-        "pose3d_world": joints_world_m / METRES_PER_MILLIMETRE,
+def camera_fields(camera: Camera, num_frames: int = 1) -> dict[str, Any]:
+    """Give a camera as the fields of h36m_meta.mat, in millimetres; T is its centre."""
+    size = np.ones((num_frames, 1))
+    fields = {
         "R": camera.R_cam_from_world,
         "T": camera.centre_world_m[None] / METRES_PER_MILLIMETRE,
         "f": camera.focal_px[None],
         "c": camera.centre_px[None],
-        "k": camera.k[None],
-        "p": camera.p[None],
         "img_height": size * camera.height_px,
         "img_width": size * camera.width_px,
     }
-    scipy.io.savemat(path, content)
+    return fields | ({"k": camera.k[None], "p": camera.p[None]} if camera.is_distorted else {})
 
 
-def lock_settings(location: Path, settings: dict[str, Any]) -> None:
-    """Note the settings in a folder of frames, and refuse one that was begun with others or by another script.
+def write_meta(path: Path, camera: Camera, joints_world_m: Float[np.ndarray, "N 17 3"]) -> None:
+    """Write h36m_meta.mat: poses in millimetres, and the camera with its lens if that bends lines."""
+    joints = {"pose3d_world": joints_world_m / METRES_PER_MILLIMETRE}
+    savemat(path, joints | camera_fields(camera, len(joints_world_m)))
+
+
+def refuse_foreign_frames(location: Path, settings_file: str, remedy: str) -> None:
+    """Refuse a folder of frames that the script did not begin.
 
     Raises:
-        ValueError: naming what differs.
+        ValueError: it holds sequences, but not the file with the settings of that script.
     """
-    path = location / SETTINGS_FILE
-    remedy = f"delete {location}, or give another --paths.h36m-location and --paths.masks-location"
-    if path.is_file():
-        begun = json.loads(path.read_text())
-        differing = sorted(name for name in settings.keys() | begun.keys() if settings.get(name) != begun.get(name))
-        if differing:
-            was = ", ".join(f"{name} {begun.get(name)}" for name in differing)
-            raise ValueError(f"{location} was begun with {was}; use the same settings, or {remedy}")
-    elif location.is_dir() and any(location.glob("s_*")):
+    if not (location / settings_file).is_file() and any(location.glob("s_*")):
         raise ValueError(f"{location} holds data that this script did not make; {remedy}")
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(settings, indent=1) + "\n")
+
+
+def lock_data_set(location: Path, settings: dict[str, Any]) -> None:
+    """Note the settings in a folder of frames, and refuse one that was begun with others or by another script."""
+    remedy = f"delete {location}, or give another --paths.h36m-location and --paths.masks-location"
+    refuse_foreign_frames(location, SETTINGS_FILE, remedy)
+    lock_settings(location / SETTINGS_FILE, settings, remedy)
 
 
 def is_full(error: OSError) -> bool:
@@ -96,29 +74,15 @@ KEPT = ("backgrounds",)
 """What is not replaced where it exists: another recording of the same subject made it."""
 
 
-def _missing(folder: Path) -> list[Path]:
-    """List the folders that would have to be made for a path, the innermost first."""
-    return [path for path in (folder, *folder.parents) if not path.exists()]
-
-
 @contextmanager
 def atomic_data_set(folder: Path, name: str) -> Iterator[Path]:
     """Give a folder to write into; what lies in its subfolders is moved to those of `folder` when all is well.
 
     Whatever stops the writing, also Ctrl-C, removes it again, with every folder that was made for it.
     """
-    made = _missing(folder)
-    stage = folder / f"{name}.partial"
-    shutil.rmtree(stage, ignore_errors=True)
-    stage.mkdir(parents=True)
-    try:
+    with scratch_folder(folder / f"{name}.partial") as stage:
         yield stage
         _move(stage, folder)
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        for path in made:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
 
 
 def _move(stage: Path, folder: Path) -> None:
@@ -129,54 +93,3 @@ def _move(stage: Path, folder: Path) -> None:
             target = folder / part.name / child.name
             if not (part.name in KEPT and target.exists()):
                 os.replace(child, target)
-
-
-def camera_fields(camera: Camera, num_frames: int = 1) -> dict[str, Any]:
-    """Give a camera as the fields of h36m_meta.mat, in millimetres."""
-    size = np.ones((num_frames, 1))
-    return {
-        "R": camera.R_cam_from_world,
-        "T": camera.centre_world_m[None] / METRES_PER_MILLIMETRE,
-        "f": camera.focal_px[None],
-        "c": camera.centre_px[None],
-        "img_height": size * camera.height_px,
-        "img_width": size * camera.width_px,
-    }
-
-
-def write_pinhole_meta(path: Path, camera: Camera, joints_world_m: Float[np.ndarray, "N 17 3"]) -> None:
-    """Write h36m_meta.mat of one folder; the frames beside it are free of distortion."""
-    joints = {"pose3d_world": joints_world_m / METRES_PER_MILLIMETRE}
-    scipy.io.savemat(path, joints | camera_fields(camera, len(joints_world_m)))
-
-
-def write_synthetic_meta(place: Path, camera: Camera, joints_world_m: Float[np.ndarray, "T 17 3"]) -> None:
-    """Save poses and calibration as Human3.6M's preprocessing does: millimetres, T is the camera's centre."""
-    num_frames = len(joints_world_m)
-    savemat(
-        place,
-        {
-            "pose3d_world": joints_world_m * 1000.0,
-            "R": camera.R_cam_from_world,
-            "T": camera.centre_world_m[None] * 1000.0,
-            "f": camera.focal_px[None],
-            "c": camera.centre_px[None],
-            "img_height": np.full((num_frames, 1), float(camera.height_px)),
-            "img_width": np.full((num_frames, 1), float(camera.width_px)),
-        },
-    )
-
-
-def fresh_partial(place: Path) -> Path:
-    """Make an empty folder beside the place; what an interrupted run left there goes."""
-    partial = place.with_name(place.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    return partial
-
-
-def replace_folder(partial: Path, place: Path) -> None:
-    """Give a finished folder its name."""
-    if place.is_dir():
-        shutil.rmtree(place)
-    partial.rename(place)

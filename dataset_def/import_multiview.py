@@ -27,7 +27,7 @@ from dataset_def.multiview.recording import MultiviewRecording
 from dataset_def.multiview.report import rig_and_reprojection, write_json
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.write_layout import label_recording, write_video
-from utils.artifacts import file_hash
+from utils.artifacts import file_hash, lock_settings
 from utils.camera import Camera
 from utils.processes import for_each
 from utils.settings import DATA_PLACES, flags, start
@@ -36,18 +36,12 @@ SETTINGS = ("subject", "sequence_frames", "test_frames", "refine_cameras", "outl
 """Settings that change what is written."""
 
 
-def lock_settings(config: ImportMultiviewConfig, wheel: Path) -> None:
+def lock_import(config: ImportMultiviewConfig, wheel: Path) -> None:
     """Note the settings in the output folder, and refuse a folder that was begun with others."""
-    mine = {name: getattr(config, name) for name in SETTINGS} | {"wheel": file_hash(wheel)}
-    path = config.report_location / "settings.json"
-    theirs = json.loads(path.read_text()) if path.exists() else mine
-    differing = sorted(name for name in mine if mine[name] != theirs.get(name))
-    if differing:
-        raise ValueError(
-            f"{path.parent} belongs to an import with other settings ({', '.join(differing)}); delete "
-            f"{path.parent.parent}, or give other places with --paths... and --report-location"
-        )
-    write_json(path, mine)
+    settings = {name: getattr(config, name) for name in SETTINGS} | {"wheel": file_hash(wheel)}
+    folder = config.report_location
+    remedy = f"delete {folder.parent}, or give other places with --paths... and --report-location"
+    lock_settings(folder / "settings.json", settings, remedy)
 
 
 def place_session_person(
@@ -79,7 +73,7 @@ def import_pose2sim(config: ImportMultiviewConfig) -> Paths:
     """Import the recording of pose2sim; parts that exist are kept."""
     wheel = session_files.fetched_wheel(config.wheel, config.downloads_location)
     config = session_files.with_defaults(config)
-    lock_settings(config, wheel)
+    lock_import(config, wheel)
     report = config.report_location / "report.json"
     if report.exists():
         print(f"{report} exists: there is nothing to do")

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from utils.camera import Camera, to_rays, to_world
+from utils.image import PERSON_ABOVE
 
-PERSON_ABOVE = 128
 FARTHEST_M = 30.0
 
 

@@ -21,23 +21,24 @@ from dataset_def.h36m_SMPL_data import ObservationReader, SequenceFrames, batche
 from models.GAN import load_prior_for
 from models.multiview_fit import Fit, FitConfig, FittedBodies, FrameObservations, fit_errors
 from models.smpl import load_body
-from utils.artifacts import atomic_write, file_hash, save_metrics
+from utils.artifacts import atomic_write, check_settings, file_hash, save_metrics
 from utils.batches import to_device
 from utils.engine import check_name, choose_device
 from utils.report.summaries import save_rows, summarise, summary_table
-from utils.settings import check_same_settings, start, to_plain, with_todays_names
+from utils.settings import start, to_plain, with_todays_names
 
 FREE_WHEN_FITTING_ON = ("device", "subjects", "sequences", "overwrite", "result")
 """Settings that may change when a fit goes on."""
 
 
-def lock_settings(folder: Path, config: FitConfig) -> None:
+def lock_fit(folder: Path, config: FitConfig) -> None:
     """Note the settings in the folder, and refuse to go on with others."""
     settings = {name: value for name, value in to_plain(config).items() if name not in FREE_WHEN_FITTING_ON}
-    config_file = folder / "config.json"
-    if config_file.is_file() and not config.overwrite:
-        check_same_settings(settings, with_todays_names(FitConfig, json.loads(config_file.read_text())))
-    with atomic_write(config_file) as partial:
+    path = folder / "config.json"
+    if path.is_file() and not config.overwrite:
+        begun = with_todays_names(FitConfig, json.loads(path.read_text()))
+        check_settings(path, settings, "start another fit with --name", begun)
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(settings, indent=1))
 
 
@@ -106,7 +107,7 @@ def main(config: FitConfig) -> dict[str, Any]:
     fit, reader = Fit(body, config, prior), ObservationReader(config.paths, config.mask_px, config.side_m)
     sequences = fit_sequences(config.paths, config.subjects, config.every, config.sequences)
     folder = config.paths.runs_location / "fit" / config.name
-    lock_settings(folder, config)
+    lock_fit(folder, config)
     places = {one.name: sequence_path(folder / "truth", *one[:3]) for one in sequences}
     todo = [one for one in sequences if config.overwrite or not places[one.name].is_file()]
     steps = sum(len(batches_of(one, config.batch)) for one in todo) * (config.mask_steps + 1)

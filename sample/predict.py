@@ -236,7 +236,9 @@ def write_all(
 def predict(weights: Weights, out: Path, config: PredictConfig) -> int:
     """Predict the bodies in the input, fill the folder and tell what was done; return how many frames it holds."""
     pictures = open_pictures(config.input, config.frames)
-    with atomic_folder(out, config.overwrite) as partial, TemporaryFile(dir=partial) as rows:
+    if out.exists() and not config.overwrite:
+        raise FileExistsError(f"{out} is there already; give another --out, or --overwrite")
+    with atomic_folder(out) as (partial,), TemporaryFile(dir=partial) as rows:
         finder = make_finder(pictures, config.box, config.mask, config.find, config.segmentation)
         focal = "given" if config.focal_px else "unknown, taken as 1.146 times the picture's longer side"
         print(f"person found by: {finder.how}\nfocal length: {focal}")

@@ -14,7 +14,7 @@ import subprocess
 import tokenize
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, cast
 
@@ -25,7 +25,7 @@ from jaxtyping import Float32, Int32, UInt8
 from config import ROOT, EncDecConfig, GanConfig, MeshConfig, PoseConfig
 from utils.machine import hardware, versions
 from utils.safe_pickle import load_pickled_arrays
-from utils.settings import with_todays_names
+from utils.settings import flat, with_todays_names
 from utils.small_weights import unpacked
 
 FORMAT = 1
@@ -68,25 +68,61 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(folder: Path, overwrite: bool) -> Iterator[Path]:
-    """Give a temporary folder to fill, and put it in place of `folder` when everything succeeded.
-
-    Raises:
-        FileExistsError: the folder is there and is not to be replaced.
-    """
-    if folder.exists() and not overwrite:
-        raise FileExistsError(f"{folder} is there already; give another --out, or --overwrite")
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    made = [place for place in partial.parents if not place.exists()]
-    partial.mkdir(parents=True)
+def scratch_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder to write into; afterwards it is gone, with every empty folder that was made for it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    made = [place for place in folder.parents if not place.exists()]
+    folder.mkdir(parents=True)
     try:
-        yield partial
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
+        yield folder
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        tuple(map(Path.rmdir, (place for place in made if place.exists() and not any(place.iterdir()))))
+        shutil.rmtree(folder, ignore_errors=True)
+        for place in made:
+            with suppress(OSError):  # not empty: somebody else has written there meanwhile
+                place.rmdir()
+
+
+@contextmanager
+def atomic_folder(*folders: Path) -> Iterator[list[Path]]:
+    """Give a temporary folder for each folder, and put them in place, in this order, when everything succeeded.
+
+    What lies in the folders' places until then stays if something stops the writing, and is replaced if nothing does.
+    """
+    with ExitStack() as stack:
+        partials = [stack.enter_context(scratch_folder(place.with_name(f"{place.name}.partial"))) for place in folders]
+        yield partials
+        for partial, place in zip(partials, folders, strict=True):
+            shutil.rmtree(place, ignore_errors=True)
+            os.replace(partial, place)
+
+
+def check_settings(path: Path, settings: dict[str, Any], remedy: str, begun: dict[str, Any] | None = None) -> None:
+    """Refuse to go on in a folder that was begun with other settings.
+
+    Args:
+        path: the file in that folder which says how it was begun.
+        settings: of this run, nested or not.
+        remedy: what to do about it, after "use the same settings, or".
+        begun: what the file says, if it has to be read in another way than as it stands.
+    Raises:
+        ValueError: naming every setting that differs, as it was and as it is.
+    """
+    was = flat(json.loads(path.read_text()) if begun is None else begun)
+    now = flat(json.loads(json.dumps(settings)))
+    differing = sorted(name for name in was.keys() | now.keys() if was.get(name) != now.get(name))
+    if differing:
+        before, today = (", ".join(f"{name} {values.get(name)}" for name in differing) for values in (was, now))
+        raise ValueError(f"{path.parent} was begun with {before}, and this run has {today}; "
+                         f"use the same settings, or {remedy}")  # fmt: skip
+
+
+def lock_settings(path: Path, settings: dict[str, Any], remedy: str) -> None:
+    """Note in a file with which settings its folder is filled; `check_settings` refuses others from then on."""
+    if path.is_file():
+        check_settings(path, settings, remedy)
+        return
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(settings, indent=1) + "\n")
 
 
 def must_exist(path: Path, command: str) -> None:

@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+PERSON_ABOVE = 128
+"""A pixel of a mask shows the person above this value; masks from JPEG or resizing have all values between."""
 TAIL = {"jpg": b"\xff\xd9", "png": b"IEND"}
 """What a complete file has within its last bytes; OpenCV itself fills the missing part of a .jpg with grey."""
 

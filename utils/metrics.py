@@ -135,7 +135,7 @@ FRONT_DEGREES = 67.5
 """Up to here a person faces the camera; the mirror image of this range, from 112.5 degrees on, is facing away."""
 SITTING_BELOW = 0.7
 """Share of the leg's length; between the crouching and the standing of the embedded data few poses lie here."""
-PERSON_ABOVE = 0.5
+COVERED_ABOVE = 0.5
 
 
 def vertex_error_mm(
@@ -163,7 +163,7 @@ def iou_percent(coverage: Float[Tensor, "*batch H W"], mask: Float[Tensor, "*bat
 
     A pixel belongs to a silhouette that covers more than half of it.
     """
-    rendered, true = coverage > PERSON_ABOVE, mask > PERSON_ABOVE
+    rendered, true = coverage > COVERED_ABOVE, mask > COVERED_ABOVE
     union = (rendered | true).flatten(-2).sum(dim=-1)
     shared = (rendered & true).flatten(-2).sum(dim=-1)
     share = 100 * shared / union.clamp_min(1)

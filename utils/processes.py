@@ -3,6 +3,7 @@
 import multiprocessing
 import multiprocessing.context
 import os
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
@@ -14,9 +15,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def _one_thread_each() -> None:
-    """Keep OpenCV from starting a thread per core in every process."""
+def one_thread() -> None:
+    """Keep OpenCV and PyTorch from starting a thread per core in every process."""
     cv2.setNumThreads(1)
+    if "torch" in sys.modules:  # most of our workers only handle pictures, and importing it takes seconds
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _context() -> multiprocessing.context.BaseContext:
@@ -41,7 +44,7 @@ def for_each(function: Callable[[Item], Result], items: Sequence[Item], processe
     count = min(processes or os.cpu_count() or 1, max(1, len(items)))
     if count == 1:
         return [function(item) for item in tqdm(items, desc=label, disable=None)]
-    with ProcessPoolExecutor(count, _context(), initializer=_one_thread_each) as pool:
+    with ProcessPoolExecutor(count, _context(), initializer=one_thread) as pool:
         try:
             return list(tqdm(pool.map(function, items), total=len(items), desc=label, disable=None))
         except BaseException:

@@ -42,9 +42,7 @@ def write_h36m(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
     for name, camera in cameras.items():
         if len(camera.k) > 3:
             raise ValueError(f"camera {name} has a lens that Human3.6M's fields cannot describe; use another format")
-        content = camera_fields(camera)
-        if camera.is_distorted:
-            content |= {"k": camera.k[None], "p": camera.p[None], "distortion": camera.distortion}
+        content = camera_fields(camera) | ({"distortion": camera.distortion} if camera.is_distorted else {})
         paths.append(folder / f"{name}.mat")
         with atomic_write(paths[-1]) as partial, open(partial, "wb") as stream:
             scipy.io.savemat(stream, content)

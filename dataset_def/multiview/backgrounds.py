@@ -20,7 +20,7 @@ from dataset_def.multiview.undistort import pinhole
 from dataset_def.multiview.write_layout import LabelledRecording
 from utils.artifacts import atomic_write, load_background, save_background
 from utils.camera import Camera
-from utils.image import read_image, read_mask
+from utils.image import PERSON_ABOVE, read_image, read_mask
 
 LEAST_VIEWS = 3
 """Times that a pixel must have been free of the person."""
@@ -107,7 +107,6 @@ MOST_BACKGROUND_FRAMES = 60
 """At most so many frames go into it, evenly spaced: they are held in memory at once."""
 SOURCE_LEVELS = 100
 """Factor that makes the sources of background pixels visible as grey levels."""
-PERSON_ABOVE = 128
 
 
 class BackgroundJob(NamedTuple):

@@ -3,8 +3,9 @@
 The layout is that of the README's "Your own data".
 """
 
-import shutil
+from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +13,12 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from dataset_def.h36m_files import FrameKey, folder_name
-from dataset_def.h36m_writer import write_pinhole_meta
+from dataset_def.h36m_writer import write_meta
 from dataset_def.multiview.joints import PlacedJoints
 from dataset_def.multiview.recording import MultiviewRecording, RecordedView
 from dataset_def.multiview.undistort import check_bars, ideal_image, letterbox, pinhole, sampling_map
 from dataset_def.video import frames_of
+from utils.artifacts import atomic_folder
 from utils.image import write_image
 
 JPG_QUALITY = 92
@@ -88,19 +90,19 @@ def write_video(job: VideoJob) -> None:
         return
     images = checked_frames(job)
     for sequence, folder in zip(job.sequences, folders, strict=True):
-        partial = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        for frame in range(1, sequence.num_frames + 1):
-            image = next(images, None)
-            if image is None:
-                needed = job.view.first + job.every * (sequence.first + frame - 1) + 1
-                raise ValueError(f"{job.view.videos} ends before frame {needed}; copy it again")
-            if not folder.is_dir():
+        own_images = islice(images, sequence.num_frames)
+        if folder.is_dir():
+            deque(own_images, maxlen=0)
+            continue
+        with atomic_folder(folder) as (partial,):
+            frame = 0
+            for frame, image in enumerate(own_images, start=1):
                 write_image(partial / f"{sequence.key(job.camera_number, frame).stem}.jpg", image, JPG_QUALITY)
-        if not folder.is_dir():
+            if frame < sequence.num_frames:
+                missing = job.view.first + job.every * (sequence.first + frame) + 1
+                raise ValueError(f"{job.view.videos} ends before frame {missing}; copy it again")
             rows = slice(sequence.first, sequence.first + sequence.num_frames)
-            write_pinhole_meta(partial / "h36m_meta.mat", pinhole(job.view.camera), job.joints_world_m[rows])
-            partial.rename(folder)
+            write_meta(partial / "h36m_meta.mat", pinhole(job.view.camera), job.joints_world_m[rows])
 
 
 class LabelledRecording(NamedTuple):

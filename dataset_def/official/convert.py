@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dataset_def.h36m_writer import atomic_folders, is_full, not_writable, write_meta
+from dataset_def.h36m_writer import is_full, not_writable, write_meta
 from dataset_def.official.files import OfficialRecording
 from dataset_def.official.ground_truth import Masks, open_masks, read_joints_world_m, read_points_px
 from dataset_def.official.metadata import Metadata, read_camera
 from dataset_def.official.settings import ConvertConfig
 from dataset_def.video import VideoReader, open_video
-from utils.artifacts import atomic_write
+from utils.artifacts import atomic_folder, atomic_write
 from utils.camera import Camera, project, resized, to_camera
 from utils.image import write_image
 from utils.skeleton import H36M_17
@@ -177,7 +177,7 @@ def write_recording(config: ConvertConfig, metadata: Metadata, recording: Offici
                 points_px, read_points_px(recording.points), recording.points
             )
         to = shrunk_camera(camera, config.size_px)
-        with atomic_folders(place.masks, place.frames) as partials:
+        with atomic_folder(*(folder for folder in (place.masks, place.frames) if folder is not None)) as partials:
             note |= write_frames(config, recording, video, masks, points_px, to, partials)
             write_meta(partials[-1] / "h36m_meta.mat", to, joints_world_m[: note["usable_frames"]])
             with atomic_write(place.note) as partial:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from config import ROOT
 from dataset_def.photos.pictures import Picture, Pictures
+from utils.artifacts import atomic_write
 from utils.image import read_mask
 from utils.person_box import (
     Box,
@@ -113,10 +114,8 @@ def main(config: SegmentationConfig) -> Path:
                 f"pip could not fetch {MEDIAPIPE} ({last}); put {MEMBER} of that wheel at {config.network}"
             )
         content = zipfile.ZipFile(wheels[0]).read(MEMBER)
-    config.network.parent.mkdir(parents=True, exist_ok=True)
-    partial = config.network.with_suffix(".partial")
-    partial.write_bytes(content)
-    partial.replace(config.network)
+    with atomic_write(config.network) as partial:
+        partial.write_bytes(content)
     print(config.network)
     return config.network
 

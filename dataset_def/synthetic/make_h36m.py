@@ -7,24 +7,18 @@ Next    dataset_def/h36m_preprocess.py
 """
 
 import hashlib
-import json
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import inf
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from config import Paths, within
 from dataset_def.acclaim import clip_files
+from dataset_def.h36m_writer import refuse_foreign_frames
 from dataset_def.synthetic.motion.cmu import cmu_motion
 from dataset_def.synthetic.motion.generate import Motion, generate_motion
 from dataset_def.synthetic.motion.limbs import Style, subject_style
@@ -41,7 +35,8 @@ from dataset_def.synthetic.sequence_files import (
     write_view,
 )
 from models.smpl import Body, load_body
-from utils.artifacts import atomic_write, file_hash
+from utils.artifacts import check_settings, file_hash, lock_settings
+from utils.processes import for_each
 from utils.settings import start, to_plain
 
 
@@ -160,71 +155,30 @@ def settings_of(config: SyntheticConfig) -> dict[str, Any]:
     return {"format": IMAGE_FORMAT, **settings, "body": file_hash(config.paths.models_smpl_location)}
 
 
-def check_location(location: Path, settings: dict[str, Any]) -> None:
-    """Refuse a folder that holds something else than these settings make.
+def lock_locations(config: SyntheticConfig) -> None:
+    """Note the settings in the folders; all three are checked before anything is written.
 
     Raises:
-        ValueError: it was made with other settings, or not by this script.
+        ValueError: one was made with other settings, or not by this script.
     """
-    found = location / SETTINGS_FILE
-    remedy = f"delete {location}, or give another place for all of paths.h36m_location, masks_location, truth_location"
-    if found.is_file():
-        before = json.loads(found.read_text())
-        names = sorted(name for name in settings.keys() | before.keys() if settings.get(name) != before.get(name))
-        if names:
-            was = ", ".join(f"{name} {before.get(name)}" for name in names)
-            now = ", ".join(f"{name} {settings.get(name)}" for name in names)
-            raise ValueError(f"{location} was made with {was}, and this run has {now}; {remedy}")
-    elif location.is_dir() and any(location.glob("s_*")):
-        raise ValueError(f"{location} holds data that this script did not make; {remedy}")
-
-
-def lock_settings(config: SyntheticConfig) -> None:
-    """Note the settings in the folders; all three are checked before anything is written."""
     settings = settings_of(config)
-    locations = (config.paths.h36m_location, config.paths.masks_location, config.paths.truth_location)
-    for location in locations:
-        check_location(location, settings)
-    for location in locations:
-        location.mkdir(parents=True, exist_ok=True)
-        if not (location / SETTINGS_FILE).is_file():
-            with atomic_write(location / SETTINGS_FILE) as partial:
-                partial.write_text(json.dumps(settings, indent=1))
-
-
-def one_thread() -> None:
-    """Keep each worker on one core."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
-def finished(config: SyntheticConfig, sequences: list[SyntheticSequence], make: Callable[..., None]) -> Iterator[None]:
-    """Make sequences in several processes; yields as each is done."""
-    processes = min(config.processes or os.cpu_count() or 1, len(sequences))
-    if processes <= 1:
-        for sequence in sequences:
-            make(config, sequence)
-            yield
-        return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=one_thread) as pool:
-        running = [pool.submit(make, config, sequence) for sequence in sequences]
-        try:
-            for done in as_completed(running):
-                done.result()
-                yield
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    remedy = "delete it, or give another place for all of paths.h36m_location, masks_location, truth_location"
+    places = [config.paths.h36m_location, config.paths.masks_location, config.paths.truth_location]
+    for place in places:
+        refuse_foreign_frames(place, SETTINGS_FILE, remedy)
+        if (place / SETTINGS_FILE).is_file():
+            check_settings(place / SETTINGS_FILE, settings, remedy)
+    for place in places:
+        lock_settings(place / SETTINGS_FILE, settings, remedy)
 
 
 def main(config: SyntheticConfig) -> None:
     """Make every sequence that is not there yet."""
-    lock_settings(config)
+    lock_locations(config)
     requested = [SyntheticSequence(s, a, b) for s in config.subjects for a in config.actions for b in config.subactions]
     missing = [sequence for sequence in requested if not is_sequence_complete(config.paths, sequence)]
-    per_sequence = len(CAMERAS) * config.frames
-    with tqdm(total=len(missing) * per_sequence, unit="image", desc="synthetic Human3.6M", disable=None) as bar:
-        for _ in finished(config, missing, make_sequence):
-            bar.update(per_sequence)
+    label = f"synthetic Human3.6M ({len(CAMERAS) * config.frames} images each)"
+    for_each(partial(make_sequence, config), missing, config.processes, label)
 
 
 if __name__ == "__main__":

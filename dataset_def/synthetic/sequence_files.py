@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from config import Paths
-from dataset_def.h36m_writer import fresh_partial, replace_folder, write_synthetic_meta
+from dataset_def.h36m_writer import write_meta
 from dataset_def.synthetic.motion.performance import Performance
+from utils.artifacts import atomic_folder, atomic_write
 from utils.camera import Camera
 from utils.image import write_image
 
@@ -43,16 +44,13 @@ def is_sequence_complete(paths: Paths, sequence: SyntheticSequence) -> bool:
 
 def write_truth(paths: Paths, sequence: SyntheticSequence, performance: Performance) -> None:
     """Save the body's parameters; no train script may read them."""
-    place = paths.truth_location / f"{sequence.name}.npz"
-    partial = place.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with atomic_write(paths.truth_location / f"{sequence.name}.npz") as partial, open(partial, "wb") as stream:
         np.savez(
-            file,
+            stream,
             theta=performance.theta.astype(np.float32),
             betas=performance.betas.astype(np.float32),
             translation_m=performance.translation_m.astype(np.float32),
         )
-    partial.rename(place)
 
 
 def write_view(
@@ -67,10 +65,8 @@ def write_view(
 ) -> None:
     """Write what one camera saw."""
     folder = sequence.folder(number)
-    frames, silhouettes = fresh_partial(paths.h36m_location / folder), fresh_partial(paths.masks_location / folder)
-    for row, (image, mask) in enumerate(zip(images, masks, strict=True), start=1):
-        write_image(frames / f"{folder}_{row:06d}.{ending}", image)
-        write_image(silhouettes / f"{folder}_{row:06d}.png", mask)
-    write_synthetic_meta(frames / "h36m_meta.mat", camera, joints_world_m)
-    replace_folder(silhouettes, paths.masks_location / folder)
-    replace_folder(frames, paths.h36m_location / folder)
+    with atomic_folder(paths.masks_location / folder, paths.h36m_location / folder) as (silhouettes, frames):
+        for row, (image, mask) in enumerate(zip(images, masks, strict=True), start=1):
+            write_image(frames / f"{folder}_{row:06d}.{ending}", image)
+            write_image(silhouettes / f"{folder}_{row:06d}.png", mask)
+        write_meta(frames / "h36m_meta.mat", camera, joints_world_m)

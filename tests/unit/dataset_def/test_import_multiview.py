@@ -13,8 +13,8 @@ from config import DATASET, Paths
 from dataset_def.calibration.camera_values import our_camera
 from dataset_def.calibration.files import read_calibration
 from dataset_def.h36m_files import load_meta
-from dataset_def.h36m_writer import write_pinhole_meta
-from dataset_def.import_multiview import lock_settings, place_session_person
+from dataset_def.h36m_writer import write_meta
+from dataset_def.import_multiview import lock_import, place_session_person
 from dataset_def.multiview import pose2sim_session
 from dataset_def.multiview.backgrounds import INPAINTED, OTHER_PICTURE, OWN, complete, masked_median
 from dataset_def.multiview.geometry import refine_rotations, triangulate, turned_camera
@@ -354,7 +354,7 @@ def test_sequences_cover_the_recording_once():
 
 def test_what_is_written_is_read_back(tmp_path):
     joints_m = np.random.default_rng(7).normal(size=(3, 17, 3))
-    write_pinhole_meta(tmp_path / "h36m_meta.mat", pinhole(CAMERAS[1]), joints_m)
+    write_meta(tmp_path / "h36m_meta.mat", pinhole(CAMERAS[1]), joints_m)
     meta = load_meta(tmp_path / "h36m_meta.mat")
     np.testing.assert_allclose(meta.joints_world_m, joints_m, atol=1e-12)
     np.testing.assert_allclose(meta.camera.centre_world_m, CAMERAS[1].centre_world_m)
@@ -372,10 +372,10 @@ def test_a_bad_wheel_gets_one_sentence(tmp_path):
 
 def test_other_settings_do_not_mix_with_what_is_there(tmp_path):
     (tmp_path / "a.whl").write_bytes(b"x")
-    lock_settings(ImportMultiviewConfig(report_location=tmp_path / "about"), tmp_path / "a.whl")
-    lock_settings(ImportMultiviewConfig(report_location=tmp_path / "about", processes=2), tmp_path / "a.whl")
-    with pytest.raises(ValueError, match=r"other settings \(smooth_hz\)"):
-        lock_settings(ImportMultiviewConfig(report_location=tmp_path / "about", smooth_hz=0.0), tmp_path / "a.whl")
+    lock_import(ImportMultiviewConfig(report_location=tmp_path / "about"), tmp_path / "a.whl")
+    lock_import(ImportMultiviewConfig(report_location=tmp_path / "about", processes=2), tmp_path / "a.whl")
+    with pytest.raises(ValueError, match=r"begun with smooth_hz 6.0, and this run has smooth_hz 0.0"):
+        lock_import(ImportMultiviewConfig(report_location=tmp_path / "about", smooth_hz=0.0), tmp_path / "a.whl")
 
 
 BEAM_PX = {

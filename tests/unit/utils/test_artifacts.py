@@ -17,6 +17,7 @@ from config import Crop, EncDecConfig, Paths, PoseConfig, Subjects
 from sample.save_embeddings import EmbeddingsConfig
 from utils.artifacts import (
     Embeddings,
+    atomic_folder,
     atomic_write,
     file_hash,
     load_arrays,
@@ -26,6 +27,7 @@ from utils.artifacts import (
     load_index,
     load_metrics,
     load_predictions,
+    lock_settings,
     save_arrays,
     save_background,
     save_checkpoint,
@@ -33,6 +35,7 @@ from utils.artifacts import (
     save_index,
     save_metrics,
     save_predictions,
+    scratch_folder,
 )
 from utils.settings import config_from_dict, to_plain
 
@@ -390,3 +393,31 @@ def test_unusual_annotations_are_rebuilt():
     for odd in (Odd((1, "x")), Odd((2, "y"), (Path("a"), Path("b")))):
         assert config_from_dict(Odd, to_plain(odd)) == odd
     assert config_from_dict(Odd, to_plain(replace(odd, maybe=()))).maybe == ()
+
+
+def test_folders_appear_together_or_not_at_all(tmp_path):
+    with pytest.raises(OSError, match="full"), atomic_folder(tmp_path / "a", tmp_path / "b") as partials:
+        (partials[1] / "x").write_text("x")
+        raise OSError("full")
+    assert not list(tmp_path.iterdir())
+    with atomic_folder(tmp_path / "a", tmp_path / "b") as partials:
+        (partials[1] / "x").write_text("x")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "b", "x"]
+
+
+def test_a_folder_begun_with_other_settings_is_refused(tmp_path):
+    place = tmp_path / "out" / "settings.json"
+    lock_settings(place, {"every": 3, "crop": {"size_px": 64}}, "delete it")
+    lock_settings(place, {"every": 3, "crop": {"size_px": 64}}, "delete it")
+    with pytest.raises(ValueError, match=r"out was begun with crop.size_px 64, and this run has crop.size_px 96; use"):
+        lock_settings(place, {"every": 3, "crop": {"size_px": 96}}, "delete it")
+    assert json.loads(place.read_text())["crop"]["size_px"] == 64
+
+
+def test_a_scratch_folder_leaves_nothing_but_what_others_wrote(tmp_path):
+    with scratch_folder(tmp_path / "a" / "b" / "c") as folder:
+        (folder / "x").write_text("x")
+    assert not list(tmp_path.iterdir())
+    with scratch_folder(tmp_path / "a" / "b" / "c"):
+        (tmp_path / "a" / "y").write_text("y")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["y"]
