@@ -169,6 +169,8 @@ class Loop:
     """Steps between lines of history.jsonl."""
     validate_every: int = 500
     """Steps between validations on the held-out sequences, each of which may give a new best checkpoint."""
+    pictures: int = 4
+    """Held-out examples drawn at each validation, in the run's folder pictures/ and in TensorBoard; 0 draws none."""
     checkpoint_every: int = 500
     workers: int = 1
     """Processes that read data; 0 reads in the training process."""
@@ -183,6 +185,7 @@ class Loop:
         within(1, inf, loop__log_every=self.log_every, loop__validate_every=self.validate_every,
                loop__checkpoint_every=self.checkpoint_every)  # fmt: skip
         within(0, inf, loop__seed=self.seed, loop__workers=self.workers, loop__threads=self.threads)
+        within(0, 64, loop__pictures=self.pictures)
         if self.resume and self.overwrite:
             raise ValueError("loop.resume and loop.overwrite contradict each other; set one")
 

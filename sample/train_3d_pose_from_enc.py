@@ -3,10 +3,12 @@
     python sample/train_3d_pose_from_enc.py --encoder runs/enc_dec/demo/checkpoint_best.pt
 
 Reads   checkpoint_best.pt (sample/train_enc_dec.py), the index, the crops; embeddings.pkl in mode embeddings
-Writes  runs/pose/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt}; encoder and head in one
+Writes  runs/pose/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt, pictures};
+        encoder and head in one file
 Next    sample/test_pose.py
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -16,9 +18,10 @@ from dataset_def.h36m_index import Part
 from dataset_def.h36m_pose_data import EmbeddedPoseData, EmbeddedSample, PoseData, PoseSample
 from models.encoder_decoder import StoredEncoder, build_encoder_decoder, calibrate_batchnorm, load_encoder
 from models.pose_from_latent import PoseFromImage, PoseFromLatent
-from utils.batches import in_order, to_device
+from utils.batches import in_order, some_of, to_device
 from utils.engine import Run, make_optimizer, make_schedule
-from utils.image import jitter_colours
+from utils.figures.training import poses_picture
+from utils.image import jitter_colours, to_pictures
 from utils.metrics import n_mpjpe_mm
 from utils.settings import start, to_plain
 
@@ -78,6 +81,18 @@ def held_out_error_mm(predict: nn.Module, data: Dataset, config: PoseConfig, run
     return torch.cat(errors).mean().item()
 
 
+@torch.no_grad()
+def drawn_examples(predict: nn.Module, data: Dataset, side_m: float, run: Run) -> np.ndarray:
+    """Draw held-out poses beside the true ones."""
+    sample = to_device(some_of(data, run.loop.pictures), run.device)
+    is_image = isinstance(sample, PoseSample)
+    predict.eval()
+    predicted = predict(sample.image if is_image else sample.points_crop)
+    predict.train()
+    image = to_pictures(sample.image) if is_image else None
+    return poses_picture(image, predicted.float().cpu().numpy(), sample.joints_root_m.cpu().numpy(), side_m)
+
+
 def main(config: PoseConfig) -> float:
     """Train the pose network; return the best held-out N-MPJPE in millimetres."""
     stage_1 = load_encoder(config.encoder)
@@ -106,6 +121,8 @@ def main(config: PoseConfig) -> float:
         if run.is_due("validate"):
             held_out_mm = held_out_error_mm(trained, held_out, config, run)
             run.log(held_out_n_mpjpe_mm=held_out_mm)
+            if run.draws:
+                run.picture(drawn_examples(trained, held_out, stage_1.config.crop.side_m, run))
             run.save_best(held_out_mm)
             if config.patience and run.evals_since_best >= config.patience:
                 run.stop()

@@ -4,12 +4,13 @@
     python sample/train_GAN.py --data.amass /data/amass --name amass
 
 Reads   poses of the embedded motion generator, or of SURREAL, AMASS, CMU (each file once: data/poses)
-Writes  runs/gan/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt}
+Writes  runs/gan/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt, pictures}
 Next    sample/test_GAN.py; sample/train_SMPL_from_enc.py --prior runs/gan/<name>/checkpoint_best.pt
 """
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -19,10 +20,12 @@ from dataset_def.poses.readers import NUM_BETAS
 from dataset_def.smpl_params_data import ParameterData, ParameterSample, describe_poses, is_smpl, open_tables
 from models import gan_losses
 from models.GAN import AnyDiscriminator, Generator, PosesAndShapes, make_discriminator, prior_provenance
+from models.kinematics import with_root
 from models.losses import weighted_sum
-from models.smpl import load_body, rotations_from_theta
+from models.smpl import Body, load_body, rotations_from_theta
 from utils.batches import in_order, to_device
 from utils.engine import OPPONENTS_BETAS, Run, make_optimizer, make_schedule
+from utils.figures.training import prior_picture
 from utils.settings import start, to_plain
 
 VALIDATION_POSES = 2000
@@ -66,6 +69,19 @@ def make_networks(config: GanConfig, train: ParameterData, run: Run) -> tuple[An
     return discriminator, Generator(config.network, NUM_BETAS).to(run.device), rest_joints_m
 
 
+@torch.no_grad()
+def drawn_examples(generate: Generator, real: PosesAndShapes, body: Body, run: Run, config: GanConfig) -> np.ndarray:
+    """Draw bodies of the generator, of the same noise at every validation, beside as many real ones."""
+    count = min(run.loop.pictures, len(real.betas))
+    noise = gan_losses.random_numbers(config, count, run.generator(0))
+    generate.eval()
+    shown = (generate(noise), PosesAndShapes(*(part[:: len(part) // count][:count] for part in real)))
+    generate.train()
+    posed = [body(with_root(some.rotations[:, 1:]).cpu(), some.betas.cpu(), torch.zeros(count, 3)) for some in shown]
+    generated_m, real_m = ((one.vertices_m - one.joints_m[:, :1]).numpy() for one in posed)
+    return prior_picture(generated_m, real_m, body.faces.numpy())
+
+
 def main(config: GanConfig) -> float:
     """Train discriminator and generator; return the best held-out confusion in percent."""
     with_shapes, tables = is_smpl(config.paths.models_smpl_location), open_tables(config.data)
@@ -73,6 +89,7 @@ def main(config: GanConfig) -> float:
     print(describe_poses(tables, with_shapes))
     run = Run("gan", config)
     discriminator, generate, rest_joints_m = make_networks(config, train, run)
+    body = load_body(config.paths.models_smpl_location)
     looked_at = some_bodies(held_out, run, VALIDATION_POSES)
     optimizer, schedule = make_optimizer_of(discriminator, config.optim)
     optimizer_2, schedule_2 = make_optimizer_of(generate, generator_optim(config))
@@ -111,6 +128,8 @@ def main(config: GanConfig) -> float:
         if run.is_due("validate"):
             confusion = gan_losses.confusion_percent(discriminator, looked_at, config.noise, config.loop.seed)
             run.log(held_out_confusion_percent=confusion)
+            if run.draws:
+                run.picture(drawn_examples(generate, looked_at, body, run, config))
             run.save_best(confusion)
     assert run.best is not None
     return run.best

@@ -4,10 +4,12 @@
         --prior runs/gan/demo/checkpoint_best.pt
 
 Reads   checkpoints of stage 1 (sample/train_enc_dec.py) and of the prior (sample/train_GAN.py), the index, the crops
-Writes  runs/mesh/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt}; encoder and head in one
+Writes  runs/mesh/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt, pictures};
+        encoder and head in one file
 Next    sample/test_SMPL.py
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -20,10 +22,11 @@ from models.GAN import load_prior_for
 from models.losses import weighted_sum
 from models.mesh_losses import GroupFactors, MeshObjective, annealed, full_weights
 from models.smpl import load_body
-from models.SMPL_from_latent import MeshFromImage, MeshFromLatent, check_finite, mesh_provenance
-from utils.batches import in_order, to_device
+from models.SMPL_from_latent import MeshFromImage, MeshFromLatent, check_finite, mesh_provenance, rooted_body
+from utils.batches import in_order, some_of, to_device
 from utils.engine import Run, make_optimizer, make_schedule
-from utils.image import jitter_colours
+from utils.figures.training import bodies_picture
+from utils.image import jitter_colours, to_pictures
 from utils.settings import start, which_weights
 
 
@@ -80,6 +83,16 @@ def held_out_errors(
     return {"held_out_mpjpe_17_mm": joints_mm, "held_out_iou_percent": iou_percent}
 
 
+@torch.no_grad()
+def drawn_examples(network: nn.Module, data: MeshData, objective: MeshObjective, side_m: float, run: Run) -> np.ndarray:
+    """Draw bodies over held-out images."""
+    image = to_device(some_of(data, run.loop.pictures), run.device).image
+    network.eval()
+    vertices_m = rooted_body(objective.body, network(image)).vertices_root_m
+    network.train()
+    return bodies_picture(to_pictures(image), vertices_m.cpu().numpy(), objective.body.faces.cpu().numpy(), side_m)
+
+
 def main(config: MeshConfig) -> float:
     """Train the mesh network; return the best held-out joint error in millimetres."""
     stage_1 = load_encoder(config.encoder)
@@ -113,6 +126,8 @@ def main(config: MeshConfig) -> float:
         if run.is_due("validate"):
             errors = held_out_errors(network, held_out, objective, config, run)
             run.log(**errors)
+            if run.draws:
+                run.picture(drawn_examples(network, held_out, objective, stage_1.config.crop.side_m, run))
             run.save_best(errors["held_out_mpjpe_17_mm"])
     assert run.best is not None
     return run.best

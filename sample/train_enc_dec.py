@@ -6,7 +6,7 @@ Of 3D labels it reads the pelvis of every subject, on which crops are centred (c
     torchrun --nproc-per-node 2 sample/train_enc_dec.py --preset full
 
 Reads   the index and backgrounds (dataset_def/h36m_preprocess.py, h36m_get_background.py)
-Writes  runs/enc_dec/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt}
+Writes  runs/enc_dec/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt, pictures}
 Next    sample/test_enc_dec.py, sample/save_embeddings.py
 """
 
@@ -14,16 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from config import EncDecConfig
-from dataset_def.h36m_encoder_data import EncoderData
+from dataset_def.h36m_encoder_data import VIEWS_PER_INSTANT, EncoderData
 from models.encoder_decoder import EncoderDecoder, build_encoder_decoder, load_encoder_decoder
 from models.losses import ImageDifference, weighted_sum
-from utils.batches import in_order, to_device
+from utils.batches import in_order, some_of, to_device
 from utils.engine import Run, make_optimizer, make_schedule
-from utils.image import jitter_colours
+from utils.figures.training import novel_views_picture
+from utils.image import jitter_colours, to_pictures
 from utils.settings import start
 from utils.views import FlatViews
 
@@ -71,6 +73,20 @@ def held_out_error(
     return sum(errors) / len(errors)
 
 
+@torch.no_grad()
+def drawn_examples(model: EncoderDecoder, data: EncoderData, run: Run, config: EncDecConfig) -> np.ndarray:
+    """Draw held-out views, and the points over the images that they are read from."""
+    model.eval()
+    views = to_device(some_of(data, run.loop.pictures), run.device).paired()
+    with run.autocast(config.optim.bf16):
+        points_crop_m = model.encode_points(views.image)
+    predicted = predict_views(model, views, views.image, run, config)
+    model.train()
+    first = slice(None, None, 2 * VIEWS_PER_INSTANT)  # one image of each group
+    image, drawn, target = (to_pictures(some[first]) for some in (views.image, predicted, views.target_image))
+    return novel_views_picture(image, points_crop_m[first].cpu().numpy(), drawn, target, config.crop.side_m)
+
+
 def main(config: EncDecConfig) -> float:
     """Train, and return the best held-out pixel error."""
     run = Run("enc_dec", config)
@@ -103,6 +119,8 @@ def main(config: EncDecConfig) -> float:
         if run.is_due("validate"):
             error = held_out_error(model, held_out, compare, run, config)
             run.log(held_out_pixels=error)
+            if run.draws:
+                run.picture(drawn_examples(model, held_out, run, config))
             run.save_best(error)
     assert run.best is not None
     return run.best

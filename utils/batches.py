@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 EpochIndex = tuple[int, int]
 """(epoch, index): what a data set is asked for."""
@@ -81,6 +81,13 @@ def in_order(dataset: Dataset, batch_size: int, workers: int = 0, every: int = 1
     if not items:
         raise ValueError("the data set is empty; check the subjects and paths")
     return batch_loader(dataset, [items[i : i + batch_size] for i in range(0, len(items), batch_size)], workers)
+
+
+def some_of(dataset: Dataset, count: int) -> Any:
+    """Read one batch of items spread evenly over a data set, as epoch 0."""
+    assert isinstance(dataset, Sized)
+    rows = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).round().astype(int)
+    return default_collate([dataset[0, int(row)] for row in rows])
 
 
 def to_device(batch: Any, device: torch.device) -> Any:

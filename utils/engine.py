@@ -19,6 +19,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 import torch.distributed as dist
+from jaxtyping import UInt8
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
@@ -290,6 +291,15 @@ class Run:
             ValueError: a value is not finite, named (on a GPU at the latest before anything is saved).
         """
         self.history.note(self.step, scalars)
+
+    @property
+    def draws(self) -> bool:
+        """Whether this process keeps pictures of held-out examples."""
+        return self.is_main and self.loop.pictures > 0
+
+    def picture(self, image: UInt8[np.ndarray, "H W 3"]) -> None:
+        """Keep a picture of this step, in the folder pictures/ and in TensorBoard."""
+        self.history.picture(self.step, image)
 
     def save_best(self, value: float) -> None:
         """Write checkpoint_best.pt (networks only) if a held-out value, lower is better, is the best so far."""

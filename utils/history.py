@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
 from utils.artifacts import atomic_write
+from utils.image import write_image
 
 
 def cut_back(history: Path, step: int) -> None:
@@ -70,6 +72,14 @@ class History:
             if not math.isfinite(mean):
                 raise ValueError(f"{name} is {mean} at step {step}; try a smaller --optim.lr or clip the gradients")
         return dict(zip(self.pending, means, strict=True))
+
+    def picture(self, step: int, image: np.ndarray) -> None:
+        """Keep a picture of a step."""
+        if self.folder is None:
+            return
+        write_image(self.folder / "pictures" / f"step_{step:07d}.jpg", image, quality=88)
+        if self.events:
+            self.events.add_image("held_out", image, step, dataformats="HWC")
 
     def write(self, step: int) -> None:
         """Write one record of the means, over all processes, and start new ones."""

@@ -79,6 +79,11 @@ def to_unit_rgb(image: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "3 H W"]:
     return torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) * np.float32(1 / 255))
 
 
+def to_pictures(images: Float[Tensor, "N C H W"]) -> UInt8[np.ndarray, "N H W 3"]:
+    """Turn tensors in [0, 1] (RGB, or RGB and opacity) into RGB pictures."""
+    return np.stack([to_picture(image[:3]) for image in images])
+
+
 def to_picture(image: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
     """Turn a tensor in [0, 1] into an RGB picture; what lies outside is cut off."""
     scaled = image.detach().float().clamp(0, 1) * 255

@@ -1,4 +1,7 @@
-"""Every stage, trained twice in two processes and once killed in between, ends in the same states, bit for bit."""
+"""Every stage, trained twice in two processes and once killed in between, ends in the same states, bit for bit.
+
+The second training draws no pictures of held-out examples: they change nothing.
+"""
 
 import os
 import subprocess
@@ -12,11 +15,13 @@ import torch
 from config import ROOT
 from tests.helpers.every_stage import KILLED_AT, OPTIM, STAGES, write_data
 from utils.artifacts import load_checkpoint
+from utils.figures.training import CELL_PX, TITLE_PX
 from utils.history import load_history
+from utils.image import read_image
 
-RESUMED = "/loop/resume"
-"""A head carries the settings it was trained with: that a run was resumed may differ."""
-ENDS = {"first": [], "second": [], "killed": ["kill"]}
+MAY_DIFFER = ("/loop/resume", "/loop/pictures")
+"""A head carries the settings it was trained with: that a run was resumed, or drew nothing, may differ."""
+ENDS = {"first": [], "second": ["plain"], "killed": ["kill"]}
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +65,20 @@ def test_a_stage_ends_in_the_same_states(trained, stage, other):
         one, two = (load_checkpoint(folder / file, stage) for folder in folders)
         assert one["step"] == two["step"] and one["step"] <= OPTIM.steps
         for part in ("states", "progress"):
-            assert [place for place in differing(one[part], two[part]) if not place.endswith(RESUMED)] == [], file
+            assert [place for place in differing(one[part], two[part]) if not place.endswith(MAY_DIFFER)] == [], file
     records = [[{**line, "elapsed_s": 0} for line in load_history(folder / "history.jsonl")] for folder in folders]
     assert len(records[0]) >= OPTIM.steps > KILLED_AT and records[0] == records[1]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_validation_leaves_a_picture_unless_none_is_asked_for(trained, stage):
+    for name, steps in (("first", [4, 6]), ("killed", [4, 6]), ("second", [])):
+        folder = trained[name] / stage / "tiny" / "pictures"
+        pictures = [folder / f"step_{step:07d}.jpg" for step in steps]
+        assert sorted(folder.glob("*")) == pictures
+        for path in pictures:
+            image = read_image(path)
+            assert image.shape[0] == TITLE_PX + 2 * CELL_PX and image.shape[1] % CELL_PX == 0 and image.std() > 5
 
 
 def test_a_difference_in_one_bit_is_found():

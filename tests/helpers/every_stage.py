@@ -2,6 +2,7 @@
 
 python -m tests.helpers.every_stage FOLDER        trains all stages on its data, into `./runs`
 python -m tests.helpers.every_stage FOLDER kill   the same, each killed in the middle of its third step and resumed
+python -m tests.helpers.every_stage FOLDER plain  the same, without pictures at the validations
 """
 
 import multiprocessing
@@ -53,9 +54,9 @@ def write_data(folder: Path) -> Paths:
     return paths
 
 
-def train_one(stage: str, paths: Paths, resume: bool) -> None:
+def train_one(stage: str, paths: Paths, resume: bool, pictures: int = 2) -> None:
     """Train one stage on what the stages before it left in the same folder of runs."""
-    loop, runs = replace(LOOP, resume=resume), paths.runs_location
+    loop, runs = replace(LOOP, resume=resume, pictures=pictures), paths.runs_location
     encoder, prior = (runs / name / "tiny" / "checkpoint_best.pt" for name in ("enc_dec", "gan"))
     if stage == "enc_dec":
         train_enc_dec.main(EncDecConfig(
@@ -97,7 +98,7 @@ def train_until_killed(stage: str, paths: Paths) -> None:
     train_one(stage, paths, resume=False)
 
 
-def main(folder: Path, is_killed: bool) -> None:
+def main(folder: Path, is_killed: bool, pictures: int) -> None:
     """Train all stages; a killed one in a process of its own."""
     torch.set_num_threads(1)
     kept = [np.ones(size, np.uint8) for size in range(1, os.getpid() % 4096)]  # so that no two starts lie alike
@@ -111,9 +112,9 @@ def main(folder: Path, is_killed: bool) -> None:
             child.start()
             child.join()
             assert child.exitcode == -signal.SIGKILL, f"{stage} ended by itself: {child.exitcode}"
-        train_one(stage, paths, resume=is_killed)
+        train_one(stage, paths, is_killed, pictures)
     del kept
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:] == ["kill"])
+    main(Path(sys.argv[1]), sys.argv[2:] == ["kill"], 0 if sys.argv[2:] == ["plain"] else 2)
