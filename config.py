@@ -6,10 +6,10 @@ Edit the defaults here, or override them on the command line: `python sample/tra
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field
 from math import inf, pi
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -21,15 +21,50 @@ DATASET = EMBEDDED
 `--dataset FOLDER`.  The default is the embedded data set."""
 
 
+Settings = TypeVar("Settings")
+
 # --------------------------------------------------------------------------------------------------- shared settings
 
 
-def within(low: float, high: float, **values: float) -> None:
-    """Refuse settings outside a range; `loop__seed` is named loop.seed."""
-    for name, value in values.items():
-        if not low <= value <= high:
-            limits = f"{low} to {high}" if high < inf else f"at least {low}"
-            raise ValueError(f"{name.replace('__', '.')} is {value}; use {limits}")
+def setting(default: Any, low: float = -inf, high: float = inf) -> Any:
+    """Give a setting its default and the range of its values; see `ranged`."""
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+def ranged(group: str = "") -> Callable[[type[Settings]], type[Settings]]:
+    """Let a class (below @dataclass) refuse values outside the ranges of its settings, and --help show them.
+
+    Args:
+        group: what the class is called among the settings that hold it, for the message, such as `loss`.
+    """
+
+    def with_check(kind: type[Settings]) -> type[Settings]:
+        limits = {name: (one.metadata["low"], one.metadata["high"])
+                  for name, one in vars(kind).items() if isinstance(one, Field) and one.metadata}  # fmt: skip
+        for name, (low, high) in limits.items():
+            number = kind.__annotations__[name]
+            shown = f"{number.__name__.upper()} ({written_range(low, high)})"
+            kind.__annotations__[name] = Annotated[number, tyro.conf.arg(metavar=shown)]
+        contradictions = getattr(kind, "__post_init__", None)
+
+        def check(self: Settings) -> None:
+            for name, (low, high) in limits.items():
+                value = getattr(self, name)
+                if not low <= value <= high:
+                    full_name = f"{group}.{name}" if group else name
+                    raise ValueError(f"{full_name} is {value}; use {written_range(low, high)}")
+            if contradictions is not None:
+                contradictions(self)
+
+        kind.__post_init__ = check  # type: ignore[attr-defined]
+        return kind
+
+    return with_check
+
+
+def written_range(low: float, high: float) -> str:
+    """Write a range for people."""
+    return f"{low:g} to {high:g}" if high < inf else f"at least {low:g}"
 
 
 SMPL_FOLDERS = ("models", "smpl", "models/smpl", "smpl/models", "SMPL_python_v*/smpl/models")
@@ -98,22 +133,21 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
+@ranged("crop")
 class Crop:
     """The square picture of the person that the networks see."""
 
-    size_px: int = 64
+    size_px: int = setting(64, low=32)
     """Side of the crop; the networks need a multiple of 16."""
-    side_m: float = 2.3
-    """Side of the crop in metres at the distance of its centre."""
+    side_m: float = setting(2.3, low=0.5, high=10)
+    """Side of the crop in metres at the distance of its centre; a person fits into 2 to 2.5."""
     centre: Literal["pelvis", "masks", "box"] = "pelvis"
     """What the virtual camera points at: the true pelvis (a 3D label), the triangulated centroid of the masks, or the
     centre of the mask's box in this view alone (the last two read masks, of all cameras or of one, and no 3D label)."""
 
     def __post_init__(self) -> None:
-        if self.size_px % 16 or self.size_px < 32:
+        if self.size_px % 16:
             raise ValueError(f"crop.size_px is {self.size_px}; use a multiple of 16, at least 32")
-        if not 0.5 <= self.side_m <= 10:
-            raise ValueError(f"crop.side_m is {self.side_m} metres; use 0.5 to 10 (a person fits into 2 to 2.5)")
 
 
 @dataclass(frozen=True)
@@ -137,44 +171,40 @@ class Subjects:
 
 
 @dataclass(frozen=True)
+@ranged("optim")
 class Optim:
     """How the weights are moved."""
 
-    steps: int = 2000
-    lr: float = 1e-3
+    steps: int = setting(2000, low=1)
+    lr: float = setting(1e-3, low=1e-9)
     """Adam's step size."""
-    weight_decay: float = 0.0
+    weight_decay: float = setting(0.0, low=0)
     schedule: Literal["constant", "cosine"] = "cosine"
     """Cosine: a short warm-up, then down to zero at the last step."""
-    warmup_steps: int = 100
-    gradient_clip: float = 0.0
+    warmup_steps: int = setting(100, low=0)
+    gradient_clip: float = setting(0.0, low=0)
     """Largest gradient norm; 0 switches clipping off."""
     bf16: bool = True
     """Run the networks in bfloat16 where the processor computes it (a GPU, a CPU with AVX-512), else in float32;
     geometry and losses are always in float32."""
 
-    def __post_init__(self) -> None:
-        if self.steps < 1 or self.lr <= 0:
-            raise ValueError(f"optim.steps is {self.steps} and optim.lr is {self.lr}; both must be positive")
-        within(0, inf, optim__weight_decay=self.weight_decay, optim__warmup_steps=self.warmup_steps,
-               optim__gradient_clip=self.gradient_clip)  # fmt: skip
-
 
 @dataclass(frozen=True)
+@ranged("loop")
 class Loop:
     """What surrounds the training steps."""
 
-    seed: int = 0
-    log_every: int = 50
+    seed: int = setting(0, low=0)
+    log_every: int = setting(50, low=1)
     """Steps between lines of history.jsonl."""
-    validate_every: int = 500
+    validate_every: int = setting(500, low=1)
     """Steps between validations on the held-out sequences, each of which may give a new best checkpoint."""
-    pictures: int = 4
+    pictures: int = setting(4, low=0, high=64)
     """Held-out examples drawn at each validation, in the run's folder pictures/ and in TensorBoard; 0 draws none."""
-    checkpoint_every: int = 500
-    workers: int = 1
+    checkpoint_every: int = setting(500, low=1)
+    workers: int = setting(1, low=0)
     """Processes that read data; 0 reads in the training process."""
-    threads: int = 0
+    threads: int = setting(0, low=0)
     """PyTorch threads on the CPU; 0 leaves PyTorch's own choice."""
     resume: bool = False
     """Go on from checkpoint_last.pt of a run of the same name."""
@@ -182,10 +212,6 @@ class Loop:
     """Delete a run of the same name first."""
 
     def __post_init__(self) -> None:
-        within(1, inf, loop__log_every=self.log_every, loop__validate_every=self.validate_every,
-               loop__checkpoint_every=self.checkpoint_every)  # fmt: skip
-        within(0, inf, loop__seed=self.seed, loop__workers=self.workers, loop__threads=self.threads)
-        within(0, 64, loop__pictures=self.pictures)
         if self.resume and self.overwrite:
             raise ValueError("loop.resume and loop.overwrite contradict each other; set one")
 
@@ -194,45 +220,42 @@ class Loop:
 
 
 @dataclass(frozen=True)
+@ranged()
 class PreprocessConfig:
     """dataset_def/h36m_preprocess.py: scan the data, write the index, optionally pack the crops."""
 
     paths: Paths = field(default_factory=Paths)
-    every: int = 1
+    every: int = setting(1, low=1)
     """Keep every n-th frame (5 is usual for the real data)."""
     pack: bool = True
     """Cut the crops once into one memory-mapped file; training then decodes no image."""
-    pack_px: int = 96
+    pack_px: int = setting(96, low=1)
     """Side of a packed crop; larger than the networks' crop because it also holds the margin for rotation."""
-    pack_side_m: float = 3.0
+    pack_side_m: float = setting(3.0, low=0.5, high=20)
     """Side of a packed crop in metres."""
     centre: Literal["pelvis", "masks", "box"] = "pelvis"
     """What a packed crop is centred on; training on packed crops uses the same."""
-    processes: int = 0
-
-    def __post_init__(self) -> None:
-        within(1, inf, every=self.every, pack_px=self.pack_px)
-        within(0.5, 20, pack_side_m=self.pack_side_m)
-        within(0, inf, processes=self.processes)
+    processes: int = setting(0, low=0)
 
 
 # ------------------------------------------------------------------------------------------------------------ stage 1
 
 
 @dataclass(frozen=True)
+@ranged("encoder")
 class EncoderConfig:
     """The network that reads geometry and appearance from one image."""
 
     kind: Literal["compact", "efficientnet_lite0", "unet", "resnet50", "seed"] = "compact"
     """compact: ours, small and quick.  efficientnet_lite0: ImageNet weights from a package.  unet, resnet50: the
     paper's variants (resnet50 is downloaded by torchvision on first use).  seed: the thesis'."""
-    width: int = 32
+    width: int = setting(32, low=1)
     """Channels of the first level."""
-    points: int = 200
+    points: int = setting(200, low=1)
     """3D points of the geometry latent."""
-    appearance: int = 128
+    appearance: int = setting(128, low=1)
     """Numbers of the appearance latent."""
-    dropout: float = 0.0
+    dropout: float = setting(0.0, low=0, high=0.99)
     relu_on_points: bool = False
     """A rectifier on the points, as in the thesis; it confines them to one octant."""
     own_appearance_encoder: bool = True
@@ -245,90 +268,79 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         if self.appearance_at == "points" and not self.own_appearance_encoder:
             raise ValueError("encoder.appearance_at points needs encoder.own_appearance_encoder; switch one of them")
-        within(1, inf, encoder__width=self.width, encoder__points=self.points, encoder__appearance=self.appearance)
-        within(0, 0.99, encoder__dropout=self.dropout)
 
 
 @dataclass(frozen=True)
+@ranged("decoder")
 class DecoderConfig:
     """The network that decodes an image from the latents."""
 
     kind: Literal["compact", "paper", "seed"] = "compact"
-    width: int = 32
+    width: int = setting(32, low=4)
     """Channels before the output."""
-    dropout: float = 0.0
+    dropout: float = setting(0.0, low=0, high=0.99)
     composite: bool = True
     """Predict the person and an opacity, and lay them over the given background; needs kind compact."""
 
     def __post_init__(self) -> None:
-        within(4, inf, decoder__width=self.width)
-        within(0, 0.99, decoder__dropout=self.dropout)
         if self.composite and self.kind != "compact":
             raise ValueError(f"decoder.composite needs decoder.kind compact, not {self.kind}; switch one of them")
 
 
 @dataclass(frozen=True)
+@ranged("pairing")
 class Pairing:
     """Which view is predicted from which, and whose appearance is used."""
 
-    same_view: float = 0.5
+    same_view: float = setting(0.5, low=0, high=1)
     """Share of targets that are the input view itself (pure auto-encoding).  With half of them N-MPJPE was 210 mm after
     870 steps, with other views alone 226 mm after 1,000 (a trial on synthetic data)."""
     appearance_from: Literal["other_time", "other_action", "same_image"] = "other_time"
     """other_time: another instant of the same sequence.  other_action: another action of the same subject (as
     in the thesis; needs subjects with one outfit).  same_image: no swap."""
 
-    def __post_init__(self) -> None:
-        within(0, 1, pairing__same_view=self.same_view)
-
 
 @dataclass(frozen=True)
+@ranged("augment")
 class ImageAugmentation:
     """Random changes of the input image; the geometry changes with it, so labels stay right."""
 
-    roll_rad: float = 0.35
+    roll_rad: float = setting(0.35, low=0, high=pi)
     """Largest in-plane rotation, folded into the crop camera."""
-    shift_m: float = 0.0
+    shift_m: float = setting(0.0, low=0, high=1)
     """Largest distance by which the crop's centre is moved off, in a random direction and the same for all cameras of
     an instant.  Crops centred on masks lie so far from the pelvis; training with 0.2 makes them readable."""
-    colour: float = 0.0
+    colour: float = setting(0.0, low=0, high=1)
     """Strength of gain, offset, contrast and blur changes of the pose input (not of the target), 0 to 1.  Appearance
     is what differs most between people: with permuted channels it was worth 60 to 80 mm on new subjects."""
     permute_channels: bool = False
     """Shuffle the colour channels of the pose input."""
 
-    def __post_init__(self) -> None:
-        within(0, pi, augment__roll_rad=self.roll_rad)
-        within(0, 1, augment__shift_m=self.shift_m)
-        within(0, 1, augment__colour=self.colour)
-
 
 @dataclass(frozen=True)
+@ranged("loss")
 class ImageLoss:
     """How a predicted image is compared with the true one."""
 
-    pixels: float = 1.0
+    pixels: float = setting(1.0, low=0)
     """Weight of the mean absolute difference of RGB in [0, 1]."""
-    features: float = 0.5
+    features: float = setting(0.5, low=0)
     """Weight of the ImageNet feature difference (2 in the paper)."""
     network: Literal["efficientnet_lite0", "resnet18"] = "efficientnet_lite0"
     """efficientnet_lite0 comes with a package; resnet18 is downloaded by torchvision on first use."""
     feature_norm: Literal["l1", "l2"] = "l1"
     imagenet_normalised: bool = True
     """Feed the feature network images on its own distribution.  Off: BGR divided by 256, as in the thesis."""
-    opacity: float = 0.1
+    opacity: float = setting(0.1, low=0)
     """Weight of the cross-entropy between the predicted opacity and the mask; only where the decoder composites and
     masks exist.  Masks are no 3D label, and stage 4 needs them anyway; 0 does without."""
-    person: float = 4.0
+    person: float = setting(4.0, low=0.01)
     """Weight of the person's pixels (mask, where masks exist) against 1 for the rest.  Weight 4 and compositing
     together cut the error on the person after 500 steps from 0.55 to 0.42 (a trial on synthetic data)."""
 
-    def __post_init__(self) -> None:
-        within(0, inf, loss__pixels=self.pixels, loss__features=self.features, loss__opacity=self.opacity)
-        within(0.01, inf, loss__person=self.person)
-
 
 @dataclass(frozen=True)
+@ranged()
 class EncDecConfig:
     """sample/train_enc_dec.py: stage 1, novel views."""
 
@@ -348,13 +360,12 @@ class EncDecConfig:
     loss: ImageLoss = field(default_factory=ImageLoss)
     optim: Optim = field(default_factory=Optim)
     loop: Loop = field(default_factory=Loop)
-    groups: int = 4
+    groups: int = setting(4, low=1)
     """Groups of four images in a batch (two cameras at each of two instants)."""
     normalise: Literal["imagenet", "none", "seed"] = "imagenet"
     """Of the encoder's input.  seed: BGR divided by 256, as in the thesis."""
 
     def __post_init__(self) -> None:
-        within(1, inf, groups=self.groups)
         if self.encoder.kind in ("efficientnet_lite0", "resnet50") and self.normalise != "imagenet":
             raise ValueError(
                 f"encoder.kind {self.encoder.kind} starts from ImageNet weights, but normalise is {self.normalise}; "
@@ -376,22 +387,19 @@ class EncDecConfig:
 
 
 @dataclass(frozen=True)
+@ranged("head")
 class PoseHeadConfig:
     """The network that reads 17 joints from the latent points."""
 
-    hidden: int = 512
-    layers: int = 2
-    dropout: float = 0.5
+    hidden: int = setting(512, low=1)
+    layers: int = setting(2, low=0)
+    dropout: float = setting(0.5, low=0, high=0.99)
     loss: Literal["joint_distance", "zscored_mse"] = "joint_distance"
     """joint_distance: mean distance in metres.  zscored_mse: the paper's, on joints scaled by the labels' spread."""
 
-    def __post_init__(self) -> None:
-        within(1, inf, head__hidden=self.hidden)
-        within(0, inf, head__layers=self.layers)
-        within(0, 0.99, head__dropout=self.dropout)
-
 
 @dataclass(frozen=True)
+@ranged()
 class PoseConfig:
     """sample/train_3d_pose_from_enc.py: stage 2, 3D pose from the latent."""
 
@@ -408,22 +416,19 @@ class PoseConfig:
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     subjects: Subjects = field(default_factory=Subjects)
-    sequences: int = 0
+    sequences: int = setting(0, low=0)
     """Labelled training sequences per subject, spread over the actions; 0 for all."""
     head: PoseHeadConfig = field(default_factory=PoseHeadConfig)
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
     optim: Optim = field(default_factory=lambda: Optim(steps=1000))
     loop: Loop = field(default_factory=lambda: Loop(validate_every=200, checkpoint_every=200))
-    batch: int = 32
-    encoder_lr_factor: float = 0.3
+    batch: int = setting(32, low=2)  # batch norm needs two
+    encoder_lr_factor: float = setting(0.3, low=0, high=10)
     """The encoder's step size over the head's, mode finetune."""
-    patience: int = 0
+    patience: int = setting(0, low=0)
     """Stop after so many validations without a better held-out error; 0 trains all steps."""
 
     def __post_init__(self) -> None:
-        within(2, inf, batch=self.batch)  # batch norm needs two
-        within(0, inf, sequences=self.sequences, patience=self.patience)
-        within(0, 10, encoder_lr_factor=self.encoder_lr_factor)
         if (self.mode == "embeddings") != (self.embeddings is not None):
             raise ValueError(
                 f"mode is {self.mode} and embeddings is {self.embeddings}: mode embeddings needs the file of "
@@ -435,6 +440,7 @@ class PoseConfig:
 
 
 @dataclass(frozen=True)
+@ranged("data")
 class PoseSources:
     """Where the poses and shapes of the prior come from; without a folder, from the embedded motion generator."""
 
@@ -448,26 +454,22 @@ class PoseSources:
     """Beginnings of the names of the .amc files that are read, such as 01_ 02_03; all if not given."""
     generator: bool = True
     """Use the embedded generator, too."""
-    sequences: int = 450
+    sequences: int = setting(450, low=2)
     """Number of motions that the embedded generator makes."""
-    frames: int = 24
+    frames: int = setting(24, low=1)
     """Frames of each, 2.5 per second."""
-    most_frames: int = 300
+    most_frames: int = setting(300, low=1)
     """Frames that are kept of a recorded sequence, evenly spread."""
-    held_out: float = 0.1
+    held_out: float = setting(0.1, low=0, high=0.9)
     """Share of the sequences of every source that chooses the best checkpoint."""
-    seed: int = 0
+    seed: int = setting(0, low=0)
     """Of the generator's motions, and of the choice of held-out sequences."""
     cache_location: Path = ROOT / "data" / "poses"
     """Files are read once; what was read lies here, one file per source and content."""
-    processes: int = 0
+    processes: int = setting(0, low=0)
     """Processes that generate motions; 0 takes one per core."""
 
     def __post_init__(self) -> None:
-        within(1, inf, data__frames=self.frames, data__most_frames=self.most_frames)
-        within(2, inf, data__sequences=self.sequences)
-        within(0, inf, data__processes=self.processes, data__seed=self.seed)
-        within(0, 0.9, data__held_out=self.held_out)
         if not self.generator and not (self.surreal or self.amass or self.cmu):
             raise ValueError("data.generator is off and no recordings are named; give --data.surreal, --data.amass or "
                              "--data.cmu, or leave the generator on")  # fmt: skip
@@ -476,68 +478,59 @@ class PoseSources:
 
 
 @dataclass(frozen=True)
+@ranged("noise")
 class NoiseConfig:
     """How real poses vary, and how noise perturbs them (never in the ways of the test's corruptions)."""
 
-    real_rad: float = 0.08
+    real_rad: float = setting(0.08, low=0, high=1)
     """Standard deviation of small turns about each axis of each joint, under which a real pose still counts as real."""
     loose: tuple[tuple[str, float], ...] = (("wrist", 3.0), ("hand", 2.0), ("foot", 3.0), ("ankle", 2.0), ("head", 2.0))
     """Joints, by the end of their names, that vary by a multiple of it; the generator hardly moves some of them."""
-    shares: float = 0.5
+    shares: float = setting(0.5, low=0)
     """Standard deviation of how spine and neck share their bend among their joints; 0 leaves it as it is."""
-    twist_rad: float = 0.3
+    twist_rad: float = setting(0.3, low=0)
     """Standard deviation of the twist that moves from a limb's joint to the next one."""
     false_rad: tuple[float, float] = (0.3, 2.0)
     """Smallest and largest standard deviation of the turns that perturb a pose, sampled log-uniformly."""
 
     def __post_init__(self) -> None:
-        within(0, 1, noise__real_rad=self.real_rad)
-        within(0, inf, noise__shares=self.shares, noise__twist_rad=self.twist_rad)
         if not 0 < self.false_rad[0] <= self.false_rad[1]:
             raise ValueError(f"noise.false_rad is {self.false_rad}; give the smaller one first, above 0")
 
 
 @dataclass(frozen=True)
+@ranged("network")
 class GanNetworkConfig:
     """The networks of stage 3."""
 
     kind: Literal["parts", "seed"] = "parts"
     """parts: one discriminator per joint, for the whole pose and for the shape, without the root's rotation.  seed: one
     flat discriminator on all 72 + 10 numbers, as in the thesis."""
-    joint_hidden: int = 32
-    pose_hidden: int = 256
-    pose_layers: int = 2
-    latent: int = 48
+    joint_hidden: int = setting(32, low=1)
+    pose_hidden: int = setting(256, low=1)
+    pose_layers: int = setting(2, low=1)
+    latent: int = setting(48, low=1)
     """Random numbers behind a generated body."""
-    generator_hidden: int = 256
-
-    def __post_init__(self) -> None:
-        within(1, inf, network__joint_hidden=self.joint_hidden, network__pose_hidden=self.pose_hidden,
-               network__pose_layers=self.pose_layers, network__latent=self.latent,
-               network__generator_hidden=self.generator_hidden)  # fmt: skip
+    generator_hidden: int = setting(256, low=1)
 
 
 @dataclass(frozen=True)
+@ranged("loss")
 class DiscriminatorLoss:
     """The terms of stage 3's discriminator and their weights."""
 
-    real: float = 1.0
+    real: float = setting(1.0, low=0.01)
     """Per squared distance of the scores of real bodies from one."""
-    generated: float = 0.3
+    generated: float = setting(0.3, low=0)
     """Per squared distance of the scores of the generator's bodies from zero."""
-    noise: float = 0.7
+    noise: float = setting(0.7, low=0)
     """Per squared distance of the scores of perturbed bodies from what they should be; 0 does without."""
-    gradient_penalty: float = 0.001
+    gradient_penalty: float = setting(0.001, low=0)
     """Per squared change of the scores with a small turn of the joints, per radian (the gradient penalty)."""
-
-    def __post_init__(self) -> None:
-        within(
-            0, inf, loss__generated=self.generated, loss__noise=self.noise, loss__gradient_penalty=self.gradient_penalty
-        )
-        within(0.01, inf, loss__real=self.real)
 
 
 @dataclass(frozen=True)
+@ranged()
 class GanConfig:
     """sample/train_GAN.py: stage 3, a prior over poses and shapes."""
 
@@ -551,90 +544,63 @@ class GanConfig:
     loss: DiscriminatorLoss = field(default_factory=DiscriminatorLoss)
     optim: Optim = field(default_factory=lambda: Optim(steps=2500, lr=1e-3, bf16=False))
     """Of the discriminator."""
-    generator_lr: float = 5e-4
+    generator_lr: float = setting(5e-4, low=1e-07, high=1)
     """Adam's step size of the generator."""
-    generator_every: int = 2
+    generator_every: int = setting(2, low=1)
     """Steps of the discriminator per step of the generator."""
     loop: Loop = field(default_factory=lambda: Loop(log_every=100, validate_every=500, checkpoint_every=500, workers=0))
-    batch: int = 128
-
-    def __post_init__(self) -> None:
-        within(2, inf, batch=self.batch)
-        within(1, inf, generator_every=self.generator_every)
-        within(1e-7, 1, generator_lr=self.generator_lr)
+    batch: int = setting(128, low=2)
 
 
 # ------------------------------------------------------------------------------------------------------------ stage 4
 
 
 @dataclass(frozen=True)
+@ranged("head")
 class MeshHeadConfig:
     """The network that reads a body from the latent points."""
 
     kind: Literal["crop", "parent", "seed"] = "crop"
     """crop: rotations in the axes of the crop camera, as two columns each.  parent: relative to the parent joint, as
     two columns.  seed: axis-angle through tanh, as in the thesis, which cannot reach people who face away or sit."""
-    hidden: int = 512
-    layers: int = 2
-    dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        within(1, inf, head__hidden=self.hidden)
-        within(0, inf, head__layers=self.layers)
-        within(0, 0.99, head__dropout=self.dropout)
+    hidden: int = setting(512, low=1)
+    layers: int = setting(2, low=0)
+    dropout: float = setting(0.5, low=0, high=0.99)
 
 
 @dataclass(frozen=True)
+@ranged("loss")
 class MeshLoss:
     """The terms of stage 4 and their weights; a weight of 0 leaves a term out."""
 
-    pose: float = 1.0
+    pose: float = setting(1.0, low=0)
     """Per metre of mean joint distance, labelled subjects (L_pose)."""
     hips: bool = True
     """Compare the hips too; off in the thesis."""
-    soft_iou: float = 0.03
+    soft_iou: float = setting(0.03, low=0)
     """Per unit of 1 - IoU of the soft silhouette and the mask, all views (L_verts)."""
-    mesh_to_mask: float = 0.25
+    mesh_to_mask: float = setting(0.25, low=0)
     """Per metre of mean distance from the mesh's vertices to the mask, one half of a Chamfer distance (L_verts)."""
-    mask_to_mesh: float = 0.25
+    mask_to_mesh: float = setting(0.25, low=0)
     """Per metre of mean distance from the mask's pixels to the mesh, the other half (L_verts)."""
-    prior: float = 0.12
+    prior: float = setting(0.12, low=0)
     """Per unit of the discriminators' mean squared distance from `real` (L_gan)."""
-    betas: float = 0.001
+    betas: float = setting(0.001, low=0)
     """Per unit of the mean squared shape number; shape numbers are standard deviations over people."""
-    soft_iou_after: float = 0.2
+    soft_iou_after: float = setting(0.2, low=0, high=1)
     """soft_iou rises to its full weight over this share of the training: limbs far from the mask have no gradient."""
-    distances_end: float = 0.3
+    distances_end: float = setting(0.3, low=0, high=1)
     """Share of the weights of mesh_to_mask and mask_to_mesh that is left at the end; they fall linearly."""
-    pose_share: float = 0.6
+    pose_share: float = setting(0.6, low=0, high=1)
     """Intended share of L_pose in the gradient on the head, checked at the start."""
-    verts_share: float = 0.3
+    verts_share: float = setting(0.3, low=0, high=1)
     """Intended share of L_verts."""
-    prior_share: float = 0.1
+    prior_share: float = setting(0.1, low=0, high=1)
     """Intended share of L_gan."""
     balance: bool = False
     """Scale the weights at the start so that the shares of the gradient are the intended ones."""
 
     def __post_init__(self) -> None:
-        within(
-            0,
-            inf,
-            loss__pose=self.pose,
-            loss__soft_iou=self.soft_iou,
-            loss__mesh_to_mask=self.mesh_to_mask,
-            loss__mask_to_mesh=self.mask_to_mesh,
-            loss__prior=self.prior,
-            loss__betas=self.betas,
-        )
-        within(
-            0,
-            1,
-            loss__soft_iou_after=self.soft_iou_after,
-            loss__distances_end=self.distances_end,
-            loss__pose_share=self.pose_share,
-            loss__verts_share=self.verts_share,
-            loss__prior_share=self.prior_share,
-        )
         if not self.pose and not self.uses_masks:
             raise ValueError(
                 "loss.pose, loss.soft_iou, loss.mesh_to_mask and loss.mask_to_mesh are all 0; nothing tells the pose"
@@ -647,6 +613,7 @@ class MeshLoss:
 
 
 @dataclass(frozen=True)
+@ranged()
 class MeshConfig:
     """sample/train_SMPL_from_enc.py: stage 4, the body's pose and shape from the latent."""
 
@@ -663,9 +630,9 @@ class MeshConfig:
     silhouettes_of: tuple[int, ...] = (1, 5, 6, 7, 8)
     """Subjects whose images are compared with masks and judged by the prior.  Of their joints only the pelvis is read:
     it places the body and, where crop.centre is the pelvis, the crop.  The thesis had subject 1."""
-    mask_px: int = 64
-    """Side of the masks that silhouettes are compared with."""
-    samples: int = 2
+    mask_px: int = setting(64, low=32)
+    """Side of the masks that silhouettes are compared with, a multiple of 16."""
+    samples: int = setting(2, low=1)
     """Scan lines per pixel of the rasterised silhouettes."""
     backend: Literal["auto", "torch", "numba", "triton"] = "auto"
     """What rasterises the silhouettes."""
@@ -674,18 +641,16 @@ class MeshConfig:
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
     optim: Optim = field(default_factory=lambda: Optim(steps=1000))
     loop: Loop = field(default_factory=lambda: Loop(validate_every=300, checkpoint_every=300))
-    batch: int = 24
+    batch: int = setting(24, low=2)  # batch norm needs two
     """Labelled images per step."""
-    silhouette_batch: int = 8
+    silhouette_batch: int = setting(8, low=1)
     """Images per step that are compared with the masks of all views."""
-    validate_frames: int = 2
+    validate_frames: int = setting(2, low=1)
     """Validate on every n-th frame of the held-out sequences."""
 
     def __post_init__(self) -> None:
-        within(2, inf, batch=self.batch)  # batch norm needs two
-        within(1, inf, silhouette_batch=self.silhouette_batch, samples=self.samples,
-               validate_frames=self.validate_frames)  # fmt: skip
-        Crop(size_px=self.mask_px)
+        if self.mask_px % 16:
+            raise ValueError(f"mask_px is {self.mask_px}; use a multiple of 16, at least 32")
         both = sorted(set(self.silhouettes_of) & set(self.subjects.test))
         if both:
             raise ValueError(f"subjects {both} are in silhouettes_of and in subjects.test; remove them from one")
@@ -838,13 +803,3 @@ def seed() -> Preset:
 
 
 PRESETS: dict[str, Callable[[], Preset]] = {"demo": demo, "full": full, "rhodin": rhodin, "seed": seed}
-
-
-# ------------------------------------------------------------------------------------------------------- command line
-
-
-def dataset_flags(dataset: Path, others: list[str]) -> list[str]:
-    """Write `--dataset` as the places it stands for, but for those that are given themselves."""
-    flags = {f"--paths.{name}-location": dataset / part for name, part in PARTS.items()}
-    given = {word.partition("=")[0].replace("_", "-") for word in others}
-    return [word for flag, place in flags.items() if flag not in given for word in (flag, str(place))]

@@ -19,13 +19,12 @@ cameras and people stood.  Their places are found from the crops' directions and
 import json
 from dataclasses import dataclass, field
 from functools import partial
-from math import inf
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from config import ROOT, Paths, within
+from config import ROOT, Paths, ranged, setting
 from dataset_def.h36m_files import background_path, folder_name
 from dataset_def.h36m_writer import is_full, lock_data_set, not_writable, write_meta
 from dataset_def.labels_h5.label_file import LabelsH5, read_labels
@@ -50,6 +49,7 @@ from utils.settings import DATA_PLACES, flags, start
 
 
 @dataclass(frozen=True)
+@ranged()
 class ConvertLabelsConfig:
     """dataset_def/convert_labels_h5.py: crops with a labels.h5, in the layout that the other scripts read."""
 
@@ -58,21 +58,16 @@ class ConvertLabelsConfig:
     paths: Paths = field(default_factory=lambda: Paths.under(ROOT / "data" / "labels_h5"))
     report_location: Path = ROOT / "data" / "labels_h5" / "about"
     """Folder for report.json: what the arrays were found to hold, and the original numbers of sequences and frames."""
-    side_m: float = 2.0
+    side_m: float = setting(2.0, low=0.5, high=20)
     """Metres that a crop's side spans at the person's distance; the file does not tell it, and all distances (but no
     joint and no direction) scale with it."""
     centre: Literal["auto", "pelvis", "box"] = "auto"
     """What the crops are centred on: the pelvis, the middle of the projected joints, or whichever lets the lines of
     sight of several cameras meet better."""
-    detail: float = 1.25
+    detail: float = setting(1.25, low=0.5, high=4)
     """Pixels of the written frames per pixel of the crops; more keeps more detail and takes more space."""
     image: Literal["jpg", "png"] = "jpg"
-    processes: int = 0
-
-    def __post_init__(self) -> None:
-        within(0, inf, processes=self.processes)
-        within(0.5, 20, side_m=self.side_m)
-        within(0.5, 4, detail=self.detail)
+    processes: int = setting(0, low=0)
 
 
 SETTINGS = ("side_m", "centre", "detail", "image")

@@ -10,12 +10,11 @@ Next    sample/train_enc_dec.py
 import tempfile
 from dataclasses import dataclass, field
 from functools import partial
-from math import inf
 
 import numpy as np
 from jaxtyping import UInt8
 
-from config import Paths, within
+from config import Paths, ranged, setting
 from dataset_def.h36m_files import background_path, load_image
 from dataset_def.h36m_index import FrameTable, backgrounds_provenance, check_backgrounds, load_table
 from utils.artifacts import save_arrays, save_background
@@ -24,17 +23,15 @@ from utils.settings import start
 
 
 @dataclass(frozen=True)
+@ranged()
 class BackgroundConfig:
     """dataset_def/h36m_get_background.py: the median image of each subject and camera."""
 
     paths: Paths = field(default_factory=Paths)
-    max_frames: int = 200
+    max_frames: int = setting(200, low=1)
     """Frames per median, spread over all sequences of the subject and camera."""
-    memory_mb: int = 512
+    memory_mb: int = setting(512, low=1)
     """Upper bound for the stack of image rows held at once."""
-
-    def __post_init__(self) -> None:
-        within(1, inf, max_frames=self.max_frames, memory_mb=self.memory_mb)
 
 
 def evenly_spaced_rows(rows: np.ndarray, count: int) -> np.ndarray:

@@ -5,7 +5,6 @@ Where no mesh is known (real recordings) the fits stand in for the truth; their 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from config import Device, Paths, within
+from config import Device, Paths, ranged, setting
 from models.kinematics import upright_rotations
 from models.mesh_evaluation import aligned_where_known
 from models.mesh_losses import Scores, mesh_to_mask_loss_m, soft_iou_loss
@@ -26,39 +25,28 @@ from utils.views import MeshViews, placed_in_views
 
 
 @dataclass(frozen=True)
+@ranged("loss")
 class FitLoss:
     """The terms of a fit and their weights; the weight 0 leaves a term out."""
 
-    joints: float = 10.0
+    joints: float = setting(10.0, low=0)
     """Mean distance of the 17 joints, metres."""
-    soft_iou: float = 1.0
+    soft_iou: float = setting(1.0, low=0)
     """One minus intersection over union of the silhouettes, mean over the views."""
-    mesh_to_mask: float = 5.0
+    mesh_to_mask: float = setting(5.0, low=0)
     """Mean distance from the mesh's vertices to the masks, metres; its weight falls to zero in the course of a fit."""
-    pose: float = 0.003
+    pose: float = setting(0.003, low=0)
     """Mean squared difference of the joints' rotation matrices from a standing person's."""
-    joint_axis: float = 0.1
+    joint_axis: float = setting(0.1, low=0)
     """Mean squared deviation of the axes of knees and elbows from the one they bend about."""
-    shape: float = 0.002
+    shape: float = setting(0.002, low=0)
     """Mean squared shape number."""
-    prior: float = 0.02
+    prior: float = setting(0.02, low=0)
     """Mean squared distance of the discriminator's scores from 1; only where a prior is given."""
-
-    def __post_init__(self) -> None:
-        within(
-            0,
-            inf,
-            loss__joints=self.joints,
-            loss__soft_iou=self.soft_iou,
-            loss__mesh_to_mask=self.mesh_to_mask,
-            loss__pose=self.pose,
-            loss__joint_axis=self.joint_axis,
-            loss__shape=self.shape,
-            loss__prior=self.prior,
-        )
 
 
 @dataclass(frozen=True)
+@ranged()
 class FitConfig:
     """sample/fit_SMPL.py: bodies fitted to the masks of all cameras and the joints of a frame."""
 
@@ -67,21 +55,21 @@ class FitConfig:
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     subjects: tuple[int, ...] = (9, 11)
-    every: int = 4
+    every: int = setting(4, low=1)
     """Fit every n-th frame."""
-    sequences: int = 0
+    sequences: int = setting(0, low=0)
     """Sequences per subject, spread over the actions; 0 for all."""
-    mask_px: int = 128
+    mask_px: int = setting(128, low=16, high=1024)
     """Side of the masks; they are cut from the frames, not from packed crops."""
     side_m: float = 2.3
     """Side of the crops in metres."""
-    batch: int = 20
+    batch: int = setting(20, low=1)
     """Frames fitted together; the first batch of a sequence, spread over it, decides the shape for all of it."""
-    joint_steps: int = 150
+    joint_steps: int = setting(150, low=1)
     """Steps towards the joints alone, from each of two starts."""
-    mask_steps: int = 150
+    mask_steps: int = setting(150, low=0)
     """Steps towards joints and masks."""
-    lr: float = 0.05
+    lr: float = setting(0.05, low=1e-06, high=1)
     """Adam's step size for rotations (6D), shape and metres; falls to a tenth."""
     loss: FitLoss = field(default_factory=FitLoss)
     prior: Path | None = None
@@ -90,12 +78,6 @@ class FitConfig:
     """Fit anew what a run of the same name has fitted."""
     result: Path | None = None
     """A .json that also gets the error against the embedded data's truth, with protocol and hardware."""
-
-    def __post_init__(self) -> None:
-        within(1, inf, every=self.every, batch=self.batch, joint_steps=self.joint_steps)
-        within(0, inf, sequences=self.sequences, mask_steps=self.mask_steps)
-        within(1e-6, 1, lr=self.lr)
-        within(16, 1024, mask_px=self.mask_px)
 
 
 TORSO_JOINTS = joint_rows(("pelvis", "right_hip", "left_hip", "spine", "thorax", "left_shoulder", "right_shoulder"))

@@ -11,7 +11,6 @@ Writes  runs/figures/<prefix>{novel_views, turntable, swapped_appearance, enc_de
 
 from dataclasses import dataclass, field
 from io import BytesIO
-from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch.utils.data import default_collate
 
-from config import ASSETS, ROOT, Crop, Paths, Subjects, within
+from config import ASSETS, ROOT, Crop, Paths, Subjects, ranged, setting
 from dataset_def.crop import crop_camera, cut
 from dataset_def.h36m_files import load_image
 from dataset_def.h36m_SMPL_data import MeshData
@@ -44,6 +43,7 @@ from utils.views import turned
 
 
 @dataclass(frozen=True)
+@ranged()
 class FiguresConfig:
     """sample/make_figures.py: the pictures of runs that were tested."""
 
@@ -74,7 +74,7 @@ class FiguresConfig:
     """Begins every file name, to keep the pictures of several runs apart."""
     data: str = "embedded synthetic data"
     """How the captions call the data."""
-    widest_px: int = 0
+    widest_px: int = setting(0, low=0)
     """Shrink wider pictures to this width, to save space; 0 keeps them."""
 
     def __post_init__(self) -> None:
@@ -86,8 +86,8 @@ class FiguresConfig:
                              "--benchmarks")  # fmt: skip
         if self.overview and None in runs:
             raise ValueError(f"overview is {self.overview}, which shows all stages; give --enc-dec, --pose and --mesh")
-        within(1, inf, overview=min(self.overview, default=1))
-        within(0, inf, widest_px=self.widest_px)
+        if min(self.overview, default=1) < 1:
+            raise ValueError(f"overview is {self.overview}; examples are counted from 1")
         if self.mesh_other is not None and self.mesh is None:
             raise ValueError(f"mesh_other is {self.mesh_other}, but there is no mesh to draw it beside; give --mesh")
 

@@ -10,7 +10,6 @@ Writes  <out>/: joints.json and body.npz of all frames; of images <name>_overlay
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Literal, NamedTuple
@@ -22,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from config import ASSETS, Device, Paths, within
+from config import ASSETS, Device, Paths, ranged, setting
 from dataset_def.photos.crop import PhotoCrop, photo_crop
 from dataset_def.photos.person import SEGMENTATION_NETWORK, Finder, make_finder
 from dataset_def.photos.pictures import Pictures, open_pictures
@@ -49,6 +48,7 @@ from utils.settings import start, which_weights
 
 
 @dataclass(frozen=True)
+@ranged()
 class PredictConfig:
     """sample/predict.py: bodies in one's own pictures, and files of them for other programs."""
 
@@ -71,32 +71,27 @@ class PredictConfig:
     """The network of the segmentation extra."""
     focal_px: float | None = None
     """Focal length of the camera; without it, 1.146 times the longer side of the picture."""
-    person_m: float = 1.7
+    person_m: float = setting(1.7, low=0.3, high=3)
     """Taken for the longer side of the person's box, which gives the distance."""
     meshes: tuple[Literal["glb", "obj", "ply"], ...] | None = None
     """Files of every frame's surface; without it, all three for images and none for a video."""
     smooth: bool = True
     """Of a video: filter the motion over time (One-Euro, without looking ahead)."""
-    smooth_least_hz: float = 1.5
+    smooth_least_hz: float = setting(1.5, low=0.01)
     """Of the filter at rest; lower is smoother."""
-    smooth_speed: float = 0.7
+    smooth_speed: float = setting(0.7, low=0)
     """Of the filter; higher follows quick movements closer."""
-    frames: int = 0
+    frames: int = setting(0, low=0)
     """Stop after so many frames; 0 takes all, of a camera until Ctrl-C."""
-    view_px: int = 384
+    view_px: int = setting(384, low=32, high=4096)
     """Side of the pictures from the side and from above."""
-    video_px: int = 540
+    video_px: int = setting(540, low=32, high=4096)
     """Height of overlay.mp4."""
-    batch: int = 16
+    batch: int = setting(16, low=1)
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
 
     def __post_init__(self) -> None:
-        within(1, inf, batch=self.batch)
-        within(0, inf, frames=self.frames, smooth_speed=self.smooth_speed)
-        within(0.3, 3, person_m=self.person_m)
-        within(32, 4096, view_px=self.view_px, video_px=self.video_px)
-        within(0.01, inf, smooth_least_hz=self.smooth_least_hz)
         if self.focal_px is not None and self.focal_px < 10:
             raise ValueError(f"focal_px is {self.focal_px}; give it in pixels, such as 1000 for a photo of 1000 pixels")
         if self.box is not None and self.mask is not None:

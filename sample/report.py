@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import tyro
 
-from config import Paths, within
+from config import Paths, ranged, setting
 from models.smpl import Body, load_body
 from utils.artifacts import atomic_write, commit
 from utils.machine import now
@@ -26,6 +26,7 @@ from utils.settings import start
 
 
 @dataclass(frozen=True)
+@ranged()
 class ReportConfig:
     """sample/report.py: one page that shows a run, or several side by side; runs no network."""
 
@@ -36,11 +37,10 @@ class ReportConfig:
     body: Path | None = None
     """The body file that predicted meshes are drawn with; without it, the one that the run names."""
     paths: Paths = field(default_factory=Paths)
-    examples: int = 6
+    examples: int = setting(6, low=1, high=50)
     """Frames in each of the rows: spread over the test, best, worst."""
 
     def __post_init__(self) -> None:
-        within(1, 50, examples=self.examples)
         if not self.runs:
             raise ValueError("no run is named; give one or several folders, such as runs/pose/demo")
 

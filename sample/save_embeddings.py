@@ -8,14 +8,13 @@ Next    sample/train_3d_pose_from_enc.py --mode embeddings --embeddings <that fi
 """
 
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from config import Device, ImageAugmentation, Paths, within
+from config import Device, ImageAugmentation, Paths, ranged, setting
 from dataset_def.h36m_pose_data import PoseData
 from models.encoder_decoder import EncoderDecoder, load_encoder_decoder
 from utils.artifacts import Embeddings, file_hash, save_embeddings
@@ -26,6 +25,7 @@ from utils.settings import start
 
 
 @dataclass(frozen=True)
+@ranged()
 class EmbeddingsConfig:
     """sample/save_embeddings.py: the frozen latents of the training subjects."""
 
@@ -34,19 +34,12 @@ class EmbeddingsConfig:
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     subjects: tuple[int, ...] = (1, 5, 6, 7, 8)
-    copies: int = 1
+    copies: int = setting(1, low=1)
     """Latents per image: the first of the plain image, the others of augmented ones."""
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
     """How the images of the further copies are changed."""
-    batch: int = 64
+    batch: int = setting(64, low=1)
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        within(1, inf, batch=self.batch)
-        if self.copies < 1:
-            raise ValueError(
-                f"copies is {self.copies}; use 1 for the plain images, more for augmented ones beside them"
-            )
 
 
 Rows = dict[str, list[np.ndarray]]

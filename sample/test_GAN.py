@@ -8,7 +8,6 @@ Next    sample/make_figures.py --gan runs/gan/<name>
 """
 
 from dataclasses import dataclass, field, replace
-from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +16,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from scipy.spatial.transform import Rotation
 
-from config import ROOT, Device, GanConfig, Paths, PoseSources, within
+from config import ROOT, Device, GanConfig, Paths, PoseSources, ranged, setting
 from dataset_def.poses.corruptions import CORRUPTIONS
 from dataset_def.poses.sources import PoseTable, cmu_source, find_sources, read_source
 from dataset_def.smpl_params_data import held_out_recordings
@@ -32,6 +31,7 @@ from utils.settings import start
 
 
 @dataclass(frozen=True)
+@ranged()
 class TestGanConfig:
     """sample/test_GAN.py: how well a prior tells real poses from corrupted ones."""
 
@@ -46,18 +46,14 @@ class TestGanConfig:
     trained on are left out."""
     cmu_subjects: tuple[str, ...] = ()
     """Beginnings of the names of the .amc files that are read; all if not given."""
-    most_frames: int = 60
+    most_frames: int = setting(60, low=2)
     """Frames that are kept of a recorded sequence, evenly spread."""
-    examples: int = 8
+    examples: int = setting(8, low=2)
     """Bodies in each row of the figures."""
     cache_location: Path = ROOT / "data" / "poses"
     """Files are read once; what was read lies here."""
-    processes: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        within(2, inf, most_frames=self.most_frames, examples=self.examples)
-        within(0, inf, processes=self.processes, seed=self.seed)
+    processes: int = setting(0, low=0)
+    seed: int = setting(0, low=0)
 
 
 class RealPoses(NamedTuple):

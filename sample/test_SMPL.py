@@ -9,7 +9,6 @@ Next    sample/make_figures.py --mesh runs/mesh/<name>
 """
 
 from dataclasses import dataclass, field, replace
-from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ import torch
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
-from config import Crop, Device, Paths, within
+from config import Crop, Device, Paths, ranged, setting
 from dataset_def.ground_truth_bodies import FrameBodies, bodies_of_frames
 from dataset_def.h36m_index import index_path
 from dataset_def.h36m_pose_data import PoseData
@@ -37,6 +36,7 @@ from utils.settings import start
 
 
 @dataclass(frozen=True)
+@ranged()
 class TestMeshConfig:
     """sample/test_SMPL.py: bodies of unseen subjects, in numbers."""
 
@@ -49,22 +49,18 @@ class TestMeshConfig:
     """truth_location may hold the embedded data's truth or the fits of sample/fit_SMPL.py; without either, joints and
     silhouettes alone are measured."""
     subjects: tuple[int, ...] = (9, 11)
-    every: int = 1
+    every: int = setting(1, low=1)
     """Use every n-th frame."""
     centre: Literal["", "pelvis", "masks", "box"] = ""
     """What the crops are centred on; empty for what the encoder was trained with.  Another choice than the encoder's
     writes predictions_<centre>.npz and metrics_<centre>.json beside the plain ones."""
     prior: Path | None = None
     """checkpoint_best.pt of stage 3; bodies are then scored by it, too."""
-    mask_px: int = 0
+    mask_px: int = setting(0, low=0, high=1024)
     """Side of the masks that silhouettes are compared with; 0 for that of the encoder's crops."""
-    batch: int = 16
-    examples: int = 8
+    batch: int = setting(16, low=1)
+    examples: int = setting(8, low=1)
     """Frames whose meshes and masks are stored for the figures, spread over the facing directions."""
-
-    def __post_init__(self) -> None:
-        within(1, inf, every=self.every, batch=self.batch, examples=self.examples)
-        within(0, 1024, mask_px=self.mask_px)
 
 
 MEAN_BODY_IS = "mean of the labelled subjects' training frames: rotations in crop axes as matrices, shape numbers"

@@ -9,7 +9,6 @@ Next    sample/make_figures.py
 
 import math
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
-from config import Device, Pairing, Paths, within
+from config import Device, Pairing, Paths, ranged, setting
 from dataset_def.h36m_encoder_data import EncoderData, ViewGroup
 from models.encoder_decoder import EncoderDecoder, load_encoder_decoder
 from utils.artifacts import save_metrics, save_predictions
@@ -35,6 +34,7 @@ from utils.views import FlatViews, turned, turned_about_vertical
 
 
 @dataclass(frozen=True)
+@ranged()
 class TestEncDecConfig:
     """sample/test_enc_dec.py: novel views of unseen subjects, in numbers."""
 
@@ -45,17 +45,12 @@ class TestEncDecConfig:
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     subjects: tuple[int, ...] = (9, 11)
-    max_pairs: int = 1200
+    max_pairs: int = setting(1200, low=1)
     """Number of (input view, target view) pairs, spread over all test sequences."""
-    examples: int = 8
+    examples: int = setting(8, low=2)
     """Rows of the figures."""
-    batch: int = 32
+    batch: int = setting(32, low=4)
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        within(4, inf, batch=self.batch)
-        within(1, inf, max_pairs=self.max_pairs)
-        within(2, inf, examples=self.examples)
 
 
 YAWS_RAD = tuple(2 * math.pi / 8 * step for step in range(8))

@@ -9,7 +9,6 @@ Next    sample/make_figures.py
 """
 
 from dataclasses import dataclass, field, replace
-from math import inf
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from config import Device, Paths, within
+from config import Device, Paths, ranged, setting
 from dataset_def.h36m_pose_data import PoseData, labels_world_m
 from models.pose_from_latent import StoredPose, load_pose
 from utils.artifacts import save_metrics, save_predictions
@@ -33,6 +32,7 @@ from utils.settings import start
 
 
 @dataclass(frozen=True)
+@ranged()
 class TestPoseConfig:
     """sample/test_pose.py: 3D pose of unseen subjects, in numbers."""
 
@@ -43,17 +43,14 @@ class TestPoseConfig:
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     subjects: tuple[int, ...] = (9, 11)
-    every: int = 1
+    every: int = setting(1, low=1)
     """Use every n-th frame."""
     centre: Literal["", "pelvis", "masks", "box"] = ""
     """What the crops are centred on; empty for what the encoder was trained with.  Another choice than the encoder's
     writes predictions_<centre>.npz and metrics_<centre>.json beside the plain ones."""
-    batch: int = 64
-    examples: int = 6
+    batch: int = setting(64, low=1)
+    examples: int = setting(6, low=1)
     """Test images that are stored with the predictions, for the figures."""
-
-    def __post_init__(self) -> None:
-        within(1, inf, every=self.every, batch=self.batch, examples=self.examples)
 
 
 class Predictions(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import tyro
 
-from config import ASSETS, EMBEDDED, PARTS, PRESETS, ROOT, Paths, dataset_flags
+from config import ASSETS, EMBEDDED, PARTS, PRESETS, ROOT, Paths
 
 StageConfig = TypeVar("StageConfig")
 
@@ -45,6 +45,13 @@ def parse(stage: type[StageConfig], arguments: list[str] | None = None) -> Stage
         about += f"\n\n--preset {'|'.join(PRESETS)} chooses the defaults shown here."
         return tyro.cli(stage, args=rest, default=defaults[0], description=about)
     return tyro.cli(stage, args=rest, description=about)
+
+
+def dataset_flags(dataset: Path, others: list[str]) -> list[str]:
+    """Write `--dataset` as the places it stands for, but for those that are given themselves."""
+    flags = {f"--paths.{name}-location": dataset / part for name, part in PARTS.items()}
+    given = {word.partition("=")[0].replace("_", "-") for word in others}
+    return [word for flag, place in flags.items() if flag not in given for word in (flag, str(place))]
 
 
 def start(main: Callable[[StageConfig], object], stage: type[StageConfig]) -> None:

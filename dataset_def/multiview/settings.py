@@ -1,14 +1,14 @@
 """The settings of dataset_def/import_multiview.py, which the steps of an import share."""
 
 from dataclasses import dataclass, field
-from math import inf
 from pathlib import Path
 from typing import Literal
 
-from config import ROOT, Paths, within
+from config import ROOT, Paths, ranged, setting
 
 
 @dataclass(frozen=True)
+@ranged()
 class ImportMultiviewConfig:
     """dataset_def/import_multiview.py: a recording by calibrated cameras, in Human3.6M's layout.
 
@@ -30,9 +30,9 @@ class ImportMultiviewConfig:
     """Cameras that started earlier, as NAME=FRAMES: so many frames at the beginning of a video come before frame 0."""
     frames: tuple[int, int] | None = None
     """First frame and end (not included) of the part that is imported, after the offsets; all if not given."""
-    every: int = 1
+    every: int = setting(1, low=1)
     """Keep every n-th frame."""
-    frames_per_second: float = 0.0
+    frames_per_second: float = setting(0.0, low=0)
     """Of the videos; 0 takes what they say themselves.  Folders of images say nothing."""
     video_size: Literal["exact", "scaled", "letterboxed"] = "exact"
     """How videos may differ in size from their calibration: not at all, scaled evenly, or shrunk between black bars."""
@@ -40,7 +40,7 @@ class ImportMultiviewConfig:
     """2D keypoints, which become the 3D labels: a folder per camera with a .json per frame (OpenPose, COCO, MMPose)."""
     skeleton: Literal["", "body_25", "body_25b", "coco_17", "halpe_26"] = ""
     """Of the keypoints; needed where their number does not tell (body_25 and body_25b both have 25)."""
-    person: int = 1
+    person: int = setting(1, low=1)
     """Who is imported when several people are seen: 1 is whom most cameras see in most frames with the least
     triangulation error, 2 the next, and so on (report.json lists them)."""
     masks: Path | None = None
@@ -50,7 +50,7 @@ class ImportMultiviewConfig:
     """Pictures of the background without people, one per camera and named as it; without them, a median over time."""
     accept_calibration: bool = False
     """Import although the calibration does not fit what the cameras see."""
-    largest_error: float = 0.06
+    largest_error: float = setting(0.06, low=0.001, high=10)
     """A calibration fits if keypoints (or mask centres) lie this near to where the other cameras see them: median
     distance over the height of the person in the picture."""
     to: Path | None = None
@@ -64,34 +64,25 @@ class ImportMultiviewConfig:
     """pose2sim-0.7.0-py3-none-any.whl, which holds the recording; without it, pip fetches it into
     downloads_location."""
     downloads_location: Path = ROOT / "data" / "downloads"
-    subject: int = 20
-    """Number that the recording gets; its last part gets the next one (see test_frames)."""
+    subject: int = setting(20, low=12)
+    """The recording's number (Human3.6M has 1 to 11); its last part gets the next one (see test_frames)."""
     action: int = 14
     """Number of the action, 2 to 16 as in Human3.6M (14 is Walking)."""
-    sequence_frames: int = 15
+    sequence_frames: int = setting(15, low=2)
     """The recording is cut into sequences of so many frames (sub-actions 1, 2, ...), so that some can be held out."""
-    test_frames: int = 25
+    test_frames: int = setting(25, low=0)
     """So many frames at the end become a subject of their own, which the test scripts can read: the same man, later."""
     refine_cameras: bool | None = None
     """Turn the cameras by the small angles that the keypoints ask for; their places stay as calibrated.  If not given,
     pose2sim's are turned and those of custom recordings are not."""
-    outlier_px: float = 0.0
+    outlier_px: float = setting(0.0, low=0)
     """Keypoints farther than this from where the other cameras see the joint do not count; 0 takes the 48th part of
     the picture's longer side (40 for 1920)."""
-    smooth_hz: float = 6.0
+    smooth_hz: float = setting(6.0, low=0)
     """Movements of the joints faster than this are taken for noise; 0 leaves them."""
-    processes: int = 0
+    processes: int = setting(0, low=0)
 
     def __post_init__(self) -> None:
-        within(0, inf, processes=self.processes, frames_per_second=self.frames_per_second, smooth_hz=self.smooth_hz)
-        within(1, inf, every=self.every, person=self.person)
-        within(0.001, 10, largest_error=self.largest_error)
-        if self.subject < 12 or self.sequence_frames < 2 or self.test_frames < 0:
-            raise ValueError(
-                f"subject is {self.subject}, sequence_frames {self.sequence_frames}, test_frames {self.test_frames}; "
-                "use a subject that Human3.6M does not have (12 or more), at least 2 and at least 0 frames"
-            )
-        within(0, inf, outlier_px=self.outlier_px)
         own = {
             "calibration": self.calibration,
             "to": self.to,

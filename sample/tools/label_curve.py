@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,7 +20,19 @@ import torch
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
-from config import ROOT, Device, ImageAugmentation, Loop, Optim, Paths, PoseConfig, PoseHeadConfig, Subjects, within
+from config import (
+    ROOT,
+    Device,
+    ImageAugmentation,
+    Loop,
+    Optim,
+    Paths,
+    PoseConfig,
+    PoseHeadConfig,
+    Subjects,
+    ranged,
+    setting,
+)
 from dataset_def.h36m_pose_data import PoseData, labels_world_m
 from models.encoder_decoder import load_encoder
 from sample import test_pose, train_3d_pose_from_enc
@@ -34,6 +45,7 @@ from utils.settings import start, to_plain
 
 
 @dataclass(frozen=True)
+@ranged()
 class LabelCurveConfig:
     """sample/tools/label_curve.py: stage 2 beside its baselines, with all labels and with few, over several seeds."""
 
@@ -45,13 +57,13 @@ class LabelCurveConfig:
     sequences: tuple[int, ...] = (0, 3)
     """One column each: labelled training sequences per subject, 0 for all."""
     seeds: tuple[int, ...] = (0, 1)
-    frozen_steps: int = 500
+    frozen_steps: int = setting(500, low=1)
     """Steps of the head on a frozen encoder, random or stage 1's."""
-    finetune_steps: int = 500
+    finetune_steps: int = setting(500, low=1)
     """Steps of stage 1's encoder and the head end to end."""
-    scratch_steps: int = 1200
+    scratch_steps: int = setting(1200, low=1)
     """Most steps of the supervised baseline; enough when its held-out error no longer falls at the end."""
-    patience: int = 0
+    patience: int = setting(0, low=0)
     """Validations without a better held-out error after which the supervised baseline stops; 0 trains all steps."""
     scratch_schedule: Literal["constant", "cosine"] = "cosine"
     """Of the supervised baseline; constant lets patience alone decide when it ends."""
@@ -59,10 +71,10 @@ class LabelCurveConfig:
     head: PoseHeadConfig = field(default_factory=PoseHeadConfig)
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
     """The same for every row."""
-    batch: int = 32
+    batch: int = setting(32, low=2)  # batch norm needs two
     loop: Loop = field(default_factory=lambda: Loop(validate_every=200))
     """Its seed is replaced by each of `seeds`; resume and overwrite are decided cell by cell."""
-    every: int = 4
+    every: int = setting(4, low=1)
     """Test on every n-th frame."""
     output: Path = ROOT / "tests" / "benchmarks" / "results" / "label_curve.json"
     """The numbers; a markdown table of the same name lies beside it, and <name>_references.json: the rows that need no
@@ -71,10 +83,6 @@ class LabelCurveConfig:
     """Measure the rows that need no image, put them beside the trained rows that `output` holds, and train nothing."""
 
     def __post_init__(self) -> None:
-        within(1, inf, every=self.every, frozen_steps=self.frozen_steps, finetune_steps=self.finetune_steps,
-               scratch_steps=self.scratch_steps)  # fmt: skip
-        within(2, inf, batch=self.batch)  # batch norm needs two
-        within(0, inf, patience=self.patience)
         if not self.encoders or not self.seeds or not self.sequences:
             raise ValueError("encoders, seeds and sequences need at least one value each")
 

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import inf
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -31,8 +30,9 @@ from config import (
     Optim,
     Paths,
     Subjects,
+    ranged,
     seed,
-    within,
+    setting,
 )
 from sample import test_SMPL, train_SMPL_from_enc
 from sample.test_SMPL import TestMeshConfig
@@ -45,6 +45,7 @@ from utils.settings import start, to_plain
 
 
 @dataclass(frozen=True)
+@ranged()
 class MeshAblationConfig:
     """sample/tools/mesh_ablation.py: what each loss of stage 4 brings on unseen subjects, over several seeds."""
 
@@ -58,7 +59,7 @@ class MeshAblationConfig:
     silhouettes_of: tuple[int, ...] = (1, 5, 6, 7, 8)
     """Of all rows but the thesis', which has the labelled subjects."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    steps: int = 500
+    steps: int = setting(500, low=1)
     """Of each training; the checkpoint of the last one is tested."""
     lr: float = 1e-3
     head: MeshHeadConfig = field(default_factory=MeshHeadConfig)
@@ -67,19 +68,17 @@ class MeshAblationConfig:
     """Of the row with all terms; other rows leave terms out."""
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
     """The same for every row."""
-    batch: int = 24
-    silhouette_batch: int = 8
+    batch: int = setting(24, low=2)  # batch norm needs two
+    silhouette_batch: int = setting(8, low=1)
     loop: Loop = field(default_factory=lambda: Loop(threads=1))
     """Its seed is replaced by each of `seeds`; it validates once, at the end; resume and overwrite
     are decided cell by cell."""
-    every: int = 8
+    every: int = setting(8, low=1)
     """Test on every n-th frame."""
     output: Path = ROOT / "tests" / "benchmarks" / "results" / "mesh_ablation.json"
     """The numbers; a markdown table of the same name lies beside it."""
 
     def __post_init__(self) -> None:
-        within(1, inf, every=self.every, steps=self.steps, silhouette_batch=self.silhouette_batch)
-        within(2, inf, batch=self.batch)  # batch norm needs two
         if not self.seeds:
             raise ValueError("seeds needs at least one value")
         if not (self.loss.pose and self.loss.uses_masks):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from config import ASSETS, Device, Paths, within
+from config import ASSETS, Device, Paths, ranged, setting
 from dataset_def.photos.person import SEGMENTATION_NETWORK
 from dataset_def.video import IMAGE_ENDINGS
 from sample.predict import PredictConfig, Weights, load_newest, predict
@@ -19,6 +19,7 @@ from utils.settings import start
 
 
 @dataclass(frozen=True)
+@ranged()
 class WebConfig:
     """sample/tools/web.py: a page on this machine, on which a picture is dropped and the mesh is turned."""
 
@@ -26,17 +27,13 @@ class WebConfig:
     """checkpoint_best.pt of stage 4, such as runs/mesh/demo/checkpoint_best.pt; without it, the committed one."""
     host: str = "127.0.0.1"
     """Who can reach the page: 127.0.0.1 is this machine only, 0.0.0.0 everybody in its network, without a password."""
-    port: int = 7860
-    largest_mb: int = 20
+    port: int = setting(7860, low=1, high=65535)
+    largest_mb: int = setting(20, low=1, high=200)
     """Larger files are refused."""
     segmentation: Path = SEGMENTATION_NETWORK
     """The network of the segmentation extra, which finds the person where no box is given."""
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
-
-    def __post_init__(self) -> None:
-        within(1, 65535, port=self.port)
-        within(1, 200, largest_mb=self.largest_mb)
 
 
 TITLE = (

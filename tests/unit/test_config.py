@@ -27,8 +27,10 @@ from config import (
     PreprocessConfig,
     Subjects,
 )
+from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.photos.person import SegmentationConfig
 from dataset_def.synthetic.make_h36m import SyntheticConfig
+from models.open_body.build import OpenBodyConfig
 from sample.make_figures import FiguresConfig
 from sample.save_embeddings import EmbeddingsConfig
 from sample.test_enc_dec import TestEncDecConfig as EncDecTestConfig  # pytest would take it for a class of tests
@@ -119,13 +121,23 @@ CONTRADICTIONS = {
     ),
     "embeddings unused": (lambda: PoseConfig(Path("a"), embeddings=Path("e")), "mode is frozen and embeddings is e"),
     "motion": (lambda: SyntheticConfig(motion="dance"), "'generator' or 'cmu:<folder>'"),
-    "no copies": (lambda: EmbeddingsConfig(Path("a"), copies=0), "copies is 0; use 1"),
+    "no copies": (lambda: EmbeddingsConfig(Path("a"), copies=0), "copies is 0; use at least 1"),
     "never logs": (lambda: Loop(log_every=0), "loop.log_every is 0; use at least 1"),
     "never looks": (lambda: Loop(validate_every=0), "loop.validate_every is 0; use at least 1"),
     "never saves": (lambda: Loop(checkpoint_every=-5), "loop.checkpoint_every is -5; use at least 1"),
     "fewer than no workers": (lambda: Loop(workers=-1), "loop.workers is -1; use at least 0"),
     "fewer than no threads": (lambda: Loop(threads=-1), "loop.threads is -1; use at least 0"),
     "fewer than no processes": (lambda: PreprocessConfig(processes=-1), "processes is -1; use at least 0"),
+    "no step size": (lambda: Optim(lr=0), "optim.lr is 0; use at least 1e-09"),
+    "odd masks": (lambda: MeshConfig(Path("a"), mask_px=40), "mask_px is 40; use a multiple of 16, at least 32"),
+    "small masks": (lambda: MeshConfig(Path("a"), mask_px=16), "mask_px is 16; use at least 32"),
+    "coarse body": (lambda: OpenBodyConfig(num_vertices=10), "num_vertices is 10; use 1000 to 12000"),
+    "no outfit": (lambda: SyntheticConfig(outfits=0), "outfits is 0; use at least 1"),
+    "subject of Human3.6M": (lambda: ImportMultiviewConfig(subject=5), "subject is 5; use at least 12"),
+    "example 0": (
+        lambda: FiguresConfig(enc_dec=Path("a"), pose=Path("b"), mesh=Path("c"), overview=(0, 1)),
+        r"overview is \(0, 1\); examples are counted from 1",
+    ),
     "negative clip": (lambda: Optim(gradient_clip=-1), "optim.gradient_clip is -1; use at least 0"),
     "no groups": (lambda: EncDecConfig(groups=0), "groups is 0; use at least 1"),
     "more than all": (lambda: Pairing(same_view=7), "pairing.same_view is 7; use 0 to 1"),
@@ -265,3 +277,22 @@ def test_a_folder_without_a_body_is_refused_with_the_names_that_are_known(tmp_pa
     (tmp_path / "SMPL.pdf").touch()
     with pytest.raises(FileNotFoundError, match="holds no file of SMPL"):
         Paths(models_smpl_location=tmp_path)
+
+
+def test_help_shows_what_a_setting_may_be(capsys):
+    with pytest.raises(SystemExit):
+        parse(EncDecConfig, ["--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for flag in (
+        "--groups INT (at least 1)",
+        "--decoder.dropout FLOAT (0 to 0.99)",
+        "--loss.person FLOAT (at least 0.01)",
+    ):
+        assert flag in text, flag
+
+
+def test_a_range_that_a_command_leaves_is_named_with_its_group():
+    with pytest.raises(SystemExit):
+        parse(EncDecConfig, ["--decoder.dropout", "2"])
+    with pytest.raises(ValueError, match=r"^decoder\.dropout is 2; use 0 to 0\.99$"):
+        DecoderConfig(dropout=2)
