@@ -9,6 +9,7 @@ Writes  runs/figures/<prefix>{novel_views, turntable, swapped_appearance, enc_de
         {stages, data_layout, silhouette_benchmark}.png; --folder chooses another folder
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -29,7 +30,7 @@ from models.pose_from_latent import load_pose
 from models.smpl import load_body
 from models.SMPL_from_latent import load_body_of, load_mesh, rooted_body
 from sample.report import posed_about_pelvis
-from utils.artifacts import atomic_write, load_predictions
+from utils.artifacts import atomic_write, file_hash, load_predictions
 from utils.camera import Camera
 from utils.draw_mesh import overlay
 from utils.figures.benchmarks import silhouette_figure
@@ -168,7 +169,23 @@ def shown_by_the_networks(paths: Paths, prior: Path) -> Shown:
     )
 
 
-def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], data: str) -> Figure:
+def stored_value(stored: Mapping[str, np.ndarray], name: str, run: Path, script: str) -> np.ndarray:
+    """Take a value that earlier versions did not store."""
+    if name not in stored:
+        raise ValueError(f"{run}/predictions.npz, of an earlier version, lacks {name}; run sample/{script}.py again")
+    return stored[name]
+
+
+def own_body(stored: Mapping[str, np.ndarray], run: Path, paths: Paths) -> Path:
+    """Give the body file of the settings, and refuse another than a run of stage 4 was tested with."""
+    found, tested = file_hash(paths.models_smpl_location), str(stored_value(stored, "body_hash", run, "test_SMPL"))
+    if found != tested:
+        raise ValueError(f"{paths.models_smpl_location} is another body (hash {found[:8]}) than {run} was tested with "
+                         f"(hash {tested[:8]}); give that one as --paths.models-smpl-location")  # fmt: skip
+    return paths.models_smpl_location
+
+
+def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], data: str, paths: Paths) -> Figure:
     """Draw what all stages make of the same images.
 
     Raises:
@@ -186,15 +203,15 @@ def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], da
             number = numbers[rows[-1].index(-1)]
             raise ValueError(f"{run} was not tested on example {number} of stage 1; give --every 1 to its test, or "
                              "other numbers to --overview")  # fmt: skip
-    bodies = posed_about_pelvis(load_body(Paths().models_smpl_location), later[1]["rotations_crop"][rows[1]],
-                   later[1]["betas"][rows[1]])  # fmt: skip
+    body = load_body(own_body(later[1], mesh, paths), h36m_regressor=paths.h36m_regressor_location)
+    bodies = posed_about_pelvis(body, later[1]["rotations_crop"][rows[1]], later[1]["betas"][rows[1]])
     found = Overview(views["turntable_input"][chosen], views["turntable"][chosen],
                      later[0]["predicted_root_m"][rows[0]], bodies.vertices_root_m, bodies.faces)  # fmt: skip
     subjects = provenance["split"].split(";")[0]
     caption = (
         f"Examples {', '.join(map(str, numbers))} of {len(views['example_frames'])} test images; {data}; {subjects}"
     )
-    return overview_figure(found, Crop().side_m, caption)
+    return overview_figure(found, float(stored_value(views, "crop_side_m", enc_dec, "test_enc_dec")), caption)
 
 
 def save(figures: dict[str, Figure], folder: Path, prefix: str, widest_px: int = 0) -> list[Path]:
@@ -231,7 +248,9 @@ def main(config: FiguresConfig) -> list[Path]:
     if config.mesh is not None:
         figures |= mesh_figures(config.mesh, config.mesh_other, config.data) | history_figure(config.mesh, config.data)
     if config.overview and config.enc_dec and config.pose and config.mesh:
-        figures["overview"] = overview(config.enc_dec, config.pose, config.mesh, config.overview, config.data)
+        figures["overview"] = overview(
+            config.enc_dec, config.pose, config.mesh, config.overview, config.data, config.paths
+        )
     diagrams: dict[str, Figure] = {}
     if config.diagrams is not None:
         diagrams = {

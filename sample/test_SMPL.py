@@ -111,7 +111,8 @@ def write(
         inputs["prior"] = config.prior
     save_predictions(
         folder / f"predictions{suffix}.npz", split, frames, inputs, step=np.array(stage_4.step),
-        **found.errors["predicted"], rotations_crop=found.rotations_crop.numpy(), betas=found.betas.numpy(),
+        body_hash=np.array(stage_4.body_hash), **found.errors["predicted"],
+        rotations_crop=found.rotations_crop.numpy(), betas=found.betas.numpy(),
         predicted_root_m=found.joints_root_m.numpy(), true_root_m=found.true_joints_root_m.numpy(),
         R_crop_from_world=found.R_crop_from_world.numpy(), facing_rad=which.facing_rad,
         is_sitting=which.is_sitting, **pictures,

@@ -153,6 +153,7 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
     save_metrics(folder / "metrics.json", split, measured.frames, inputs, {"step": step, **table})
     save_predictions(folder / "predictions.npz", shown, measured.frames, inputs, step=np.array(step),
+                     crop_side_m=np.array(trained.crop.side_m),
                      example_frames=groups.frames[:, 0].cpu().numpy().astype(np.int32), **pictures)  # fmt: skip
     rows = {recipe: [f"{value['mean']:.4f}" for value in errors.values()] for recipe, errors in table.items()}
     print(f"{split}: {len(measured.frames)} pairs\n{text_table(rows, list(table['predicted']))}")

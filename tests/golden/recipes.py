@@ -17,7 +17,6 @@ from dataset_def.synthetic.make_h36m import SyntheticConfig
 from models.encoder_decoder import load_encoder_decoder
 from models.silhouette import Topology, silhouette
 from models.smpl import Body, load_body, rotations_from_theta
-from sample.make_figures import STEP_DEGREES
 from utils.artifacts import file_hash
 from utils.metrics import pose_errors
 from utils.skeleton import SMPL_24
@@ -25,6 +24,12 @@ from utils.skeleton import SMPL_24
 GOLDEN = Path(__file__).with_name("golden.json")
 BODY = ROOT / "models" / "assets" / "open_body.npz"
 WEIGHTS = ROOT / "models" / "assets" / "open_weights.pt"
+STEP_DEGREES = {
+    "left_hip": (-32, 0, 4), "left_knee": (34, 0, 0), "right_hip": (14, 0, -4), "right_knee": (22, 0, 0),
+    "left_shoulder": (0, 0, -66), "left_elbow": (0, -62, 0), "right_shoulder": (0, 0, -38),
+    "right_elbow": (0, 0, -48), "spine2": (4, 8, 0), "head": (-4, -14, 0),
+}  # fmt: skip
+"""Axis-angle of a person who steps forward and waves, from the T-pose; the joints not named stay."""
 VERTICES = (0, 1000, 2500, 4000, 6998)
 
 Numbers = dict[str, float | list[float] | str]

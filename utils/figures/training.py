@@ -103,7 +103,7 @@ def poses_picture(
     first = {} if image is None else {"image": enlarged(image)}
     both = (predicted_root_m, true_root_m, side_m)
     return grid_picture(first | {"pose (grey: true)": skeleton_cells(*both),
-                                 "from its right": skeleton_cells(*both, axes=(2, 1))})  # fmt: skip
+                                 "from the right": skeleton_cells(*both, axes=(2, 1))})  # fmt: skip
 
 
 def prior_picture(
@@ -120,6 +120,6 @@ def bodies_picture(
     side_m: float,
 ) -> UInt8[np.ndarray, "H W 3"]:  # fmt: skip
     """Draw stage 4: images, the predicted bodies over them, and seen from the right."""
-    from_right = vertices_root_m @ np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])
+    from_right = vertices_root_m @ np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])
     return grid_picture({"image": enlarged(image), "body": body_cells(vertices_root_m, faces, side_m, enlarged(image)),
-                         "from its right": body_cells(from_right, faces, side_m)})  # fmt: skip
+                         "from the right": body_cells(from_right, faces, side_m)})  # fmt: skip

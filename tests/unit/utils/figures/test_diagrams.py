@@ -15,7 +15,7 @@ from models.smpl import load_body
 from sample import make_figures
 from sample.make_figures import FiguresConfig
 from tests.helpers.tiny_h36m import write_tiny_h36m
-from utils.artifacts import save_predictions
+from utils.artifacts import file_hash, save_predictions
 from utils.figures.diagrams import layout_figure
 from utils.figures.overview import Overview, overview_figure, rows_of
 from utils.figures.stages import STAGES, Shown, stages_figure
@@ -104,8 +104,33 @@ def test_an_overview_of_frames_that_a_later_stage_lacks_names_run_and_remedy(tmp
     for stage in ("pose", "mesh"):
         save_predictions(runs[stage] / "predictions.npz", "S9", frames[:1], {})
     with pytest.raises(ValueError, match=r"pose/mine was not tested on example 2 of stage 1; give --every 1"):
-        make_figures.overview(*runs.values(), (1, 2), "a test")
+        make_figures.overview(*runs.values(), (1, 2), "a test", Paths())
     with pytest.raises(ValueError, match=r"has no example 3;"):
-        make_figures.overview(*runs.values(), (1, 3), "a test")
+        make_figures.overview(*runs.values(), (1, 3), "a test", Paths())
     with pytest.raises(ValueError, match="give --enc-dec, --pose and --mesh"):
         FiguresConfig(enc_dec=runs["enc_dec"], overview=(1,))
+
+
+def test_the_overview_is_drawn_with_the_runs_own_body_and_crop(tmp_path, monkeypatch):
+    frames, images = np.array([[9, 2, 1, 1, 1]], np.int32), np.zeros((1, 16, 16, 3), np.uint8)
+    runs = {stage: tmp_path / stage for stage in ("enc_dec", "pose", "mesh")}
+    body = Paths().models_smpl_location
+    poses = {"rotations_crop": np.tile(np.eye(3, dtype=np.float32), (1, 24, 1, 1)), "betas": np.zeros((1, 10))}
+    views = {"example_frames": frames, "turntable_input": images, "turntable": np.repeat(images[:, None], 8, axis=1)}
+
+    def store(body_hash, **more):
+        for stage, arrays in (("enc_dec", views | more), ("pose", {"predicted_root_m": np.zeros((1, 17, 3))}),
+                              ("mesh", poses | {"body_hash": np.array(body_hash)})):  # fmt: skip
+            save_predictions(runs[stage] / "predictions.npz", "S9", frames, {}, **arrays)
+
+    sides_m = []
+    monkeypatch.setattr(make_figures, "overview_figure", lambda _, side_m, caption: sides_m.append(side_m))
+    store(file_hash(body), crop_side_m=np.array(3.1))
+    make_figures.overview(*runs.values(), (1,), "a test", Paths())
+    assert sides_m == [3.1]
+    store("0" * 64, crop_side_m=np.array(3.1))
+    with pytest.raises(ValueError, match=r"is another body .* give that one as --paths\.models-smpl-location"):
+        make_figures.overview(*runs.values(), (1,), "a test", Paths())
+    store(file_hash(body))
+    with pytest.raises(ValueError, match=r"lacks crop_side_m; run sample/test_enc_dec\.py again"):
+        make_figures.overview(*runs.values(), (1,), "a test", Paths())

@@ -57,6 +57,17 @@ def test_a_body_is_as_large_as_the_crop_says():
     assert np.ptp(tall_px) + 1 == pytest.approx(np.ptp(centred_m[0, :, 1]) / 2.5 * CELL_PX, rel=0.06)
 
 
+def test_what_is_nearer_to_the_camera_is_left_when_seen_from_the_right():
+    body, image = load_body(Paths().models_smpl_location), np.zeros((1, 32, 32, 3), np.uint8)
+    vertices_m, faces = body.template_m.numpy()[None] * (0.3, -0.3, 0.3) - (0, 0, 0.6), body.faces.numpy()
+    cell = bodies_picture(image, vertices_m, faces, SIDE_M)[TITLE_PX:, -CELL_PX:]
+    assert np.nonzero(cell.min(axis=2) < 200)[1].mean() < 0.3 * CELL_PX
+    joints_m = np.zeros((1, 17, 3))
+    joints_m[0, H36M_17.index("left_wrist"), 2] = -0.6
+    side = skeleton_cells(joints_m, joints_m, SIDE_M, axes=(2, 1))[0]
+    assert middle_px(side, SIDE_COLOURS["left"])[0] < 0.4 * CELL_PX, "the skeleton agrees"
+
+
 def test_every_picture_has_a_row_per_example_and_a_title_per_column():
     body, image = load_body(Paths().models_smpl_location), np.zeros((3, 32, 32, 3), np.uint8)
     points_m, joints_m = np.zeros((3, 12, 3)), np.zeros((3, 17, 3))
