@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from utils.draw_mesh import render_mesh
 from utils.figures.common import LABEL_SIZE, LEFT, MIDDLE, RIGHT, image_grid, with_caption
 from utils.image import PERSON_ABOVE
+from utils.report.measures import headings
 
 BODY_PICTURE_PX = 256
 BODY_RGB = (0.62, 0.74, 0.88)
@@ -120,7 +121,7 @@ def silhouette_grid(examples: MeshExamples, caption: str) -> Figure:
     return figure
 
 
-POLAR = {"MPJPE mm": "mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm", "yaw error °": "yaw_error_degrees"}
+POLAR = headings(("mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees"))
 FACING_LABELS = ("camera", "45°", "left", "135°", "away", "135°", "right", "45°")
 """People are turned so far to their own left or right from facing the camera."""
 LINES = (LEFT, RIGHT, "#2f9e63")

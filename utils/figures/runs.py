@@ -28,6 +28,7 @@ from utils.figures.common import (
     with_caption,
 )
 from utils.history import load_history
+from utils.report.measures import headings
 
 YAW_RAD = 0.45
 """Bodies are seen a little from their left."""
@@ -111,12 +112,7 @@ def auc_bars(metrics: Mapping[str, Any], caption: str) -> Figure:
     return with_caption(figure, caption)
 
 
-ACTION_COLUMNS = {
-    "MPJPE mm": "mpjpe_17_mm",
-    "N-MPJPE mm": "n_mpjpe_17_mm",
-    "P-MPJPE mm": "p_mpjpe_17_mm",
-    "yaw °": "yaw_error_degrees",
-}
+ACTION_COLUMNS = headings(("mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees"))
 POLAR_IS = ("Error by where people face, seen from above (turned to their own left or right from facing the camera), "
             "in eight bins.\nBands: 95 % bootstrap over sequences.")  # fmt: skip
 

@@ -8,7 +8,7 @@ import numpy as np
 from utils.bootstrap import Interval, compare
 from utils.report.files import shown_setting
 from utils.report.frames import Frames
-from utils.report.measures import HEADLINES, Estimate, MeasureName, Summary, measure_name
+from utils.report.measures import HEADLINES, Estimate, Measure, Summary, measure_of
 from utils.settings import flat
 
 BESIDE = {"away over front": "away_over_front_{key}", "yaw": "yaw_error_{row}_{key}"}
@@ -41,7 +41,7 @@ class Difference(NamedTuple):
 class MeasureLine(NamedTuple):
     """One measure of all runs."""
 
-    measure: MeasureName
+    measure: Measure
     cells: list[Estimate | None]
     differences: list[Difference | None]
     """Differences from the first run, of the second run and those after it."""
@@ -62,7 +62,7 @@ def compare_runs(runs: Sequence[TestedRun]) -> RunComparison:
     keys = [key for key in dict.fromkeys(key for cells in own for key in cells) if sum(key in c for c in own) > 1]
     lines = [
         MeasureLine(
-            measure_name(key),
+            measure_of(key),
             [cells.get(key) for cells in own],
             [
                 measure_difference(key, runs[0], other, own[0], cells)
@@ -102,7 +102,7 @@ def measure_difference(
         return Difference(other_cells[key].mean - first_cells[key].mean, None, 0, "")
     baseline, ours, frames = pair
     gain = compare(ours[None], baseline[None], frames).difference
-    return Difference(gain.mean, gain, len(frames), verdict(gain, measure_name(key).better))
+    return Difference(gain.mean, gain, len(frames), verdict(gain, measure_of(key).better))
 
 
 def verdict(gain: Interval, better: str) -> str:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from utils.bootstrap import sequence_numbers
 from utils.metrics import FACING_BINS, facing_bin, facing_rad, pose_errors
-from utils.report.measures import FACING, GROUP_TITLES, Row, Table, as_row, measure_name
+from utils.report.measures import FACING, GROUP_TITLES, Row, Table, as_row, measure_of
 from utils.report.summaries import ACTIONS, intervals
 
 POSES = ("predicted_root_m", "true_root_m", "R_crop_from_world")
@@ -37,7 +37,7 @@ def read_frames(arrays: Mapping[str, np.ndarray]) -> Frames | None:
         poses = (torch.from_numpy(arrays[name]).float() for name in POSES)
         errors |= {name: values.double().numpy() for name, values in pose_errors(*poses).items()}
     for name, values in arrays.items():
-        if values.shape == (len(frames),) and values.dtype.kind == "f" and measure_name(name).better:
+        if values.shape == (len(frames),) and values.dtype.kind == "f" and measure_of(name).better:
             errors[name] = values.astype(float)
     if not errors:
         return None

@@ -8,26 +8,16 @@ from typing import Any
 
 from utils.artifacts import load_metrics, must_exist
 from utils.reference_poses import REFERENCES
-from utils.report.summaries import SHOWN
+from utils.report.measures import headings
+from utils.report.summaries import PRINTED, YAW, written_ratios
 
-NOVEL_VIEWS = {"L1 in the box": "l1_in_box", "PSNR dB in the box": "psnr_db_in_box", "SSIM in the box": "ssim_in_box",
-               "PSNR dB": "psnr_db_image"}  # fmt: skip
-POSE = {"MPJPE mm": "mpjpe_17_mm", "N-MPJPE mm": "n_mpjpe_17_mm", "P-MPJPE mm": "p_mpjpe_17_mm",
-        "PCK@150 %": "pck150_17_percent", "yaw error °": "yaw_error_degrees"}  # fmt: skip
+NOVEL_VIEWS = headings(("l1_in_box", "psnr_db_in_box", "ssim_in_box", "psnr_db_image"))
+POSE = headings(("mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "pck150_17_percent", "yaw_error_degrees"))
 POSE_ROWS = {
     "overall": "predicted", **REFERENCES, "mean_pose": "mean of the training labels, a stick",
 }  # fmt: skip
-MESH_COLUMNS = {
-    "MPJPE mm": "mpjpe_17_mm",
-    "P-MPJPE mm": "p_mpjpe_17_mm",
-    "vertices mm": "vertex_mm",
-    "aligned vertices mm": "pa_vertex_mm",
-    "IoU, all views %": "iou_all_views_percent",
-    "yaw error °": "yaw_error_degrees",
-    "prior": "prior_score",
-}
+MESH_COLUMNS = headings(key for key in PRINTED if not key.startswith("n_"))
 BODIES = {"predicted": "predicted", "mean_body": "mean body", "true_body": "true body"}
-YAW = {"median yaw error °": "median_degrees", "beyond 90°, %": "beyond_90_degrees_percent"}
 REPORT = ("cameras", "median_error_as_calibrated_px", "median_error_refined_px", "turned_rad", "used_share")
 FOLDED_LETTERS = 300
 """Letters of a paragraph that is folded."""
@@ -61,7 +51,7 @@ def fold(title: str, text: str) -> str:
 def turned_text(bodies: Mapping[str, Mapping[str, Any]]) -> str:
     """Write how far bodies are turned, for all people and for those who face the camera or away from it."""
     rows = {f"{name}, {who}": line for name, found in bodies.items() for who, line in found.get("yaw", {}).items()}
-    return markdown_table(rows, YAW)
+    return markdown_table(rows, headings(YAW))
 
 
 def mesh_text(found: Mapping[str, Any]) -> str:
@@ -72,10 +62,8 @@ def mesh_text(found: Mapping[str, Any]) -> str:
     groups = {f"facing {degrees}°": row for degrees, row in found["by_facing"].items()}
     groups |= found["front_side_away"] | found["by_posture"]
     if found["away_over_front"]:
-        titles = {key: title for title, key in SHOWN.items()}
-        ratios = (f"{titles[key]} {ratio['mean']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
-                  for key, ratio in found["away_over_front"].items())  # fmt: skip
-        parts.append(f"Error of people who face away over that of people who face the camera: {', '.join(ratios)}.")
+        ratios = ", ".join(written_ratios(found["away_over_front"]))
+        parts.append(f"Error of people who face away over that of people who face the camera: {ratios}.")
     parts.append(fold("How far bodies are turned", turned_text(bodies)))
     rules = found["rules"]
     protocol = (

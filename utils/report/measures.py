@@ -1,20 +1,78 @@
 """What the keys of metrics.json mean to a reader, and the tables that its content makes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+
+class Measure(NamedTuple):
+    """What a reader is told about one key of a metrics file."""
+
+    key: str
+    title: str
+    unit: str = ""
+    decimals: int | None = None
+    """None: as many as the value needs."""
+    better: str = ""
+    """lower, higher, or empty where neither is known to be."""
+    detail: str = ""
+    """Which joints."""
+    title_with_unit: str = ""
+    """Where the unit does not stand at the title's end."""
+
+    @property
+    def heading(self) -> str:
+        """Give the title of a column: with the unit, without the detail."""
+        return self.title_with_unit or f"{self.title} {self.unit}".rstrip()
+
+    @property
+    def name(self) -> str:
+        """Give the title as the beginning of a line."""
+        return self.title[:1].upper() + self.title[1:]
+
+
+JOINT_COUNTS = ("17", "16", "14")
+OF_JOINTS = (
+    Measure("mpjpe_{}_mm", "MPJPE", "mm", 1, "lower"),
+    Measure("n_mpjpe_{}_mm", "N-MPJPE", "mm", 1, "lower"),
+    Measure("p_mpjpe_{}_mm", "P-MPJPE", "mm", 1, "lower"),
+    Measure("pck150_{}_percent", "PCK@150", "%", 1, "higher"),
+    Measure("auc_{}_percent", "AUC", "%", 1, "higher"),
+)
+"""Measured over 17, 16 and 14 joints; the count stands in the key."""
+MEASURES = {
+    one.key: one
+    for one in (
+        *(one._replace(key=one.key.format(count), detail=f"{count} joints")
+          for count in JOINT_COUNTS for one in OF_JOINTS),
+        Measure("yaw_error_degrees", "yaw error", "°", 1, "lower"),
+        Measure("median_degrees", "median yaw error", "°", 1, "lower"),
+        Measure("beyond_90_degrees_percent", "beyond 90°", "%", 1, "lower", title_with_unit="beyond 90°, %"),
+        Measure("vertex_mm", "vertices", "mm", 1, "lower"),
+        Measure("pa_vertex_mm", "aligned vertices", "mm", 1, "lower"),
+        Measure("iou_all_views_percent", "IoU, all views", "%", 1, "higher"),
+        Measure("iou_own_view_percent", "IoU, own view", "%", 1, "higher"),
+        Measure("iou_other_views_percent", "IoU, other views", "%", 1, "higher"),
+        Measure("iou_true_body_percent", "IoU of the true body", "%", 1, "higher"),
+        Measure("prior_score", "prior", "", 3, "higher"),
+        Measure("l1_in_box", "L1 in the box", "", None, "lower"),
+        Measure("psnr_db_in_box", "PSNR in the box", "dB", 2, "higher", title_with_unit="PSNR dB in the box"),
+        Measure("ssim_in_box", "SSIM in the box", "", None, "higher"),
+        Measure("l1_image", "L1, whole image", "", None, "lower"),
+        Measure("psnr_db_image", "PSNR, whole image", "dB", 2, "higher", title_with_unit="PSNR dB"),
+        Measure("ssim_image", "SSIM, whole image", "", None, "higher"),
+    )
+}  # fmt: skip
+"""Titles, units, decimals and directions wherever measures are printed, tabulated or drawn."""
 UNITS = {"mm": "mm", "percent": "%", "degrees": "°", "db": "dB", "px": "px", "m": "m", "s": "s", "rad": "rad",
          "ratio": "×"}  # fmt: skip
+"""By the part of a key that names it."""
 DECIMALS = {"mm": 1, "%": 1, "°": 1, "dB": 2, "px": 1, "×": 2}
-WORDS = {
-    "n_mpjpe": "N-MPJPE", "p_mpjpe": "P-MPJPE", "mpjpe": "MPJPE", "pck150": "PCK@150 mm", "auc": "AUC",
-    "yaw_error": "Yaw error", "l1": "L1", "psnr": "PSNR", "ssim": "SSIM", "iou": "IoU", "pa_vertex": "P-vertex error",
-    "vertex": "Vertex error", "in_box": "in the person's box", "image": "whole image",
-}  # fmt: skip
-"""How parts of a key are written; other parts keep their words."""
+"""Of keys that stand in no table, such as ratios and what a later test measures."""
+WORDS = {"p_mpjpe": "P-MPJPE", "n_mpjpe": "N-MPJPE", "mpjpe": "MPJPE", "pa_vertex": "aligned vertices",
+         "vertex": "vertices", "l1": "L1", "psnr": "PSNR", "ssim": "SSIM", "iou": "IoU", "auc": "AUC"}  # fmt: skip
+"""How parts of such keys are written; other parts keep their words."""
 HIGHER_IS_BETTER = ("pck", "auc", "psnr", "ssim", "iou", "accuracy", "soft_iou")
 LOWER_IS_BETTER = ("mpjpe", "error", "distance", "l1_", "loss", "vertex", "beyond")
-JOINT_COUNTS = ("17", "16", "14", "24")
 HEADLINES = (
     "mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees", "vertex_mm", "iou_all_views_percent",
     "psnr_db_in_box", "ssim_in_box", "l1_in_box",
@@ -43,18 +101,6 @@ FACING = {
 """Degrees that a person is turned to their own left from facing the camera, and where that is in the picture."""
 
 
-class MeasureName(NamedTuple):
-    """One key of a metrics file."""
-
-    key: str
-    name: str
-    detail: str
-    """Which joints, where the key tells."""
-    unit: str
-    better: str
-    """lower, higher, or empty where the key does not tell."""
-
-
 class Estimate(NamedTuple):
     """A number with the bounds of its interval, if it has one."""
 
@@ -81,9 +127,9 @@ class Table(NamedTuple):
     """The predictor, if it is another than the run itself."""
 
     @property
-    def measures(self) -> list[MeasureName]:
+    def measures(self) -> list[Measure]:
         """List the measures of all rows, each once."""
-        return [measure_name(key) for key in dict.fromkeys(key for row in self.rows for key in row.cells)]
+        return [measure_of(key) for key in dict.fromkeys(key for row in self.rows for key in row.cells)]
 
     @property
     def sizes(self) -> list[str]:
@@ -105,19 +151,30 @@ class Summary(NamedTuple):
     breakdowns: list[Table]
 
 
-def measure_name(key: str) -> MeasureName:
-    """Read name, unit and direction off a key such as `p_mpjpe_17_mm`."""
+def measure_of(key: str) -> Measure:
+    """Look a key up; of a key that stands in no table, read title, unit and direction off its words."""
+    if key in MEASURES:
+        return MEASURES[key]
     first, *parts = key.split("_")
     unit = next((part for part in reversed(parts) if part in UNITS), "")
-    joints = next((part for part in parts if part in JOINT_COUNTS), "")
+    joints = next((part for part in parts if part in (*JOINT_COUNTS, "24")), "")
     rest = "_".join([first, *(part for part in parts if part not in (unit, joints))])
-    name = " ".join(words(rest))
     higher = any(word in key for word in HIGHER_IS_BETTER)
     lower = any(word in key for word in LOWER_IS_BETTER)
-    better = "higher" if higher else "lower" if lower else ""
-    return MeasureName(
-        key, name[:1].upper() + name[1:], f"{joints} joints" if joints else "", UNITS.get(unit, ""), better
+    written = UNITS.get(unit, "")
+    return Measure(
+        key,
+        " ".join(words(rest)),
+        written,
+        DECIMALS.get(written),
+        "higher" if higher else "lower" if lower else "",
+        f"{joints} joints" if joints else "",
     )
+
+
+def headings(keys: Iterable[str]) -> dict[str, str]:
+    """Give the titles of a table's columns, and the keys below them."""
+    return {MEASURES[key].heading: key for key in keys}
 
 
 def words(text: str) -> Iterator[str]:
@@ -133,17 +190,17 @@ def readable(name: str) -> str:
     return GROUP_TITLES.get(name, name.replace("_", " "))
 
 
-def headlines(measures: list[MeasureName]) -> list[MeasureName]:
+def headlines(measures: list[Measure]) -> list[Measure]:
     """Choose the measures that are shown first."""
     by_key = {one.key: one for one in measures}
     chosen = [by_key[key] for key in HEADLINES if key in by_key]
     return (chosen or measures)[:MOST_HEADLINES]
 
 
-def written_number(value: float, unit: str) -> str:
-    """Write a value with the digits that its unit deserves."""
-    if unit in DECIMALS:
-        text = f"{value:.{DECIMALS[unit]}f}"
+def written_number(value: float, decimals: int | None) -> str:
+    """Write a value with so many decimals, or with the digits that it needs."""
+    if decimals is not None:
+        text = f"{value:.{decimals}f}"
     else:
         text = f"{value:.4g}" if abs(value) >= 1 or value == 0 else f"{value:.3g}"
     return text.replace("-", "\N{MINUS SIGN}")

@@ -33,7 +33,7 @@ from utils.report.frames import Frames, action_means, facing_table, read_frames
 from utils.report.measures import (
     GROUP_TITLES,
     OVERALL,
-    MeasureName,
+    Measure,
     Summary,
     Table,
     headlines,
@@ -56,7 +56,7 @@ class Result(NamedTuple):
     facts: dict[str, str]
     origin: dict[str, str]
     predictors: Table
-    shown: list[MeasureName]
+    shown: list[Measure]
     breakdowns: list[Table]
 
 

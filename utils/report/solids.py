@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from utils.report.frames import Frames, best_and_worst, frame_name
-from utils.report.measures import MeasureName, headlines, measure_name, written_number
+from utils.report.measures import Measure, headlines, measure_of, written_number
 from utils.report.pictures import address
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 
@@ -62,7 +62,7 @@ class Group(NamedTuple):
 
 def choose_rows(found: Frames, arrays: Mapping[str, np.ndarray], count: int) -> dict[str, list[int]]:
     """Choose frames: spread over all, the best and the worst by the first measure."""
-    first = headlines([measure_name(key) for key in found.errors])[0]
+    first = headlines([measure_of(key) for key in found.errors])[0]
     low, high = best_and_worst(found.errors[first.key], found.frames, count)
     best, worst = (high, low) if first.better == "higher" else (low, high)
     stored = arrays.get("example_row")
@@ -74,7 +74,7 @@ def choose_rows(found: Frames, arrays: Mapping[str, np.ndarray], count: int) -> 
 def frame_groups(found: Frames, arrays: Mapping[str, np.ndarray], rows: Mapping[str, list[int]]) -> list[Group]:
     """Describe the chosen frames."""
     images = images_by_row(arrays)
-    shown = headlines([measure_name(key) for key in found.errors])[:2]
+    shown = headlines([measure_of(key) for key in found.errors])[:2]
     return [Group(title, [card(found, row, images, shown) for row in chosen]) for title, chosen in rows.items()]
 
 
@@ -88,10 +88,10 @@ def images_by_row(arrays: Mapping[str, np.ndarray]) -> dict[int, str]:
     return addresses
 
 
-def card(found: Frames, row: int, images: Mapping[int, str], shown: list[MeasureName]) -> Card:
+def card(found: Frames, row: int, images: Mapping[int, str], shown: list[Measure]) -> Card:
     """Describe one frame."""
     measured = [
-        f"{one.name} {written_number(found.errors[one.key][row], one.unit)} {one.unit}".strip() for one in shown
+        f"{one.name} {written_number(found.errors[one.key][row], one.decimals)} {one.unit}".strip() for one in shown
     ]
     predicted_m, true_m = found.predicted_root_m, found.true_root_m
     poses = ((), ()) if predicted_m is None or true_m is None else (predicted_m[row], true_m[row])

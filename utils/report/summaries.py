@@ -16,23 +16,20 @@ from utils.artifacts import atomic_write, save_result
 from utils.bootstrap import mean_interval, median_interval, ratio_interval, sequence_numbers
 from utils.metrics import FACING_BINS, FRONT_DEGREES, SITTING_BELOW, facing_bin, facing_rad, is_away, is_front
 from utils.metrics import is_sitting as sits
+from utils.report.measures import DECIMALS, JOINT_COUNTS, MEASURES, headings
 
-SHOWN = {
-    "MPJPE": "mpjpe_17_mm",
-    "N-MPJPE": "n_mpjpe_17_mm",
-    "P-MPJPE": "p_mpjpe_17_mm",
-    "vertices": "vertex_mm",
-    "aligned": "pa_vertex_mm",
-    "IoU %": "iou_all_views_percent",
-    "yaw °": "yaw_error_degrees",
-    "prior": "prior_score",
-}
-"""Column titles of printed tables."""
+PRINTED = (
+    "mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "vertex_mm", "pa_vertex_mm", "iou_all_views_percent",
+    "yaw_error_degrees", "prior_score",
+)  # fmt: skip
+"""Columns of printed tables."""
 
-IN_GROUPS = (*SHOWN.values(), "iou_own_view_percent", "iou_other_views_percent")
+IN_GROUPS = (*PRINTED, "iou_own_view_percent", "iou_other_views_percent")
 """Measures that are summarised by group; over all frames every measure is."""
 
 RATIOS = ("mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "vertex_mm", "pa_vertex_mm")
+YAW = ("median_degrees", "beyond_90_degrees_percent")
+"""Columns of the table of yaw."""
 BACKWARDS_DEGREES = 90.0
 
 Errors = Mapping[str, Float[np.ndarray, "N"]]
@@ -145,19 +142,17 @@ def all_summaries(errors: Errors, frames: Int[np.ndarray, "N 5"], which: Circums
     }
 
 
-def cells(line: Mapping[str, Any], columns: Mapping[str, str]) -> list[str]:
+def cells(line: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
     """Write one line of a table; a dash where a measure is not known."""
     counts = [str(line["num_frames"]), str(line["num_sequences"])]
-    values = (
-        shown_interval(line[key], 3 if key == "prior_score" else 1) if key in line else "-" for key in columns.values()
-    )
-    return [*counts, *values]
+    return [*counts, *(written_interval(line[key], MEASURES[key].decimals) if key in line else "-" for key in columns)]
 
 
 def summary_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Write summaries as one table, with the columns that any of them has."""
-    columns = {title: key for title, key in SHOWN.items() if any(key in line for line in rows.values())}
-    return text_table({name: cells(line, columns) for name, line in rows.items()}, ["frames", "seq.", *columns])
+    columns = [key for key in PRINTED if any(key in line for line in rows.values())]
+    return text_table({name: cells(line, columns) for name, line in rows.items()},
+                      ["frames", "seq.", *headings(columns)])  # fmt: skip
 
 
 def save_rows(path: Path, protocol: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
@@ -168,7 +163,7 @@ def save_rows(path: Path, protocol: str, rows: Mapping[str, Mapping[str, Any]]) 
     for name, line in rows.items():
         counts = f"{line['num_frames']} | {line['num_sequences']}"
         lines.append(
-            f"| {name} | {counts} | " + " | ".join(shown_interval(line[k]) if k in line else "" for k in keys) + " |"
+            f"| {name} | {counts} | " + " | ".join(written_interval(line[k]) if k in line else "" for k in keys) + " |"
         )
     told = f"{protocol}. Brackets: 95 % bootstrap over sequences."
     with atomic_write(path.with_suffix(".md")) as partial:
@@ -178,11 +173,11 @@ def save_rows(path: Path, protocol: str, rows: Mapping[str, Mapping[str, Any]]) 
 def yaw_table(tables: Mapping[str, Mapping[str, Any]]) -> str:
     """Write the yaw summaries of several predictors as one table."""
     rows = {
-        f"{name}, {group}": [shown_interval(line["median_degrees"]), shown_interval(line["beyond_90_degrees_percent"])]
+        f"{name}, {group}": [written_interval(line[key], MEASURES[key].decimals) for key in YAW]
         for name, table in tables.items()
         for group, line in table.items()
     }
-    return text_table(rows, ["median yaw error °", "beyond 90° %"])
+    return text_table(rows, list(headings(YAW)))
 
 
 def report(predictors: Mapping[str, Mapping[str, Any]], main: str) -> str:
@@ -197,10 +192,7 @@ def report(predictors: Mapping[str, Mapping[str, Any]], main: str) -> str:
         summary_table(found["per_action"]),
     ]
     if found["away_over_front"]:
-        titles = {key: title for title, key in SHOWN.items()}
-        ratios = [f"{titles[key]} {value['mean']:.2f} [{value['low']:.2f}, {value['high']:.2f}]"
-                  for key, value in found["away_over_front"].items()]  # fmt: skip
-        parts.append("away over front: " + ", ".join(ratios))
+        parts.append("away over front: " + ", ".join(written_ratios(found["away_over_front"])))
     return "\n\n".join(parts)
 
 
@@ -216,15 +208,9 @@ ACTIONS = {
 }  # fmt: skip
 """Source: the action numbers of Human3.6M's folder names, as in its metadata file."""
 
-POSES_SHOWN = {
-    "MPJPE": "mpjpe_{joints}_mm",
-    "N-MPJPE": "n_mpjpe_{joints}_mm",
-    "P-MPJPE": "p_mpjpe_{joints}_mm",
-    "PCK@150 %": "pck150_{joints}_percent",
-    "AUC %": "auc_{joints}_percent",
-    "yaw °": "yaw_error_degrees",
-}
-"""Column titles of printed tables."""
+POSE_COLUMNS = ("mpjpe_{}_mm", "n_mpjpe_{}_mm", "p_mpjpe_{}_mm", "pck150_{}_percent", "auc_{}_percent",
+                "yaw_error_degrees")  # fmt: skip
+"""Columns of the printed tables of stage 2, with a place for the number of joints."""
 
 
 def intervals(errors: Errors, frames: Int[np.ndarray, "N 5"]) -> dict[str, dict[str, float]]:
@@ -261,24 +247,40 @@ def text_table(rows: Mapping[str, Sequence[str]], columns: Sequence[str]) -> str
 def overall_table(summaries: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     """Write the summaries of several predictors over 17, 16 and 14 joints as one table."""
     rows = {
-        f"{name}, {joints} joints": [shown_interval(summary[key.format(joints=joints)]) for key in POSES_SHOWN.values()]
+        f"{name}, {joints} joints": pose_cells(summary, joints)
         for name, summary in summaries.items()
-        for joints in ("17", "16", "14")
+        for joints in JOINT_COUNTS
     }
-    return text_table(rows, list(POSES_SHOWN))
+    return text_table(rows, pose_headings())
 
 
 def action_table(table: Mapping[str, Mapping[str, Any]], joints: str = "17") -> str:
     """Write the means per action, with their intervals, as one table."""
     rows = {
-        action: [str(summary["num_frames"]), str(summary["num_sequences"])]
-        + [shown_interval(summary[key.format(joints=joints)]) for key in POSES_SHOWN.values()]
+        action: [str(summary["num_frames"]), str(summary["num_sequences"]), *pose_cells(summary, joints)]
         for action, summary in table.items()
     }
-    return text_table(rows, ["frames", "sequences", *POSES_SHOWN])
+    return text_table(rows, ["frames", "sequences", *pose_headings()])
 
 
-def shown_interval(summary: Mapping[str, float], decimals: int = 1) -> str:
+def pose_headings() -> list[str]:
+    """Title the columns of stage 2's tables."""
+    return list(headings(key.format("17") for key in POSE_COLUMNS))
+
+
+def pose_cells(summary: Mapping[str, Mapping[str, float]], joints: str) -> list[str]:
+    """Write one line of stage 2's tables."""
+    keys = [key.format(joints) for key in POSE_COLUMNS]
+    return [written_interval(summary[key], MEASURES[key].decimals) for key in keys]
+
+
+def written_interval(summary: Mapping[str, float], decimals: int | None = 1) -> str:
     """Write a mean with its interval."""
-    mean, low, high = (f"{summary[key]:.{decimals}f}" for key in ("mean", "low", "high"))
+    digits = 1 if decimals is None else decimals
+    mean, low, high = (f"{summary[key]:.{digits}f}" for key in ("mean", "low", "high"))
     return f"{mean} [{low}, {high}]"
+
+
+def written_ratios(ratios: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Write ratios of errors, which have no unit, with the titles of the errors."""
+    return [f"{MEASURES[key].title} {written_interval(ratio, DECIMALS['×'])}" for key, ratio in ratios.items()]

@@ -3,12 +3,16 @@
 import base64
 import json
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
+import torch
 
 from utils.artifacts import save_metrics
 from utils.bootstrap import Interval
+from utils.image_metrics import image_errors
+from utils.metrics import pose_errors
 from utils.report import compare, curves, files, frames, measures, page, pictures, solids
 from utils.report.files import Setting, changed_settings, defaults, preset_name, trained_for
 
@@ -25,22 +29,41 @@ def found(errors: np.ndarray, rows: np.ndarray) -> frames.Frames:
 
 
 def test_a_key_tells_name_joints_unit_and_direction():
-    read = measures.measure_name("p_mpjpe_17_mm")
+    read = measures.measure_of("p_mpjpe_17_mm")
     assert (read.name, read.detail, read.unit, read.better) == ("P-MPJPE", "17 joints", "mm", "lower")
-    read = measures.measure_name("psnr_db_in_box")
-    assert (read.name, read.unit, read.better) == ("PSNR in the person's box", "dB", "higher")
-    read = measures.measure_name("beyond_90_degrees_percent")
-    assert (read.name, read.unit, read.better) == ("Beyond 90 degrees", "%", "lower")
-    assert measures.measure_name("something_new").better == ""
+    read = measures.measure_of("psnr_db_in_box")
+    assert (read.name, read.unit, read.better) == ("PSNR in the box", "dB", "higher")
+    read = measures.measure_of("beyond_90_degrees_percent")
+    assert (read.name, read.unit, read.better) == ("Beyond 90°", "%", "lower")
+    assert measures.measure_of("something_new").better == ""
 
 
-def test_numbers_have_the_digits_of_their_unit():
-    assert [measures.written_number(value, unit) for value, unit in ((135.77, "mm"), (0.65, ""), (19.736, "dB"))] == [
+def test_the_table_agrees_with_what_its_keys_say():
+    """Unit and direction stand in the key too; the prior's score alone has neither."""
+    for key, listed in measures.MEASURES.items():
+        with patch.dict(measures.MEASURES, clear=True):
+            read = measures.measure_of(key)
+        assert read.unit == listed.unit and read.detail == listed.detail, key
+        assert read.better == listed.better or key in ("prior_score", "median_degrees"), key
+
+
+def test_every_error_of_every_stage_is_in_the_table():
+    pose = torch.zeros(1, 17, 3) + torch.arange(51.0).reshape(17, 3)
+    errors = pose_errors(pose, pose, torch.eye(3)[None])
+    image = torch.zeros(1, 3, 16, 16)
+    errors |= image_errors(image, image, torch.ones(1, 1, 16, 16))
+    assert not (missing := errors.keys() - measures.MEASURES.keys()), missing
+
+
+def test_numbers_have_the_decimals_of_their_measure_or_the_digits_they_need():
+    assert [
+        measures.written_number(value, decimals) for value, decimals in ((135.77, 1), (0.65, None), (19.736, 2))
+    ] == [
         "135.8",
         "0.65",
         "19.74",
     ]
-    assert measures.written_number(-3.0, "mm") == "−3.0"
+    assert measures.written_number(-3.0, 1) == "−3.0"
 
 
 def test_metrics_are_sorted_by_their_shape():
@@ -71,7 +94,8 @@ def test_ratios_are_a_table_of_this_run_and_rules_are_facts():
     assert seen.facts == {"front": "at most 67.5 degrees"}
     (table,) = seen.breakdowns
     assert (table.title, table.rows[0].name) == ("away over front", "this run")
-    assert measures.written_number(table.rows[0].cells["mpjpe_17_ratio"].mean, "×") == "1.04"
+    decimals = measures.measure_of("mpjpe_17_ratio").decimals
+    assert measures.written_number(table.rows[0].cells["mpjpe_17_ratio"].mean, decimals) == "1.04"
 
 
 def test_runs_are_compared_by_their_ratios_and_by_the_yaw_of_those_who_face_away():
@@ -87,7 +111,7 @@ def test_runs_are_compared_by_their_ratios_and_by_the_yaw_of_those_who_face_away
     cells = compare.main_cells(seen)
     assert list(cells) == ["mpjpe_17_mm", "away_over_front_p_mpjpe_17_ratio", "yaw_error_away_median_degrees",
                            "yaw_error_away_beyond_90_degrees_percent"]  # fmt: skip
-    read = [measures.measure_name(key) for key in cells]
+    read = [measures.measure_of(key) for key in cells]
     assert [one.name for one in read[1:]] == ["Away over front P-MPJPE", "Yaw error away median",
                                               "Yaw error away beyond 90 degrees"]  # fmt: skip
     assert {one.better for one in read} == {"lower"} and [one.unit for one in read] == ["mm", "×", "°", "%"]
@@ -104,7 +128,7 @@ def test_metrics_of_several_predictors_are_found_below_their_names():
     ]
     assert {table.of for table in seen.breakdowns[2:]} == {"mean body"}
     assert seen.breakdowns[0].rows[0].name == "to the right"
-    assert measures.measure_name(next(iter(seen.breakdowns[1].rows[0].cells))).unit == "×", "a ratio has no millimetres"
+    assert measures.measure_of(next(iter(seen.breakdowns[1].rows[0].cells))).unit == "×", "a ratio has no millimetres"
 
 
 def test_a_person_turned_to_their_left_is_named_as_facing_the_right_of_the_picture():
@@ -216,7 +240,7 @@ def test_pictures_stand_in_rows_of_their_kind_and_unknown_ones_are_shown_too():
     seen = pictures.strips({"grid_input": images, "grid_predicted": images, "overlay": images[:, None].repeat(6, 1),
                             "frames": np.zeros((5, 5), np.int32), "example_image": images})  # fmt: skip
     assert [(strip.title, strip.heads, len(strip.rows)) for strip in seen] == [
-        ("Novel views", ["input", "drawn"], 2), ("overlay", [], 5),
+        ("Novel views", ["input", "predicted"], 2), ("overlay", [], 5),
     ]  # fmt: skip
 
 
