@@ -4,6 +4,7 @@ What bodies are fitted to: the joints of a sequence's frames, and the masks of a
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import starmap
 from typing import NamedTuple
 
@@ -16,18 +17,19 @@ from torch.utils.data import DataLoader, Dataset
 
 from config import Crop, Paths
 from dataset_def.crop import crop_camera, cut
-from dataset_def.h36m_crops import CropReader, random_shift
+from dataset_def.h36m_crops import CropReader, CropSettings
 from dataset_def.h36m_files import load_mask, mask_path
 from dataset_def.h36m_index import (
+    FrameChoice,
     FrameTable,
-    Part,
+    choose_rows,
     every_nth,
     load_table,
     select_rows,
     spread_sequences,
     with_known_centre,
 )
-from dataset_def.h36m_pose_data import PoseSample
+from dataset_def.h36m_pose_data import PoseSample, joints_root_m
 from utils.camera import Camera
 from utils.image import PERSON_ABOVE, to_unit_rgb
 from utils.skeleton import H36M_17
@@ -111,33 +113,57 @@ def distance_to_mask_px(mask: UInt8[np.ndarray, "S S"]) -> Float[np.ndarray, "S 
     return distance_transform_edt(mesh_to_mask).astype(np.float32)
 
 
+class SeenMask(NamedTuple):
+    """The mask in one view of an instant, and the crop that it fills."""
+
+    mask: UInt8[np.ndarray, "S S"]
+    camera: Camera
+    target_world_m: Float[np.ndarray, "3"]
+    """The point on the crop camera's axis."""
+    is_usable: bool = True
+
+
+def mesh_views(seen: list[SeenMask], num_views: int, side_m: float) -> MeshViews:
+    """Put the views of one instant together, padded with copies of the first one that do not exist.
+
+    Args:
+        num_views: the most that any instant has.
+        side_m: of the crops, at the distance of their targets.
+    """
+    padding = num_views - len(seen)
+
+    def stacked(values: list[np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack(values + values[:1] * padding).astype(np.float32))
+
+    return MeshViews(
+        mask=stacked([one.mask for one in seen]) * (1 / 255),
+        distance_to_mask_m=stacked([distance_to_mask_px(one.mask) * (side_m / len(one.mask)) for one in seen]),
+        exists=torch.tensor([one.is_usable for one in seen] + [False] * padding),
+        R_crop_from_world=stacked([one.camera.R_cam_from_world for one in seen]),
+        centre_world_m=stacked([one.camera.centre_world_m for one in seen]),
+        focal_px=stacked([one.camera.focal_px[0] for one in seen]),
+        target_world_m=stacked([one.target_world_m for one in seen]),
+    )
+
+
 class MeshData(Dataset[MeshSample]):
     """One item per frame, in the order of the index; a sample depends on (seed, epoch, index) only.
 
     The masks are those of plain crops, without roll or shift, `mask_px` wide.
+
+    Args:
+        labelled: subjects whose joints may be known.
     """
 
     def __init__(
-        self,
-        paths: Paths,
-        crop: Crop,
-        mask_px: int,
-        subjects: tuple[int, ...],
-        labelled: tuple[int, ...],
-        part: Part,
-        held_out: tuple[tuple[int, int], ...],
-        roll_rad: float = 0.0,
-        seed: int = 0,
-        every: int = 1,
-        shift_m: float = 0.0,
-    ):
-        self.paths, self.table = paths, load_table(paths)
+        self, paths: Paths, frames: FrameChoice, crops: CropSettings, mask_px: int, labelled: tuple[int, ...]
+    ) -> None:
+        self.paths, self.table, self.crops, self.labelled = paths, load_table(paths), crops, labelled
         self._check_masks_exist()
-        self.reader = CropReader(paths, self.table, crop, roll_rad, shift_m)
-        self.mask_reader = CropReader(paths, self.table, Crop(mask_px, crop.side_m, crop.centre), 0.0)
-        self.labelled, self.roll_rad, self.shift_m, self.seed = labelled, roll_rad, shift_m, seed
-        rows = every_nth(self.table, select_rows(self.table, subjects, part, held_out), every)
-        self.rows = with_known_centre(rows, self.reader.targets_m, crop.centre)
+        self.reader = CropReader(paths, self.table, crops)
+        self.mask_reader = CropReader(paths, self.table, CropSettings(replace(crops.crop, size_px=mask_px)))
+        rows = choose_rows(self.table, frames)
+        self.rows = with_known_centre(rows, self.reader.targets_m, crops.crop.centre)
         self._group_views()
         self._check_some_masks()
 
@@ -158,7 +184,8 @@ class MeshData(Dataset[MeshSample]):
         """Check masks now, so that a bad one stops a script before it writes anything: all packed ones, or some."""
         few = self.rows if self.reader.packed else self.rows[:: max(1, len(self.rows) // MASKS_CHECKED)]
         for row in few.tolist():
-            self._mask(row) if self.reader.packed is None else self._refuse(row, self.reader.packed.mask(row))
+            packed = self.reader.packed
+            self._refuse(row, self.mask_reader.read(row).mask if packed is None else packed.mask(row))
 
     def _refuse(self, row: int, mask: UInt8[np.ndarray, "S S"]) -> None:
         """Stop at a mask that shows no person, or all but the person."""
@@ -170,60 +197,42 @@ class MeshData(Dataset[MeshSample]):
                 "frame and make the index again"
             )
 
-    def _mask(self, row: int) -> UInt8[np.ndarray, "S S"]:
+    def _seen(self, row: int) -> SeenMask:
         """Cut and check the mask of one frame."""
-        mask = self.mask_reader.mask(row, self.mask_reader.camera(row))
-        self._refuse(row, mask)
-        return mask
+        crop = self.mask_reader.read(row)
+        seen = SeenMask(crop.mask, crop.camera, self.mask_reader.targets_m[row])
+        self._refuse(row, seen.mask)
+        return seen
 
     def views(self, row: int) -> MeshViews:
         """Give all views of a frame's instant, padded to the most that any instant has."""
         rows = self.instant_rows[int(self.table.row_instant[row])].tolist()
-        padding = self.num_views - len(rows)
-        cameras = [self.mask_reader.camera(other) for other in rows]
-        masks = [self._mask(other) for other in rows]
-        m_per_px = self.mask_reader.crop.side_m / self.mask_reader.crop.size_px
+        return mesh_views([self._seen(other) for other in rows], self.num_views, self.crops.crop.side_m)
 
-        def stacked(values: list[np.ndarray]) -> Tensor:
-            return torch.from_numpy(np.stack(values + values[:1] * padding).astype(np.float32))
-
-        return MeshViews(
-            mask=stacked(masks) * (1 / 255),
-            distance_to_mask_m=stacked([distance_to_mask_px(mask) * m_per_px for mask in masks]),
-            exists=torch.arange(self.num_views) < len(rows),
-            R_crop_from_world=stacked([camera.R_cam_from_world for camera in cameras]),
-            centre_world_m=stacked([camera.centre_world_m for camera in cameras]),
-            focal_px=stacked([camera.focal_px[0] for camera in cameras]),
-            target_world_m=stacked([self.mask_reader.targets_m[other] for other in rows]),
-        )
+    def _labels_world_m(self, row: int) -> Float[np.ndarray, "17 3"] | None:
+        """Give the joints of a frame; None where there are none, or the subject's may not be known."""
+        joints_world_m = self.table.joints_world_m[self.table.row_instant[row]]
+        is_known = self.table.key(row).subject in self.labelled and np.isfinite(joints_world_m).all()
+        return joints_world_m if is_known else None
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, place: tuple[int, int]) -> MeshSample:
         epoch, index = place
-        rng = np.random.default_rng([self.seed, epoch, index])
         row = int(self.rows[index])
-        to = self.reader.camera(row, rng.uniform(-self.roll_rad, self.roll_rad), random_shift(rng, self.shift_m))
-        joints_root_m = labelled_joints_root_m(self.table, row, self.labelled, to.R_cam_from_world)
+        crop = self.reader.read(row, *self.crops.roll_and_shift(np.random.default_rng([self.crops.seed, epoch, index])))
+        R_crop_from_world = crop.camera.R_cam_from_world
+        joints_world_m = self._labels_world_m(row)
+        labels_m = np.zeros((17, 3)) if joints_world_m is None else joints_root_m(joints_world_m, R_crop_from_world)
         return MeshSample(
-            image=to_unit_rgb(self.reader.image(row, to)),
-            joints_root_m=torch.from_numpy(joints_root_m.astype(np.float32)),
-            is_labelled=torch.tensor(bool(joints_root_m.any())),
-            R_crop_from_world=torch.from_numpy(to.R_cam_from_world.astype(np.float32)),
+            image=to_unit_rgb(crop.image),
+            joints_root_m=torch.from_numpy(labels_m.astype(np.float32)),
+            is_labelled=torch.tensor(joints_world_m is not None),
+            R_crop_from_world=torch.from_numpy(R_crop_from_world.astype(np.float32)),
             views=self.views(row),
             frames=torch.from_numpy(self.table.frames[row].astype(np.int64)),
         )
-
-
-def labelled_joints_root_m(
-    table: FrameTable, row: int, labelled: tuple[int, ...], R_crop_from_world: Float[np.ndarray, "3 3"]
-) -> Float[np.ndarray, "17 3"]:
-    """Turn the joints of a frame into the axes of a crop camera; zeros unless the subject may be used with labels."""
-    joints_world_m = table.joints_world_m[table.row_instant[row]]
-    if table.key(row).subject not in labelled or not np.isfinite(joints_world_m).all():
-        return np.zeros((17, 3))
-    return (joints_world_m - joints_world_m[H36M_17.index("pelvis")]) @ R_crop_from_world.T
 
 
 def tested_data(paths: Paths, crop: Crop, mask_px: int, subjects: tuple[int, ...], every: int) -> MeshData:
@@ -232,7 +241,7 @@ def tested_data(paths: Paths, crop: Crop, mask_px: int, subjects: tuple[int, ...
     Raises:
         ValueError: some frames have no labels.
     """
-    data = MeshData(paths, crop, mask_px, subjects, subjects, "all", (), every=every)
+    data = MeshData(paths, FrameChoice(subjects, every=every), CropSettings(crop), mask_px, labelled=subjects)
     labelled = np.isfinite(data.table.joints_world_m[data.table.row_instant[data.rows]]).all((1, 2))
     if not labelled.all():
         first = data.table.key(int(data.rows[~labelled][0])).stem
@@ -341,22 +350,10 @@ class ObservationReader:
         return cut(load_mask(self.paths, self.table.key(row), source), source, camera)
 
     def _views(self, rows: Int[np.ndarray, "v"], num_views: int) -> MeshViews:
-        """Read all views of one frame."""
+        """Read all views of one frame; one whose mask shows no person is not used."""
+        pelvis_world_m = self.table.joints_world_m[self.table.row_instant[rows[0]], H36M_17.index("pelvis")]
         cameras = [self._camera(row) for row in rows]
         masks = [self._mask(row, camera) for row, camera in zip(rows, cameras, strict=True)]
-        good = [mask_problem(mask) is None for mask in masks]
-        padding = num_views - len(rows)
-
-        def stacked(values: list[np.ndarray]) -> Tensor:
-            return torch.from_numpy(np.stack(values + values[:1] * padding).astype(np.float32))
-
-        pelvis_world_m = self.table.joints_world_m[self.table.row_instant[rows[0]], H36M_17.index("pelvis")]
-        return MeshViews(
-            mask=stacked(masks) * (1 / 255),
-            distance_to_mask_m=stacked([distance_to_mask_px(mask) * self.side_m / self.mask_px for mask in masks]),
-            exists=torch.tensor(good + [False] * padding),
-            R_crop_from_world=stacked([camera.R_cam_from_world for camera in cameras]),
-            centre_world_m=stacked([camera.centre_world_m for camera in cameras]),
-            focal_px=stacked([camera.focal_px[0] for camera in cameras]),
-            target_world_m=stacked([pelvis_world_m] * len(rows)),
-        )
+        seen = [SeenMask(mask, camera, pelvis_world_m, mask_problem(mask) is None)
+                for mask, camera in zip(masks, cameras, strict=True)]  # fmt: skip
+        return mesh_views(seen, num_views, self.side_m)

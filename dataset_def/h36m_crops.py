@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy.lib.format import open_memmap
 
-from config import Crop, Paths
+from config import Crop, ImageAugmentation, Paths
 from dataset_def.crop import crop_camera, cut, undistorted
 from dataset_def.h36m_files import background_path, load_image, load_mask
 from dataset_def.h36m_index import Centre, FrameTable, check_backgrounds, targets_world_m
@@ -125,15 +125,6 @@ COARSER_BY = 1.05
 """Packed crops may be so much coarser than the crops cut from them."""
 
 
-class CutOut(NamedTuple):
-    """One crop; all parts show the same piece of the world."""
-
-    camera: Camera
-    image: UInt8[np.ndarray, "S S 3"]
-    mask: UInt8[np.ndarray, "S S"]
-    background: UInt8[np.ndarray, "S S 3"]
-
-
 def check_pack(metadata: PackMetadata, crop: Crop, roll_rad: float, shift_m: float = 0.0) -> None:
     """Stop if packed crops are too small or too coarse for the crops that are cut from them."""
     needed_m = crop.side_m * (np.cos(roll_rad) + np.sin(roll_rad)) + 2 * shift_m
@@ -148,6 +139,26 @@ def check_pack(metadata: PackMetadata, crop: Crop, roll_rad: float, shift_m: flo
         )
 
 
+class CropSettings(NamedTuple):
+    """How a data set cuts its crops: their size and centre, and how far random ones differ from that."""
+
+    crop: Crop
+    roll_rad: float = 0.0
+    """Largest roll in the image plane."""
+    shift_m: float = 0.0
+    """Largest distance of the crop's centre from its target."""
+    seed: int = 0
+
+    def roll_and_shift(self, rng: np.random.Generator) -> tuple[float, Float[np.ndarray, "3"] | None]:
+        """Draw roll and shift of one crop."""
+        return rng.uniform(-self.roll_rad, self.roll_rad), random_shift(rng, self.shift_m)
+
+
+def crops_of(crop: Crop, augment: ImageAugmentation, seed: int, is_training: bool) -> CropSettings:
+    """Roll and shift the crops that are trained on; all others are cut as they are."""
+    return CropSettings(crop, augment.roll_rad, augment.shift_m, seed) if is_training else CropSettings(crop, seed=seed)
+
+
 def random_shift(rng: np.random.Generator, largest_m: float) -> Float[np.ndarray, "3"] | None:
     """Draw how far a crop's centre is moved off: any direction, all lengths up to the largest equally often."""
     if largest_m == 0:
@@ -157,9 +168,10 @@ def random_shift(rng: np.random.Generator, largest_m: float) -> Float[np.ndarray
 
 
 class CropReader:
-    """Cuts crops of a data set's frames."""
+    """Cuts crops of a data set's frames: out of its packed crops where there are any, else out of the frames."""
 
-    def __init__(self, paths: Paths, table: FrameTable, crop: Crop, roll_rad: float, shift_m: float = 0.0):
+    def __init__(self, paths: Paths, table: FrameTable, settings: CropSettings) -> None:
+        crop = settings.crop
         self.paths, self.table, self.crop = paths, table, crop
         self.targets_m = targets_world_m(table, crop.centre)
         self.packed: PackedCrops | None = None
@@ -167,7 +179,7 @@ class CropReader:
         metadata = load_metadata(pack_folder(paths, crop.centre))
         if metadata is not None:
             self.packed = PackedCrops(paths, crop.centre, table, metadata)
-            check_pack(metadata, crop, roll_rad, shift_m)
+            check_pack(metadata, crop, settings.roll_rad, settings.shift_m)
         elif not paths.h36m_location.is_dir():
             raise FileNotFoundError(f"neither frames ({paths.h36m_location}) nor packed crops "
                                     f"({pack_folder(paths, crop.centre)}) exist")  # fmt: skip
@@ -177,6 +189,10 @@ class CropReader:
         target_m = self.targets_m[row] if shift_world_m is None else self.targets_m[row] + shift_world_m
         return crop_camera(self.table.camera(row), target_m, self.crop.size_px, self.crop.side_m, roll_rad)
 
+    def read(self, row: int, roll_rad: float = 0.0, shift_world_m: Float[np.ndarray, "3"] | None = None) -> "FrameCrop":
+        """Give the crop of a frame, rolled in the image plane and moved off the centre."""
+        return FrameCrop(self, row, self.camera(row, roll_rad, shift_world_m), self._source_camera(row))
+
     def _source_camera(self, row: int) -> Camera:
         """Give the camera of the picture that crops are cut from."""
         if self.packed is None:
@@ -184,39 +200,20 @@ class CropReader:
         metadata = self.packed.metadata
         return crop_camera(self.table.camera(row), self.targets_m[row], metadata.size_px, metadata.side_m)
 
-    def image(self, row: int, to: Camera, source: Camera | None = None) -> UInt8[np.ndarray, "S S 3"]:
-        """Cut the RGB crop of a frame; `source` spares computing the picture's camera again."""
-        source = source or self._source_camera(row)
-        if self.packed is not None:
-            return cut(self.packed.image(row), source, to)
-        return cut(load_image(self.paths, self.table.key(row), source), source, to)
-
-    def mask(self, row: int, to: Camera, source: Camera | None = None) -> UInt8[np.ndarray, "S S"]:
-        """Cut the mask of a frame; all person where the data set has no masks."""
-        if not self.table.has_masks:
-            return np.full((to.height_px, to.width_px), 255, np.uint8)
-        source = source or self._source_camera(row)
-        if self.packed is not None:
-            return cut(self.packed.mask(row), source, to)
-        return cut(load_mask(self.paths, self.table.key(row), source), source, to)
-
     def read_backgrounds(self, rows: Int[np.ndarray, "n"]) -> None:
         """Read the backgrounds of frames now, so that a missing one stops a script before it writes anything."""
         check_backgrounds(self.paths, self.table)
         for row in np.unique(self.table.frames[rows][:, [0, 3]], axis=0, return_index=True)[1]:
-            key = self.table.key(int(rows[row]))
-            who = (key.subject, key.camera)
-            self.backgrounds[who] = self._prepared_background(who, self.table.camera(int(rows[row])))
+            self.background(int(rows[row]))
 
-    def background(self, row: int, to: Camera) -> UInt8[np.ndarray, "S S 3"]:
-        """Cut the background of a frame out of the median image of its subject and camera."""
+    def background(self, row: int) -> tuple[UInt8[np.ndarray, "H W 3"], Camera]:
+        """Give the median image of a frame's subject and camera, and the camera without lens that shows it."""
         key, camera = self.table.key(row), self.table.camera(row)
         who = (key.subject, key.camera)
         if who not in self.backgrounds:
             self.backgrounds[who] = self._prepared_background(who, camera)
         image, straight = self.backgrounds[who]
-        here = straight._replace(R_cam_from_world=camera.R_cam_from_world, centre_world_m=camera.centre_world_m)
-        return cut(image, here, to)
+        return image, straight._replace(R_cam_from_world=camera.R_cam_from_world, centre_world_m=camera.centre_world_m)
 
     def _prepared_background(self, who: tuple[int, int], camera: Camera) -> tuple[np.ndarray, Camera]:
         """Read a background, remove its distortion and shrink it as far as crops do anyway (it is cut often)."""
@@ -235,7 +232,34 @@ class CropReader:
         smaller = resized(straight, straight.width_px // shrink, straight.height_px // shrink)
         return cv2.resize(image, (smaller.width_px, smaller.height_px), interpolation=cv2.INTER_AREA), smaller
 
-    def read(self, row: int, roll_rad: float, shift_world_m: Float[np.ndarray, "3"] | None = None) -> CutOut:
-        """Cut image, mask and background of a frame, rolled in the image plane and moved off the centre."""
-        to, source = self.camera(row, roll_rad, shift_world_m), self._source_camera(row)
-        return CutOut(to, self.image(row, to, source), self.mask(row, to, source), self.background(row, to))
+
+class FrameCrop(NamedTuple):
+    """The crop of one frame; its parts show the same piece of the world, and are cut when they are asked for."""
+
+    reader: CropReader
+    row: int
+    camera: Camera
+    """The crop's own."""
+    source: Camera
+    """Of the picture that image and mask are cut from."""
+
+    @property
+    def image(self) -> UInt8[np.ndarray, "S S 3"]:
+        """The RGB crop."""
+        packed, table = self.reader.packed, self.reader.table
+        picture = packed.image(self.row) if packed else load_image(self.reader.paths, table.key(self.row), self.source)
+        return cut(picture, self.source, self.camera)
+
+    @property
+    def mask(self) -> UInt8[np.ndarray, "S S"]:
+        """The person's mask; all person where the data set has no masks."""
+        packed, table = self.reader.packed, self.reader.table
+        if not table.has_masks:
+            return np.full((self.camera.height_px, self.camera.width_px), 255, np.uint8)
+        picture = packed.mask(self.row) if packed else load_mask(self.reader.paths, table.key(self.row), self.source)
+        return cut(picture, self.source, self.camera)
+
+    @property
+    def background(self) -> UInt8[np.ndarray, "S S 3"]:
+        """What the camera sees without the person."""
+        return cut(*self.reader.background(self.row), self.camera)

@@ -11,9 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from config import Crop, Pairing, Paths
-from dataset_def.h36m_crops import CropReader, random_shift
-from dataset_def.h36m_index import Part, load_table, select_rows, with_known_centre
+from config import Pairing, Paths
+from dataset_def.h36m_crops import CropReader, CropSettings, random_shift
+from dataset_def.h36m_index import FrameChoice, choose_rows, load_table, with_known_centre
 from utils.image import to_unit_rgb
 from utils.views import FlatViews, flat_views
 
@@ -58,22 +58,11 @@ def choose_appearances(appearance_from: str, rng: np.random.Generator) -> Int[np
 class EncoderData(Dataset[ViewGroup]):
     """One item per instant; a sample depends on (seed, epoch, index) only."""
 
-    def __init__(
-        self,
-        paths: Paths,
-        crop: Crop,
-        subjects: tuple[int, ...],
-        part: Part,
-        held_out: tuple[tuple[int, int], ...],
-        pairing: Pairing,
-        roll_rad: float,
-        seed: int,
-        shift_m: float = 0.0,
-    ):
+    def __init__(self, paths: Paths, frames: FrameChoice, crops: CropSettings, pairing: Pairing) -> None:
         self.table = load_table(paths)
-        self.reader = CropReader(paths, self.table, crop, roll_rad, shift_m)
-        self.pairing, self.roll_rad, self.shift_m, self.seed = pairing, roll_rad, shift_m, seed
-        rows = with_known_centre(select_rows(self.table, subjects, part, held_out), self.reader.targets_m, crop.centre)
+        self.reader = CropReader(paths, self.table, crops)
+        self.pairing, self.crops = pairing, crops
+        rows = with_known_centre(choose_rows(self.table, frames), self.reader.targets_m, crops.crop.centre)
         self.reader.read_backgrounds(rows)
         self._group_by_instant(rows)
         self._find_partners()
@@ -124,13 +113,13 @@ class EncoderData(Dataset[ViewGroup]):
 
     def __getitem__(self, place: tuple[int, int]) -> ViewGroup:
         epoch, index = place
-        rng = np.random.default_rng([self.seed, epoch, index])
+        rng = np.random.default_rng([self.crops.seed, epoch, index])
         instants = (index, self._other_instant(index, rng))
         pairs = [rng.choice(self.rows[instant], VIEWS_PER_INSTANT, replace=False) for instant in instants]
         rows = np.concatenate(pairs).tolist()
-        rolls_rad = rng.uniform(-self.roll_rad, self.roll_rad, len(rows)).tolist()
+        rolls_rad = rng.uniform(-self.crops.roll_rad, self.crops.roll_rad, len(rows)).tolist()
         shifts = np.repeat([0, 1], VIEWS_PER_INSTANT)
-        moved_m = [random_shift(rng, self.shift_m) for _ in instants]
+        moved_m = [random_shift(rng, self.crops.shift_m) for _ in instants]
         crops = [self.reader.read(row, roll_rad, moved_m[which])
                  for row, roll_rad, which in zip(rows, rolls_rad, shifts, strict=True)]  # fmt: skip
         masks = np.stack([crop.mask for crop in crops])[:, None].astype(np.float32) * np.float32(1 / 255)

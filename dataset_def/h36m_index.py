@@ -133,6 +133,20 @@ def targets_world_m(table: FrameTable, centre: Centre) -> Float[np.ndarray, "N 3
     return table.masks_world_m[table.row_instant] if centre == "masks" else table.box_world_m
 
 
+class FrameChoice(NamedTuple):
+    """Which frames of the index a data set shows."""
+
+    subjects: tuple[int, ...]
+    part: Part = "all"
+    """All sequences of the subjects, those that train, or those held out of training."""
+    held_out: tuple[tuple[int, int], ...] = ()
+    """(action, sub-action) of the sequences held out."""
+    sequences: int = 0
+    """Sequences per subject, spread over the actions; 0 for all."""
+    every: int = 1
+    """Every n-th instant of a sequence."""
+
+
 def select_rows(
     table: FrameTable, subjects: tuple[int, ...], part: Part, held_out: tuple[tuple[int, int], ...]
 ) -> Int[np.ndarray, "n"]:
@@ -170,6 +184,12 @@ def every_nth(table: FrameTable, rows: Int[np.ndarray, "n"], every: int) -> Int[
     """Keep every n-th instant of each sequence, in all its views."""
     frame_step = table.every * every
     return rows[(table.frames[rows, 4] - 1) % frame_step == 0]
+
+
+def choose_rows(table: FrameTable, choice: FrameChoice) -> Int[np.ndarray, "n"]:
+    """Find the rows of the chosen frames, in the order of the index."""
+    rows = select_rows(table, choice.subjects, choice.part, choice.held_out)
+    return every_nth(table, spread_sequences(table, rows, choice.sequences), choice.every)
 
 
 def spread_sequences(table: FrameTable, rows: Int[np.ndarray, "n"], count: int) -> Int[np.ndarray, "m"]:

@@ -12,12 +12,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from config import Crop, Paths
-from dataset_def.h36m_crops import CropReader, random_shift
+from config import Paths
+from dataset_def.h36m_crops import CropReader, CropSettings
 from dataset_def.h36m_index import (
+    FrameChoice,
     FrameTable,
-    Part,
-    every_nth,
+    choose_rows,
     index_path,
     load_table,
     select_rows,
@@ -25,7 +25,6 @@ from dataset_def.h36m_index import (
     with_known_centre,
 )
 from utils.artifacts import Embeddings, load_embeddings
-from utils.camera import Camera
 from utils.image import to_unit_rgb
 from utils.skeleton import H36M_17
 
@@ -42,29 +41,23 @@ class PoseSample(NamedTuple):
     """Subject, action, sub-action, camera, frame."""
 
 
+def joints_root_m(
+    joints_world_m: Float[np.ndarray, "*n 17 3"], R_crop_from_world: Float[np.ndarray, "*n 3 3"]
+) -> Float[np.ndarray, "*n 17 3"]:
+    """Turn joints into the axes of crop cameras, about the pelvis."""
+    about_pelvis_m = joints_world_m - joints_world_m[..., [H36M_17.index("pelvis")], :]
+    return about_pelvis_m @ R_crop_from_world.swapaxes(-1, -2)
+
+
 class PoseData(Dataset[PoseSample]):
     """One item per frame, in the order of the index; a sample depends on (seed, epoch, index) only."""
 
-    def __init__(
-        self,
-        paths: Paths,
-        crop: Crop,
-        subjects: tuple[int, ...],
-        part: Part,
-        held_out: tuple[tuple[int, int], ...],
-        sequences: int = 0,
-        roll_rad: float = 0.0,
-        seed: int = 0,
-        every: int = 1,
-        shift_m: float = 0.0,
-    ):
-        self.table = load_table(paths)
-        self.reader = CropReader(paths, self.table, crop, roll_rad, shift_m)
-        self.roll_rad, self.shift_m, self.seed = roll_rad, shift_m, seed
-        rows = spread_sequences(self.table, select_rows(self.table, subjects, part, held_out), sequences)
-        rows = every_nth(self.table, rows, every)
+    def __init__(self, paths: Paths, frames: FrameChoice, crops: CropSettings) -> None:
+        self.table, self.crops = load_table(paths), crops
+        self.reader = CropReader(paths, self.table, crops)
+        rows = choose_rows(self.table, frames)
         self._check_labels(rows)
-        self.rows = with_known_centre(rows, self.reader.targets_m, crop.centre)
+        self.rows = with_known_centre(rows, self.reader.targets_m, crops.crop.centre)
 
     def _check_labels(self, rows: np.ndarray) -> None:
         """Stop if a frame has no 3D label."""
@@ -76,34 +69,35 @@ class PoseData(Dataset[PoseSample]):
                 "needs them: choose labelled subjects"
             )
 
-    def _joints_root_m(self, row: int, to: Camera) -> Float[Tensor, "17 3"]:
-        """Turn the joints of a frame into the axes of a crop camera, about the pelvis."""
-        joints_world_m = self.table.joints_world_m[self.table.row_instant[row]]
-        joints_root_m = (joints_world_m - joints_world_m[H36M_17.index("pelvis")]) @ to.R_cam_from_world.T
-        return torch.from_numpy(joints_root_m.astype(np.float32))
+    def _joints_world_m(self, rows: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n 17 3"]:
+        """Give the joints of frames."""
+        return self.table.joints_world_m[self.table.row_instant[rows]]
+
+    def _turns(self) -> Float[np.ndarray, "N 3 3"]:
+        """Give R_crop_from_world of all items, without in-plane rotation."""
+        return np.stack([self.reader.camera(row).R_cam_from_world for row in self.rows.tolist()])
 
     def turns_from_world(self) -> Float[Tensor, "N 3 3"]:
         """Give R_crop_from_world of all items, in their order and without in-plane rotation."""
-        return torch.from_numpy(
-            np.stack([self.reader.camera(row).R_cam_from_world for row in self.rows.tolist()]).astype(np.float32)
-        )
+        return torch.from_numpy(self._turns().astype(np.float32))
 
     def labels_root_m(self) -> Float[Tensor, "N 17 3"]:
         """Give all true poses, in the order of the items and without in-plane rotation."""
-        return torch.stack([self._joints_root_m(row, self.reader.camera(row)) for row in self.rows.tolist()])
+        return torch.from_numpy(joints_root_m(self._joints_world_m(self.rows), self._turns()).astype(np.float32))
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, place: tuple[int, int]) -> PoseSample:
         epoch, index = place
-        rng = np.random.default_rng([self.seed, epoch, index])
         row = int(self.rows[index])
-        to = self.reader.camera(row, rng.uniform(-self.roll_rad, self.roll_rad), random_shift(rng, self.shift_m))
+        crop = self.reader.read(row, *self.crops.roll_and_shift(np.random.default_rng([self.crops.seed, epoch, index])))
+        R_crop_from_world = crop.camera.R_cam_from_world
+        joints_here_m = joints_root_m(self._joints_world_m(self.rows[index]), R_crop_from_world)
         return PoseSample(
-            image=to_unit_rgb(self.reader.image(row, to)),
-            joints_root_m=self._joints_root_m(row, to),
-            R_crop_from_world=torch.from_numpy(to.R_cam_from_world.astype(np.float32)),
+            image=to_unit_rgb(crop.image),
+            joints_root_m=torch.from_numpy(joints_here_m.astype(np.float32)),
+            R_crop_from_world=torch.from_numpy(R_crop_from_world.astype(np.float32)),
             frames=torch.from_numpy(self.table.frames[row].astype(np.int64)),
         )
 
@@ -144,27 +138,25 @@ class EmbeddedPoseData(Dataset[EmbeddedSample]):
         paths: Paths,
         embeddings_path: Path,
         encoder_path: Path,
-        subjects: tuple[int, ...],
-        part: Part,
-        held_out: tuple[tuple[int, int], ...],
-        sequences: int = 0,
+        frames: FrameChoice,
     ):
         table = load_table(paths)
         embeddings = load_embeddings(embeddings_path, encoder_path, index_path(paths))
-        chosen = spread_sequences(table, select_rows(table, subjects, part, held_out), sequences)
+        chosen = choose_rows(table, frames)
         rows = rows_in_table(table, embeddings)
-        candidates = first_copies(rows) if part == "held_out" else np.arange(len(rows))
+        candidates = first_copies(rows) if frames.part == "held_out" else np.arange(len(rows))
         items = candidates[np.isin(rows[candidates], chosen)]
         if len(items) == 0:
-            raise ValueError(f"{embeddings_path} holds no latent of subjects {list(subjects)}; store them with: "
+            raise ValueError(f"{embeddings_path} holds no latent of subjects {list(frames.subjects)}; store them with: "
                              "python sample/save_embeddings.py --subjects ...")  # fmt: skip
         joints_world_m = table.joints_world_m[table.row_instant[rows[items]]]
-        joints_world_m = joints_world_m - joints_world_m[:, [H36M_17.index("pelvis")]]
-        joints_root_m = np.einsum("nij,nkj->nki", embeddings.R_crop_from_world[items], joints_world_m)
-        if not np.isfinite(joints_root_m).all():
-            raise ValueError(f"some frames of subjects {list(subjects)} have no 3D labels; choose labelled subjects")
+        labels_m = joints_root_m(joints_world_m, embeddings.R_crop_from_world[items])
+        if not np.isfinite(labels_m).all():
+            raise ValueError(
+                f"some frames of subjects {list(frames.subjects)} have no 3D labels; choose labelled subjects"
+            )
         self.points_crop = torch.from_numpy(embeddings.points[items])
-        self.joints_root_m = torch.from_numpy(joints_root_m.astype(np.float32))
+        self.joints_root_m = torch.from_numpy(labels_m.astype(np.float32))
 
     def labels_root_m(self) -> Float[Tensor, "N 17 3"]:
         """Give all true poses, in the order of the items."""

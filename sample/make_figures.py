@@ -22,7 +22,9 @@ from torch.utils.data import default_collate
 
 from config import ASSETS, ROOT, Crop, Paths, Subjects, ranged, setting
 from dataset_def.crop import crop_camera, cut
+from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_files import load_image
+from dataset_def.h36m_index import FrameChoice
 from dataset_def.h36m_SMPL_data import MeshData
 from models.encoder_decoder import load_encoder_decoder
 from models.mesh_evaluation import MeshMeasure
@@ -104,7 +106,8 @@ KINDS = {"generated": "generated", "real": "real", "perturbed": "shuffled"}
 def held_out_images(paths: Paths, crop: Crop) -> MeshData:
     """Open the images that no network was trained on and whose joints may be shown."""
     who = Subjects()
-    return MeshData(paths, crop, crop.size_px, who.labelled, who.labelled, "held_out", who.held_out)
+    frames = FrameChoice(who.labelled, "held_out", who.held_out)
+    return MeshData(paths, frames, CropSettings(crop), crop.size_px, who.labelled)
 
 
 def large_crop(data: MeshData, row: int) -> tuple[np.ndarray, Camera]:
@@ -147,7 +150,8 @@ def shown_by_the_networks(paths: Paths, prior: Path) -> Shown:
     points, appearance = network.encode(sample.image)
     R = sample.views.R_crop_from_world[0, views]
     points_there = turned((R[1] @ R[0].T)[None], points)
-    room = to_unit_rgb(data.reader.background(rows[1], data.reader.camera(rows[1])))
+    there = data.reader.read(rows[1])
+    room = to_unit_rgb(there.background)
     mesh = rooted_body(measure.body, stage_4.network(sample.image))
     pictured = measure.pictured(mesh, sample.R_crop_from_world, sample.views)
     (image, camera), *seen = (large_crop(data, one) for one in rows)
@@ -155,7 +159,7 @@ def shown_by_the_networks(paths: Paths, prior: Path) -> Shown:
         image=np.stack([image, *(other for other, _ in seen)]),
         mask=(255 * sample.views.mask[0, views]).byte().numpy(),
         other_instant=large_crop(data, int(others[-1]))[0],
-        background=data.reader.background(rows[1], seen[0][1]),
+        background=there._replace(camera=seen[0][1]).background,
         drawn=to_picture(network.decode(points_there, appearance, room[None])[0, :3]),
         points_m=points[0].numpy(),
         points_there_m=points_there[0].numpy(),

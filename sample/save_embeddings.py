@@ -15,6 +15,8 @@ import torch
 from tqdm import tqdm
 
 from config import Device, ImageAugmentation, Paths, ranged, setting
+from dataset_def.h36m_crops import crops_of
+from dataset_def.h36m_index import FrameChoice
 from dataset_def.h36m_pose_data import PoseData
 from models.encoder_decoder import EncoderDecoder, load_encoder_decoder
 from utils.artifacts import Embeddings, file_hash, save_embeddings
@@ -71,9 +73,8 @@ def main(config: EmbeddingsConfig) -> Path:
     network = stored.network.to(device).eval()
     rows: Rows = {}
     for copy in range(config.copies):
-        roll_rad, shift_m = (config.augment.roll_rad, config.augment.shift_m) if copy else (0.0, 0.0)
-        data = PoseData(config.paths, stored.config.crop, config.subjects, "all", held_out=(), roll_rad=roll_rad,
-                        seed=config.seed, shift_m=shift_m)  # fmt: skip
+        crops = crops_of(stored.config.crop, config.augment, config.seed, is_training=copy > 0)
+        data = PoseData(config.paths, FrameChoice(config.subjects), crops)
         encode_copy(copy, network, data, config, rows)
     arrays = {name: np.concatenate(values) for name, values in rows.items()}
     path = config.checkpoint.parent / "embeddings.pkl"

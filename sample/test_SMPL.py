@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from config import Crop, Device, Paths, ranged, setting
 from dataset_def.ground_truth_bodies import FrameBodies, bodies_of_frames
-from dataset_def.h36m_index import index_path
+from dataset_def.h36m_crops import CropSettings
+from dataset_def.h36m_index import FrameChoice, index_path
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import MeshData, tested_data
 from models.GAN import load_prior_for
@@ -69,13 +70,12 @@ MEAN_BODY_IS = "mean of the labelled subjects' training frames: rotations in cro
 def labelled_mean(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop) -> BodyEstimate | None:
     """Average the true bodies of the labelled training frames; None where no true body is known."""
     who = stage_4.mesh_config.subjects
-    data = PoseData(config.paths, crop, who.labelled, "train", who.held_out)
+    data = PoseData(config.paths, FrameChoice(who.labelled, "train", who.held_out), CropSettings(crop))
     bodies = bodies_of_frames(config.paths.truth_location, data.table.frames[data.rows],
                               config.paths.models_smpl_location)  # fmt: skip
     if bodies is None:
         return None
-    R = np.stack([data.reader.camera(row).R_cam_from_world for row in data.rows.tolist()])
-    return mean_body(bodies.rotations_world, bodies.betas, torch.from_numpy(R.astype(np.float32)))
+    return mean_body(bodies.rotations_world, bodies.betas, data.turns_from_world())
 
 
 def extremes(data: MeshData, errors_mm: np.ndarray, frames: np.ndarray, count: int) -> dict[str, np.ndarray]:

@@ -20,7 +20,9 @@ from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from config import Device, Pairing, Paths, ranged, setting
+from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_encoder_data import EncoderData, ViewGroup
+from dataset_def.h36m_index import FrameChoice
 from models.encoder_decoder import EncoderDecoder, load_encoder_decoder
 from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
@@ -139,7 +141,8 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
     network, trained, step = load_encoder_decoder(config.checkpoint)
     network.to(device).eval()
     pairing = Pairing(same_view=0.0, appearance_from="other_time")
-    data = EncoderData(config.paths, trained.crop, config.subjects, "all", (), pairing, 0.0, config.seed)
+    crops = CropSettings(trained.crop, seed=config.seed)
+    data = EncoderData(config.paths, FrameChoice(config.subjects), crops, pairing)
     measured = measure_views(network, data, config, device)
     table = {
         recipe: {name: mean_interval(values, measured.frames)._asdict() for name, values in errors.items()}

@@ -18,6 +18,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from config import Device, Paths, ranged, setting
+from dataset_def.h36m_crops import CropSettings
+from dataset_def.h36m_index import FrameChoice
 from dataset_def.h36m_pose_data import PoseData, labels_world_m
 from models.pose_from_latent import StoredPose, load_pose
 from utils.artifacts import save_metrics, save_predictions
@@ -116,7 +118,7 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     stored = load_pose(config.checkpoint, device)
     trained_crop = stored.encoder_config.crop
     crop = replace(trained_crop, centre=config.centre or trained_crop.centre)
-    data = PoseData(config.paths, crop, config.subjects, "all", held_out=(), every=config.every)
+    data = PoseData(config.paths, FrameChoice(config.subjects, every=config.every), CropSettings(crop))
     found = predict_all(stored, data, config.batch, device)
     frames = found.frames.numpy().astype(np.int32)
 

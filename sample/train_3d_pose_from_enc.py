@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from config import ImageAugmentation, PoseConfig
-from dataset_def.h36m_index import Part
+from dataset_def.h36m_crops import crops_of
+from dataset_def.h36m_index import FrameChoice, Part
 from dataset_def.h36m_pose_data import EmbeddedPoseData, EmbeddedSample, PoseData, PoseSample
 from models.encoder_decoder import StoredEncoder, build_encoder_decoder, calibrate_batchnorm, load_encoder
 from models.pose_from_latent import PoseFromImage, PoseFromLatent
@@ -28,14 +29,11 @@ from utils.settings import start, to_plain
 
 def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseData | EmbeddedPoseData:
     """Open the labelled subjects' images, or their stored latents."""
-    who, sequences = config.subjects, config.sequences if part == "train" else 0
+    is_training = part == "train"
+    frames = FrameChoice(config.subjects.labelled, part, config.subjects.held_out, config.sequences * is_training)
     if config.embeddings is not None:
-        return EmbeddedPoseData(
-            config.paths, config.embeddings, config.encoder, who.labelled, part, who.held_out, sequences
-        )
-    roll_rad, shift_m = (config.augment.roll_rad, config.augment.shift_m) if part == "train" else (0.0, 0.0)
-    return PoseData(config.paths, stage_1.config.crop, who.labelled, part, who.held_out, sequences, roll_rad,
-                    config.loop.seed, shift_m=shift_m)  # fmt: skip
+        return EmbeddedPoseData(config.paths, config.embeddings, config.encoder, frames)
+    return PoseData(config.paths, frames, crops_of(stage_1.config.crop, config.augment, config.loop.seed, is_training))
 
 
 def make_network(config: PoseConfig, stage_1: StoredEncoder, train: PoseData | EmbeddedPoseData) -> PoseFromImage:

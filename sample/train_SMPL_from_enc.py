@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from config import MeshConfig
+from dataset_def.h36m_crops import CropSettings, crops_of
+from dataset_def.h36m_index import FrameChoice
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import LabelledAndSeen, MeshData, side_by_side
 from models.encoder_decoder import StoredEncoder, load_encoder
@@ -32,15 +34,14 @@ from utils.settings import start, which_weights
 
 def make_data(config: MeshConfig, stage_1: StoredEncoder) -> tuple[PoseData, MeshData, MeshData]:
     """Open the images of the labelled, of those whose masks are used, and the held-out sequences of both."""
-    who, augment, paths = config.subjects, config.augment, config.paths
-    crop, seed = stage_1.config.crop, config.loop.seed
-    labelled = PoseData(paths, crop, who.labelled, "train", who.held_out, roll_rad=augment.roll_rad, seed=seed,
-                        shift_m=augment.shift_m)  # fmt: skip
-    seen = MeshData(paths, crop, config.mask_px, config.silhouettes_of, who.labelled, "train", who.held_out,
-                    augment.roll_rad, seed, shift_m=augment.shift_m)  # fmt: skip
+    who, paths, crop = config.subjects, config.paths, stage_1.config.crop
+    crops = crops_of(crop, config.augment, config.loop.seed, is_training=True)
+    labelled = PoseData(paths, FrameChoice(who.labelled, "train", who.held_out), crops)
+    masked = FrameChoice(config.silhouettes_of, "train", who.held_out)
+    seen = MeshData(paths, masked, crops, config.mask_px, who.labelled)
     everyone = tuple(sorted({*config.silhouettes_of, *who.labelled}))
-    held_out = MeshData(paths, crop, config.mask_px, everyone, who.labelled, "held_out", who.held_out,
-                        every=config.validate_frames)  # fmt: skip
+    kept_back = FrameChoice(everyone, "held_out", who.held_out, every=config.validate_frames)
+    held_out = MeshData(paths, kept_back, CropSettings(crop), config.mask_px, who.labelled)
     return labelled, seen, held_out
 
 

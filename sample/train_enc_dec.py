@@ -19,7 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from config import EncDecConfig
+from dataset_def.h36m_crops import crops_of
 from dataset_def.h36m_encoder_data import VIEWS_PER_INSTANT, EncoderData
+from dataset_def.h36m_index import FrameChoice
 from models.encoder_decoder import EncoderDecoder, build_encoder_decoder, load_encoder_decoder
 from models.losses import ImageDifference, weighted_sum
 from utils.batches import in_order, some_of, to_device
@@ -32,11 +34,11 @@ from utils.views import FlatViews
 
 def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> EncoderData:
     """Open the images; held-out ones are not rolled, and their target is always another view."""
-    is_train = part == "train"
-    pairing = config.pairing if is_train else replace(config.pairing, same_view=0.0)
-    roll_rad, shift_m = (config.augment.roll_rad, config.augment.shift_m) if is_train else (0.0, 0.0)
-    who, seed = config.subjects, config.loop.seed
-    return EncoderData(config.paths, config.crop, who.train, part, who.held_out, pairing, roll_rad, seed, shift_m)
+    is_training = part == "train"
+    frames = FrameChoice(config.subjects.train, part, config.subjects.held_out)
+    crops = crops_of(config.crop, config.augment, config.loop.seed, is_training)
+    pairing = config.pairing if is_training else replace(config.pairing, same_view=0.0)
+    return EncoderData(config.paths, frames, crops, pairing)
 
 
 def begin_with(path: Path, config: EncDecConfig) -> EncoderDecoder:

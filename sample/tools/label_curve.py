@@ -33,6 +33,8 @@ from config import (
     ranged,
     setting,
 )
+from dataset_def.h36m_crops import CropSettings
+from dataset_def.h36m_index import FrameChoice
 from dataset_def.h36m_pose_data import PoseData, labels_world_m
 from models.encoder_decoder import load_encoder
 from sample import test_pose, train_3d_pose_from_enc
@@ -335,7 +337,7 @@ def measure_references(config: LabelCurveConfig) -> Path:
     What the crops are centred on, and with it what "facing the camera" means, is as stage 1 was trained.
     """
     crop = load_encoder(config.encoders[0]).config.crop
-    test = PoseData(config.paths, crop, config.subjects.test, "all", held_out=(), every=config.every)
+    test = PoseData(config.paths, FrameChoice(config.subjects.test, every=config.every), CropSettings(crop))
     true_root_m, R = test.labels_root_m(), test.turns_from_world()
     columns = {}
     for count in config.sequences:

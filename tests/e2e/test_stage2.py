@@ -26,6 +26,8 @@ from config import (
     Subjects,
 )
 from dataset_def import h36m_preprocess
+from dataset_def.h36m_crops import CropSettings
+from dataset_def.h36m_index import FrameChoice
 from dataset_def.h36m_pose_data import EmbeddedPoseData, PoseData
 from models.encoder_decoder import build_encoder_decoder, load_encoder_decoder
 from models.pose_from_latent import load_pose
@@ -199,8 +201,9 @@ def test_stored_latents_are_the_encoders_and_train_the_head(place):
     path = save_embeddings.main(
         EmbeddingsConfig(checkpoint=place.encoder, paths=place.paths, subjects=(1,), copies=3, device="cpu")
     )
-    data = EmbeddedPoseData(place.paths, path, place.encoder, (1,), "train", SUBJECTS.held_out)
-    plain = PoseData(place.paths, STAGE_1.crop, (1,), "train", SUBJECTS.held_out)
+    training = FrameChoice((1,), "train", SUBJECTS.held_out)
+    data = EmbeddedPoseData(place.paths, path, place.encoder, training)
+    plain = PoseData(place.paths, training, CropSettings(STAGE_1.crop))
     assert len(data) == 3 * len(plain)
     encoder = load_encoder_decoder(place.encoder).network.eval()
     for index in (0, len(plain) - 1):
@@ -212,7 +215,7 @@ def test_stored_latents_are_the_encoders_and_train_the_head(place):
         bones = [joints.norm(dim=-1) for joints in (copy.joints_root_m, plain[0, index].joints_root_m)]
         assert torch.allclose(*bones, atol=1e-5)
         assert not torch.allclose(copy.joints_root_m, plain[0, index].joints_root_m, atol=1e-3), "the roll turns labels"
-    held_out = EmbeddedPoseData(place.paths, path, place.encoder, (1,), "held_out", SUBJECTS.held_out)
+    held_out = EmbeddedPoseData(place.paths, path, place.encoder, training._replace(part="held_out"))
     assert len(held_out) == 4 * 2
     train_3d_pose_from_enc.main(place.config("from_latents", mode="embeddings", embeddings=path))
     assert place.test("from_latents")["overall"]["mpjpe_17_mm"]["mean"] > 0

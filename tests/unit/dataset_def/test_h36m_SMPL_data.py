@@ -9,8 +9,9 @@ import torch
 
 from config import Crop, PreprocessConfig
 from dataset_def import h36m_preprocess
+from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_files import folder_name, mask_path
-from dataset_def.h36m_index import load_table
+from dataset_def.h36m_index import FrameChoice, load_table
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import MeshData, distance_to_mask_px, mask_problem
 from tests.helpers.tiny_h36m import write_tiny_h36m
@@ -29,8 +30,11 @@ def paths(tmp_path_factory):
     return paths
 
 
-def data(paths, subjects=(1, 5), labelled=(1,), part="all", held_out=(), crop=CROP, mask_px=48, **more) -> MeshData:
-    return MeshData(paths, crop, mask_px, subjects, labelled, part, held_out, **more)
+def data(
+    paths, subjects=(1, 5), labelled=(1,), part="all", held_out=(), crop=CROP, mask_px=48, every=1, **more
+) -> MeshData:
+    frames = FrameChoice(subjects, part, held_out, every=every)
+    return MeshData(paths, frames, CropSettings(crop, **more), mask_px, labelled)
 
 
 def test_every_frame_is_a_sample_with_the_masks_of_all_cameras(paths):
@@ -48,7 +52,7 @@ def test_every_frame_is_a_sample_with_the_masks_of_all_cameras(paths):
 def test_joints_come_with_labelled_subjects_only_and_are_those_of_stage_2(paths):
     bodies, poses = (
         data(paths, roll_rad=0.3, shift_m=0.1),
-        PoseData(paths, CROP, (1,), "all", (), roll_rad=0.3, shift_m=0.1),
+        PoseData(paths, FrameChoice((1,)), CropSettings(CROP, roll_rad=0.3, shift_m=0.1)),
     )
     for index in (0, 9):
         sample, pose = bodies[(2, index)], poses[(2, index)]

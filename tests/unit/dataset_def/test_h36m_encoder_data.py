@@ -8,8 +8,10 @@ from torch import Tensor
 
 from config import Crop, Pairing, PreprocessConfig
 from dataset_def import h36m_get_background, h36m_preprocess
+from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_encoder_data import EncoderData, ViewGroup, choose_appearances, choose_targets
 from dataset_def.h36m_get_background import BackgroundConfig
+from dataset_def.h36m_index import FrameChoice
 from tests.helpers.tiny_h36m import COLOURS, write_tiny_h36m
 from utils.camera import project, to_camera
 from utils.skeleton import H36M_17
@@ -30,8 +32,9 @@ def paths(tmp_path_factory):
     return prepared(tmp_path_factory.mktemp("groups"), subjects=(1, 9), actions=(2, 3), frames=6, size_px=192)
 
 
-def data(paths, subjects=(1,), part="all", held_out=(), pairing=None, roll_rad=0.35, seed=0, crop=CROP):
-    return EncoderData(paths, crop, subjects, part, held_out, pairing or Pairing(), roll_rad, seed)
+def data(paths, subjects=(1,), part="all", held_out=(), pairing=None, roll_rad=0.35, shift_m=0.0, seed=0, crop=CROP):
+    frames = FrameChoice(subjects, part, held_out)
+    return EncoderData(paths, frames, CropSettings(crop, roll_rad, shift_m, seed), pairing or Pairing())
 
 
 def same(first: ViewGroup, second: ViewGroup) -> bool:
@@ -242,7 +245,7 @@ def test_missing_backgrounds_are_said(tmp_path):
 
 def test_a_moved_crop_looks_at_one_point_beside_the_person_in_all_cameras_of_an_instant(tmp_path):
     paths = prepared(tmp_path, subjects=(1,), actions=(2,), frames=3, size_px=192, pack=False)
-    groups = EncoderData(paths, CROP, (1,), "all", (), Pairing(), 0.35, 0, shift_m=0.4)
+    groups = data(paths, shift_m=0.4)
     table = groups.table
     keys = [tuple(key) for key in table.frames.tolist()]
     moved_m = []
@@ -262,4 +265,4 @@ def test_a_moved_crop_looks_at_one_point_beside_the_person_in_all_cameras_of_an_
 
 def test_crops_that_move_need_a_wider_pack(paths):
     with pytest.raises(ValueError, match=r"moved by up to 0\.3 m; pack again with: .* --pack-side-m 3\.55"):
-        EncoderData(paths, CROP, (1,), "all", (), Pairing(), 0.35, 0, shift_m=0.3)
+        data(paths, shift_m=0.3)

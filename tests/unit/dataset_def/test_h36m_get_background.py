@@ -5,9 +5,11 @@ import pytest
 
 from config import Crop, Pairing, PreprocessConfig
 from dataset_def import h36m_preprocess
+from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_encoder_data import EncoderData
 from dataset_def.h36m_files import background_path
 from dataset_def.h36m_get_background import BackgroundConfig, evenly_spaced_rows, main, median_in_bands
+from dataset_def.h36m_index import FrameChoice
 from tests.helpers.tiny_h36m import wall, write_tiny_h36m
 from utils.artifacts import load_background, save_background
 
@@ -63,7 +65,7 @@ def test_backgrounds_of_other_data_are_refused(paths, tmp_path):
     with pytest.raises(ValueError, match="made from other data"):
         main(BackgroundConfig(paths=mixed))
     with pytest.raises(ValueError, match="made from other data"):
-        EncoderData(mixed, Crop(size_px=32), (1,), "all", (), Pairing(), 0.0, 0)
+        EncoderData(mixed, FrameChoice((1,)), CropSettings(Crop(size_px=32)), Pairing())
 
 
 def test_a_background_of_another_size_is_refused(paths, tmp_path):
@@ -71,4 +73,4 @@ def test_a_background_of_another_size_is_refused(paths, tmp_path):
     main(BackgroundConfig(paths=copied))
     save_background(background_path(copied, 1, 2), np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(ValueError, match=r"s_01_ca_02\.npy is 64 x 64 pixels, its camera 128 x 128"):
-        EncoderData(copied, Crop(size_px=32), (1,), "all", (), Pairing(), 0.0, 0)
+        EncoderData(copied, FrameChoice((1,)), CropSettings(Crop(size_px=32)), Pairing())

@@ -6,7 +6,9 @@ import torch
 
 from config import Crop, PreprocessConfig
 from dataset_def import h36m_preprocess
-from dataset_def.h36m_pose_data import PoseData
+from dataset_def.h36m_crops import CropSettings
+from dataset_def.h36m_index import FrameChoice
+from dataset_def.h36m_pose_data import PoseData, joints_root_m
 from tests.helpers.tiny_h36m import COLOURS, write_tiny_h36m
 from utils.skeleton import H36M_17
 
@@ -22,8 +24,21 @@ def paths(tmp_path_factory):
     return paths
 
 
-def data(paths, subjects=(1,), part="all", held_out=(), **more):
-    return PoseData(paths, more.pop("crop", CROP), subjects, part, held_out, **more)
+def data(paths, subjects=(1,), part="all", held_out=(), sequences=0, every=1, crop=CROP, **more):
+    frames = FrameChoice(subjects, part, held_out, sequences, every)
+    return PoseData(paths, frames, CropSettings(crop, **more))
+
+
+def test_joints_about_the_pelvis_are_turned_each_by_its_own_rotation():
+    rng = np.random.default_rng(0)
+    joints_world_m, (R, _) = rng.normal(size=(5, 17, 3)), np.linalg.qr(rng.normal(size=(5, 3, 3)))
+    found = joints_root_m(joints_world_m, R)
+    pelvis, wrist = H36M_17.index("pelvis"), H36M_17.index("left_wrist")
+    assert np.abs(found[:, pelvis]).max() == 0
+    for row in range(5):
+        by_hand = R[row] @ (joints_world_m[row, wrist] - joints_world_m[row, pelvis])
+        assert np.allclose(found[row, wrist], by_hand, atol=1e-12)
+        assert np.allclose(joints_root_m(joints_world_m[row], R[row]), found[row], atol=1e-12)
 
 
 def test_every_frame_is_a_sample_in_the_order_of_the_index(paths):

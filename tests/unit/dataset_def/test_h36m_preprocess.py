@@ -8,7 +8,7 @@ from numpy.lib.format import open_memmap
 from config import Crop, Paths, PreprocessConfig
 from dataset_def import h36m_preprocess
 from dataset_def.crop import crop_camera
-from dataset_def.h36m_crops import CropReader, pack_folder
+from dataset_def.h36m_crops import CropReader, CropSettings, pack_folder
 from dataset_def.h36m_files import load_meta
 from dataset_def.h36m_index import index_path, load_table, targets_world_m
 from dataset_def.h36m_preprocess import main
@@ -97,7 +97,7 @@ def test_crops_of_an_older_index_are_refused(small):
     main(PreprocessConfig(paths=small, processes=1))
     main(PreprocessConfig(paths=small, processes=1, every=2, pack=False))
     with pytest.raises(ValueError, match="not made from this index"):
-        CropReader(small, load_table(small), Crop(), 0.0)
+        CropReader(small, load_table(small), CropSettings(Crop()))
 
 
 def test_missing_frames_are_counted_and_named_and_nothing_is_written(small):
@@ -178,7 +178,7 @@ def test_crops_for_two_centres_live_side_by_side(small):
     main(PreprocessConfig(paths=small, processes=1))
     main(PreprocessConfig(paths=small, processes=1, centre="masks"))
     assert pack_folder(small, "pelvis").is_dir() and pack_folder(small, "masks").is_dir()
-    CropReader(small, load_table(small), Crop(centre="masks"), 0.35)
+    CropReader(small, load_table(small), CropSettings(Crop(centre="masks"), roll_rad=0.35))
 
 
 def test_an_interrupted_packing_is_done_again(small, monkeypatch):
@@ -200,23 +200,23 @@ def test_packed_crops_that_are_too_small_or_too_coarse_are_refused_with_settings
     main(PreprocessConfig(paths=small, processes=1))
     table = load_table(small)
     with pytest.raises(ValueError, match=r"--pack-side-m 3\.2 --pack-px 96"):
-        CropReader(small, table, Crop(), 0.6)
+        CropReader(small, table, CropSettings(Crop(), roll_rad=0.6))
     with pytest.raises(ValueError, match=r"--pack-side-m 3 --pack-px 176"):
-        CropReader(small, table, Crop(size_px=128), 0.0)
+        CropReader(small, table, CropSettings(Crop(size_px=128)))
     main(PreprocessConfig(paths=small, processes=1, pack_px=176))
-    CropReader(small, table, Crop(size_px=128), 0.0)
+    CropReader(small, table, CropSettings(Crop(size_px=128)))
     main(PreprocessConfig(paths=small, processes=1, pack_side_m=3.2, pack_px=96))
-    CropReader(small, table, Crop(), 0.6)
+    CropReader(small, table, CropSettings(Crop(), roll_rad=0.6))
 
 
 def test_packed_crops_are_enough_where_the_frames_are_gone(small):
     main(PreprocessConfig(paths=small, processes=1))
     shutil.rmtree(small.h36m_location)
     table = load_table(small)
-    reader = CropReader(small, table, Crop(), 0.0)
-    assert reader.image(0, reader.camera(0)).any()
+    reader = CropReader(small, table, CropSettings(Crop()))
+    assert reader.read(0).image.any()
     with pytest.raises(FileNotFoundError, match="neither frames"):
-        CropReader(small, table, Crop(centre="masks"), 0.0)
+        CropReader(small, table, CropSettings(Crop(centre="masks")))
 
 
 def test_a_data_set_that_is_not_there(tmp_path):
