@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from models.mesh_losses import Scores
-from models.silhouette import Topology, silhouette
+from models.mesh_losses import Scores, coverage_in_views
+from models.silhouette import Topology
 from models.smpl import Body
 from models.SMPL_from_latent import BodyEstimate, RootedBody, StoredMesh, check_finite, rooted_body
 from utils.batches import to_device
@@ -54,9 +54,7 @@ class MeshMeasure:
         """Draw the silhouettes of bodies, given in the axes of their own crop, in all views of their instant."""
         vertices_world_m = turned_to_world(vertices_root_m, R_crop_from_world)
         vertices_px = placed_in_views(vertices_world_m, views, self.crop_centre, self.vertex_share)
-        size = views.mask.shape[-1]
-        rendered = silhouette(vertices_px.flatten(0, 1), self.topology, size, size, self.samples)
-        return rendered.unflatten(0, views.exists.shape)
+        return coverage_in_views(vertices_px, self.topology, views.mask.shape[-1], self.samples)
 
     @torch.no_grad()
     def iou_errors(

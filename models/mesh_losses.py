@@ -12,14 +12,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from config import MeshConfig, MeshLoss
+from config import MeshLoss
 from models.losses import weighted_sum
-from models.silhouette import Topology, silhouette
+from models.silhouette import Backend, Topology, silhouette
 from models.smpl import Body
 from models.SMPL_from_latent import BodyEstimate, rooted_body
 from utils.metrics import iou_percent, mpjpe_mm
 from utils.skeleton import H36M_17
-from utils.views import CropCentre, MeshViews, placed_in_views, vertex_surface_share
+from utils.views import CropCentre, MeshViews, placed_in_views, turned_to_world, vertex_surface_share
 
 HIPS = tuple(row for row, name in enumerate(H36M_17) if "hip" in name)
 MASK_CELLS = 16
@@ -102,17 +102,40 @@ class Scores(Protocol):
     def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]: ...  # noqa: D102
 
 
+def coverage_in_views(
+    vertices_px: Float[Tensor, "B V N 3"], topology: Topology, size_px: int, samples: int, backend: Backend = "auto"
+) -> Float[Tensor, "B V S S"]:
+    """Draw the silhouettes of bodies in all their views, `size_px` wide.
+
+    Args:
+        samples: scan lines per pixel.
+    """
+    flat = silhouette(vertices_px.flatten(0, 1), topology, size_px, size_px, samples, backend)
+    return flat.unflatten(0, vertices_px.shape[:2])
+
+
+class MaskSettings(NamedTuple):
+    """The masks that silhouettes are compared with, and how silhouettes are drawn for that."""
+
+    size_px: int
+    side_m: float
+    """Side of the crops at the distance of their targets."""
+    crop_centre: CropCentre
+    """What the crops are centred on, which decides where a mesh stands in them."""
+    samples: int = 2
+    """Scan lines per pixel."""
+    backend: Backend = "auto"
+
+
 class MeshObjective(nn.Module):
     """Measures estimated bodies by labels, masks and the prior."""
 
     vertex_share: Tensor
 
-    def __init__(
-        self, body: Body, prior: nn.Module | None, config: MeshConfig, crop_centre: CropCentre, side_m: float
-    ) -> None:
+    def __init__(self, body: Body, prior: nn.Module | None, loss: MeshLoss, masks: MaskSettings) -> None:
         super().__init__()
         self.body, self.joints_body, self.prior = body, body.joints_only(), prior
-        self.config, self.crop_centre, self.m_per_px = config, crop_centre, side_m / config.mask_px
+        self.loss, self.masks, self.m_per_px = loss, masks, masks.side_m / masks.size_px
         self.topology = Topology(body.faces)
         self.register_buffer("vertex_share", vertex_surface_share(body.template_m, body.faces))
 
@@ -124,22 +147,19 @@ class MeshObjective(nn.Module):
         self, estimate: BodyEstimate, R_crop_from_world: Float[Tensor, "B 3 3"], views: MeshViews
     ) -> Float[Tensor, "B V N 3"]:
         """Put the estimated bodies into all views."""
-        vertices_root_m = rooted_body(self.body, estimate).vertices_root_m
-        return placed_in_views(vertices_root_m @ R_crop_from_world, views, self.crop_centre, self.vertex_share)
+        vertices_world_m = turned_to_world(rooted_body(self.body, estimate).vertices_root_m, R_crop_from_world)
+        return placed_in_views(vertices_world_m, views, self.masks.crop_centre, self.vertex_share)
 
     def coverage(self, vertices_px: Float[Tensor, "B V N 3"]) -> Float[Tensor, "B V S S"]:
         """Draw the silhouettes of bodies in their views."""
-        size = self.config.mask_px
-        flat = silhouette(
-            vertices_px.flatten(0, 1), self.topology, size, size, self.config.samples, self.config.backend
-        )
-        return flat.unflatten(0, vertices_px.shape[:2])
+        masks = self.masks
+        return coverage_in_views(vertices_px, self.topology, masks.size_px, masks.samples, masks.backend)
 
     def verts_terms(
         self, estimate: BodyEstimate, R_crop_from_world: Float[Tensor, "B 3 3"], views: MeshViews
     ) -> dict[str, Float[Tensor, ""]]:
         """Compare bodies with the masks of all views."""
-        loss = self.config.loss
+        loss = self.loss
         vertices_px = self.in_views(estimate, R_crop_from_world, views)
         xy_px = vertices_px[:, :, ::NEAR_VERTICES, :2]
         terms = {}
@@ -159,10 +179,10 @@ class MeshObjective(nn.Module):
         Source: least squares, Mao et al. 2017, as the generator's loss: a real body has the score one.
         """
         terms = {}
-        if self.prior is not None and self.config.loss.prior:
+        if self.prior is not None and self.loss.prior:
             scores = cast(Scores, self.prior).scores(estimate.rotations_crop[:, 1:], estimate.betas)
             terms["prior"] = (1 - scores).square().mean()
-        if self.config.loss.betas:
+        if self.loss.betas:
             terms["betas"] = estimate.betas.square().mean()
         return terms
 
@@ -170,10 +190,10 @@ class MeshObjective(nn.Module):
         self, estimate: BodyEstimate, joints_root_m: Float[Tensor, "B 17 3"], is_labelled: Bool[Tensor, "B"]
     ) -> dict[str, Float[Tensor, ""]]:
         """Compare joints with the labels of the rows that have them."""
-        if not self.config.loss.pose:
+        if not self.loss.pose:
             return {}
         found = self.joints_root_m(estimate)
-        return {"pose_m": joint_distance_m(found, joints_root_m, is_labelled, self.config.loss.hips)}
+        return {"pose_m": joint_distance_m(found, joints_root_m, is_labelled, self.loss.hips)}
 
     def terms(
         self,
@@ -185,7 +205,7 @@ class MeshObjective(nn.Module):
     ) -> dict[str, Float[Tensor, ""]]:
         """Measure a batch in every way that has a weight; only its last M rows have views."""
         found = self.pose_term(estimate, joints_root_m, is_labelled) | self.body_terms(estimate)
-        if not self.config.loss.uses_masks:
+        if not self.loss.uses_masks:
             return found
         seen = BodyEstimate(*(part[-len(R_crop_from_world) :] for part in estimate))
         return found | self.verts_terms(seen, R_crop_from_world, views)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from config import Device, Paths, ranged, setting
 from models.kinematics import upright_rotations
 from models.mesh_evaluation import aligned_where_known
-from models.mesh_losses import Scores, mesh_to_mask_loss_m, soft_iou_loss
-from models.silhouette import Topology, silhouette
+from models.mesh_losses import Scores, coverage_in_views, mesh_to_mask_loss_m, soft_iou_loss
+from models.silhouette import Topology
 from models.smpl import Body
 from utils.metrics import iou_percent, mpjpe_mm, vertex_error_mm
 from utils.skeleton import SMPL_24, joint_rows
@@ -282,8 +282,8 @@ class Fit:
         """Compare silhouettes with masks: soft IoU, and the distance of vertices outside."""
         size, weights = views.mask.shape[-1], self.config.loss
         vertices_px = placed_in_views(vertices_world_m - views.target_world_m[:, :1], views, "pelvis")
-        coverage = silhouette(vertices_px.flatten(0, 1), self.topology, size, size, SAMPLES)
-        term = weights.soft_iou * soft_iou_loss(coverage.unflatten(0, views.exists.shape), views.mask, views.exists)
+        coverage = coverage_in_views(vertices_px, self.topology, size, SAMPLES)
+        term = weights.soft_iou * soft_iou_loss(coverage, views.mask, views.exists)
         if weights.mesh_to_mask * annealed > 0:
             some_px = vertices_px[:, :, ::SPREAD_VERTICES, :2]
             mesh_to_mask_m = mesh_to_mask_loss_m(
@@ -303,8 +303,8 @@ def fitted_vertices_m(body: Body, bodies: FittedBodies) -> Float[Tensor, "T N 3"
 def fitted_coverage(body: Body, topology: Topology, bodies: FittedBodies, views: MeshViews) -> Float[Tensor, "T V S S"]:
     """Draw fitted bodies in all views of their frames."""
     about_target_m = fitted_vertices_m(body, bodies) - views.target_world_m[:, :1]
-    vertices_px, size = placed_in_views(about_target_m, views, "pelvis"), views.mask.shape[-1]
-    return silhouette(vertices_px.flatten(0, 1), topology, size, size, 2 * SAMPLES).unflatten(0, views.exists.shape)
+    vertices_px = placed_in_views(about_target_m, views, "pelvis")
+    return coverage_in_views(vertices_px, topology, views.mask.shape[-1], 2 * SAMPLES)
 
 
 @torch.no_grad()

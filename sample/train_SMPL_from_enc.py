@@ -22,7 +22,7 @@ from dataset_def.h36m_SMPL_data import LabelledAndSeen, MeshData, side_by_side
 from models.encoder_decoder import StoredEncoder, load_encoder
 from models.GAN import load_prior_for
 from models.losses import weighted_sum
-from models.mesh_losses import GroupFactors, MeshObjective, annealed, full_weights
+from models.mesh_losses import GroupFactors, MaskSettings, MeshObjective, annealed, full_weights
 from models.smpl import load_body
 from models.SMPL_from_latent import MeshFromImage, MeshFromLatent, check_finite, mesh_provenance, rooted_body
 from utils.batches import in_order, some_of, to_device
@@ -50,7 +50,8 @@ def make_objective(config: MeshConfig, stage_1: StoredEncoder) -> MeshObjective:
     where, crop = config.paths.models_smpl_location, stage_1.config.crop
     body = load_body(where, h36m_regressor=config.paths.h36m_regressor_location)
     prior = load_prior_for(config.prior, where) if config.prior is not None and config.loss.prior else None
-    return MeshObjective(body, prior, config, crop.centre, crop.side_m).requires_grad_(False)
+    masks = MaskSettings(config.mask_px, crop.side_m, crop.centre, config.samples, config.backend)
+    return MeshObjective(body, prior, config.loss, masks).requires_grad_(False)
 
 
 def terms_of(

@@ -1,13 +1,11 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import roma
 import torch
 
-from config import MeshConfig, MeshLoss, Paths
+from config import MeshLoss, Paths
 from models.kinematics import upright_rotations
-from models.mesh_losses import MeshObjective
+from models.mesh_losses import MaskSettings, MeshObjective
 from models.smpl import load_body
 from models.SMPL_from_latent import BodyEstimate, check_finite
 from tests.unit.utils.test_mesh_views import views_of
@@ -26,9 +24,8 @@ class LikesSmall:
 
 
 def objective(loss=LOSS, prior=None) -> MeshObjective:
-    paths = {"encoder": Path("stage_1.pt"), "prior": Path("prior.pt")}
     body = load_body(Paths().models_smpl_location)
-    made = MeshObjective(body, None, MeshConfig(**paths, loss=loss, mask_px=64, backend="torch"), "pelvis", 2.3)
+    made = MeshObjective(body, None, loss, MaskSettings(64, 2.3, "pelvis", backend="torch"))
     made.prior = prior
     return made
 
