@@ -114,6 +114,8 @@ class Discriminator(nn.Module):
 
     rest_joints_m: Tensor
     parts = PARTS
+    real_bodies_vary = True
+    """It learns that recordings of the same pose differ a little, and takes none of them for unreal."""
 
     def __init__(
         self, config: GanNetworkConfig, num_betas: int, rest_joints_m: Float[Tensor, "24 3"], provenance: dict[str, Any]
@@ -194,6 +196,7 @@ class FlatDiscriminator(nn.Module):
     """The thesis' discriminator: one network on 72 axis-angle numbers, the root's with them, and 10 shape numbers."""
 
     parts = ("body",)
+    real_bodies_vary = False
 
     def __init__(
         self, config: GanNetworkConfig, num_betas: int, rest_joints_m: Float[Tensor, "24 3"], provenance: dict[str, Any]
@@ -259,13 +262,17 @@ class Generator(nn.Module):
 
     def __init__(self, config: GanNetworkConfig, num_betas: int) -> None:
         super().__init__()
-        self.is_seed, self.num_betas = config.kind == "seed", num_betas
+        self.is_seed, self.num_betas, self.latent = config.kind == "seed", num_betas, config.latent
         hidden, count = config.generator_hidden, 72 if self.is_seed else 6 * NUM_JOINTS_BELOW_ROOT
         self.layers = perceptron(config.latent, hidden, hidden, count)
         self.shape_layers = perceptron(config.latent, hidden // 4, num_betas)
         if not self.is_seed:
             with torch.no_grad():  # starts near the T-pose
                 self.layers[-1].bias.copy_(torch.eye(3)[:, :2].expand(NUM_JOINTS_BELOW_ROOT, 3, 2).flatten())  # type: ignore[operator]
+
+    def random_numbers(self, count: int, generator: torch.Generator) -> Float[Tensor, "B Z"]:
+        """Sample what so many bodies are generated from."""
+        return torch.randn(count, self.latent, generator=generator, device=generator.device)
 
     def forward(self, noise: Float[Tensor, "B Z"]) -> PosesAndShapes:
         """Generate bodies."""

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from config import EncDecConfig, MeshConfig, MeshHeadConfig, Paths
+from models.baselines import thesis_rotations
 from models.encoder_decoder import STAGE_1_STEP, EncoderDecoder, StoredEncoder, encoder_for, geometry_hash, load_encoder
 from models.kinematics import along_the_tree, relative_to_parent, upright_rotations
 from models.smpl import Body, load_body
@@ -63,9 +64,7 @@ class MeshFromLatent(nn.Module):
         numbers = self.last(self.layers(points_crop)).float()
         pose, betas = numbers[:, :-NUM_BETAS], numbers[:, -NUM_BETAS:]
         if self.kind == "seed":
-            rotations = roma.rotvec_to_rotmat(pose.tanh().unflatten(1, (24, 3)))
-            facing = torch.diag(rotations.new_tensor([1.0, -1.0, -1.0]))
-            return BodyEstimate(torch.cat([facing @ rotations[:, :1], rotations[:, 1:]], dim=1), betas.tanh())
+            return BodyEstimate(thesis_rotations(pose), betas.tanh())
         rotations = roma.special_gramschmidt(self.start + pose.unflatten(1, (24, 3, 2)))
         return BodyEstimate(relative_to_parent(rotations) if self.kind == "crop" else rotations, betas)
 
@@ -181,7 +180,10 @@ def load_mesh(path: Path, device: torch.device) -> StoredMesh:
     weights = checkpoint["states"]["model"]
     provenance = weights["_extra_state"]
     if ENCODER_FILE in provenance:
-        weights = weights | encoder_beside(path, provenance)
+        stage_1 = encoder_beside(path, provenance)
+        provenance = provenance | {"encoder": to_plain(stage_1.config), STAGE_1_STEP: stage_1.step}
+        encoder_weights = {f"encoder.{name}": value for name, value in stage_1.network.state_dict().items()}
+        weights = weights | encoder_weights | {"_extra_state": provenance}
     mesh_config = config_from_dict(MeshConfig, checkpoint["config"])
     encoder, encoder_config, weights = encoder_for(provenance["encoder"], weights, path, "encoder.")
     head = MeshFromLatent(encoder_config.encoder.points, mesh_config.head)
@@ -199,8 +201,8 @@ def load_mesh(path: Path, device: torch.device) -> StoredMesh:
     )
 
 
-def encoder_beside(path: Path, provenance: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Read the encoder's weights from the file that an exported head names, and put its settings into the provenance.
+def encoder_beside(path: Path, provenance: dict[str, Any]) -> StoredEncoder:
+    """Read the encoder from the file that an exported head names.
 
     Raises:
         ValueError: the file holds another encoder than the head was trained with.
@@ -210,8 +212,7 @@ def encoder_beside(path: Path, provenance: dict[str, Any]) -> dict[str, torch.Te
     if geometry_hash(stage_1.network) != provenance[GEOMETRY_HASH]:
         raise ValueError(f"{beside} is another encoder than {path} was trained with; take both files from one version "
                          "of this program, or train the head again")  # fmt: skip
-    provenance["encoder"], provenance[STAGE_1_STEP] = to_plain(stage_1.config), stage_1.step
-    return {f"encoder.{name}": value for name, value in stage_1.network.state_dict().items()}
+    return stage_1
 
 
 def load_body_of(stored: StoredMesh, checkpoint: Path, paths: Paths) -> Body:

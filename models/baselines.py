@@ -1,7 +1,8 @@
-"""The networks of the paper and of the thesis, chosen once by a setting: encoders' backbones and whole decoders."""
+"""The networks of the paper and of the thesis: encoders' backbones, decoders, and how the thesis reads its numbers."""
 
 import itertools
 
+import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -144,3 +145,15 @@ class ThesisBackbone(nn.Module):
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B size"]:
         """Compute features of a BGR image divided by 256, as the thesis fed it."""
         return self.full(self.layers(image).flatten(1))
+
+
+def thesis_normalised(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+    """Bring RGB in [0, 1] to the scale that the thesis fed: BGR divided by 256."""
+    return image.flip(1) * (255 / 256)
+
+
+def thesis_rotations(numbers: Float[Tensor, "B 72"]) -> Float[Tensor, "B 24 3 3"]:
+    """Read axis-angle through tanh, the root's about facing the camera; no angle beyond 99 degrees can be reached."""
+    rotations = roma.rotvec_to_rotmat(numbers.tanh().unflatten(1, (24, 3)))
+    facing = torch.diag(rotations.new_tensor([1.0, -1.0, -1.0]))
+    return torch.cat([facing @ rotations[:, :1], rotations[:, 1:]], dim=1)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from config import Crop, EncDecConfig, EncoderConfig
+from models.baselines import thesis_normalised
 from models.decoders import build_decoder
 from models.encoders import CompactBackbone, PointSampledEncoder, build_backbone
 from models.layers import EqualizedLinear
@@ -81,7 +82,7 @@ class EncoderDecoder(nn.Module):
         if self.normalise == "imagenet":
             return imagenet_normalised(image)
         if self.normalise == "seed":
-            return image.flip(1) * (255 / 256)  # BGR, divided by 256
+            return thesis_normalised(image)
         return image
 
     def encode_points(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P 3"]:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from config import GanConfig, NoiseConfig
+from config import NoiseConfig
 from models.GAN import AnyDiscriminator, Generator, PosesAndShapes, ScoreTarget
 from models.pose_noise import jittered, perturbed, plausible_variation
 from utils.bootstrap import auc
@@ -36,27 +36,31 @@ def joined(*groups: PosesAndShapes) -> PosesAndShapes:
 
 
 def real_bodies(
-    bodies: PosesAndShapes, rest_joints_m: Float[Tensor, "24 3"], config: GanConfig, generator: torch.Generator
+    bodies: PosesAndShapes,
+    rest_joints_m: Float[Tensor, "24 3"],
+    discriminator: AnyDiscriminator,
+    noise: NoiseConfig,
+    generator: torch.Generator,
 ) -> PosesAndShapes:
     """Vary real bodies as recordings of the same pose differ; the thesis' discriminator gets them unchanged."""
-    if config.network.kind == "seed":
+    if not discriminator.real_bodies_vary:
         return bodies
-    return bodies._replace(rotations=plausible_variation(bodies.rotations, rest_joints_m, config.noise, generator))
+    return bodies._replace(rotations=plausible_variation(bodies.rotations, rest_joints_m, noise, generator))
 
 
 def discriminator_batch(
     real: PosesAndShapes,
     generate: Generator,
     discriminator: AnyDiscriminator,
-    config: GanConfig,
+    noise: NoiseConfig,
     generator: torch.Generator,
 ) -> DiscriminatorBatch:
     """Collect real bodies, generated ones, and real ones perturbed by noise."""
     part = real.rotations[: max(1, len(real.rotations) // NEARBY_SHARE)]
     near = torch.cat([part[:, :1], jittered(part[:, 1:], NEARBY_RAD, generator)], dim=1)
     with torch.no_grad():
-        generated = generate(random_numbers(config, len(real.rotations) // 2, generator))
-    bad, target = perturbed_bodies(real, discriminator, config.noise, generator)
+        generated = generate(generate.random_numbers(len(real.rotations) // 2, generator))
+    bad, target = perturbed_bodies(real, discriminator, noise, generator)
     return DiscriminatorBatch(real, PosesAndShapes(near, real.betas[: len(near)]), generated, bad, target)
 
 
@@ -68,11 +72,6 @@ def perturbed_bodies(
     size = 1 + (WIDEST_SHAPE - 1) * torch.rand(len(real.betas), 1, generator=generator, device=real.betas.device)
     betas = size * torch.randn(real.betas.shape, generator=generator, device=real.betas.device)
     return PosesAndShapes(pose.rotations, betas), discriminator.target_of_noise(pose.is_changed)
-
-
-def random_numbers(config: GanConfig, count: int, generator: torch.Generator) -> Float[Tensor, "B Z"]:
-    """Sample the generator's inputs."""
-    return torch.randn(count, config.network.latent, generator=generator, device=generator.device)
 
 
 def squared(scores: Float[Tensor, "B K"], target: ScoreTarget) -> Float[Tensor, ""]:

@@ -65,15 +65,17 @@ def make_networks(config: GanConfig, train: ParameterData, run: Run) -> tuple[An
     ).to(run.device)
     rest_joints_m = rest_joints_m.to(run.device)
     known = some_bodies(train, run, 4 * VALIDATION_POSES)
-    discriminator.fit_standardisation(gan_losses.real_bodies(known, rest_joints_m, config, run.generator(0)))
+    discriminator.fit_standardisation(
+        gan_losses.real_bodies(known, rest_joints_m, discriminator, config.noise, run.generator(0))
+    )
     return discriminator, Generator(config.network, NUM_BETAS).to(run.device), rest_joints_m
 
 
 @torch.no_grad()
-def drawn_examples(generate: Generator, real: PosesAndShapes, body: Body, run: Run, config: GanConfig) -> np.ndarray:
+def drawn_examples(generate: Generator, real: PosesAndShapes, body: Body, run: Run) -> np.ndarray:
     """Draw bodies of the generator, of the same noise at every validation, beside as many real ones."""
     count = min(run.loop.pictures, len(real.betas))
-    noise = gan_losses.random_numbers(config, count, run.generator(0))
+    noise = generate.random_numbers(count, run.generator(0))
     generate.eval()
     shown = (generate(noise), PosesAndShapes(*(part[:: len(part) // count][:count] for part in real)))
     generate.train()
@@ -105,9 +107,9 @@ def main(config: GanConfig) -> float:
 
     for step, sample in run.steps(run.loader(train, config.batch), last=config.optim.steps):
         noise = run.generator(step)
-        real = gan_losses.real_bodies(bodies_of(sample), rest_joints_m, config, noise)
+        real = gan_losses.real_bodies(bodies_of(sample), rest_joints_m, discriminator, config.noise, noise)
         terms = gan_losses.discriminator_terms(
-            judge, discriminator, gan_losses.discriminator_batch(real, generate, discriminator, config, noise)
+            judge, discriminator, gan_losses.discriminator_batch(real, generate, discriminator, config.noise, noise)
         )
         optimizer.zero_grad(set_to_none=True)
         weighted_sum(terms, to_plain(config.loss)).backward()
@@ -116,9 +118,7 @@ def main(config: GanConfig) -> float:
         run.log(**terms)
         if step % config.generator_every == 0:
             discriminator.requires_grad_(False)
-            fooled = gan_losses.generator_loss(
-                discriminator, make(gan_losses.random_numbers(config, config.batch, noise))
-            )
+            fooled = gan_losses.generator_loss(discriminator, make(generate.random_numbers(config.batch, noise)))
             optimizer_2.zero_grad(set_to_none=True)
             fooled.backward()
             optimizer_2.step()
@@ -129,7 +129,7 @@ def main(config: GanConfig) -> float:
             confusion = gan_losses.confusion_percent(discriminator, looked_at, config.noise, config.loop.seed)
             run.log(held_out_confusion_percent=confusion)
             if run.draws:
-                run.picture(drawn_examples(generate, looked_at, body, run, config))
+                run.picture(drawn_examples(generate, looked_at, body, run))
             run.save_best(confusion)
     assert run.best is not None
     return run.best

@@ -202,7 +202,7 @@ def test_the_gradient_penalty_is_the_squared_slope():
 
     config, generator = GanConfig(network=SMALL), torch.Generator().manual_seed(0)
     real = PosesAndShapes(torch.eye(3).repeat(8000, 24, 1, 1), torch.zeros(8000, 10))
-    batch = gan_losses.discriminator_batch(real, Generator(SMALL, 10), Along(), config, generator)
+    batch = gan_losses.discriminator_batch(real, Generator(SMALL, 10), Along(), config.noise, generator)
     rough = gan_losses.discriminator_terms(Along(), Along(), batch)["gradient_penalty"].item()
     assert rough == pytest.approx(slope**2, rel=0.08)
 
