@@ -48,12 +48,11 @@ def make_network(config: PoseConfig, stage_1: StoredEncoder, train: PoseData | E
     return PoseFromImage(encoder, head, is_frozen, to_plain(stage_1.config), stage_1.step)
 
 
-def parameter_groups(config: PoseConfig, network: PoseFromImage) -> list[dict[str, object]]:
-    """Give the encoder its own step size where it starts from stage 1."""
-    factor = config.encoder_lr_factor if config.mode == "finetune" else 1.0
+def parameter_groups(network: PoseFromImage, encoder_lr: float) -> list[dict[str, object]]:
+    """Give the encoder its own step size, where it is trained."""
     encoder = [parameter for parameter in network.encoder.parameters() if parameter.requires_grad]
     groups: list[dict[str, object]] = [{"params": list(network.head.parameters())}]
-    return [*groups, {"params": encoder, "lr": config.optim.lr * factor}] if encoder else groups
+    return [*groups, {"params": encoder, "lr": encoder_lr}] if encoder else groups
 
 
 def network_input(
@@ -66,13 +65,13 @@ def network_input(
 
 
 @torch.no_grad()
-def held_out_error_mm(predict: nn.Module, data: Dataset, config: PoseConfig, run: Run) -> float:
+def held_out_error_mm(predict: nn.Module, data: Dataset, run: Run, batch_size: int, bf16: bool) -> float:
     """Measure N-MPJPE on the held-out sequences, images as they are."""
     predict.eval()
     errors = []
-    for batch in in_order(data, config.batch):
+    for batch in in_order(data, batch_size):
         sample = to_device(batch, run.device)
-        with run.autocast(config.optim.bf16):
+        with run.autocast(bf16):
             predicted = predict(sample.points_crop if isinstance(sample, EmbeddedSample) else sample.image)
         errors.append(n_mpjpe_mm(predicted, sample.joints_root_m))
     predict.train()
@@ -97,7 +96,8 @@ def main(config: PoseConfig) -> float:
     train, held_out = make_data(config, stage_1, "train"), make_data(config, stage_1, "held_out")
     run = Run("pose", config)
     network = make_network(config, stage_1, train).to(run.device)
-    optimizer = make_optimizer(parameter_groups(config, network), config.optim)
+    factor = config.encoder_lr_factor if config.mode == "finetune" else 1.0  # it starts from stage 1: smaller steps
+    optimizer = make_optimizer(parameter_groups(network, config.optim.lr * factor), config.optim)
     schedule = make_schedule(optimizer, config.optim)
     run.track(model=network, optimizer=optimizer, schedule=schedule)
     trained = network.head if config.mode == "embeddings" else network
@@ -117,7 +117,7 @@ def main(config: PoseConfig) -> float:
         error_mm = n_mpjpe_mm(predicted.detach(), sample.joints_root_m).mean()
         run.log(**{config.head.loss: loss}, train_n_mpjpe_mm=error_mm)
         if run.is_due("validate"):
-            held_out_mm = held_out_error_mm(trained, held_out, config, run)
+            held_out_mm = held_out_error_mm(trained, held_out, run, config.batch, config.optim.bf16)
             run.log(held_out_n_mpjpe_mm=held_out_mm)
             if run.draws:
                 run.picture(drawn_examples(trained, held_out, stage_1.config.crop.side_m, run))

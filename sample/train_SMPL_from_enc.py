@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from config import MeshConfig
+from config import ImageAugmentation, MeshConfig
 from dataset_def.h36m_crops import CropSettings, crops_of
 from dataset_def.h36m_index import FrameChoice
 from dataset_def.h36m_pose_data import PoseData
@@ -55,12 +55,16 @@ def make_objective(config: MeshConfig, stage_1: StoredEncoder) -> MeshObjective:
 
 
 def terms_of(
-    objective: MeshObjective, network: nn.Module, batch: LabelledAndSeen, config: MeshConfig, run: Run
+    objective: MeshObjective,
+    network: nn.Module,
+    batch: LabelledAndSeen,
+    augment: ImageAugmentation,
+    run: Run,
+    bf16: bool,
 ) -> dict[str, Tensor]:
     """Estimate the bodies of a batch, with changed colours, and measure them."""
-    augment = config.augment
     image = jitter_colours(batch.image, augment.colour, augment.permute_channels, run.generator(run.step))
-    with run.autocast(config.optim.bf16):
+    with run.autocast(bf16):
         estimate = network(image)
     check_finite(estimate, batch.frames)
     seen = batch.seen
@@ -69,14 +73,14 @@ def terms_of(
 
 @torch.no_grad()
 def held_out_errors(
-    network: nn.Module, data: MeshData, objective: MeshObjective, config: MeshConfig, run: Run
+    network: nn.Module, data: MeshData, objective: MeshObjective, run: Run, batch: int, bf16: bool
 ) -> dict[str, float]:
     """Measure joints of the labelled and silhouettes of all, on held-out sequences, images as they are."""
     network.eval()
     parts = []
-    for cpu_sample in in_order(data, config.batch):
+    for cpu_sample in in_order(data, batch):
         sample = to_device(cpu_sample, run.device)
-        with run.autocast(config.optim.bf16):
+        with run.autocast(bf16):
             estimate = network(sample.image)
         parts.append(objective.errors(estimate, sample.joints_root_m, sample.is_labelled, sample.R_crop_from_world,
                                       sample.views))  # fmt: skip
@@ -114,7 +118,7 @@ def main(config: MeshConfig) -> float:
 
     batches = side_by_side(run.loader(labelled, config.batch), run.loader(seen, config.silhouette_batch))
     for step, batch in run.steps(batches, last=config.optim.steps):
-        terms = terms_of(objective, predict, batch, config, run)
+        terms = terms_of(objective, predict, batch, config.augment, run, config.optim.bf16)
         if step == 1:
             tqdm.write(factors.check(terms, list(head.parameters()), config.loss))
         weights = annealed(factors.apply_to(full_weights(config.loss)), config.loss, step / config.optim.steps)
@@ -126,7 +130,7 @@ def main(config: MeshConfig) -> float:
         schedule.step()
         run.log(total=total, **terms)
         if run.is_due("validate"):
-            errors = held_out_errors(network, held_out, objective, config, run)
+            errors = held_out_errors(network, held_out, objective, run, config.batch, config.optim.bf16)
             run.log(**errors)
             if run.draws:
                 run.picture(drawn_examples(network, held_out, objective, stage_1.config.crop.side_m, run))

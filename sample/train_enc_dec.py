@@ -51,9 +51,9 @@ def begin_with(path: Path, config: EncDecConfig) -> EncoderDecoder:
     return stored.network
 
 
-def predict_views(predict: nn.Module, views: FlatViews, pose_image: Tensor, run: Run, config: EncDecConfig) -> Tensor:
+def predict_views(predict: nn.Module, views: FlatViews, pose_image: Tensor, run: Run, bf16: bool) -> Tensor:
     """Draw every target view: RGB and opacity."""
-    with run.autocast(config.optim.bf16):
+    with run.autocast(bf16):
         return predict(
             pose_image, views.image, views.R_target_from_source, views.target_background, views.appearance_row
         ).float()
@@ -61,32 +61,32 @@ def predict_views(predict: nn.Module, views: FlatViews, pose_image: Tensor, run:
 
 @torch.no_grad()
 def held_out_error(
-    model: nn.Module, data: EncoderData, compare: ImageDifference, run: Run, config: EncDecConfig
+    model: nn.Module, data: EncoderData, compare: ImageDifference, run: Run, groups: int, bf16: bool
 ) -> float:
     """Average the pixel error over held-out sequences, at most 40 batches spread over them."""
     model.eval()
-    every = max(1, len(data) // (40 * config.groups))
+    every = max(1, len(data) // (40 * groups))
     errors = []
-    for sample in in_order(data, config.groups, every=every):
+    for sample in in_order(data, groups, every=every):
         views = to_device(sample, run.device).paired()
-        predicted = predict_views(model, views, views.image, run, config)
+        predicted = predict_views(model, views, views.image, run, bf16)
         errors.append(compare(predicted, views.target_image, views.target_mask)["pixels"].item())
     model.train()
     return sum(errors) / len(errors)
 
 
 @torch.no_grad()
-def drawn_examples(model: EncoderDecoder, data: EncoderData, run: Run, config: EncDecConfig) -> np.ndarray:
+def drawn_examples(model: EncoderDecoder, data: EncoderData, side_m: float, run: Run, bf16: bool) -> np.ndarray:
     """Draw held-out views, and the points over the images that they are read from."""
     model.eval()
     views = to_device(some_of(data, run.loop.pictures), run.device).paired()
-    with run.autocast(config.optim.bf16):
+    with run.autocast(bf16):
         points_crop_m = model.encode_points(views.image)
-    predicted = predict_views(model, views, views.image, run, config)
+    predicted = predict_views(model, views, views.image, run, bf16)
     model.train()
     first = slice(None, None, 2 * VIEWS_PER_INSTANT)  # one image of each group
     image, drawn, target = (to_pictures(some[first]) for some in (views.image, predicted, views.target_image))
-    return novel_views_picture(image, points_crop_m[first].cpu().numpy(), drawn, target, config.crop.side_m)
+    return novel_views_picture(image, points_crop_m[first].cpu().numpy(), drawn, target, side_m)
 
 
 def main(config: EncDecConfig) -> float:
@@ -108,7 +108,7 @@ def main(config: EncDecConfig) -> float:
         views = sample.paired()
         augment = config.augment
         pose_image = jitter_colours(views.image, augment.colour, augment.permute_channels, run.generator(step))
-        predicted = predict_views(predict, views, pose_image, run, config)
+        predicted = predict_views(predict, views, pose_image, run, config.optim.bf16)
         terms = compare(predicted, views.target_image, views.target_mask)
         total = weighted_sum(terms, weights)
         optimizer.zero_grad(set_to_none=True)
@@ -119,10 +119,10 @@ def main(config: EncDecConfig) -> float:
         schedule.step()
         run.log(total=total, **terms)
         if run.is_due("validate"):
-            error = held_out_error(model, held_out, compare, run, config)
+            error = held_out_error(model, held_out, compare, run, config.groups, config.optim.bf16)
             run.log(held_out_pixels=error)
             if run.draws:
-                run.picture(drawn_examples(model, held_out, run, config))
+                run.picture(drawn_examples(model, held_out, config.crop.side_m, run, config.optim.bf16))
             run.save_best(error)
     assert run.best is not None
     return run.best
