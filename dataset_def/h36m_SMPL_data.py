@@ -22,9 +22,9 @@ from dataset_def.h36m_files import load_mask, mask_path
 from dataset_def.h36m_index import (
     FrameChoice,
     FrameTable,
-    choose_rows,
     every_nth,
     load_table,
+    select_frames,
     select_rows,
     spread_sequences,
     with_known_centre,
@@ -162,7 +162,7 @@ class MeshData(Dataset[MeshSample]):
         self._check_masks_exist()
         self.reader = CropReader(paths, self.table, crops)
         self.mask_reader = CropReader(paths, self.table, CropSettings(replace(crops.crop, size_px=mask_px)))
-        rows = choose_rows(self.table, frames)
+        rows = select_frames(self.table, frames)
         self.rows = with_known_centre(rows, self.reader.targets_m, crops.crop.centre)
         self._group_views()
         self._check_some_masks()

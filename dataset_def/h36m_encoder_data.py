@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from config import Pairing, Paths
 from dataset_def.h36m_crops import CropReader, CropSettings, random_shift
-from dataset_def.h36m_index import FrameChoice, choose_rows, load_table, with_known_centre
+from dataset_def.h36m_index import FrameChoice, load_table, select_frames, with_known_centre
 from utils.image import to_unit_rgb
 from utils.views import FlatViews, flat_views
 
@@ -62,7 +62,7 @@ class EncoderData(Dataset[ViewGroup]):
         self.table = load_table(paths)
         self.reader = CropReader(paths, self.table, crops)
         self.pairing, self.crops = pairing, crops
-        rows = with_known_centre(choose_rows(self.table, frames), self.reader.targets_m, crops.crop.centre)
+        rows = with_known_centre(select_frames(self.table, frames), self.reader.targets_m, crops.crop.centre)
         self.reader.read_backgrounds(rows)
         self._group_by_instant(rows)
         self._find_partners()

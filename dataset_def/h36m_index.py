@@ -186,7 +186,7 @@ def every_nth(table: FrameTable, rows: Int[np.ndarray, "n"], every: int) -> Int[
     return rows[(table.frames[rows, 4] - 1) % frame_step == 0]
 
 
-def choose_rows(table: FrameTable, choice: FrameChoice) -> Int[np.ndarray, "n"]:
+def select_frames(table: FrameTable, choice: FrameChoice) -> Int[np.ndarray, "n"]:
     """Find the rows of the chosen frames, in the order of the index."""
     rows = select_rows(table, choice.subjects, choice.part, choice.held_out)
     return every_nth(table, spread_sequences(table, rows, choice.sequences), choice.every)

@@ -17,9 +17,9 @@ from dataset_def.h36m_crops import CropReader, CropSettings
 from dataset_def.h36m_index import (
     FrameChoice,
     FrameTable,
-    choose_rows,
     index_path,
     load_table,
+    select_frames,
     select_rows,
     spread_sequences,
     with_known_centre,
@@ -55,7 +55,7 @@ class PoseData(Dataset[PoseSample]):
     def __init__(self, paths: Paths, frames: FrameChoice, crops: CropSettings) -> None:
         self.table, self.crops = load_table(paths), crops
         self.reader = CropReader(paths, self.table, crops)
-        rows = choose_rows(self.table, frames)
+        rows = select_frames(self.table, frames)
         self._check_labels(rows)
         self.rows = with_known_centre(rows, self.reader.targets_m, crops.crop.centre)
 
@@ -142,7 +142,7 @@ class EmbeddedPoseData(Dataset[EmbeddedSample]):
     ):
         table = load_table(paths)
         embeddings = load_embeddings(embeddings_path, encoder_path, index_path(paths))
-        chosen = choose_rows(table, frames)
+        chosen = select_frames(table, frames)
         rows = rows_in_table(table, embeddings)
         candidates = first_copies(rows) if frames.part == "held_out" else np.arange(len(rows))
         items = candidates[np.isin(rows[candidates], chosen)]

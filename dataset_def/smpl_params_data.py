@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from config import PoseSources
-from dataset_def.poses.readers import NUM_BETAS
 from dataset_def.poses.sources import PoseTable, find_sources, read_source
-from utils.body_file import read_body_file
+from utils.body_file import NUM_BETAS, read_body_file
 
 SMPL_VERTICES, SMPL_FACES = 6890, 13776
 PosePart = Literal["train", "held_out"]

@@ -25,7 +25,7 @@ from utils.skeleton import SMPL_24
 JOINTS_ALONE = slice(0, NUM_JOINTS_BELOW_ROOT)
 IN_CONTEXT = slice(NUM_JOINTS_BELOW_ROOT, 2 * NUM_JOINTS_BELOW_ROOT)
 WHOLE, SHAPE = 2 * NUM_JOINTS_BELOW_ROOT, 2 * NUM_JOINTS_BELOW_ROOT + 1
-PARTS = (*SMPL_24[1:], *(f"{name} in context" for name in SMPL_24[1:]), "whole pose", "shape")
+SCORED_PARTS = (*SMPL_24[1:], *(f"{name} in context" for name in SMPL_24[1:]), "whole pose", "shape")
 SHARPNESS = 10.0
 """Steepness of the soft minimum over joints: one joint with a score of 0 among ones brings a pose to about 0.3."""
 LOG_JOINTS = math.log(NUM_JOINTS_BELOW_ROOT)
@@ -113,7 +113,7 @@ class Discriminator(nn.Module):
     """
 
     rest_joints_m: Tensor
-    parts = PARTS
+    parts = SCORED_PARTS
     real_bodies_vary = True
     """It learns that recordings of the same pose differ a little, and takes none of them for unreal."""
 
@@ -178,7 +178,7 @@ class Discriminator(nn.Module):
 
     def target_of_generated(self, count: int, like: Tensor) -> ScoreTarget:
         """Ask for zeros on generated bodies; no joint of theirs is wrong by itself: joints in context do not count."""
-        weight = like.new_ones(count, len(PARTS))
+        weight = like.new_ones(count, len(SCORED_PARTS))
         weight[:, IN_CONTEXT] = 0
         return ScoreTarget(torch.zeros_like(weight), weight)
 

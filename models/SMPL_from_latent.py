@@ -15,9 +15,9 @@ from models.encoder_decoder import STAGE_1_STEP, EncoderDecoder, StoredEncoder, 
 from models.kinematics import along_the_tree, relative_to_parent, upright_rotations
 from models.smpl import Body, load_body
 from utils.artifacts import file_hash, load_checkpoint, load_weights
+from utils.body_file import NUM_BETAS
 from utils.settings import config_from_dict, to_plain
 
-NUM_BETAS = 10
 POSE_START_SCALE = 0.1
 """The last layer starts with so much of its usual weights, so that a training begins near the standing person."""
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from config import NoiseConfig
 from utils.skeleton import SMPL_24, mirrored
 
-JOINTS_23 = SMPL_24[1:]
 OTHER_SIDE = mirrored(SMPL_24)
 TWIST_GOES_TO = {
     f"{side}_{joint}": f"{side}_{child}"

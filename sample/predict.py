@@ -31,6 +31,7 @@ from utils.artifacts import atomic_folder
 from utils.batches import in_chunks
 from utils.engine import choose_device
 from utils.export.prediction import (
+    BodySurface,
     FrameBody,
     OverlayVideo,
     PredictedBodies,
@@ -213,9 +214,8 @@ def write_all(
             there = placed_bodies(crop, one, place)
             bodies.add(there)
             vertices_cam_m = one.vertices_m + there.translation_cam_m
-            rendered = draw(
-                crop.picture.rgb, vertices_cam_m, there.joints_cam_m[0], faces, crop.camera.K, crop.box, config.view_px
-            )
+            surface = BodySurface(vertices_cam_m, there.joints_cam_m[0], faces)
+            rendered = draw(crop.picture.rgb, surface, crop.camera.K, crop.box, config.view_px)
             if video:
                 video.add(beside(rendered, config.video_px))
             write_frame(out, there, None if video else rendered, vertices_cam_m, faces, meshes)

@@ -23,8 +23,8 @@ from dataset_def.smpl_params_data import held_out_recordings
 from models.GAN import AnyDiscriminator, Generator, StoredGan, load_gan
 from models.kinematics import with_root
 from models.smpl import Body, load_body
-from models.SMPL_from_latent import NUM_BETAS
 from utils.artifacts import save_metrics, save_predictions
+from utils.body_file import NUM_BETAS
 from utils.bootstrap import auc_intervals
 from utils.engine import choose_device
 from utils.settings import start

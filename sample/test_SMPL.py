@@ -10,15 +10,16 @@ Next    sample/make_figures.py --mesh runs/mesh/<name>
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
 from config import Crop, Device, Paths, ranged, setting
-from dataset_def.ground_truth_bodies import FrameBodies, bodies_of_frames
+from dataset_def.ground_truth_bodies import bodies_of_frames
 from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_index import FrameChoice, index_path
 from dataset_def.h36m_pose_data import PoseData
@@ -84,17 +85,19 @@ def extremes(data: MeshData, errors_mm: np.ndarray, frames: np.ndarray, count: i
     return {"extreme_row": rows, "extreme_image": np.stack([to_picture(data[0, row].image) for row in rows.tolist()])}
 
 
-def write(
-    config: TestMeshConfig,
-    stage_4: StoredMesh,
-    crop: Crop,
-    frames: np.ndarray,
-    truth: FrameBodies | None,
-    found: TestedBodies,
-    which: Circumstances,
-    pictures: dict[str, np.ndarray],
-) -> dict[str, Any]:
+class TestedFrames(NamedTuple):
+    """All test frames, and what was found in them."""
+
+    frames: Int[np.ndarray, "N 5"]
+    truth_source: str
+    bodies: TestedBodies
+    which: Circumstances
+    pictures: dict[str, np.ndarray]
+
+
+def write(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop, tested: TestedFrames) -> dict[str, Any]:
     """Write both files and print the tables; return the metrics."""
+    frames, truth_source, found, which, pictures = tested
     is_same = crop.centre == stage_4.config.crop.centre
     folder, suffix = config.out or config.checkpoint.parent, "" if is_same else f"_{crop.centre}"
     every = "all frames" if config.every == 1 else f"one frame in {config.every}"
@@ -103,7 +106,7 @@ def write(
     metrics = {
         "step": stage_4.step, "head": stage_4.mesh_config.head.kind, "crop_centre": crop.centre,
         "labelled_subjects": list(stage_4.mesh_config.subjects.labelled), "mean_body_is": MEAN_BODY_IS,
-        "truth": "none" if truth is None else truth.source, "rules": RULES, **shown["predicted"],
+        "truth": truth_source, "rules": RULES, **shown["predicted"],
         **{name.replace(" ", "_"): summaries for name, summaries in shown.items() if name != "predicted"},
     }  # fmt: skip
     inputs = {"checkpoint": config.checkpoint, "index": index_path(config.paths)}
@@ -141,7 +144,8 @@ def main(config: TestMeshConfig) -> dict[str, Any]:
     sample = to_device(default_collate([data[0, row] for row in chosen]), device)
     pictures = mesh_examples(sample, stage_4, measure) | {"example_row": np.array(chosen)}
     pictures |= extremes(data, found.errors["predicted"]["mpjpe_17_mm"], frames, config.examples)
-    return write(config, stage_4, crop, frames, truth, found, which, pictures)
+    truth_source = "none" if truth is None else truth.source
+    return write(config, stage_4, crop, TestedFrames(frames, truth_source, found, which, pictures))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from config import GanConfig, Optim
-from dataset_def.poses.readers import NUM_BETAS
 from dataset_def.smpl_params_data import ParameterData, ParameterSample, describe_poses, is_smpl, open_tables
 from models import gan_losses
 from models.GAN import AnyDiscriminator, Generator, PosesAndShapes, make_discriminator, prior_provenance
@@ -24,6 +23,7 @@ from models.kinematics import with_root
 from models.losses import weighted_sum
 from models.smpl import Body, load_body, rotations_from_theta
 from utils.batches import in_order, to_device
+from utils.body_file import NUM_BETAS
 from utils.engine import OPPONENTS_BETAS, Run, make_optimizer, make_schedule
 from utils.figures.training import prior_picture
 from utils.settings import start, to_plain

@@ -11,6 +11,8 @@ import scipy.sparse
 
 from utils.safe_pickle import DAMAGE, RefusedError, load_records, to_array
 
+NUM_BETAS = 10
+"""Shape numbers that networks read and data sets of poses keep; body files may have more directions."""
 ROOT_PARENT = 2**32 - 1
 """How unsigned tables write the parent of the root, which is -1 here."""
 

@@ -141,32 +141,36 @@ def resolve(
     return blocks / np.maximum(count, 1)[..., None], count / np.float32(samples**2)
 
 
+def plain(height: int, width: int, rgb: tuple[int, int, int] = (255, 255, 255)) -> UInt8[np.ndarray, "H W 3"]:
+    """Make a background of one colour; white unless said otherwise."""
+    return np.full((height, width, 3), rgb, np.uint8)
+
+
 def render_mesh(
     vertices_cam_m: Float[np.ndarray, "V 3"],
     faces: Int[np.ndarray, "F 3"],
-    K: Float[np.ndarray, "3 3"],
-    height: int,
-    width: int,
     colours: Float[np.ndarray, "V 3"],
-    background: UInt8[np.ndarray, "H W 3"] | tuple[int, int, int] = (255, 255, 255),
+    K: Float[np.ndarray, "3 3"],
+    background: UInt8[np.ndarray, "H W 3"],
     samples: int = 2,
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Draw one lit, antialiased mesh over a background, as all mesh figures do.
 
     Args:
-        K: pixels; camera x right, y down, z forward.
         colours: RGB in [0, 1] before shading.
+        K: pixels of the background; camera x right, y down, z forward.
         samples: samples per pixel and side.
     """
     light = shade(vertex_normals(vertices_cam_m, faces), np.array([-0.4, -0.7, -0.8]))
     vertices_px = vertices_cam_m.copy()
     vertices_px[:, :2] = (vertices_cam_m[:, :2] / vertices_cam_m[:, 2:]) @ K[:2, :2].T + K[:2, 2]
     vertices_px[:, :2] *= samples
+    height, width = background.shape[:2]
     image = np.zeros((height * samples, width * samples, 3), dtype=np.float32)
     depth = np.full(image.shape[:2], np.inf, dtype=np.float32)
     covered = draw_mesh(image, depth, vertices_px, faces, colours * light[:, None])
     rendered, coverage = resolve(image, covered, samples)
-    behind = np.broadcast_to(np.asarray(background, dtype=np.float32) / 255, rendered.shape)
+    behind = np.asarray(background, dtype=np.float32) / 255
     mixed = behind + (rendered - behind) * coverage[..., None]
     return (np.clip(mixed, 0, 1) * 255 + 0.5).astype(np.uint8)
 
@@ -201,7 +205,7 @@ def overlay(
     part = picture[top:bottom, left:right]
     colours = np.broadcast_to(SKIN, vertices_cam_m.shape)
     rendered[top:bottom, left:right] = render_mesh(
-        vertices_cam_m.astype(float), faces, K_part, bottom - top, right - left, colours, background=part
+        vertices_cam_m.astype(float), faces, colours, K_part, background=part
     )
     return rendered
 
@@ -222,4 +226,4 @@ def turned_view(
     points = vertices_root_cam_m @ FROM[seen_from].T + (0, 0, FAR_M)
     focal_px = size_px * FAR_M / side_m
     K = np.array([[focal_px, 0, size_px / 2], [0, focal_px, size_px / 2], [0, 0, 1.0]])
-    return render_mesh(points.astype(float), faces, K, size_px, size_px, np.broadcast_to(SKIN, points.shape))
+    return render_mesh(points.astype(float), faces, np.broadcast_to(SKIN, points.shape), K, plain(size_px, size_px))

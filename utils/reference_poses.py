@@ -14,7 +14,7 @@ CHUNK = 32
 """True poses compared with all labels at once; 32 x 540 poses take 4 MB."""
 
 
-def turned_about_vertical(
+def turned_by_headings(
     pose_world_m: Float[Tensor, "*batch J 3"], angle_rad: Float[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch J 3"]:
     """Turn poses to their left, by one angle each."""
@@ -30,7 +30,7 @@ def headings_world_rad(pose_world_m: Float[Tensor, "B 17 3"]) -> Float[Tensor, "
 
 def without_heading(labels_world_m: Float[Tensor, "L 17 3"]) -> Float[Tensor, "L 17 3"]:
     """Put every pose's pelvis at the origin, and turn it to heading 0."""
-    return turned_about_vertical(on_pelvis(labels_world_m), -headings_world_rad(labels_world_m))
+    return turned_by_headings(on_pelvis(labels_world_m), -headings_world_rad(labels_world_m))
 
 
 def heading_to_camera_rad(R_crop_from_world: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B"]:
@@ -65,10 +65,10 @@ def reference_poses(
     true_heading_rad = headings_world_rad(true_world_m)
     median = without_heading(labels.median(dim=0).values[None]).expand_as(true_root_m)
     found = {
-        "constant_pose": turned_about_vertical(median, heading_to_camera_rad(R_crop_from_world)),
-        "constant_pose_true_heading": turned_about_vertical(median, true_heading_rad),
-        "nearest_label_true_heading": turned_about_vertical(
-            nearest_labels(labels, turned_about_vertical(true_world_m, -true_heading_rad)), true_heading_rad
+        "constant_pose": turned_by_headings(median, heading_to_camera_rad(R_crop_from_world)),
+        "constant_pose_true_heading": turned_by_headings(median, true_heading_rad),
+        "nearest_label_true_heading": turned_by_headings(
+            nearest_labels(labels, turned_by_headings(true_world_m, -true_heading_rad)), true_heading_rad
         ),
     }
     return {name: pose_world_m @ R_crop_from_world.mT for name, pose_world_m in found.items()}

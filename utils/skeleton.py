@@ -23,6 +23,9 @@ SMPL_24: tuple[str, ...] = (
 )  # fmt: skip
 """Source: Loper et al., SMPL, 2015; the order of the published files."""
 
+JOINTS_23: tuple[str, ...] = SMPL_24[1:]
+"""The 24 without the root, whose rotation says how a body stands in the world, not what its pose is."""
+
 SMPL_24_PARENTS: tuple[int, ...] = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 
 

@@ -12,12 +12,11 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from dataset_def.synthetic.motion.limbs import REST_JOINTS_M, SIDES, overlap_m, place_joints, unit
-from utils.skeleton import SMPL_24, SMPL_24_PARENTS, mirrored
+from utils.skeleton import JOINTS_23, SMPL_24, SMPL_24_PARENTS, mirrored
 
 Poses = Float[np.ndarray, "N 23 3 3"]
 Corruption = Callable[[Poses, np.random.Generator], Poses]
 
-JOINTS_23 = SMPL_24[1:]
 LIMBS: dict[str, tuple[str, ...]] = {"arm": ("collar", "shoulder", "elbow", "wrist", "hand"),
                                      "leg": ("hip", "knee", "ankle", "foot")}  # fmt: skip
 BENT_CHAINS: dict[str, tuple[str, ...]] = {"spine": ("spine1", "spine2", "spine3"), "throat": ("neck", "head")}

@@ -18,8 +18,7 @@ from dataset_def.acclaim import clip_files, place_bones, read_amc, read_asf, to_
 from dataset_def.h36m_files import DAMAGED
 from dataset_def.synthetic.motion.generate import PLANS, generate_motion
 from dataset_def.synthetic.motion.limbs import REST_JOINTS_M, subject_style
-
-NUM_BETAS = 10
+from utils.body_file import NUM_BETAS
 
 
 class PoseRecording(NamedTuple):

@@ -10,7 +10,6 @@ from jaxtyping import Float16, Float32, Int32
 
 from config import PoseSources
 from dataset_def.poses.readers import (
-    NUM_BETAS,
     VERSION,
     PoseRecording,
     Source,
@@ -23,6 +22,7 @@ from dataset_def.poses.readers import (
     read_surreal,
 )
 from utils.artifacts import load_arrays, save_arrays
+from utils.body_file import NUM_BETAS
 from utils.processes import for_each
 
 POSE_FORMAT = 2

@@ -72,22 +72,24 @@ class RenderedFrame(NamedTuple):
     views: UInt8[np.ndarray, "S _ 3"]
 
 
+class BodySurface(NamedTuple):
+    """The surface of a body where the camera sees it."""
+
+    vertices_cam_m: Float[np.ndarray, "V 3"]
+    pelvis_cam_m: Float[np.ndarray, "3"]
+    faces: Int[np.ndarray, "F 3"]
+
+
 def draw(
-    picture: UInt8[np.ndarray, "H W 3"],
-    vertices_cam_m: Float[np.ndarray, "V 3"],
-    pelvis_cam_m: Float[np.ndarray, "3"],
-    faces: Int[np.ndarray, "F 3"],
-    K: Float[np.ndarray, "3 3"],
-    box: Box,
-    view_px: int,
+    picture: UInt8[np.ndarray, "H W 3"], surface: BodySurface, K: Float[np.ndarray, "3 3"], box: Box, view_px: int
 ) -> RenderedFrame:
     """Draw the body over its picture with the box that was used, and from the side and from above."""
-    laid_over = overlay(picture, vertices_cam_m, faces, K)
+    laid_over = overlay(picture, surface.vertices_cam_m, surface.faces, K)
     corner = (round(box.left_px), round(box.top_px))
     other = (round(box.left_px + box.width_px), round(box.top_px + box.height_px))
     cv2.rectangle(laid_over, corner, other, BOX_RGB, max(1, picture.shape[0] // 400))
-    root_m = vertices_cam_m - pelvis_cam_m
-    views = [turned_view(root_m, faces, "side", view_px), turned_view(root_m, faces, "top", view_px)]
+    root_m = surface.vertices_cam_m - surface.pelvis_cam_m
+    views = [turned_view(root_m, surface.faces, "side", view_px), turned_view(root_m, surface.faces, "top", view_px)]
     return RenderedFrame(laid_over, np.concatenate(views, axis=1))
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from utils.draw_mesh import render_mesh
+from utils.draw_mesh import plain, render_mesh
 from utils.figures.common import LABEL_SIZE, LEFT, MIDDLE, RIGHT, image_grid, with_caption
 from utils.image import PERSON_ABOVE
 from utils.report.measures import headings
@@ -38,7 +38,7 @@ class MeshExamples(NamedTuple):
     frames: Int[np.ndarray, "E 5"]
 
 
-def mesh_examples(stored: Mapping[str, np.ndarray]) -> MeshExamples:
+def read_mesh_examples(stored: Mapping[str, np.ndarray]) -> MeshExamples:
     """Take the examples out of stored predictions."""
     own = {name: stored[f"example_{name}"] for name in MeshExamples._fields if name not in ("faces", "frames")}
     return MeshExamples(**own, faces=stored["faces"], frames=stored["frames"][stored["example_row"]])
@@ -62,13 +62,12 @@ def mesh_pictures(examples: MeshExamples, degrees: float | None) -> UInt8[np.nda
         half = BODY_PICTURE_PX / 2
         K = np.array([[focal * BODY_PICTURE_PX, 0, half], [0, focal * BODY_PICTURE_PX, half], [0, 0, 1.0]])
         shown_m = vertices_m.astype(np.float64)
-        background: Any = (255, 255, 255)
         if degrees is None:
             background = cv2.resize(image, (BODY_PICTURE_PX, BODY_PICTURE_PX), interpolation=cv2.INTER_CUBIC)
         else:
-            shown_m = turned_about_middle(shown_m, degrees)
+            shown_m, background = turned_about_middle(shown_m, degrees), plain(BODY_PICTURE_PX, BODY_PICTURE_PX)
         colours = np.tile(np.array(BODY_RGB), (len(shown_m), 1))
-        rendered.append(render_mesh(shown_m, examples.faces, K, BODY_PICTURE_PX, BODY_PICTURE_PX, colours, background))
+        rendered.append(render_mesh(shown_m, examples.faces, colours, K, background))
     return np.stack(rendered)
 
 

@@ -53,7 +53,7 @@ def drawn_body(
     K = np.array([[focal_px, 0, SIDE_PX / 2], [0, focal_px, SIDE_PX / 2], [0, 0, 1.0]])
     colours = np.tile(np.array(BODY_RGB), (len(vertices_root_m), 1))
     placed_m = vertices_root_m.astype(np.float64) + np.array([0, 0, OVERVIEW_DISTANCE_M])
-    return render_mesh(placed_m, faces, K, SIDE_PX, SIDE_PX, colours, background)
+    return render_mesh(placed_m, faces, colours, K, background)
 
 
 def draw_joints(axes: Axes, joints_root_m: Float[np.ndarray, "17 3"], side_m: float) -> None:

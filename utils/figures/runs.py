@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
 from utils.artifacts import load_metrics, load_predictions
-from utils.draw_mesh import FAR_M, SKIN, render_mesh
-from utils.figures.bodies import MEAN_BODY, body_grid, facing_polar, mesh_examples, silhouette_grid
+from utils.draw_mesh import FAR_M, SKIN, plain, render_mesh
+from utils.figures.bodies import MEAN_BODY, body_grid, facing_polar, read_mesh_examples, silhouette_grid
 from utils.figures.common import (
     LABEL_SIZE,
     LEFT,
@@ -59,9 +59,8 @@ def front_view(vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3
     seen_m = turned_m * (1, -1, -1) + (0, -MIDDLE_M, FAR_M)
     focal_px = POSE_PICTURE_PX * FAR_M / SIDE_M
     K = np.array([[focal_px, 0, POSE_PICTURE_PX / 2], [0, focal_px, POSE_PICTURE_PX / 2], [0, 0, 1.0]])
-    return render_mesh(
-        seen_m, faces.astype(np.int64), K, POSE_PICTURE_PX, POSE_PICTURE_PX, np.broadcast_to(SKIN, seen_m.shape)
-    )
+    colours, background = np.broadcast_to(SKIN, seen_m.shape), plain(POSE_PICTURE_PX, POSE_PICTURE_PX)
+    return render_mesh(seen_m, faces.astype(np.int64), colours, K, background)
 
 
 def prior_bodies(stored: Mapping[str, Shaped[np.ndarray, "..."]], caption: str) -> Figure:
@@ -164,7 +163,7 @@ def mesh_figures(run: Path, other: Path | None, data: str) -> dict[str, Figure]:
     found = {name: load_predictions(one / "predictions.npz", command) for name, one in runs.items()}
     metrics = {name: load_metrics(one / "metrics.json", command)["metrics"] for name, one in runs.items()}
     caption = f"{data}; {found[run.name][0]['split']}; step {found[run.name][1]['step']}"
-    own, *others = (mesh_examples(arrays) for _, arrays in found.values())
+    own, *others = (read_mesh_examples(arrays) for _, arrays in found.values())
     facing = {name: table["by_facing"] for name, table in metrics.items()}
     if "mean_body" in metrics[run.name]:
         facing[MEAN_BODY] = metrics[run.name]["mean_body"]["by_facing"]

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from utils.draw_mesh import SKIN, render_mesh
+from utils.draw_mesh import SKIN, plain, render_mesh
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 
 CELL_PX, TITLE_PX = 160, 18
@@ -78,10 +78,10 @@ def body_cells(
     """Draw bodies about their pelvis as the crop's camera sees them, over pictures or on white."""
     focal_px = CELL_PX * FAR_M / side_m
     K = np.array([[focal_px, 0, CELL_PX / 2], [0, focal_px, CELL_PX / 2], [0, 0, 1.0]])
-    below = np.full((len(vertices_root_m), CELL_PX, CELL_PX, 3), 255, np.uint8) if behind is None else behind
+    below = [plain(CELL_PX, CELL_PX)] * len(vertices_root_m) if behind is None else behind
     return np.stack([
-        render_mesh(vertices_m.astype(np.float64) + np.array([0, 0, FAR_M]), faces, K, CELL_PX, CELL_PX,
-                    np.broadcast_to(SKIN, vertices_m.shape), picture)
+        render_mesh(vertices_m.astype(np.float64) + np.array([0, 0, FAR_M]), faces,
+                    np.broadcast_to(SKIN, vertices_m.shape), K, picture)
         for vertices_m, picture in zip(vertices_root_m, below, strict=True)
     ])  # fmt: skip
 

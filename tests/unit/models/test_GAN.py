@@ -11,7 +11,7 @@ from models import gan_losses
 from models.GAN import (
     IN_CONTEXT,
     JOINTS_ALONE,
-    PARTS,
+    SCORED_PARTS,
     SHAPE,
     WHOLE,
     Discriminator,
@@ -46,7 +46,7 @@ def name_row(name: str) -> int:
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_there_is_a_score_per_part_for_any_number_of_bodies(count):
     bodies = some_bodies(count)
-    assert a_critic().scores(bodies.rotations[:, 1:], bodies.betas).shape == (count, len(PARTS)) == (count, 48)
+    assert a_critic().scores(bodies.rotations[:, 1:], bodies.betas).shape == (count, len(SCORED_PARTS)) == (count, 48)
     assert a_critic("seed").scores(bodies.rotations[:, 1:], bodies.betas).shape == (count, 1)
 
 
@@ -79,7 +79,7 @@ def test_a_critic_of_one_joint_sees_that_joint_only():
 
 
 def test_a_pose_is_as_plausible_as_its_worst_joints():
-    discriminator, scores = a_critic(), torch.ones(4, len(PARTS))
+    discriminator, scores = a_critic(), torch.ones(4, len(SCORED_PARTS))
     scores[1, IN_CONTEXT] = 0.4
     scores[2, IN_CONTEXT.start + 3] = 0.0
     scores[3, IN_CONTEXT.start + 3 : IN_CONTEXT.start + 6] = 0.0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from utils.draw_mesh import draw_mesh, render_mesh, resolve, shade, vertex_normals
+from utils.draw_mesh import draw_mesh, plain, render_mesh, resolve, shade, vertex_normals
 
 
 def canvas(height: int, width: int, channels: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -139,5 +139,5 @@ def test_a_half_covered_pixel_is_half_background():
     x = 1.5
     vertices_cam_m = np.array([[0.0, 0, 1], [x, 0, 1], [x, 4, 1], [0, 4, 1]])
     faces = np.array([[0, 2, 1], [0, 3, 2]])
-    image = render_mesh(vertices_cam_m, faces, np.eye(3), 4, 4, np.zeros((4, 3)), background=(200, 100, 50))
+    image = render_mesh(vertices_cam_m, faces, np.zeros((4, 3)), np.eye(3), plain(4, 4, (200, 100, 50)))
     np.testing.assert_array_equal(image[1], [[0, 0, 0], [100, 50, 25], [200, 100, 50], [200, 100, 50]])

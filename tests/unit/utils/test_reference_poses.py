@@ -11,7 +11,7 @@ from utils.reference_poses import (
     heading_to_camera_rad,
     nearest_labels,
     reference_poses,
-    turned_about_vertical,
+    turned_by_headings,
     without_heading,
 )  # fmt: skip
 from utils.skeleton import H36M_17
@@ -36,13 +36,13 @@ def cameras(count: int) -> torch.Tensor:
 def test_a_quarter_turn_to_the_left_takes_x_to_y():
     pose = torch.zeros(1, 2, 3)
     pose[0, 1] = torch.tensor([1.0, 0.0, 2.0])
-    turned = turned_about_vertical(pose, torch.tensor([math.pi / 2]))
+    turned = turned_by_headings(pose, torch.tensor([math.pi / 2]))
     assert torch.allclose(turned[0, 1], torch.tensor([0.0, 1.0, 2.0]), atol=1e-6)
 
 
 def test_poses_lose_their_heading_and_nothing_else():
     facing_x = poses(5)
-    turned = turned_about_vertical(facing_x, torch.linspace(-3, 3, 5, dtype=torch.float64))
+    turned = turned_by_headings(facing_x, torch.linspace(-3, 3, 5, dtype=torch.float64))
     moved = turned + torch.randn(5, 1, 3, generator=GENERATOR, dtype=torch.float64)
     assert torch.allclose(without_heading(moved), facing_x, atol=1e-9)
 
@@ -55,7 +55,7 @@ def test_who_faces_the_camera_looks_against_its_axis():
 
 def test_the_constant_pose_faces_the_camera_or_as_the_true_one_does():
     labels, true_world, R = poses(9), poses(6), cameras(6)
-    turned = turned_about_vertical(true_world, torch.linspace(-3, 3, 6, dtype=torch.float64))
+    turned = turned_by_headings(true_world, torch.linspace(-3, 3, 6, dtype=torch.float64))
     true = turned @ R.mT
     found = reference_poses(labels, true, R)
     faced = heading_rad(found["constant_pose"], R) - heading_to_camera_rad(R)
@@ -69,7 +69,7 @@ def test_the_constant_pose_faces_the_camera_or_as_the_true_one_does():
 def test_a_labelled_pose_is_found_again_at_any_heading_and_size():
     labels, R = poses(70), cameras(40)
     chosen = labels[torch.arange(40) + 20]
-    true = 1.1 * turned_about_vertical(chosen, torch.linspace(-3, 3, 40, dtype=torch.float64)) @ R.mT
+    true = 1.1 * turned_by_headings(chosen, torch.linspace(-3, 3, 40, dtype=torch.float64)) @ R.mT
     found = reference_poses(labels, true, R)["nearest_label_true_heading"]
     assert n_mpjpe_mm(found, true).max() < 1e-6
 

@@ -7,7 +7,6 @@ from scipy.spatial.transform import Rotation
 from dataset_def.poses.corruptions import (
     CORRUPTIONS,
     DEEPER_M,
-    JOINTS_23,
     LIMBS,
     LIMITS,
     TWISTS,
@@ -18,7 +17,7 @@ from dataset_def.poses.corruptions import (
 )
 from dataset_def.synthetic.motion.generate import generate_motion
 from dataset_def.synthetic.motion.limbs import REST_JOINTS_M, overlap_m, subject_style
-from utils.skeleton import SMPL_24
+from utils.skeleton import JOINTS_23, SMPL_24
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 from config import ROOT
 from tests.helpers.browser import SOFTWARE_GL, chromium
 from tests.helpers.moving_body import bent_stick, lively_rig, open_body, stick_motion, turn
-from utils.draw_mesh import render_mesh
+from utils.draw_mesh import plain, render_mesh
 from utils.export.bvh import write_bvh
 from utils.export.gltf import write_animated_glb, write_static_glb
 from utils.export.rig import all_weights, four_weights, skinned_vertices_m, to_y_up
@@ -117,7 +117,7 @@ def look(folder: Path, address: str, time_s: float) -> np.ndarray:
 def our_picture(vertices_cam_m: np.ndarray) -> np.ndarray:
     K = np.array([[FOCAL_PX, 0, WIDTH_PX / 2], [0, FOCAL_PX, HEIGHT_PX / 2], [0, 0, 1]])
     faces = open_body().faces.numpy()
-    return render_mesh(vertices_cam_m, faces, K, HEIGHT_PX, WIDTH_PX, np.full((len(vertices_cam_m), 3), 0.5))
+    return render_mesh(vertices_cam_m, faces, np.full((len(vertices_cam_m), 3), 0.5), K, plain(HEIGHT_PX, WIDTH_PX))
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
