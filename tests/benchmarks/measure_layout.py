@@ -77,9 +77,8 @@ def closure(tree: Path, start: Path) -> set[Path]:
     return {file for file in found if file.name != "__init__.py"}
 
 
-def code_lines(path: Path) -> list[tuple[int, str]]:
+def code_lines(text: str) -> list[tuple[int, str]]:
     """Give the lines that can be shared: white space folded, without blank lines, comments and imports."""
-    text = path.read_text()
     lines = text.splitlines()
     left_out = set()
     for node in ast.walk(ast.parse(text)):
@@ -110,7 +109,7 @@ def apart(where: list[tuple[str, int]], length: int) -> bool:
 
 def longest_shared(tree: Path, product: list[Path]) -> dict[str, Any]:
     """Find the longest run of lines that stands twice, and how many places share more than twelve."""
-    files = {str(file): code_lines(tree / file) for file in product}
+    files = {str(file): code_lines((tree / file).read_text()) for file in product}
     low, high = 0, max(map(len, files.values()))
     while low < high:  # a run of n lines holds one of n - 1, so the length can be halved towards
         middle = (low + high + 1) // 2
