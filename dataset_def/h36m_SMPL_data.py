@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from config import Crop, Paths
-from dataset_def.crop import crop_camera, cut
-from dataset_def.h36m_crops import CropReader, CropSettings
-from dataset_def.h36m_files import load_mask, mask_path
+from dataset_def.crop import crop_camera
+from dataset_def.h36m_crops import CropReader, CropSettings, FramePictures
+from dataset_def.h36m_files import mask_path
 from dataset_def.h36m_index import (
     FrameChoice,
     FrameTable,
@@ -324,11 +324,11 @@ class ObservationReader:
             FileNotFoundError, ValueError: a mask is missing or damaged, or none of them shows a person.
         """
         num_views = max(len(rows) for rows in rows_of_frames)
-        frames = [self._views(rows, num_views) for rows in rows_of_frames]
+        frames = [mesh_views([self._seen(row) for row in rows], num_views, self.side_m) for rows in rows_of_frames]
         views = MeshViews(*(torch.stack(column) for column in zip(*frames, strict=True)))
         if not views.exists.any():
             row = rows_of_frames[0][0]
-            problem = mask_problem(self._mask(row, self._camera(row)))
+            problem = mask_problem(self._seen(row).mask)
             path = mask_path(self.paths, self.table.key(row))
             raise ValueError(
                 f"{path} {problem}, and no mask read with it is any better; a mask is "
@@ -339,21 +339,10 @@ class ObservationReader:
         )
         return Observations(torch.from_numpy(joints_world_m.astype(np.float32)), views)
 
-    def _camera(self, row: int) -> Camera:
-        """Give the crop camera of a frame, looking at the true pelvis."""
+    def _seen(self, row: int) -> SeenMask:
+        """Cut the mask of a frame, about the true pelvis; one that shows no person is not used."""
         pelvis_world_m = self.table.joints_world_m[self.table.row_instant[row], H36M_17.index("pelvis")]
-        return crop_camera(self.table.camera(row), pelvis_world_m, self.mask_px, self.side_m)
-
-    def _mask(self, row: int, camera: Camera) -> np.ndarray:
-        """Cut the mask of a frame."""
         source = self.table.camera(row)
-        return cut(load_mask(self.paths, self.table.key(row), source), source, camera)
-
-    def _views(self, rows: Int[np.ndarray, "v"], num_views: int) -> MeshViews:
-        """Read all views of one frame; one whose mask shows no person is not used."""
-        pelvis_world_m = self.table.joints_world_m[self.table.row_instant[rows[0]], H36M_17.index("pelvis")]
-        cameras = [self._camera(row) for row in rows]
-        masks = [self._mask(row, camera) for row, camera in zip(rows, cameras, strict=True)]
-        seen = [SeenMask(mask, camera, pelvis_world_m, mask_problem(mask) is None)
-                for mask, camera in zip(masks, cameras, strict=True)]  # fmt: skip
-        return mesh_views(seen, num_views, self.side_m)
+        camera = crop_camera(source, pelvis_world_m, self.mask_px, self.side_m)
+        mask = FramePictures(self.paths, self.table.key(row), source).mask(camera)
+        return SeenMask(mask, camera, pelvis_world_m, mask_problem(mask) is None)

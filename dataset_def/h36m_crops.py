@@ -16,7 +16,7 @@ from numpy.lib.format import open_memmap
 
 from config import Crop, ImageAugmentation, Paths
 from dataset_def.crop import crop_camera, cut, undistorted
-from dataset_def.h36m_files import background_path, load_image, load_mask
+from dataset_def.h36m_files import FrameKey, background_path, load_image, load_mask
 from dataset_def.h36m_index import Centre, FrameTable, check_backgrounds, targets_world_m
 from utils.artifacts import COMMANDS, damaged, load_arrays, load_background, save_arrays
 from utils.camera import Camera, resized
@@ -139,6 +139,39 @@ def check_pack(metadata: PackMetadata, crop: Crop, roll_rad: float, shift_m: flo
         )
 
 
+class FramePictures(NamedTuple):
+    """Image and mask of one frame as its files hold them, to cut crops from."""
+
+    paths: Paths
+    key: FrameKey
+    camera: Camera
+
+    def image(self, to: Camera) -> UInt8[np.ndarray, "S S 3"]:
+        """Cut what another camera at the same place sees."""
+        return cut(load_image(self.paths, self.key, self.camera), self.camera, to)
+
+    def mask(self, to: Camera) -> UInt8[np.ndarray, "S S"]:
+        """Cut the mask that another camera at the same place sees."""
+        return cut(load_mask(self.paths, self.key, self.camera), self.camera, to)
+
+
+class PackedPictures(NamedTuple):
+    """Image and mask of one frame as they were packed, to cut crops from."""
+
+    packed: PackedCrops
+    row: int
+    camera: Camera
+    """Of the packed crop."""
+
+    def image(self, to: Camera) -> UInt8[np.ndarray, "S S 3"]:
+        """Cut what another camera at the same place sees."""
+        return cut(self.packed.image(self.row), self.camera, to)
+
+    def mask(self, to: Camera) -> UInt8[np.ndarray, "S S"]:
+        """Cut the mask that another camera at the same place sees."""
+        return cut(self.packed.mask(self.row), self.camera, to)
+
+
 class CropSettings(NamedTuple):
     """How a data set cuts its crops: their size and centre, and how far random ones differ from that."""
 
@@ -191,14 +224,14 @@ class CropReader:
 
     def read(self, row: int, roll_rad: float = 0.0, shift_world_m: Float[np.ndarray, "3"] | None = None) -> "FrameCrop":
         """Give the crop of a frame, rolled in the image plane and moved off the centre."""
-        return FrameCrop(self, row, self.camera(row, roll_rad, shift_world_m), self._source_camera(row))
+        return FrameCrop(self, row, self.camera(row, roll_rad, shift_world_m), self._source(row))
 
-    def _source_camera(self, row: int) -> Camera:
-        """Give the camera of the picture that crops are cut from."""
+    def _source(self, row: int) -> FramePictures | PackedPictures:
+        """Give the pictures that crops of a frame are cut from."""
         if self.packed is None:
-            return self.table.camera(row)
-        metadata = self.packed.metadata
-        return crop_camera(self.table.camera(row), self.targets_m[row], metadata.size_px, metadata.side_m)
+            return FramePictures(self.paths, self.table.key(row), self.table.camera(row))
+        px, side_m = self.packed.metadata.size_px, self.packed.metadata.side_m
+        return PackedPictures(self.packed, row, crop_camera(self.table.camera(row), self.targets_m[row], px, side_m))
 
     def read_backgrounds(self, rows: Int[np.ndarray, "n"]) -> None:
         """Read the backgrounds of frames now, so that a missing one stops a script before it writes anything."""
@@ -240,24 +273,20 @@ class FrameCrop(NamedTuple):
     row: int
     camera: Camera
     """The crop's own."""
-    source: Camera
-    """Of the picture that image and mask are cut from."""
+    source: FramePictures | PackedPictures
+    """What image and mask are cut from."""
 
     @property
     def image(self) -> UInt8[np.ndarray, "S S 3"]:
         """The RGB crop."""
-        packed, table = self.reader.packed, self.reader.table
-        picture = packed.image(self.row) if packed else load_image(self.reader.paths, table.key(self.row), self.source)
-        return cut(picture, self.source, self.camera)
+        return self.source.image(self.camera)
 
     @property
     def mask(self) -> UInt8[np.ndarray, "S S"]:
         """The person's mask; all person where the data set has no masks."""
-        packed, table = self.reader.packed, self.reader.table
-        if not table.has_masks:
+        if not self.reader.table.has_masks:
             return np.full((self.camera.height_px, self.camera.width_px), 255, np.uint8)
-        picture = packed.mask(self.row) if packed else load_mask(self.reader.paths, table.key(self.row), self.source)
-        return cut(picture, self.source, self.camera)
+        return self.source.mask(self.camera)
 
     @property
     def background(self) -> UInt8[np.ndarray, "S S 3"]:

@@ -13,8 +13,16 @@ from typing import NamedTuple
 import numpy as np
 
 from config import Paths, PreprocessConfig
-from dataset_def.crop import crop_camera, cut
-from dataset_def.h36m_crops import PackMetadata, finish_pack, load_metadata, pack_folder, start_pack, write_rows
+from dataset_def.crop import crop_camera
+from dataset_def.h36m_crops import (
+    FramePictures,
+    PackMetadata,
+    finish_pack,
+    load_metadata,
+    pack_folder,
+    start_pack,
+    write_rows,
+)
 from dataset_def.h36m_files import (
     FrameKey,
     Meta,
@@ -22,7 +30,6 @@ from dataset_def.h36m_files import (
     folder_name,
     has_masks,
     listed_frames,
-    load_image,
     load_mask,
     load_meta,
     meta_path,
@@ -143,10 +150,11 @@ def pack_folder_of_frames(config: PreprocessConfig, with_masks: bool, todo: Fold
     for number, (key, target_world_m) in enumerate(zip(todo.keys, todo.targets_world_m, strict=True)):
         if not np.isfinite(target_world_m).all():
             continue
+        frame = FramePictures(config.paths, key, todo.camera)
         to = crop_camera(todo.camera, target_world_m, config.pack_px, config.pack_side_m)
-        images[number] = cut(load_image(config.paths, key, todo.camera), todo.camera, to)
+        images[number] = frame.image(to)
         if masks is not None:
-            masks[number] = cut(load_mask(config.paths, key, todo.camera), todo.camera, to)
+            masks[number] = frame.mask(to)
     write_rows(pack_folder(config.paths, config.centre), todo.first_row, images, masks)
 
 

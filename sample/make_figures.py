@@ -21,9 +21,8 @@ from PIL import Image
 from torch.utils.data import default_collate
 
 from config import ASSETS, ROOT, Crop, Paths, Subjects, ranged, setting
-from dataset_def.crop import crop_camera, cut
-from dataset_def.h36m_crops import CropSettings
-from dataset_def.h36m_files import load_image
+from dataset_def.crop import crop_camera
+from dataset_def.h36m_crops import CropSettings, FramePictures
 from dataset_def.h36m_index import FrameChoice
 from dataset_def.h36m_SMPL_data import MeshData
 from models.encoder_decoder import load_encoder_decoder
@@ -114,7 +113,7 @@ def large_crop(data: MeshData, row: int) -> tuple[np.ndarray, Camera]:
     """Cut a crop that is larger than the networks' out of a frame; give its camera, too."""
     source = data.table.camera(row)
     to = crop_camera(source, data.reader.targets_m[row], LARGE_PX, data.reader.crop.side_m)
-    return cut(load_image(data.paths, data.table.key(row), source), source, to), to
+    return FramePictures(data.paths, data.table.key(row), source).image(to), to
 
 
 def cameras_and_rows(data: MeshData, row: int) -> tuple[list[int], list[int]]:

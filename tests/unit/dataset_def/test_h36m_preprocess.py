@@ -6,9 +6,8 @@ import pytest
 from numpy.lib.format import open_memmap
 
 from config import Crop, Paths, PreprocessConfig
-from dataset_def import h36m_preprocess
 from dataset_def.crop import crop_camera
-from dataset_def.h36m_crops import CropReader, CropSettings, pack_folder
+from dataset_def.h36m_crops import CropReader, CropSettings, FramePictures, pack_folder
 from dataset_def.h36m_files import load_meta
 from dataset_def.h36m_index import index_path, load_table, targets_world_m
 from dataset_def.h36m_preprocess import main
@@ -186,7 +185,7 @@ def test_an_interrupted_packing_is_done_again(small, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(h36m_preprocess, "cut", stop)
+        patch.setattr(FramePictures, "image", stop)
         with pytest.raises(KeyboardInterrupt):
             main(PreprocessConfig(paths=small, processes=1))
     with pytest.raises(FileNotFoundError):
