@@ -128,7 +128,7 @@ class Pace:
             reported = (
                 f"{self.stage}: {last - step} steps to go, about {spoken((last - step) * step_s)} on this machine"
             )
-            tqdm.write(f"{reported} (estimated from {self.MEASURED} steps; looks at held-out data come on top)")
+            tqdm.write(f"{reported} (estimated from {self.MEASURED} steps; validations come on top)")
 
 
 def spoken(seconds: float) -> str:
