@@ -252,6 +252,6 @@ def test_a_run_says_once_about_how_long_it_takes(monkeypatch, capsys):
     for step in range(31, 61):
         pace.tell(step, last=1045)
     assert capsys.readouterr().out == ("pose: 1000 steps to go, about 12 minutes on this machine (estimated from 10 "
-                                       "steps; looks at held-out data come on top)\n")  # fmt: skip
+                                       "steps; validations come on top)\n")  # fmt: skip
     assert [spoken(s) for s in (0.2, 89, 90, 1200, 5399, 5400)] == [
         "1 seconds", "89 seconds", "1.5 minutes", "20 minutes", "90 minutes", "1.5 hours"]  # fmt: skip
