@@ -161,12 +161,12 @@ class StoredMesh(NamedTuple):
     num_vertices: int
 
 
-def mesh_provenance(stage_1: StoredEncoder, config: MeshConfig, body: Body) -> dict[str, Any]:
+def mesh_provenance(stage_1: StoredEncoder, body_location: Path, body: Body) -> dict[str, Any]:
     """Say what a mesh network is made from: stage 1's settings and step, and the body; plain types only."""
     return {
         "encoder": to_plain(stage_1.config),
         STAGE_1_STEP: stage_1.step,
-        "body_hash": file_hash(config.paths.models_smpl_location),
+        "body_hash": file_hash(body_location),
         "num_vertices": len(body.template_m),
     }
 

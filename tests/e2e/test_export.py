@@ -98,7 +98,8 @@ def test_exported_weights_tell_how_they_were_made_but_not_in_which_folders(place
 def write_mesh(path: Path, encoder: Path) -> Path:
     """An untrained mesh head behind the encoder of a file."""
     stage_1, config = load_encoder(encoder), MeshConfig(encoder=encoder, head=MeshHeadConfig(hidden=8))
-    provenance = mesh_provenance(stage_1, config, load_body(config.paths.models_smpl_location))
+    location = config.paths.models_smpl_location
+    provenance = mesh_provenance(stage_1, location, load_body(location))
     head = MeshFromLatent(stage_1.config.encoder.points, config.head)
     states = {"model": MeshFromImage(stage_1.network, head, provenance).state_dict()}
     save_checkpoint(path, "mesh", 5, to_plain(config), states)

@@ -20,7 +20,8 @@ def write_untrained_mesh(path: Path, seed: int = 0) -> Path:
     )
     mesh_config = MeshConfig(encoder=Path("none.pt"), head=MeshHeadConfig(hidden=16), loss=MeshLoss(prior=0.0))
     stage_1 = StoredEncoder(build_encoder_decoder(encoder_config), encoder_config, 1)
-    provenance = mesh_provenance(stage_1, mesh_config, load_body(mesh_config.paths.models_smpl_location))
+    location = mesh_config.paths.models_smpl_location
+    provenance = mesh_provenance(stage_1, location, load_body(location))
     network = MeshFromImage(
         stage_1.network, MeshFromLatent(encoder_config.encoder.points, mesh_config.head), provenance
     )
