@@ -106,13 +106,13 @@ class Measured(NamedTuple):
 
 @torch.no_grad()
 def measure_views(
-    network: EncoderDecoder, data: EncoderData, config: TestEncDecConfig, device: torch.device
+    network: EncoderDecoder, data: EncoderData, max_pairs: int, batch: int, device: torch.device
 ) -> Measured:
     """Draw the other camera's view of images spread over all test sequences."""
-    every = max(1, 4 * len(data) // config.max_pairs)
+    every = max(1, 4 * len(data) // max_pairs)
     found: dict[str, dict[str, list[Tensor]]] = {recipe: {} for recipe in RECIPES}
     frames = []
-    for sample in tqdm(in_order(data, config.batch // 4, every=every), disable=None, desc="test_enc_dec"):
+    for sample in tqdm(in_order(data, batch // 4, every=every), disable=None, desc="test_enc_dec"):
         sample = to_device(sample, device)
         views = sample.paired()
         points, appearance = network.encode(views.image)
@@ -143,7 +143,7 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
     pairing = Pairing(same_view=0.0, appearance_from="other_time")
     crops = CropSettings(trained.crop, seed=config.seed)
     data = EncoderData(config.paths, FrameChoice(config.subjects), crops, pairing)
-    measured = measure_views(network, data, config, device)
+    measured = measure_views(network, data, config.max_pairs, config.batch, device)
     table = {
         recipe: {name: mean_interval(values, measured.frames)._asdict() for name, values in errors.items()}
         for recipe, errors in measured.errors.items()
