@@ -110,7 +110,6 @@ TRAINER_LINES = 150
 SHORT_LINES = 40
 SHORT = {
     "utils/machine.py": "what every result file notes about the machine",
-    "utils/skeleton.py": "the names of the joints, which half of the program imports",
 }
 """Files that may be shorter, and why."""
 IMPORTED_ONCE = {
@@ -118,7 +117,7 @@ IMPORTED_ONCE = {
         *(f"dataset_def/calibration/{name}.py" for name in ("easymocap", "h36m", "opencv", "pose2sim", "qualisys")),
         "dataset_def/multiview/pose2sim_session.py", "dataset_def/synthetic/motion/cmu.py",
         "dataset_def/synthetic/sequence_files.py", "utils/export/bvh.py", "utils/export/tables.py",
-        "models/open_body/source.py",
+        "models/open_body/source.py", "dataset_def/poses/readers.py",
     ),
     "a backend, loaded by name or where its package is installed": (
         "models/silhouette/numba_kernels.py", "models/silhouette/numba_scan.py", "models/silhouette/triton_scan.py",
