@@ -268,7 +268,7 @@ def pose_headings() -> list[str]:
     return list(headings(key.format("17") for key in POSE_COLUMNS))
 
 
-def pose_cells(summary: Mapping[str, Mapping[str, float]], joints: str) -> list[str]:
+def pose_cells(summary: Mapping[str, Any], joints: str) -> list[str]:
     """Write one line of stage 2's tables."""
     keys = [key.format(joints) for key in POSE_COLUMNS]
     return [written_interval(summary[key], MEASURES[key].decimals) for key in keys]
