@@ -102,7 +102,7 @@ def test_fits_come_near_the_truth_go_on_where_they_stopped_and_stand_in_for_it(p
     fit_SMPL.main(place.fit_config)
     again = {path: path.stat().st_mtime_ns for path in sorted((folder / "truth").iterdir())}
     assert [again[path] == time for path, time in written.items()] == [False, True]
-    with pytest.raises(ValueError, match="mask_steps is 9"):
+    with pytest.raises(ValueError, match="begun with mask_steps 8, and this run has mask_steps 9"):
         fit_SMPL.main(replace(place.fit_config, mask_steps=9))
     paths = replace(place.paths, truth_location=folder / "truth")
     metrics = mesh_test.main(replace(place.test_config, paths=paths, out=place.root / "fitted"))

@@ -70,11 +70,11 @@ class Clips:
         images = sorted((self.root / "clips" / name).iterdir())[:frames]
         return write_video(self.root / f"{frames}" / f"{name}.mp4", images)
 
-    def config(self, to: Path, names: list[str], kind: str = "opencv", videos: str = "clips", **changes):
+    def config(self, to: Path, names: list[str], kind: str = "opencv", source: str = "clips", **changes):
         """Settings for some of the cameras; one picture a second, since the tiny person leaps."""
         calibration = write_calibration(kind, to.parent / f"calibration_{kind}", self.cameras)
-        ending = "" if videos == "clips" else ".mp4"
-        videos = tuple(str(self.root / videos / f"{name}{ending}") for name in names)
+        ending = "" if source == "clips" else ".mp4"
+        videos = tuple(str(self.root / source / f"{name}{ending}") for name in names)
         settings = ImportMultiviewConfig(
             videos=videos, calibration=tuple(calibration), to=to, frames_per_second=1.0, sequence_frames=4,
             test_frames=4, smooth_hz=0.0, processes=1,
@@ -191,7 +191,7 @@ def bad_recordings(clips: Clips, folder: Path, to: Path) -> dict[str, tuple[Impo
     wider = {name: camera._replace(width_px=camera.width_px * 2) for name, camera in clips.cameras.items()}
     empty, short = folder / "cam02.mp4", clips.write_video("cam03", FRAMES - 4)
     empty.write_bytes(b"")
-    videos = clips.config(to, names, videos=str(FRAMES)).videos
+    videos = clips.config(to, names, source=str(FRAMES)).videos
 
     def calibrated(label: str, cameras: dict[str, Camera]) -> ImportMultiviewConfig:
         return replace(good, calibration=tuple(write_calibration("opencv", folder / label, cameras)))

@@ -143,11 +143,6 @@ def test_extras_that_are_installed_exist():
     assert named and named <= extras.keys(), f"pyproject.toml has no extra {sorted(named - extras.keys())}"
 
 
-def test_the_citation_names_the_version_that_is_installed():
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
-
-
 def test_commands_stand_in_code_blocks_where_they_are_tested():
     outside = re.sub(r"^ *```.*?^ *```", "", README, flags=re.DOTALL | re.MULTILINE)
     assert re.findall(r"`(?:python|torchrun|pip) [^`]*`", outside) == []

@@ -91,7 +91,7 @@ def test_the_critic_learns_to_tell_noise_and_its_test_writes_numbers_and_picture
         metrics["auc"]["plausibility"]
     )
     _, stored = load_predictions(place.run("learns") / "predictions.npz", "")
-    assert stored["vertices_invented_m"].shape[0] == 2 and stored["generator_real_scores"].shape == (12, 48)
+    assert stored["vertices_generated_m"].shape[0] == 2 and stored["generator_real_scores"].shape == (12, 48)
     drawn = make_figures.main(FiguresConfig(gan=place.run("learns"), folder=place.root / "figures"))
     assert {path.name for path in drawn} == {"prior_bodies.png", "prior_auc.png", "gan_loss.png"}
 

@@ -37,7 +37,7 @@ def test_the_overlap_rises_and_the_distances_fall():
 
 def test_shares_are_those_of_the_weighted_gradients_of_each_group():
     parameter = nn.Parameter(torch.zeros(1))
-    terms = terms_of(parameter, pose_m=3.0, soft_iou=2.0, distance_to_mask_m=0.5, mask_to_mesh_m=0.25, prior=4.0)
+    terms = terms_of(parameter, pose_m=3.0, soft_iou=2.0, mesh_to_mask_m=0.5, mask_to_mesh_m=0.25, prior=4.0)
     shares = gradient_shares(terms, full_weights(LOSS), [parameter], LOSS)
     assert {group: share.norm for group, share in shares.items()} == pytest.approx({"pose": 3, "verts": 3, "prior": 1})
     assert shares["pose"].share == pytest.approx(3 / 7)

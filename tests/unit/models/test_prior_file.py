@@ -84,7 +84,7 @@ def test_poses_are_judged_in_chunks_as_one_by_one(tmp_path, monkeypatch):
     discriminator = critic_of()
     poses = some_bodies().rotations[:, 1:].numpy()
     whole = judge(discriminator, poses)
-    monkeypatch.setattr("sample.test_GAN.CHUNK", 4)
+    monkeypatch.setattr("sample.test_GAN.POSES_AT_ONCE", 4)
     np.testing.assert_allclose(judge(discriminator, poses).plausibility, whole.plausibility, atol=1e-6)
     np.testing.assert_allclose(whole.minus_l_gan, -((1 - whole.scores.clip(max=1)) ** 2).mean(axis=1), atol=1e-6)
     generate = Generator(NETWORK, 10)
