@@ -19,7 +19,7 @@ from dataset_def.h36m_files import background_path, load_image
 from dataset_def.h36m_index import FrameTable, backgrounds_provenance, check_backgrounds, load_table
 from utils.artifacts import save_arrays, save_background
 from utils.processes import for_each
-from utils.settings import start
+from utils.settings import next_command, start
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,7 @@ def main(config: BackgroundConfig) -> None:
         save_arrays(backgrounds_provenance(config.paths), "backgrounds", fingerprint=np.array(table.fingerprint))
     for_each(partial(make_background, config, table), missing, 1, "median images")
     print(f"{len(everyone)} backgrounds in {config.paths.backgrounds_location}, {len(missing)} of them new")
+    print(next_command("sample/train_enc_dec.py", config.paths))
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ from dataset_def.mask_centres import MaskShape, box_target, mask_shape, triangul
 from utils.artifacts import save_index
 from utils.camera import Camera
 from utils.processes import for_each
-from utils.settings import start
+from utils.settings import next_command, start
 
 FolderKey = tuple[int, int, int, int]
 LABELS_AGREE_M = 0.01
@@ -212,6 +212,7 @@ def main(config: PreprocessConfig) -> None:
         f"{len(table.frames)} frames of {len(folders)} folders in {index_path(config.paths)}; {num_known} have a crop "
         f"centre of kind {config.centre}, masks: {'yes' if table.has_masks else 'none'}"
     )
+    print(next_command("dataset_def/h36m_get_background.py", config.paths))
 
 
 if __name__ == "__main__":

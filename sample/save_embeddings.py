@@ -23,7 +23,7 @@ from utils.artifacts import Embeddings, file_hash, save_embeddings
 from utils.batches import batch_loader, to_device
 from utils.engine import choose_device, mixed_seed
 from utils.image import jitter_colours
-from utils.settings import start
+from utils.settings import chosen_subjects, next_command, start
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ def main(config: EmbeddingsConfig) -> Path:
     index = config.paths.index_location / "index.npz"
     save_embeddings(path, Embeddings(**arrays, encoder_hash=file_hash(config.checkpoint), index_hash=file_hash(index)))
     print(f"{len(arrays['frames'])} latents of {len(data)} images: {path}")
+    print(next_command("sample/train_3d_pose_from_enc.py", config.paths, encoder=config.checkpoint, mode="embeddings",
+                       embeddings=path, **chosen_subjects(stored.config.subjects)))  # fmt: skip
     return path
 
 

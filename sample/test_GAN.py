@@ -16,10 +16,11 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from scipy.spatial.transform import Rotation
 
-from config import ROOT, Device, GanConfig, Paths, PoseSources, ranged, setting
+from config import ASSETS, ROOT, Device, GanConfig, Paths, PoseSources, Subjects, ranged, setting
 from dataset_def.poses.corruptions import CORRUPTIONS
 from dataset_def.poses.sources import PoseTable, cmu_source, find_sources, read_source
 from dataset_def.smpl_params_data import held_out_recordings
+from models.encoder_decoder import load_encoder
 from models.GAN import AnyDiscriminator, Generator, StoredGan, load_gan
 from models.kinematics import with_root
 from models.smpl import Body, load_body
@@ -27,7 +28,7 @@ from utils.artifacts import save_metrics, save_predictions
 from utils.body_file import NUM_BETAS
 from utils.bootstrap import auc_intervals
 from utils.engine import choose_device
-from utils.settings import start
+from utils.settings import chosen_subjects, named, next_command, start
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,18 @@ def std_share(stored: StoredGan, real: RealPoses, seed: int) -> float:
     return float(generated.std(axis=0).mean() / real.rotations.std(axis=0).mean())
 
 
+def next_stage(prior: Path, paths: Paths) -> str:
+    """Write the command of stage 4 with this prior, behind the encoder of the same name or the committed one."""
+    run = paths.runs_location / "enc_dec" / prior.parent.name
+    encoder, subjects = ASSETS / "open_weights.pt", Subjects()
+    if (run / "checkpoint_best.pt").is_file():
+        encoder = run / "checkpoint_best.pt"
+        subjects = load_encoder(encoder).config.subjects
+    seen = subjects.train if subjects.train != Subjects().train else None
+    return next_command("sample/train_SMPL_from_enc.py", paths, encoder=encoder, prior=prior, silhouettes_of=seen,
+                        **named(prior.parent), **chosen_subjects(subjects))  # fmt: skip
+
+
 def main(config: TestGanConfig) -> dict[str, Any]:
     """Score real and corrupted poses, write and print the AUC; return the metrics."""
     device = choose_device(config.device)
@@ -227,6 +240,7 @@ def main(config: TestGanConfig) -> dict[str, Any]:
     save_predictions(out / "predictions.npz", *measured_on, step=np.array(stored.step), **arrays)
     save_metrics(out / "metrics.json", *measured_on, metrics)
     print(auc_table(metrics))
+    print(next_stage(config.checkpoint, config.paths))
     return metrics
 
 

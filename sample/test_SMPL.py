@@ -34,7 +34,7 @@ from utils.image import to_picture
 from utils.metrics import spread_over_bins
 from utils.report.frames import best_and_worst
 from utils.report.summaries import RULES, Circumstances, all_summaries, circumstances, report
-from utils.settings import start
+from utils.settings import next_command, start
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class TestMeshConfig:
     """Frames whose meshes and masks are stored for the figures, spread over the facing directions."""
 
 
+STAGES = ("enc_dec", "pose", "gan")
+"""Stages before this one, by the folders of their runs."""
 MEAN_BODY_IS = "mean of the labelled subjects' training frames: rotations in crop axes as matrices, shape numbers"
 
 
@@ -145,7 +147,12 @@ def main(config: TestMeshConfig) -> dict[str, Any]:
     pictures = mesh_examples(sample, stage_4, measure) | {"example_row": np.array(chosen)}
     pictures |= extremes(data, found.errors["predicted"]["mpjpe_17_mm"], frames, config.examples)
     truth_source = "none" if truth is None else truth.source
-    return write(config, stage_4, crop, TestedFrames(frames, truth_source, found, which, pictures))
+    metrics = write(config, stage_4, crop, TestedFrames(frames, truth_source, found, which, pictures))
+    tested = {stage: config.paths.runs_location / stage / config.checkpoint.parent.name for stage in STAGES}
+    tested = {stage: run for stage, run in tested.items() if (run / "predictions.npz").is_file()}
+    mesh = config.out or config.checkpoint.parent
+    print(next_command("sample/make_figures.py", config.paths, **tested, mesh=mesh))
+    return metrics
 
 
 if __name__ == "__main__":

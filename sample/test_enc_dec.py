@@ -31,7 +31,7 @@ from utils.engine import choose_device
 from utils.image import to_picture
 from utils.image_metrics import image_errors
 from utils.report.summaries import text_table
-from utils.settings import start
+from utils.settings import chosen_subjects, named, next_command, start
 from utils.views import FlatViews, turned, turned_about_vertical
 
 
@@ -160,6 +160,8 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
                      example_frames=groups.frames[:, 0].cpu().numpy().astype(np.int32), **pictures)  # fmt: skip
     rows = {recipe: [f"{value['mean']:.4f}" for value in errors.values()] for recipe, errors in table.items()}
     print(f"{split}: {len(measured.frames)} pairs\n{text_table(rows, list(table['predicted']))}")
+    print(next_command("sample/train_3d_pose_from_enc.py", config.paths, encoder=config.checkpoint,
+                       **named(config.checkpoint.parent), **chosen_subjects(trained.subjects)))  # fmt: skip
     return table
 
 

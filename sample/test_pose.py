@@ -30,7 +30,7 @@ from utils.metrics import pose_errors
 from utils.reference_poses import reference_poses
 from utils.report.frames import best_and_worst
 from utils.report.summaries import action_table, intervals, overall_table, per_action
-from utils.settings import start
+from utils.settings import named, next_command, start
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,7 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
 
     shown = {"predicted": overall} | {name.replace("_", " "): summary for name, summary in summaries.items()}
     print(f"{split}: {len(frames)} frames\n{overall_table(shown)}\n\n{action_table(by_action)}")
+    print(next_command("sample/train_GAN.py", config.paths, **named(config.checkpoint.parent)))
     return metrics
 
 

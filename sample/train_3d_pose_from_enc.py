@@ -24,7 +24,7 @@ from utils.engine import Run, make_optimizer, make_schedule
 from utils.figures.training import poses_picture
 from utils.image import jitter_colours, to_pictures
 from utils.metrics import n_mpjpe_mm
-from utils.settings import start, to_plain
+from utils.settings import next_command, start, subjects_to_test, to_plain
 
 
 def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseData | EmbeddedPoseData:
@@ -124,6 +124,8 @@ def main(config: PoseConfig) -> float:
             run.save_best(held_out_mm)
             if config.patience and run.evals_since_best >= config.patience:
                 run.stop()
+    run.tell(next_command("sample/test_pose.py", config.paths, checkpoint=run.best_checkpoint,
+                          **subjects_to_test(config.subjects)))  # fmt: skip
     assert run.best is not None
     return run.best
 

@@ -26,7 +26,7 @@ from utils.batches import in_order, to_device
 from utils.body_file import NUM_BETAS
 from utils.engine import OPPONENTS_BETAS, Run, make_optimizer, make_schedule
 from utils.figures.training import prior_picture
-from utils.settings import start, to_plain
+from utils.settings import next_command, start, to_plain
 
 VALIDATION_POSES = 2000
 """Held-out poses per validation."""
@@ -131,6 +131,7 @@ def main(config: GanConfig) -> float:
             if run.draws:
                 run.picture(drawn_examples(generate, looked_at, body, run))
             run.save_best(confusion)
+    run.tell(next_command("sample/test_GAN.py", config.paths, checkpoint=run.best_checkpoint))
     assert run.best is not None
     return run.best
 

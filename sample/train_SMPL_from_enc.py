@@ -29,7 +29,7 @@ from utils.batches import in_order, some_of, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.figures.training import bodies_picture
 from utils.image import jitter_colours, to_pictures
-from utils.settings import start, which_weights
+from utils.settings import next_command, start, subjects_to_test, which_weights
 
 
 def make_data(config: MeshConfig, stage_1: StoredEncoder) -> tuple[PoseData, MeshData, MeshData]:
@@ -136,6 +136,9 @@ def main(config: MeshConfig) -> float:
             if run.draws:
                 run.picture(drawn_examples(network, held_out, objective, stage_1.config.crop.side_m, run))
             run.save_best(errors["held_out_mpjpe_17_mm"])
+    run.tell(next_command("sample/test_SMPL.py", config.paths, checkpoint=run.best_checkpoint,
+                          prior=config.prior if config.loss.prior else None,
+                          **subjects_to_test(config.subjects)))  # fmt: skip
     assert run.best is not None
     return run.best
 

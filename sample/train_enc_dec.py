@@ -28,7 +28,7 @@ from utils.batches import in_order, some_of, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.figures.training import novel_views_picture
 from utils.image import jitter_colours, to_pictures
-from utils.settings import start
+from utils.settings import next_command, start, subjects_to_test
 from utils.views import FlatViews
 
 
@@ -124,6 +124,8 @@ def main(config: EncDecConfig) -> float:
             if run.draws:
                 run.picture(drawn_examples(model, held_out, config.crop.side_m, run, config.optim.bf16))
             run.save_best(error)
+    run.tell(next_command("sample/test_enc_dec.py", config.paths, checkpoint=run.best_checkpoint,
+                          **subjects_to_test(config.subjects)))  # fmt: skip
     assert run.best is not None
     return run.best
 

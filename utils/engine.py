@@ -293,6 +293,16 @@ class Run:
         self.history.note(self.step, scalars)
 
     @property
+    def best_checkpoint(self) -> Path:
+        """Where the best networks of this run lie."""
+        return self.folder / "checkpoint_best.pt"
+
+    def tell(self, words: str) -> None:
+        """Print words, once for all processes."""
+        if self.is_main:
+            print(words)
+
+    @property
     def draws(self) -> bool:
         """Whether this process keeps pictures of held-out examples."""
         return self.is_main and self.loop.pictures > 0

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 import types
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import tyro
 
-from config import ASSETS, EMBEDDED, PARTS, PRESETS, ROOT, Paths
+from config import ASSETS, EMBEDDED, PARTS, PRESETS, ROOT, Paths, Subjects
 
 StageConfig = TypeVar("StageConfig")
 
@@ -231,7 +232,47 @@ def flags(paths: Paths, *names: str) -> str:
     usual, together, sentence = Paths(), Paths.under(paths.h36m_location.parent), ""
     is_together = all(getattr(paths, name) == getattr(together, name) for name in DATA_PLACES)
     if is_together and paths.h36m_location != usual.h36m_location:
-        usual, sentence = together, f" --dataset {short(paths.h36m_location.parent)}"
+        usual, sentence = together, f" --dataset {shlex.quote(short(paths.h36m_location.parent))}"
     looked_at = [field.name for field in fields(paths) if not names or field.name in names]
     changed = [name for name in looked_at if getattr(paths, name) != getattr(usual, name)]
-    return sentence + "".join(f" --paths.{name.replace('_', '-')} {short(getattr(paths, name))}" for name in changed)
+    given = {name.replace("_", "-"): shlex.quote(short(getattr(paths, name))) for name in changed}
+    return sentence + "".join(f" --paths.{name} {place}" for name, place in given.items())
+
+
+Typed = Path | str | int | tuple[int, ...] | None
+
+
+def next_command(script: str, paths: Paths, **settings: Typed) -> str:
+    """Write the command that goes on from here, as it can be typed.
+
+    Args:
+        settings: by name, `subjects__train` for --subjects.train; None leaves one at its default.
+    """
+    words = [script]
+    for name, value in settings.items():
+        if value is not None:
+            values = value if isinstance(value, tuple) else (short(value) if isinstance(value, Path) else value,)
+            words += ["--" + name.replace("__", ".").replace("_", "-"), *(shlex.quote(str(one)) for one in values)]
+    return f"next: python {' '.join(words)}{flags(paths)}"
+
+
+def named(run: Path) -> dict[str, Typed]:
+    """Give the settings that call another stage's run as this one; a preset brings its name along."""
+    if run.name == "demo" or run == ASSETS:
+        return {}
+    return {"preset" if run.name in PRESETS else "name": run.name}
+
+
+def chosen_subjects(who: Subjects) -> dict[str, Typed]:
+    """Give the settings of subjects that are not the default ones."""
+    usual = Subjects()
+    held_out = tuple(number for pair in who.held_out for number in pair)
+    found: dict[str, Typed] = {name: getattr(who, name) for name in ("train", "labelled", "test")
+                               if getattr(who, name) != getattr(usual, name)}  # fmt: skip
+    found |= {"held_out": held_out} if who.held_out != usual.held_out else {}
+    return {f"subjects__{name}": value for name, value in found.items()}
+
+
+def subjects_to_test(who: Subjects) -> dict[str, Typed]:
+    """Give the setting of a test script whose subjects are not the default ones."""
+    return {"subjects": who.test} if who.test != Subjects().test else {}
