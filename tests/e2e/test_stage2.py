@@ -177,7 +177,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(place):
 
 def test_training_ends_when_the_held_out_error_no_longer_falls(place):
     # A step size of almost nothing: the second look cannot gain more than rounding.
-    optim = Optim(steps=200, lr=1e-12, bf16=False, warmup_steps=0)
+    optim = Optim(steps=200, lr=1e-9, bf16=False, warmup_steps=0)
     loop = replace(LOOP, validate_every=5)
     config = place.config("patient", optim=optim, loop=loop, patience=2, head=PoseHeadConfig(hidden=8, layers=0))
     train_3d_pose_from_enc.main(config)
