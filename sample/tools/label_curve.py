@@ -8,17 +8,15 @@ Writes  runs/pose/label_curve_*/ (one run per cell, kept: stop and start again a
         tests/benchmarks/results/label_curve.{json,md}, label_curve_references.json
 """
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from tqdm import tqdm
+from jaxtyping import Float
 
 from config import (
     ROOT,
@@ -39,10 +37,24 @@ from dataset_def.h36m_pose_data import PoseData, labels_world_m
 from models.encoder_decoder import load_encoder
 from sample import test_pose, train_3d_pose_from_enc
 from sample.test_pose import TestPoseConfig
-from utils.artifacts import atomic_write, file_hash, load_checkpoint, load_predictions, must_exist, save_result
-from utils.bootstrap import compare, mean_interval
+from sample.tools.experiment import (
+    Cell,
+    Column,
+    Row,
+    Tested,
+    difference_and_percent,
+    fingerprint,
+    run_cells,
+    summarise,
+    table_lines,
+    train_once,
+    write_markdown,
+    written_row,
+)
+from utils.artifacts import file_hash, load_checkpoint, load_predictions, must_exist, save_result
 from utils.metrics import pose_errors
 from utils.reference_poses import REFERENCES, reference_poses
+from utils.report.summaries import written_interval
 from utils.settings import start, to_plain
 
 
@@ -89,103 +101,48 @@ class LabelCurveConfig:
             raise ValueError("encoders, seeds and sequences need at least one value each")
 
 
-MEASURES = {"N-MPJPE": "n_mpjpe_17_mm", "P-MPJPE": "p_mpjpe_17_mm", "yaw": "yaw_error_degrees"}
 COMMAND = "python sample/tools/label_curve.py"
+COLUMNS = {key: Column(key) for key in ("n_mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees")}
+"""The measures of each number of labels."""
 MEAN_POSE = "mean pose"
 
-Errors = dict[str, Float[np.ndarray, "N"]]
-Column = Mapping[str, Sequence[Errors]]
-"""The errors of each seed, by row of the table."""
-
-Columns = Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]
-"""Column, row, measure -> interval."""
-Compared = Mapping[str, Mapping[str, Mapping[str, Mapping[str, Mapping[str, float]]]]]
-"""Column, pair of rows, measure -> difference and percent, each an interval."""
+Columns = Mapping[str, Mapping[str, Row]]
+"""Number of labels, row -> intervals by measure."""
+Compared = Mapping[str, Mapping[str, Mapping[str, Row]]]
+"""Number of labels, pair of rows, measure -> difference and percent, each an interval."""
 
 
-class CellResult(NamedTuple):
-    """What one tested run predicts, measured."""
-
-    errors: Errors
-    mean_pose_errors: Errors
-    """Errors of the mean of the run's training labels."""
-    frames: Int[np.ndarray, "N 5"]
-    step: int
-    """At which the tested checkpoint was written."""
-
-
-def read_cell(run: Path) -> CellResult:
-    """Measure the stored predictions of a run."""
+def read_cell(run: Path) -> Tested:
+    """Measure the stored predictions of a run, and the mean of its training labels on the same frames."""
     _, stored = load_predictions(run / "predictions.npz", COMMAND)
     true, R = (torch.from_numpy(stored[name]) for name in ("true_root_m", "R_crop_from_world"))
     mean_pose = torch.from_numpy(stored["mean_pose_root_m"]).expand_as(true)
     found, of_mean = (
         as_arrays(pose_errors(pose, true, R)) for pose in (torch.from_numpy(stored["predicted_root_m"]), mean_pose)
     )
-    return CellResult(found, of_mean, stored["frames"], int(stored["step"]))
+    frames = stored["frames"]
+    return Tested(found, frames, int(stored["step"]), more={MEAN_POSE: Tested(of_mean, frames)})
 
 
-def as_arrays(errors: Mapping[str, Float[torch.Tensor, "N"]]) -> Errors:
+def as_arrays(errors: Mapping[str, Float[torch.Tensor, "N"]]) -> dict[str, Float[np.ndarray, "N"]]:
     """Take errors out of their tensors."""
     return {name: values.double().numpy() for name, values in errors.items()}
 
 
-def stacked(seeds: Sequence[Errors], measure: str) -> Float[np.ndarray, "S N"]:
-    """Put the errors of all seeds into rows."""
-    return np.stack([errors[measure] for errors in seeds])
-
-
-def summaries(column: Column, frames: Int[np.ndarray, "N 5"]) -> dict[str, dict[str, dict[str, float]]]:
-    """Average each row of the table, with intervals over sequences and seeds."""
-    return {
-        row: {name: mean_interval(stacked(seeds, name), frames)._asdict() for name in MEASURES.values()}
-        for row, seeds in column.items()
-    }
-
-
-def comparisons(
-    column: Column, frames: Int[np.ndarray, "N 5"], pairs: Sequence[tuple[str, str]]
-) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-    """Compare pairs of rows (ours, baseline) by a paired bootstrap over sequences and seeds."""
-    table = {}
-    for ours, baseline in pairs:
-        found = {
-            name: compare(stacked(column[ours], name), stacked(column[baseline], name), frames)
-            for name in MEASURES.values()
-        }
-        table[f"{ours} minus {baseline}"] = {
-            name: {"difference": gain.difference._asdict(), "percent": gain.percent._asdict()}
-            for name, gain in found.items()
-        }
-    return table
-
-
-def markdown(
-    columns: Columns,
-    compared: Compared,
-    protocol_text: str,
-) -> str:
+def markdown(columns: Columns, compared: Compared, protocol_text: str) -> list[str]:
     """Write the table, the paired comparisons below it, and the protocol."""
-    rows = list(next(iter(columns.values())))
-    titles = [f"{column}: {measure}" for column in columns for measure in MEASURES]
-    lines = ["| N-MPJPE / P-MPJPE in mm, yaw error in degrees | " + " | ".join(titles) + " |"]
-    lines.append("|---" * (1 + len(titles)) + "|")
-    for row in rows:
-        cells = [written_interval(columns[column][row][name]) for column in columns for name in MEASURES.values()]
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
-    lines += ["", "Paired differences, negative is better for the first:", "", "| | " + " | ".join(titles) + " |"]
-    lines.append("|---" * (1 + len(titles)) + "|")
-    for pair in next(iter(compared.values())):
-        gains = [compared[column][pair][name] for column in columns for name in MEASURES.values()]
-        cells = [f"{written_interval(gain['difference'])}, {written_interval(gain['percent'])} %" for gain in gains]
-        lines.append(f"| {pair} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", protocol_text, ""])
+    titles = [f"{labels}: {column.heading}" for labels in columns for column in COLUMNS.values()]
+    rows = {row: [text for found in columns.values() for text in written_row(found[row], COLUMNS)]
+            for row in next(iter(columns.values()))}  # fmt: skip
+    gains = {pair: [written_gain(found[pair][key], column) for found in compared.values()
+                    for key, column in COLUMNS.items()] for pair in next(iter(compared.values()))}  # fmt: skip
+    told = "Paired differences, negative is better for the first:"
+    return [*table_lines(rows, titles), "", told, "", *table_lines(gains, titles), "", protocol_text]
 
 
-def written_interval(interval: Mapping[str, float], decimals: int = 1) -> str:
-    """Write a mean with its 95 percent interval."""
-    mean, low, high = (f"{interval[name]:.{decimals}f}" for name in ("mean", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+def written_gain(gain: Mapping[str, Mapping[str, float]], column: Column) -> str:
+    """Write a difference and its percentage of the baseline."""
+    return f"{written_interval(gain['difference'], column.decimals)}, {written_interval(gain['percent'])} %"
 
 
 def column_title(sequences: int) -> str:
@@ -215,21 +172,6 @@ def protocol(config: LabelCurveConfig, num_frames: int) -> str:
     )
 
 
-def write_table(
-    config: LabelCurveConfig, columns: Columns, compared: Compared, num_frames: int, best_steps: dict[str, int]
-) -> None:
-    """Write the trained rows' json."""
-    protocol_text = protocol(config, num_frames)
-    save_result(
-        config.output,
-        protocol_text,
-        columns=columns,
-        comparisons=compared,
-        num_frames=num_frames,
-        steps_of_tested_checkpoint=best_steps,
-    )
-
-
 def write_references(config: LabelCurveConfig, columns: Columns, num_frames: int) -> Path:
     """Write the json of the rows that need no image; return its path."""
     path = config.output.with_name(f"{config.output.stem}_references.json")
@@ -242,7 +184,7 @@ def write_references(config: LabelCurveConfig, columns: Columns, num_frames: int
     return path
 
 
-def write_markdown(output: Path, references: Path) -> str:
+def write_both(output: Path, references: Path) -> str:
     """Write the markdown table beside a json of trained rows, the rows that need no image first; return it.
 
     Raises:
@@ -254,10 +196,8 @@ def write_markdown(output: Path, references: Path) -> str:
         raise ValueError(f"{output} and {references} have other columns or frames; measure both with the same "
                          f"settings: {COMMAND}")  # fmt: skip
     columns = {title: untrained["columns"][title] | rows for title, rows in trained["columns"].items()}
-    text = markdown(columns, trained["comparisons"], f"{trained['protocol']} {untrained['protocol']}")
-    with atomic_write(output.with_suffix(".md")) as partial:
-        partial.write_text(text)
-    return text
+    protocol_text = f"{trained['protocol']} {untrained['protocol']}"
+    return write_markdown(output, markdown(columns, trained["comparisons"], protocol_text))
 
 
 def _same_frames(trained: Mapping[str, Any], num_frames: int) -> bool:
@@ -279,15 +219,7 @@ COMPARED_ROWS = [
 ]
 
 
-class Cell(NamedTuple):
-    """One training run of the comparison."""
-
-    recipe: Recipe
-    sequences: int
-    seed: int
-
-
-def pose_config(cell: Cell, config: LabelCurveConfig) -> PoseConfig:
+def pose_config(cell: Cell[Recipe], config: LabelCurveConfig) -> PoseConfig:
     """Give the settings of a cell's training."""
     encoder = config.encoders[config.seeds.index(cell.seed) % len(config.encoders)]
     is_scratch = cell.recipe == "scratch"
@@ -298,11 +230,11 @@ def pose_config(cell: Cell, config: LabelCurveConfig) -> PoseConfig:
         optim=Optim(steps=steps, lr=config.lr, schedule=config.scratch_schedule if is_scratch else "cosine"),
         loop=replace(config.loop, seed=cell.seed), patience=config.patience if is_scratch else 0,
     )  # fmt: skip
-    key = fingerprint(settings, config)
+    key = name_of(settings, config)
     return replace(settings, name=f"label_curve_{cell.recipe}_{cell.sequences or 'all'}_seed{cell.seed}_{key}")
 
 
-def fingerprint(settings: PoseConfig, config: LabelCurveConfig) -> str:
+def name_of(settings: PoseConfig, config: LabelCurveConfig) -> str:
     """Name everything a cell's result depends on, so that a finished cell is never taken for another."""
     plain = to_plain(settings)
     for free in ("name", "paths", "device", "encoder"):
@@ -313,18 +245,15 @@ def fingerprint(settings: PoseConfig, config: LabelCurveConfig) -> str:
     if settings.mode in ("random", "scratch"):
         stage_1 = load_checkpoint(settings.encoder, "enc_dec")["config"]
         starts_from = {name: stage_1[name] for name in ("crop", "encoder", "decoder", "normalise")}
-    content = json.dumps([plain, starts_from, file_hash(settings.paths.index_location / "index.npz")], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:8]
+    return fingerprint(plain, starts_from, file_hash(settings.paths.index_location / "index.npz"))
 
 
-def run_cell(cell: Cell, config: LabelCurveConfig) -> CellResult:
+def run_cell(cell: Cell[Recipe], config: LabelCurveConfig) -> Tested:
     """Train and test what is not yet trained and tested, and read the result."""
     settings = pose_config(cell, config)
     folder = config.paths.runs_location / "pose" / settings.name
     if not (folder / "metrics.json").exists():
-        has_begun = (folder / "checkpoint_last.pt").exists()
-        loop = replace(settings.loop, resume=has_begun, overwrite=folder.exists() and not has_begun)
-        train_3d_pose_from_enc.main(replace(settings, loop=loop))
+        train_once(train_3d_pose_from_enc.main, settings, folder, folder / "metrics.json")
         checkpoint = folder / "checkpoint_best.pt"
         test_pose.main(TestPoseConfig(checkpoint=checkpoint, device=config.device, paths=config.paths,
                                       subjects=config.subjects.test, every=config.every))  # fmt: skip
@@ -338,15 +267,14 @@ def measure_references(config: LabelCurveConfig) -> Path:
     """
     crop = load_encoder(config.encoders[0]).config.crop
     test = PoseData(config.paths, FrameChoice(config.subjects.test, every=config.every), CropSettings(crop))
-    true_root_m, R = test.labels_root_m(), test.turns_from_world()
+    true_root_m, R, frames = test.labels_root_m(), test.turns_from_world(), test.table.frames[test.rows]
     columns = {}
     for count in config.sequences:
         labels = labels_world_m(test.table, config.subjects.labelled, config.subjects.held_out, count)
-        errors = {
-            REFERENCES[name]: [as_arrays(pose_errors(pose, true_root_m, R))]
+        columns[column_title(count)] = {
+            REFERENCES[name]: summarise([Tested(as_arrays(pose_errors(pose, true_root_m, R)), frames)], COLUMNS)
             for name, pose in reference_poses(labels, true_root_m, R).items()
         }
-        columns[column_title(count)] = summaries(errors, test.table.frames[test.rows])
     return write_references(config, columns, len(test.rows))
 
 
@@ -354,23 +282,25 @@ def main(config: LabelCurveConfig) -> Path:
     """Fill the table, write and print it; return the json's path."""
     references = measure_references(config)
     if config.references_only:
-        print(write_markdown(config.output, references))
+        print(write_both(config.output, references))
         return config.output
-    cells = [Cell(recipe, count, seed) for seed in config.seeds for count in config.sequences for recipe in ROWS]
-    results = {cell: run_cell(cell, config) for cell in tqdm(cells, desc="label_curve", disable=None)}
-    frames = results[cells[0]].frames
-    if not all(np.array_equal(result.frames, frames) for result in results.values()):
-        raise ValueError("the cells were tested on different frames; delete their metrics.json under "
-                         f"{config.paths.runs_location / 'pose'} and start again")  # fmt: skip
+    cells = [Cell(recipe, seed, count) for seed in config.seeds for count in config.sequences for recipe in ROWS]
+    remedy = f"their metrics.json under {config.paths.runs_location / 'pose'}"
+    results = run_cells("label_curve", cells, lambda cell: run_cell(cell, config), remedy)
     columns, compared = {}, {}
     for count in config.sequences:
-        column = {MEAN_POSE: [results[Cell("frozen", count, seed)].mean_pose_errors for seed in config.seeds]}
-        column |= {ROWS[r]: [results[Cell(r, count, seed)].errors for seed in config.seeds] for r in ROWS}
-        columns[column_title(count)] = summaries(column, frames)
-        compared[column_title(count)] = comparisons(column, frames, COMPARED_ROWS)
-    best_steps = {pose_config(cell, config).name: result.step for cell, result in results.items()}
-    write_table(config, columns, compared, len(frames), best_steps)
-    print(write_markdown(config.output, references))
+        table = {MEAN_POSE: [results[Cell("frozen", seed, count)].more[MEAN_POSE] for seed in config.seeds]}
+        table |= {title: [results[Cell(row, seed, count)] for seed in config.seeds] for row, title in ROWS.items()}
+        columns[column_title(count)] = {row: summarise(seeds, COLUMNS) for row, seeds in table.items()}
+        compared[column_title(count)] = {
+            f"{ours} minus {baseline}": difference_and_percent(table[ours], table[baseline], COLUMNS)
+            for ours, baseline in COMPARED_ROWS
+        }
+    num_frames = len(results[cells[0]].frames)
+    steps = {pose_config(cell, config).name: result.step for cell, result in results.items()}
+    save_result(config.output, protocol(config, num_frames), columns=columns, comparisons=compared,
+                num_frames=num_frames, steps_of_tested_checkpoint=steps)  # fmt: skip
+    print(write_both(config.output, references))
     return config.output
 
 

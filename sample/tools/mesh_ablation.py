@@ -8,16 +8,12 @@ Writes  runs/mesh/ablation_*/ (one run per cell, kept: stop and start again at w
         tests/benchmarks/results/mesh_ablation.{json,md}
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from tqdm import tqdm
 
 from config import (
     ROOT,
@@ -36,9 +32,22 @@ from config import (
 )
 from sample import test_SMPL, train_SMPL_from_enc
 from sample.test_SMPL import TestMeshConfig
-from sample.tools.label_curve import written_interval
-from utils.artifacts import atomic_write, file_hash, load_metrics, load_predictions, save_result
-from utils.bootstrap import Statistic, difference_interval, mean_interval, median_interval
+from sample.tools.experiment import (
+    Cell,
+    Column,
+    Row,
+    Tested,
+    difference,
+    fingerprint,
+    run_cells,
+    summarise,
+    table_lines,
+    train_once,
+    values_of,
+    write_markdown,
+    written_row,
+)
+from utils.artifacts import file_hash, load_metrics, load_predictions, save_result
 from utils.metrics import FRONT_DEGREES
 from utils.report.summaries import BACKWARDS_DEGREES
 from utils.settings import start, to_plain
@@ -91,46 +100,19 @@ class MeshAblationConfig:
 
 COMMAND = "python sample/tools/mesh_ablation.py"
 MEAN_BODY = "mean body"
-Row = Mapping[str, Mapping[str, float]]
-"""Mean (or median), low and high, by the key of a column."""
-
-
-class Column(NamedTuple):
-    """One measure of the table."""
-
-    title: str
-    measure: str
-    statistic: Statistic = "mean"
-    only_away: bool = False
-    """Average over people who face away from the camera, instead of all."""
-    decimals: int = 1
-
-
 COLUMNS = {
-    "mpjpe_17_mm": Column("MPJPE mm", "mpjpe_17_mm"),
-    "p_mpjpe_17_mm": Column("P-MPJPE mm", "p_mpjpe_17_mm"),
-    "vertex_mm": Column("vertices mm", "vertex_mm"),
-    "pa_vertex_mm": Column("aligned vertices mm", "pa_vertex_mm"),
-    "iou_all_views_percent": Column("IoU %, all views (more is better)", "iou_all_views_percent"),
-    "prior_score": Column("prior's score (1 is real)", "prior_score", decimals=3),
-    "away_yaw_median_degrees": Column("facing away: median yaw error °", "yaw_error_degrees", "median", True),
-    "away_beyond_90_degrees_percent": Column("facing away: beyond 90° %", "backwards_percent", "mean", True),
+    "mpjpe_17_mm": Column("mpjpe_17_mm"),
+    "p_mpjpe_17_mm": Column("p_mpjpe_17_mm"),
+    "vertex_mm": Column("vertex_mm"),
+    "pa_vertex_mm": Column("pa_vertex_mm"),
+    "iou_all_views_percent": Column("iou_all_views_percent"),
+    "prior_score": Column("prior_score"),
+    "away_yaw_median_degrees": Column("yaw_error_degrees", "median", True, "median_degrees"),
+    "away_beyond_90_degrees_percent": Column("backwards_percent", "mean", True, "beyond_90_degrees_percent"),
 }
 
 
-class MeshCell(NamedTuple):
-    """What one tested run got wrong."""
-
-    errors: dict[str, Float[np.ndarray, "N"]]
-    is_away: Bool[np.ndarray, "N"]
-    frames: Int[np.ndarray, "N 5"]
-    step: int
-    metrics: dict[str, Any]
-    prior_hash: str = ""
-    """Hash of the prior whose score is among the errors."""
-
-
-def read_cell(folder: Path) -> MeshCell:
+def read_cell(folder: Path) -> Tested:
     """Read the errors that sample/test_SMPL.py stored."""
     provenance, stored = load_predictions(folder / "predictions.npz", COMMAND)
     metrics = load_metrics(folder / "metrics.json", COMMAND)["metrics"]
@@ -138,59 +120,27 @@ def read_cell(folder: Path) -> MeshCell:
     errors = {name: stored[name].astype(float) for name in names}
     errors["backwards_percent"] = 100.0 * (errors["yaw_error_degrees"] > BACKWARDS_DEGREES)
     is_away = np.abs(np.rad2deg(stored["facing_rad"])) >= 180 - FRONT_DEGREES
-    return MeshCell(
-        errors, is_away, stored["frames"], int(stored["step"]), metrics, provenance["input_hashes"].get("prior", "")
-    )
+    more = {"metrics": metrics, "prior_hash": provenance["input_hashes"].get("prior", "")}
+    return Tested(errors, stored["frames"], int(stored["step"]), is_away, more)
 
 
-def values_of(seeds: Sequence[MeshCell], column: Column) -> tuple[Float[np.ndarray, "S N"], Int[np.ndarray, "N 5"]]:
-    """Put a measure of all seeds into rows, with the frames that count for the column and have a truth."""
-    values = np.stack([cell.errors[column.measure] for cell in seeds])
-    chosen = np.isfinite(values).all(axis=0) & (seeds[0].is_away if column.only_away else True)
-    return values[:, chosen], seeds[0].frames[chosen]
-
-
-def known_columns(table: Mapping[str, Sequence[MeshCell]]) -> dict[str, Column]:
+def known_columns(table: Mapping[str, Sequence[Tested]]) -> dict[str, Column]:
     """List the columns that all rows can fill."""
     cells = [cell for seeds in table.values() for cell in seeds]
     return {key: column for key, column in COLUMNS.items()
             if all(column.measure in cell.errors for cell in cells) and values_of(cells, column)[1].size}  # fmt: skip
 
 
-def summarise(seeds: Sequence[MeshCell], columns: Mapping[str, Column]) -> Row:
-    """Average a row over its seeds and frames, with intervals over sequences and seeds."""
-    taken = {"mean": mean_interval, "median": median_interval}
-    return {key: taken[column.statistic](*values_of(seeds, column))._asdict() for key, column in columns.items()}
-
-
-def difference(ours: Sequence[MeshCell], baseline: Sequence[MeshCell], columns: Mapping[str, Column]) -> Row:
-    """Subtract a baseline from a row by a paired bootstrap over sequences and seeds."""
-    found = {}
-    for key, column in columns.items():
-        (mine, frames), (others, _) = values_of(ours, column), values_of(baseline, column)
-        found[key] = difference_interval(mine, others, frames, column.statistic)._asdict()
-    return found
-
-
-def mean_body_row(cell: MeshCell, columns: Mapping[str, Column]) -> Row:
+def mean_body_row(cell: Tested, columns: Mapping[str, Column]) -> Row:
     """Take the errors of the mean body, which needs no training, from a tested run; empty if it has none."""
-    found = cell.metrics.get("mean_body", {})
+    found = cell.more["metrics"].get("mean_body", {})
     away = found.get("yaw", {}).get("away", {})
     known = found.get("overall", {}) | {f"away_{key}": value for key, value in away.items()}
     known["away_yaw_median_degrees"] = away.get("median_degrees")
     return {key: known[key] for key in columns if isinstance(known.get(key), dict)}
 
 
-def lines_of(rows: Mapping[str, Row], columns: Mapping[str, Column]) -> list[str]:
-    """Write rows as lines of a markdown table."""
-    lines = ["| | " + " | ".join(column.title for column in columns.values()) + " |", "|---" * (1 + len(columns)) + "|"]
-    for name, row in rows.items():
-        cells = [written_interval(row[key], column.decimals) if key in row else "" for key, column in columns.items()]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return lines
-
-
-def protocol(config: MeshAblationConfig, cell: MeshCell) -> str:
+def protocol(config: MeshAblationConfig, cell: Tested) -> str:
     """Say how the numbers came about."""
     labelled, test, seen = (", ".join(f"S{number}" for number in who) for who in (
         config.subjects.labelled, config.subjects.test, config.silhouettes_of))  # fmt: skip
@@ -203,9 +153,9 @@ def protocol(config: MeshAblationConfig, cell: MeshCell) -> str:
         f"augmentation; the last step is tested. Weights: {weights_of(config)}; rows leave terms out; preset `seed` "
         "has its own head (tanh on axis-angle) and weights, but the optimiser and augmentation of the others. Tested "
         f"on {test}, whose images no training read: {len(cell.frames)} images (one frame in {config.every}, all "
-        "cameras), of which "
-        f"{int(cell.is_away.sum())} face away (within {FRONT_DEGREES}° of showing the back), about the pelvis, 17 "
-        f"joints. {score}Brackets: 95 % bootstrap over sequences and seeds (not over encoders, which are one); "
+        f"cameras), of which {np.count_nonzero(cell.is_away)} face away (within {FRONT_DEGREES}° of showing the back), "
+        f"about the pelvis, 17 joints. {score}Brackets: 95 % bootstrap over sequences and seeds (not over encoders, "
+        "which are one); "
         "differences: paired over the same sequences. The mean body averages the labelled training frames."
     )
 
@@ -217,7 +167,7 @@ def weights_of(config: MeshAblationConfig) -> str:
     return ", ".join(f"{name} {getattr(config.loss, name):g}" for name in names)
 
 
-def write_table(config: MeshAblationConfig, table: Mapping[str, Sequence[MeshCell]], baseline: str) -> str:
+def write_table(config: MeshAblationConfig, table: Mapping[str, Sequence[Tested]], baseline: str) -> str:
     """Write the json and the markdown table beside it; return the latter."""
     columns, first = known_columns(table), table[baseline][0]
     rows = {name: summarise(seeds, columns) for name, seeds in table.items()}
@@ -227,11 +177,11 @@ def write_table(config: MeshAblationConfig, table: Mapping[str, Sequence[MeshCel
     protocol_text = protocol(config, first)
     steps = {name: [cell.step for cell in seeds] for name, seeds in table.items()}
     save_result(config.output, protocol_text, rows=rows, differences=gains, steps_of_tested_checkpoint=steps)
-    told = f"Paired differences from {baseline}, negative is better but for the IoU and the prior's score:"
-    text = "\n".join([*lines_of(rows, columns), "", told, "", *lines_of(gains, columns), "", protocol_text, ""])
-    with atomic_write(config.output.with_suffix(".md")) as partial:
-        partial.write_text(text)
-    return text
+    headings = [column.heading for column in columns.values()]
+    written, differences = ({name: written_row(row, columns) for name, row in some.items()} for some in (rows, gains))
+    told = f"Paired differences from {baseline}, negative is better except where more is better:"
+    return write_markdown(config.output, [*table_lines(written, headings), "", told, "",
+                                          *table_lines(differences, headings), "", protocol_text])  # fmt: skip
 
 
 Recipe = Literal["pose", "verts", "gan", "all", "seed"]
@@ -246,20 +196,13 @@ NEEDS_PRIOR: tuple[Recipe, ...] = ("gan", "all")
 MASK_TERMS = {"soft_iou": 0.0, "mesh_to_mask": 0.0, "mask_to_mesh": 0.0}
 
 
-class Cell(NamedTuple):
-    """One training run of the comparison."""
-
-    recipe: Recipe
-    seed: int
-
-
 def loss_of(recipe: Recipe, loss: MeshLoss) -> MeshLoss:
     """Leave out the terms that a row does without."""
     without_prior = loss if recipe in NEEDS_PRIOR else replace(loss, prior=0.0)
     return without_prior if recipe in ("verts", "all") else replace(without_prior, **MASK_TERMS)
 
 
-def mesh_config(cell: Cell, config: MeshAblationConfig) -> MeshConfig:
+def mesh_config(cell: Cell[Recipe], config: MeshAblationConfig) -> MeshConfig:
     """Give the settings of a cell's training; they differ in the losses, and for preset seed in the head too."""
     settings = MeshConfig(
         encoder=config.encoder, prior=config.prior if cell.recipe in NEEDS_PRIOR else None, device=config.device,
@@ -272,10 +215,10 @@ def mesh_config(cell: Cell, config: MeshAblationConfig) -> MeshConfig:
         its = seed().mesh
         settings = replace(settings, head=replace(config.head, kind=its.head.kind), loss=its.loss,
                            silhouettes_of=config.subjects.labelled)  # fmt: skip
-    return replace(settings, name=f"ablation_{cell.recipe}_seed{cell.seed}_{fingerprint(settings)}")
+    return replace(settings, name=f"ablation_{cell.recipe}_seed{cell.seed}_{name_of(settings)}")
 
 
-def fingerprint(settings: MeshConfig | TestMeshConfig) -> str:
+def name_of(settings: MeshConfig | TestMeshConfig) -> str:
     """Name everything a result depends on, so that a finished cell is never taken for another."""
     plain = to_plain(settings)
     files = {name: plain.pop(name, None) for name in ("encoder", "prior")}
@@ -285,19 +228,18 @@ def fingerprint(settings: MeshConfig | TestMeshConfig) -> str:
     if isinstance(settings, MeshConfig):
         plain["loop"] = settings.loop.seed
     hashes = {name: file_hash(Path(path)) for name, path in files.items() if path is not None}
-    return hashlib.sha256(json.dumps([plain, hashes], sort_keys=True).encode()).hexdigest()[:8]
+    return fingerprint(plain, hashes)
 
 
-def run_cell(cell: Cell, config: MeshAblationConfig) -> MeshCell:
+def run_cell(cell: Cell[Recipe], config: MeshAblationConfig) -> Tested:
     """Train and test what is not yet trained and tested, and read the result."""
     settings = mesh_config(cell, config)
     folder = config.paths.runs_location / "mesh" / settings.name
     checkpoint = folder / "checkpoint_best.pt"
-    if not checkpoint.exists():
-        train_SMPL_from_enc.main(replace(settings, loop=replace(settings.loop, overwrite=folder.exists())))
+    train_once(train_SMPL_from_enc.main, settings, folder, checkpoint)
     test = TestMeshConfig(checkpoint=checkpoint, device=config.device, paths=config.paths, every=config.every,
                           subjects=config.subjects.test, prior=config.prior, examples=1)  # fmt: skip
-    tested = folder / f"test_{fingerprint(test)}"
+    tested = folder / f"test_{name_of(test)}"
     if not (tested / "metrics.json").exists():
         test_SMPL.main(replace(test, out=tested))
     return read_cell(tested)
@@ -307,12 +249,9 @@ def main(config: MeshAblationConfig) -> Path:
     """Fill the table, write and print it; return the json's path."""
     rows = {recipe: title for recipe, title in ROWS.items() if config.prior is not None or recipe not in NEEDS_PRIOR}
     cells = [Cell(recipe, number) for number in config.seeds for recipe in rows]
-    results = {cell: run_cell(cell, config) for cell in tqdm(cells, desc="mesh_ablation", disable=None)}
-    frames = results[cells[0]].frames
-    if not all(np.array_equal(result.frames, frames) for result in results.values()):
-        raise ValueError("the cells were tested on different frames; delete the folders test_* of "
-                         f"{config.paths.runs_location / 'mesh'}/ablation_* and start again")  # fmt: skip
-    if len({result.prior_hash for result in results.values()}) > 1:
+    remedy = f"the folders test_* of {config.paths.runs_location / 'mesh'}/ablation_*"
+    results = run_cells("mesh_ablation", cells, lambda cell: run_cell(cell, config), remedy)
+    if len({result.more["prior_hash"] for result in results.values()}) > 1:
         raise ValueError(f"{config.prior} changed while the table was filled; start again (what does not depend on it "
                          "is kept)")  # fmt: skip
     table = {title: [results[Cell(recipe, number)] for number in config.seeds] for recipe, title in rows.items()}

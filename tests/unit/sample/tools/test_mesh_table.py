@@ -1,16 +1,17 @@
 import numpy as np
 import pytest
 
-from sample.tools.mesh_ablation import COLUMNS, MeshCell, difference, known_columns, lines_of, mean_body_row, summarise
+from sample.tools.experiment import Tested, difference, summarise, table_lines, written_row
+from sample.tools.mesh_ablation import COLUMNS, known_columns, mean_body_row
 
 FRAMES = np.array([[9, action, 1, camera, 1] for action in (2, 9, 16) for camera in (1, 2, 3, 4)], dtype=np.int32)
 IS_AWAY = FRAMES[:, 3] > 2
 
 
-def cell(offset: float, yaw: np.ndarray, metrics: dict | None = None) -> MeshCell:
+def cell(offset: float, yaw: np.ndarray, metrics: dict | None = None) -> Tested:
     values = np.arange(12.0) + offset
     errors = {"mpjpe_17_mm": values, "yaw_error_degrees": yaw, "backwards_percent": 100.0 * (yaw > 90)}
-    return MeshCell(errors, IS_AWAY, FRAMES, 7, metrics or {})
+    return Tested(errors, FRAMES, 7, IS_AWAY, {"metrics": metrics or {}})
 
 
 def test_columns_of_those_who_face_away_count_only_them():
@@ -51,7 +52,13 @@ def test_the_mean_body_comes_from_the_metrics_and_a_missing_number_leaves_its_ce
     columns = {key: COLUMNS[key] for key in ("mpjpe_17_mm", "prior_score", "away_yaw_median_degrees")}
     row = mean_body_row(cell(0, np.full(12, 5.0), metrics), columns)
     assert list(row) == ["mpjpe_17_mm", "away_yaw_median_degrees"]
-    assert lines_of({"mean body": row}, columns)[2] == (
+    assert table_lines({"mean body": written_row(row, columns)}, ["a", "b", "c"])[2] == (
         "| mean body | 250.0 [240.0, 260.0] |  | 250.0 [240.0, 260.0] |"
     )
     assert mean_body_row(cell(0, np.full(12, 5.0)), columns) == {}
+
+
+def test_headings_tell_unit_and_direction():
+    shown = [column.heading for column in COLUMNS.values()]
+    assert shown[0] == "MPJPE mm" and shown[4] == "IoU, all views % (more is better)"
+    assert shown[-2:] == ["facing away: median yaw error °", "facing away: beyond 90°, %"]

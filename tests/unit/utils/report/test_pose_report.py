@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from sample.tools.label_curve import comparisons, markdown, summaries
 from utils.metrics import pose_errors
 from utils.report.summaries import action_table, intervals, overall_table, per_action
 
@@ -42,18 +41,3 @@ def test_printed_tables_hold_the_numbers():
     assert "28.2 [28.2, 28.2]" in next(
         line for line in action_table(per_action(errors, frames)).splitlines() if "WalkT" in line
     )
-
-
-def test_the_markdown_table_has_a_line_per_recipe_and_a_signed_difference_per_pair():
-    frames, errors = frames_and_errors()
-    better = {name: values * 0.5 for name, values in errors.items()}
-    column = {"ours": [better, better], "scratch": [errors, errors]}
-    text = markdown(
-        {"all labels": summaries(column, frames)},
-        {"all labels": comparisons(column, frames, [("ours", "scratch")])},
-        "how it was measured",
-    )
-    difference = next(line for line in text.splitlines() if line.startswith("| ours minus scratch"))
-    assert difference.count("-50.0 [-50.0, -50.0] %") == 3
-    assert text.rstrip().endswith("how it was measured")
-    assert any(line.startswith("| scratch") for line in text.splitlines())
