@@ -3,12 +3,14 @@
     python sample/predict.py photo.jpg --box 120 40 200 480
     python sample/predict.py video.mp4 --out runs/predict/video
 
+In Python, `Predictor()(picture, box)` gives the person of one picture.
+
 Reads   an image, a folder, a video or a camera; a checkpoint of stage 4 (sample/train_SMPL_from_enc.py)
 Writes  <out>/: joints.json and body.npz of all frames; of images <name>_overlay.jpg, <name>_views.jpg and meshes;
         of a video overlay.mp4, motion.glb, motion.bvh
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -17,16 +19,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 import tyro
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int, UInt8
 from tqdm import tqdm
 
 from config import ASSETS, Device, Paths, ranged, setting
 from dataset_def.photos.crop import PhotoCrop, photo_crop
 from dataset_def.photos.person import SEGMENTATION_NETWORK, Finder, make_finder
-from dataset_def.photos.pictures import Pictures, open_pictures
-from models.smpl import Body
-from models.SMPL_from_latent import MeshFromImage, StoredMesh, load_body_of, load_mesh
+from dataset_def.photos.pictures import Picture, Pictures, open_pictures
+from models.SMPL_from_latent import load_body_of, load_mesh
 from utils.artifacts import atomic_folder
 from utils.batches import in_chunks
 from utils.engine import choose_device
@@ -44,8 +44,9 @@ from utils.export.prediction import (
 from utils.export.rig import rig_of
 from utils.image import to_unit_rgb
 from utils.one_euro import OneEuro, SmoothRotations
-from utils.person_box import placed_in_box
+from utils.person_box import Box, check_box, placed_in_box
 from utils.settings import start, which_weights
+from utils.skeleton import H36M_17
 
 
 @dataclass(frozen=True)
@@ -103,20 +104,82 @@ SHAPE_CUTOFF_HZ = 0.1
 """A person's shape does not move; only the first seconds change the filtered one."""
 
 
-class BodyInFrame(NamedTuple):
-    """One body in the camera's axes (x right, y down, z forward), as the body model gives it without translation."""
+class Person(NamedTuple):
+    """One predicted person in the axes of the picture's camera (x right, y down, z forward), in metres."""
 
     rotations_cam: Float[np.ndarray, "24 3 3"]
-    """The root first, R_cam_from_body."""
+    """The root first, R_cam_from_body; the others relative to their parent."""
     betas: Float[np.ndarray, "10"]
-    vertices_m: Float[np.ndarray, "V 3"]
-    root_joint_m: Float[np.ndarray, "3"]
-    joints_m: Float[np.ndarray, "17 3"]
-    """Human3.6M's, the pelvis first."""
+    translation_cam_m: Float[np.ndarray, "3"]
+    """As the body model takes it."""
+    root_joint_cam_m: Float[np.ndarray, "3"]
+    joints_cam_m: Float[np.ndarray, "17 3"]
+    """Human3.6M's, in the order of utils.skeleton.H36M_17, the pelvis first."""
+    vertices_cam_m: Float[np.ndarray, "V 3"]
+
+    def joint_cam_m(self, name: str) -> Float[np.ndarray, "3"]:
+        """Give a joint by its name, such as left_wrist.
+
+        Raises:
+            ValueError: there is no such joint.
+        """
+        if name not in H36M_17:
+            raise ValueError(f"there is no joint {name!r}; there are {', '.join(H36M_17)}")
+        return self.joints_cam_m[H36M_17.index(name)]
 
 
-class BodiesInFrames:
-    """Reads bodies off batches of crops, which must come in the order of their frames if they are filtered.
+class Predictor:
+    """Predicts one person per picture; reads the weights and their body once.
+
+        predictor = Predictor()
+        person = predictor(picture_rgb, box=(120, 40, 200, 480))
+
+    Args:
+        checkpoint: checkpoint_best.pt of stage 4.
+        paths: where the body lies that the checkpoint was trained with.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Path | str = PredictConfig.checkpoint,
+        device: Device = "auto",
+        paths: Paths | None = None,
+    ) -> None:
+        checkpoint, self.device = Path(checkpoint), choose_device(device)
+        self.stored = load_mesh(checkpoint, self.device)
+        self.body = load_body_of(self.stored, checkpoint, paths or Paths()).to(self.device)
+        self.faces: Int[np.ndarray, "F 3"] = self.body.faces.cpu().numpy()
+
+    def __call__(
+        self,
+        rgb: UInt8[np.ndarray, "H W 3"],
+        box: tuple[float, float, float, float],
+        focal_px: float | None = PredictConfig.focal_px,
+        person_m: float = PredictConfig.person_m,
+    ) -> Person:
+        """Predict the person in a box of a picture.
+
+        Args:
+            rgb: red first (utils.image.read_image gives that; OpenCV's own imread does not).
+            box: x, y, width, height in pixels.
+            focal_px: of the camera; without it, 1.146 times the longer side of the picture.
+            person_m: taken for the longer side of the box, which gives the distance.
+        Raises:
+            ValueError: this is no such picture, or the box lies outside of it.
+        """
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+            raise ValueError(f"the picture is {rgb.dtype} of shape {rgb.shape}; give uint8 of shape (height, width, 3)")
+        check_box(Box(*box), rgb.shape[1], rgb.shape[0], "the picture")
+        [person] = PeopleInFrames(self)([self.crop(Picture("picture", rgb), Box(*box), focal_px, person_m)])
+        return person
+
+    def crop(self, picture: Picture, box: Box, focal_px: float | None, person_m: float) -> PhotoCrop:
+        """Cut a person out as the network was trained to see people."""
+        return photo_crop(picture, box, self.stored.config.crop, focal_px, person_m)
+
+
+class PeopleInFrames:
+    """Predicts people from batches of crops, which must come in the order of their frames if they are filtered.
 
     Args:
         frames_per_second: of a video; None for pictures that have nothing to do with each other.
@@ -125,110 +188,86 @@ class BodiesInFrames:
 
     def __init__(
         self,
-        network: MeshFromImage,
-        body: Body,
-        frames_per_second: float | None,
-        smoothing: tuple[float, float] | None,
-    ):
-        self.network, self.body = network, body
+        predictor: Predictor,
+        frames_per_second: float | None = None,
+        smoothing: tuple[float, float] | None = None,
+    ) -> None:
+        self.predictor = predictor
         self.is_smooth = smoothing is not None and frames_per_second is not None
         rate, filtering = frames_per_second or 1.0, smoothing or (1.0, 0.0)
         self.turn, self.shape = SmoothRotations(rate, *filtering), OneEuro(rate, SHAPE_CUTOFF_HZ, 0.0)
+        self.place = OneEuro(rate, *filtering)
 
     @torch.no_grad()
-    def __call__(
-        self, images: Float[Tensor, "B 3 S S"], R_cam_from_crop: Float[np.ndarray, "B 3 3"]
-    ) -> list[BodyInFrame]:
-        """Read one body per crop.
+    def __call__(self, crops: Sequence[PhotoCrop]) -> list[Person]:
+        """Predict one person per crop.
 
         Raises:
             ValueError: the network gives numbers that are not finite.
         """
-        device = next(self.network.parameters()).device
-        estimate = self.network(images.to(device))
+        network, body, device = self.predictor.stored.network, self.predictor.body, self.predictor.device
+        estimate = network(torch.stack([to_unit_rgb(crop.image) for crop in crops]).to(device))
         rotations, betas = estimate.rotations_crop.cpu().double().numpy(), estimate.betas.cpu().double().numpy()
         if not (np.isfinite(rotations).all() and np.isfinite(betas).all()):
             raise ValueError("the network gives numbers that are not finite; its checkpoint is damaged, train it again")
-        rotations[:, 0] = R_cam_from_crop @ rotations[:, 0]
+        rotations[:, 0] = np.stack([crop.R_cam_from_crop for crop in crops]) @ rotations[:, 0]
         if self.is_smooth:
             rotations = np.stack([self.turn(frame) for frame in rotations])
             betas = np.stack([self.shape(frame) for frame in betas])
         nowhere = torch.zeros(len(betas), 3, device=device)
-        as_tensors = [torch.from_numpy(values).float().to(device) for values in (rotations, betas)]
-        out = self.body(*as_tensors, nowhere)
-        joints_m = self.body.h36m_joints_m(out.vertices_m)
-        found = [tensor.cpu().double().numpy() for tensor in (out.vertices_m, out.joints_m[:, 0], joints_m)]
-        return [BodyInFrame(*row) for row in zip(rotations, betas, *found, strict=True)]
+        out = body(*(torch.from_numpy(values).float().to(device) for values in (rotations, betas)), nowhere)
+        joints_m = body.h36m_joints_m(out.vertices_m)
+        found = [tensor.cpu().double().numpy() for tensor in (out.joints_m[:, 0], joints_m, out.vertices_m)]
+        return [self._placed(crop, *row) for crop, *row in zip(crops, rotations, betas, *found, strict=True)]
+
+    def _placed(self, crop: PhotoCrop, rotations: np.ndarray, betas: np.ndarray, root_joint_m: np.ndarray,
+                joints_m: np.ndarray, vertices_m: np.ndarray) -> Person:  # fmt: skip
+        """Put a body where its box is."""
+        pelvis_cam_m = placed_in_box(vertices_m - joints_m[0], crop.box, crop.camera.K, crop.distance_m)
+        move_m = (self.place(pelvis_cam_m) if self.is_smooth else pelvis_cam_m) - joints_m[0]
+        return Person(rotations, betas, move_m, root_joint_m + move_m, joints_m + move_m, vertices_m + move_m)
 
 
-class Weights(NamedTuple):
-    """The network, and the body that it was trained with."""
-
-    checkpoint: Path
-    stored: StoredMesh
-    body: Body
-
-
-def load_newest(checkpoint: Path, device: Device, paths: Paths) -> Weights:
-    """Read the weights and their body, and print which they are."""
-    print(which_weights("checkpoint", checkpoint, paths.runs_location / "mesh"))
-    place = choose_device(device)
-    stored = load_mesh(checkpoint, place)
-    return Weights(checkpoint, stored, load_body_of(stored, checkpoint, paths).to(place))
-
-
-def person_crops(pictures: Pictures, finder: Finder, stored: StoredMesh, config: PredictConfig) -> Iterator[PhotoCrop]:
+def person_crops(
+    pictures: Pictures, finder: Finder, predictor: Predictor, config: PredictConfig
+) -> Iterator[PhotoCrop]:
     """Cut the person out of every frame; where a video's frame shows nobody, the last box is used again."""
     every, last = enumerate(pictures.frames()), None
     for number, picture in tqdm(every, total=pictures.num_frames, desc="predict", unit="frame", disable=None):
         box = finder.box(number, picture)
         last = box or (last if pictures.is_sequence else None)
         if last is not None:
-            yield photo_crop(picture, last, stored.config.crop, config.focal_px, config.person_m)
-
-
-def placed_bodies(crop: PhotoCrop, found: BodyInFrame, place: OneEuro | None) -> FrameBody:
-    """Put a body where its box is."""
-    rooted_m = found.vertices_m - found.joints_m[0]
-    pelvis_cam_m = placed_in_box(rooted_m, crop.box, crop.camera.K, crop.distance_m)
-    move_m = (pelvis_cam_m if place is None else place(pelvis_cam_m)) - found.joints_m[0]
-    return FrameBody(crop.picture.name, found.rotations_cam, found.betas, move_m, found.root_joint_m + move_m,
-                     found.joints_m + move_m)  # fmt: skip
+            yield predictor.crop(picture, last, config.focal_px, config.person_m)
 
 
 def write_all(
-    pictures: Pictures, finder: Finder, weights: Weights, out: Path, bodies: PredictedBodies, config: PredictConfig
+    pictures: Pictures, finder: Finder, predictor: Predictor, out: Path, bodies: PredictedBodies, config: PredictConfig
 ) -> None:
     """Predict and write every frame; `bodies` keeps those with a person."""
-    _, stored, body = weights
-    rate, faces = pictures.frames_per_second, body.faces.cpu().numpy()
+    rate, faces = pictures.frames_per_second, predictor.faces
     smoothing = (config.smooth_least_hz, config.smooth_speed) if config.smooth else None
-    read = BodiesInFrames(stored.network, body, rate, smoothing)
-    place = OneEuro(rate, *smoothing) if rate is not None and smoothing is not None else None
+    read = PeopleInFrames(predictor, rate, smoothing)
     video = OverlayVideo(out / "overlay.mp4", rate, config.video_px) if rate is not None else None
     meshes = (() if video else ("glb", "obj", "ply")) if config.meshes is None else config.meshes
-    for crops in in_chunks(person_crops(pictures, finder, stored, config), config.batch):
-        images = torch.stack([to_unit_rgb(crop.image) for crop in crops])
-        found = read(images, np.stack([crop.R_cam_from_crop for crop in crops]))
-        for crop, one in zip(crops, found, strict=True):
-            there = placed_bodies(crop, one, place)
+    for crops in in_chunks(person_crops(pictures, finder, predictor, config), config.batch):
+        for crop, person in zip(crops, read(crops), strict=True):
+            there = FrameBody(crop.picture.name, *person[:-1])
             bodies.add(there)
-            vertices_cam_m = one.vertices_m + there.translation_cam_m
-            surface = BodySurface(vertices_cam_m, there.joints_cam_m[0], faces)
+            surface = BodySurface(person.vertices_cam_m, person.joints_cam_m[0], faces)
             rendered = draw(crop.picture.rgb, surface, crop.camera.K, crop.box, config.view_px)
             if video:
                 video.add(beside(rendered, config.video_px))
-            write_frame(out, there, None if video else rendered, vertices_cam_m, faces, meshes)
+            write_frame(out, there, None if video else rendered, person.vertices_cam_m, faces, meshes)
     if not bodies:
         raise ValueError(f"no person was found in {pictures.source} by {finder.how}; give --box X Y WIDTH HEIGHT")
-    write_tables(out, bodies, stored.body_hash, rate)
+    write_tables(out, bodies, predictor.stored.body_hash, rate)
     if video is not None and rate is not None:
         video.close()
         shape = torch.from_numpy(bodies.column("betas").mean(axis=0)).float()
-        write_motion(out, bodies, rig_of(body, shape), rate)
+        write_motion(out, bodies, rig_of(predictor.body, shape), rate)
 
 
-def predict(weights: Weights, out: Path, config: PredictConfig) -> int:
+def predict(predictor: Predictor, out: Path, config: PredictConfig) -> int:
     """Predict the bodies in the input, fill the folder and tell what was done; return how many frames it holds."""
     pictures = open_pictures(config.input, config.frames)
     if out.exists() and not config.overwrite:
@@ -238,7 +277,7 @@ def predict(weights: Weights, out: Path, config: PredictConfig) -> int:
         focal = "given" if config.focal_px else "unknown, taken as 1.146 times the picture's longer side"
         print(f"person found by: {finder.how}\nfocal length: {focal}")
         bodies = PredictedBodies(rows)
-        write_all(pictures, finder, weights, partial, bodies, config)
+        write_all(pictures, finder, predictor, partial, bodies, config)
     count = len(bodies)
     if pictures.num_frames is not None and count < 0.9 * pictures.num_frames:
         print(f"{pictures.source} tells of {pictures.num_frames} frames; {count} could be read and show a person")
@@ -248,7 +287,8 @@ def predict(weights: Weights, out: Path, config: PredictConfig) -> int:
 def main(config: PredictConfig) -> Path:
     """Predict, write, and return the folder."""
     out = config.out or config.paths.runs_location / "predict" / (Path(config.input).stem or "pictures")
-    count = predict(load_newest(config.checkpoint, config.device, config.paths), out, config)
+    print(which_weights("checkpoint", config.checkpoint, config.paths.runs_location / "mesh"))
+    count = predict(Predictor(config.checkpoint, config.device, config.paths), out, config)
     print(f"{count} frames: {out}")
     return out
 

@@ -40,13 +40,13 @@ def decode(path: Path, what: str, flag: int) -> np.ndarray:
     return image
 
 
-def read_image(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+def read_image(path: Path | str) -> UInt8[np.ndarray, "H W 3"]:
     """Read a .jpg or .png as RGB.
 
     Raises:
         FileNotFoundError, ValueError: missing, truncated or damaged.
     """
-    return decode(path, "image", cv2.IMREAD_COLOR_RGB)
+    return decode(Path(path), "image", cv2.IMREAD_COLOR_RGB)
 
 
 def read_mask(path: Path) -> UInt8[np.ndarray, "H W"]:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from config import ASSETS, Device, Paths, ranged, setting
 from dataset_def.photos.person import SEGMENTATION_NETWORK
 from dataset_def.video import IMAGE_ENDINGS
-from sample.predict import PredictConfig, Weights, load_newest, predict
-from utils.settings import start
+from sample.predict import PredictConfig, Predictor, predict
+from utils.settings import start, which_weights
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def check_upload(path: Path, largest_mb: int) -> None:
         raise ValueError(f"{path.name} has {megabytes:.0f} MB; drop a picture of at most {largest_mb} MB")
 
 
-def answer(upload: str | None, box: str, weights: Weights, out: Path, config: WebConfig) -> Answer:
+def answer(upload: str | None, box: str, predictor: Predictor, out: Path, config: WebConfig) -> Answer:
     """Predict the body in one picture.
 
     Args:
@@ -88,7 +88,7 @@ def answer(upload: str | None, box: str, weights: Weights, out: Path, config: We
     settings = PredictConfig(input=upload, overwrite=True, meshes=("glb",), box=read_box(box), device=config.device,
                              segmentation=config.segmentation, paths=config.paths)  # fmt: skip
     try:
-        predict(weights, out, settings)
+        predict(predictor, out, settings)
     except ValueError as error:
         raise ValueError(str(error).replace(str(path), path.name)) from error
     return Answer(*(str(out / f"{path.stem}{ending}") for ending in ("_overlay.jpg", "_views.jpg", ".glb")))
@@ -100,12 +100,13 @@ def main(config: WebConfig) -> None:
         import gradio
     except ImportError as error:
         raise ValueError(GRADIO_REMEDY) from error
-    weights = load_newest(config.checkpoint, config.device, config.paths)
+    print(which_weights("checkpoint", config.checkpoint, config.paths.runs_location / "mesh"))
+    predictor = Predictor(config.checkpoint, config.device, config.paths)
     with tempfile.TemporaryDirectory() as folder:
 
         def show(upload: str | None, box: str) -> Answer:
             try:
-                return answer(upload, box, weights, Path(folder) / "shown", config)
+                return answer(upload, box, predictor, Path(folder) / "shown", config)
             except ValueError as error:
                 raise gradio.Error(str(error)) from error
 

@@ -63,6 +63,35 @@ def test_a_photo_becomes_an_overlay_views_meshes_joints_and_parameters(ask, tmp_
     assert np.asarray(Image.open(out / "photo_overlay.jpg")).shape == (240, 320, 3)
 
 
+def test_from_python_a_picture_and_a_box_give_what_the_script_writes(ask, checkpoint, tmp_path):
+    Image.fromarray(walker(3)).save(tmp_path / "photo.png")
+    out = predict.main(ask(tmp_path / "photo.png", box=(66, 60, 40, 140), focal_px=300, meshes=("ply",)))
+    predictor = predict.Predictor(checkpoint, device="cpu")
+    person = predictor(walker(3), box=(66, 60, 40, 140), focal_px=300)
+    written = json.loads((out / "joints.json").read_text())["frames"][0]["joints_m"]
+    for name, place_m in written.items():
+        assert person.joint_cam_m(name) == pytest.approx(np.array(place_m), abs=1e-4)
+    surface = trimesh.load(out / "photo.ply", process=False)
+    assert np.asarray(surface.faces).tolist() == predictor.faces.tolist()
+    here = person.vertices_cam_m * (1, -1, -1)  # files have y up
+    assert np.abs(np.asarray(surface.vertices) - here).max() < 1e-4 * np.abs(here).max()
+    assert person.rotations_cam.shape == (24, 3, 3) and person.betas.shape == (10,)
+
+
+def test_from_python_wrong_input_ends_in_one_sentence(checkpoint):
+    predictor = predict.Predictor(checkpoint, device="cpu")
+    for picture, box, words in (
+        (walker(3) / 255, (66, 60, 40, 140), r"is float64 of shape \(240, 320, 3\); give uint8"),
+        (walker(3)[..., 0], (66, 60, 40, 140), r"uint8 of shape \(240, 320\); give"),
+        (walker(3), (400, 60, 40, 140), "box 400 60 40 140"),
+        (walker(3), (66, 60, 4, 140), "smaller than 8 pixels"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            predictor(picture, box)
+    with pytest.raises(ValueError, match="no joint 'left_arm'; there are pelvis,"):
+        predictor(walker(3), (66, 60, 40, 140)).joint_cam_m("left_arm")
+
+
 def test_the_overlay_fills_the_box(ask, tmp_path):
     Image.fromarray(np.zeros((240, 320, 3), np.uint8)).save(tmp_path / "black.png")
     out = predict.main(ask(tmp_path / "black.png", box=(200, 30, 60, 180), meshes=()))

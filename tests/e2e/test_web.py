@@ -12,8 +12,8 @@ import pytest
 import trimesh
 from PIL import Image
 
-from config import ROOT, Paths
-from sample.predict import load_newest
+from config import ROOT
+from sample.predict import Predictor
 from sample.tools import web
 from sample.tools.web import WebConfig
 from tests.helpers.browser import SOFTWARE_GL, chromium
@@ -26,15 +26,15 @@ def checkpoint(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def weights(checkpoint):
-    return load_newest(checkpoint, "cpu", Paths())
+def predictor(checkpoint):
+    return Predictor(checkpoint, "cpu")
 
 
 @pytest.fixture
-def ask(weights, tmp_path):
+def ask(predictor, tmp_path):
     def answer(upload, box="", **settings):
         config = WebConfig(device="cpu", segmentation=tmp_path / "none.tflite", **settings)
-        return web.answer(None if upload is None else str(upload), box, weights, tmp_path / "shown", config)
+        return web.answer(None if upload is None else str(upload), box, predictor, tmp_path / "shown", config)
 
     return answer
 
