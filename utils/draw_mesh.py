@@ -180,6 +180,7 @@ FAR_M = 40.0
 """Distance of the side and top views' camera; so far away that they are nearly orthographic."""
 MARGIN_PX = 4
 FROM: dict[str, np.ndarray] = {
+    "camera": np.eye(3),
     "side": np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]]),  # what was towards the camera is now to the right
     "top": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),  # what was far is now up
 }
@@ -213,11 +214,11 @@ def overlay(
 def turned_view(
     vertices_root_cam_m: Float[np.ndarray, "V 3"],
     faces: Int[np.ndarray, "F 3"],
-    seen_from: Literal["side", "top"],
+    seen_from: Literal["camera", "side", "top"],
     size_px: int,
     side_m: float = 2.3,
 ) -> UInt8[np.ndarray, "S S 3"]:
-    """Draw a body on white as seen from its right-hand side of the picture, or from above.
+    """Draw a body on white as the camera sees it, from the right-hand side of the picture, or from above.
 
     Args:
         vertices_root_cam_m: in the camera's axes, about the pelvis.
