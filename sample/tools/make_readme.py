@@ -1,9 +1,10 @@
-"""Fill the README's tables from files that other commands wrote.  No number enters the README by hand.
+"""Fill the tables of all READMEs from files that other commands wrote.  No number enters a README by hand.
 
     python sample/tools/make_readme.py --metrics runs/pose/demo/metrics.json runs/mesh/demo/metrics.json
 
 Reads   metrics.json (sample/test_*.py), report.json (dataset_def/import_multiview.py), tests/benchmarks/results/*
-Writes  tests/benchmarks/results/{<stage>_<run>,<recording>_import}.json, README.md between its marks
+Writes  tests/benchmarks/results/{<stage>_<run>,<recording>_import}.json, headline.md (the table of the first page);
+        the READMEs between their marks
 """
 
 import re
@@ -13,20 +14,30 @@ from pathlib import Path
 
 from config import ROOT
 from utils.artifacts import atomic_write, load_metrics
+from utils.report.headline import ROWS, headline
 from utils.report.markdown import block, load_report
 from utils.settings import start
+
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "dataset_def" / "README.md",
+    ROOT / "models" / "README.md",
+    ROOT / "sample" / "README.md",
+    ROOT / "tests" / "benchmarks" / "results" / "README.md",
+)
 
 
 @dataclass(frozen=True)
 class ReadmeConfig:
-    """sample/tools/make_readme.py: the README's tables, from files that other commands wrote."""
+    """sample/tools/make_readme.py: the tables of all READMEs, from files that other commands wrote."""
 
     metrics: tuple[Path, ...] = ()
     """metrics.json of test scripts, kept under results_location as <stage>_<run>.json before the tables are filled."""
     reports: tuple[Path, ...] = ()
     """report.json of imported recordings, such as data/real/about/report.json, kept there as real_import.json."""
     results_location: Path = ROOT / "tests" / "benchmarks" / "results"
-    readme: Path = ROOT / "README.md"
+    readme: tuple[Path, ...] = PAGES
+    """The pages to fill."""
 
 
 def filled(text: str, results: Path) -> str:
@@ -41,8 +52,8 @@ def filled(text: str, results: Path) -> str:
     return re.sub(r"<!-- begin (?P<file>\S+) -->.*?<!-- end (?P=file) -->", fill, text, flags=re.DOTALL)
 
 
-def main(config: ReadmeConfig) -> str:
-    """Keep the given metrics and reports, fill the README, and return its text."""
+def main(config: ReadmeConfig) -> list[str]:
+    """Keep the given metrics and reports, fill the pages, and return their texts."""
     config.results_location.mkdir(parents=True, exist_ok=True)
     for path in config.metrics:
         load_metrics(path, "the test script")  # refuses a file of another kind
@@ -51,10 +62,15 @@ def main(config: ReadmeConfig) -> str:
     for path in config.reports:
         load_report(path)
         shutil.copyfile(path, config.results_location / f"{path.parent.parent.name}_import.json")
-    text = filled(config.readme.read_text(), config.results_location)
-    with atomic_write(config.readme) as partial:
-        partial.write_text(text)
-    return text
+    if all((config.results_location / row.file).exists() for row in ROWS):
+        with atomic_write(config.results_location / "headline.md") as partial:
+            partial.write_text(headline(config.results_location))
+    texts = []
+    for page in config.readme:
+        texts.append(filled(page.read_text(), config.results_location))
+        with atomic_write(page) as partial:
+            partial.write_text(texts[-1])
+    return texts
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every command of the README runs (but `make demo` and `make test`), on tiny data and with small settings."""
+"""All commands and lines of Python in the READMEs run (but make's), on tiny data and with small settings."""
 
 import re
 import tomllib
@@ -10,12 +10,15 @@ import torch
 
 from config import ROOT, Paths
 from dataset_def import check_data
-from tests.helpers.readme_commands import Command, Place, commands_of, module_of, settings_of
+from models.smpl import load_body
+from sample.tools.make_readme import PAGES
+from tests.helpers.readme_commands import Command, Place, blocks_of, commands_of, module_of, settings_of
 from tests.helpers.tiny_h36m import wall, write_tiny_h36m
 
-README = (ROOT / "README.md").read_text()
-COMMANDS = commands_of(README)
-SCRIPTS = [command for command in COMMANDS if command.script]
+TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
+COMMANDS = [command for text in TEXTS.values() for command in commands_of(text)]
+SCRIPTS = list({command.line: command for command in COMMANDS if command.script}.values())
+PYTHON = [(page, code) for page, text in TEXTS.items() for code in blocks_of(text, "python")]
 
 LOOP = ("--loop.workers 0", "--loop.validate-every 2", "--loop.checkpoint-every 2", "--loop.log-every 1")
 STEPS = ("--optim.steps 2", "--optim.warmup-steps 0", "--optim.no-bf16", *LOOP, "--device cpu")
@@ -33,8 +36,10 @@ SMALL: dict[str, tuple[str, ...]] = {
     "sample/train_SMPL_from_enc.py": (*STEPS, *WHO, "--batch 4", "--silhouette-batch 2", "--mask-px 32",
                                       "--silhouettes-of 1", "--head.hidden 16"),
     "sample/test_SMPL.py": ("--subjects 9", "--examples 2", "--device cpu"),
+    "sample/save_embeddings.py": ("--subjects 1", "--device cpu"),
     "sample/predict.py": ("--checkpoint mesh.pt", "--device cpu", "--view-px 64", "--video-px 96"),
     "sample/tools/export_onnx.py": ("--output onnx/body.onnx", "--repeats 1"),
+    "sample/tools/moving_picture.py": ("--panel-px 32",),
     "dataset_def/h36m_preprocess.py": ("--processes 1",),
     "dataset_def/convert_h36m.py": ("--processes 1", "--keep-free-gb 0", "--report-location data/h36m/about"),
     "dataset_def/convert_labels_h5.py": ("--processes 1", "--report-location data/labels_h5/about"),
@@ -47,6 +52,9 @@ NEEDS = {"sample/tools/export_onnx.py": ("onnx", "onnxruntime", "onnxscript"), "
 ONLY_READ = {
     "python dataset_def/import_multiview.py": "pip fetches the recording",
     "python dataset_def/photos/person.py": "pip fetches the network",
+    "python dataset_def/synthetic/make_h36m.py": "takes minutes; its own tests make small data",
+    "--metrics": "writes into the repository; tests/unit/sample/tools/test_make_readme.py has pages of its own",
+    "--references-only": "needs a table of trained rows; tests/e2e/test_stage2.py makes one",
     "python sample/tools/web.py": "waits for a browser; tests/e2e/test_web.py opens the page",
     "python models/open_body/build.py": "takes minutes, and a package that nothing else needs",
     "--cmu": "recordings that are not part of the repository",
@@ -114,7 +122,7 @@ def prepare(command: Command, place: Place) -> None:
 
 
 @pytest.mark.parametrize("command", in_order(SCRIPTS), ids=lambda command: command.line[:100])
-def test_a_command_of_the_readme_works(command, place):
+def test_a_command_of_a_readme_works(command, place):
     module = module_of(command.script)
     stated = command._replace(arguments=tuple(place.stand_in(word, command.script) for word in command.arguments))
     if is_only_read(command):
@@ -127,6 +135,28 @@ def test_a_command_of_the_readme_works(command, place):
         pytest.skip("what convert_h36m.py writes is not there")
     prepare(stated, place)
     module.main(settings_of(stated, SMALL.get(command.script, ()) + data_flags(stated, place)))
+
+
+@pytest.mark.parametrize("page, code", PYTHON, ids=[f"{page} {number}" for number, (page, _) in enumerate(PYTHON)])
+def test_the_python_of_a_page_runs(page, code, place):
+    exec(compile(code, page, "exec"), {"pose": torch.zeros(2, 72), "betas": torch.zeros(2, 10),
+                                       "translation_m": torch.zeros(2, 3)})  # fmt: skip
+
+
+def test_the_lines_for_people_who_come_from_smpl_layer_mean_what_they_say(place):
+    [code] = [code for _, code in PYTHON if "SMPL_Layer" in code]
+    rng = torch.Generator().manual_seed(0)
+    given = {"pose": 0.5 * torch.randn(3, 72, generator=rng), "betas": torch.randn(3, 10, generator=rng),
+             "translation_m": torch.randn(3, 3, generator=rng)}  # fmt: skip
+    names = dict(given)
+    exec(code, names)
+    body, vertices, joints = load_body("models/assets/open_body.npz"), names["vertices"], names["joints"]
+    assert vertices.shape == (3, 6999, 3) and joints.shape == (3, 24, 3) and names["faces"].shape[1] == 3
+    assert torch.equal(names["template"], body.shaped_vertices_m(torch.zeros(1, 10))[0])
+    turned_off = body(torch.eye(3).expand(3, 24, 3, 3), given["betas"], torch.zeros(3, 3))
+    assert torch.allclose(names["rest"], turned_off.joints_m, atol=1e-5)
+    root = names["centred"] - vertices + joints[:, :1]
+    assert torch.allclose(root[:, 0], given["translation_m"], atol=1e-5), "the root joint comes to the translation"
 
 
 def test_the_commands_left_something_behind(place):
@@ -143,8 +173,9 @@ def test_extras_that_are_installed_exist():
     assert named and named <= extras.keys(), f"pyproject.toml has no extra {sorted(named - extras.keys())}"
 
 
-def test_commands_stand_in_code_blocks_where_they_are_tested():
-    outside = re.sub(r"^ *```.*?^ *```", "", README, flags=re.DOTALL | re.MULTILINE)
+@pytest.mark.parametrize("page", TEXTS)
+def test_commands_stand_in_code_blocks_where_they_are_tested(page):
+    outside = re.sub(r"^ *```.*?^ *```", "", TEXTS[page], flags=re.DOTALL | re.MULTILINE)
     assert re.findall(r"`(?:python|torchrun|pip) [^`]*`", outside) == []
 
 

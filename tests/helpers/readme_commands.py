@@ -1,4 +1,4 @@
-"""The README's commands, and the small stand-ins for what they are given."""
+"""The commands and the Python of the READMEs, and the small stand-ins for what they are given."""
 
 import importlib
 import re
@@ -22,13 +22,14 @@ from tests.helpers.untrained_mesh import write_untrained_mesh
 from utils.image import read_image, write_image
 from utils.settings import parse
 
-SHELL = {"make demo", "make test", ". .venv/bin/activate"}
+SHELL = {"make demo", "make test", "make env", ". .venv/bin/activate",
+         "pip install --force-reinstall --no-deps opencv-python-headless"}  # fmt: skip
 """Lines that are known and not run."""
 DATA = ("h36m", "masks", "backgrounds", "index", "truth")
 
 
 class Command(NamedTuple):
-    """One line of the README, without its comment and with its variables filled in."""
+    """One line of a README, without its comment and with its variables filled in."""
 
     line: str
     script: str
@@ -39,10 +40,15 @@ class Command(NamedTuple):
     is_run: bool = True
 
 
+def blocks_of(text: str, *languages: str) -> list[str]:
+    """List the code blocks of some languages; those of the shell's commands mostly name none."""
+    blocks = re.findall(r"^ *```(\w*)\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    return [content for named, content in blocks if named in languages]
+
+
 def fenced_lines(text: str) -> list[str]:
-    """List the lines of all code blocks, continued ones joined, without comments and blank lines."""
-    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
-    joined = re.sub(r" *\\\n *", " ", "\n".join(blocks))
+    """List the lines of all commands, continued ones joined, without comments and blank lines."""
+    joined = re.sub(r" *\\\n *", " ", "\n".join(blocks_of(text, "", "bash")))
     lines = [re.sub(r"(^|\s)#.*", "", line).strip() for line in joined.splitlines()]
     return [line for line in lines if line]
 
@@ -69,14 +75,14 @@ def commands_of(text: str) -> list[Command]:
         elif words[0] == "python" and words[1].endswith(".py"):
             found.append(Command(line, words[1], tuple(words[2:])))
         else:
-            raise ValueError(f"the README has a line of no known kind: {line}")
+            raise ValueError(f"a README has a line of no known kind: {line}")
     return found
 
 
 def module_of(script: str) -> Any:
     """Import a script."""
     if not (ROOT / script).is_file():
-        raise ValueError(f"the README names {script}, which does not exist")
+        raise ValueError(f"a README names {script}, which does not exist")
     return importlib.import_module(script.removesuffix(".py").replace("/", "."))
 
 

@@ -2,16 +2,20 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from config import ROOT
 from sample.tools import make_readme
-from sample.tools.make_readme import ReadmeConfig
+from sample.tools.make_readme import PAGES, ReadmeConfig
 from utils.artifacts import save_metrics
+from utils.report.headline import headline
 from utils.report.markdown import NOVEL_VIEWS, block, shortened, written_mean
 from utils.report.summaries import RULES, Circumstances, all_summaries
+
+RESULTS = ReadmeConfig().results_location
 
 
 def metrics_file(folder, mean: float):
@@ -26,14 +30,14 @@ def test_a_block_is_replaced_by_the_numbers_of_its_file(tmp_path):
     results, readme = tmp_path / "results", tmp_path / "README.md"
     results.mkdir()
     readme.write_text("a\n<!-- begin enc_dec_mine.json -->\nold 1\n<!-- end enc_dec_mine.json -->\nb\n")
-    config = ReadmeConfig(metrics=(metrics_file(tmp_path, 12.5),), results_location=results, readme=readme)
-    text = make_readme.main(config)
+    config = ReadmeConfig(metrics=(metrics_file(tmp_path, 12.5),), results_location=results, readme=(readme,))
+    [text] = make_readme.main(config)
     assert "old 1" not in text
     assert "| predicted | 12.5 [11.5, 13.5] |" in text
     assert "S9; a test; 1 images; step 7." in text
     assert text.startswith("a\n")
     assert text.endswith("b\n")
-    assert make_readme.main(config) == text
+    assert make_readme.main(config) == [text]
 
 
 def test_a_block_without_its_file_stays(tmp_path):
@@ -125,8 +129,8 @@ def test_an_import_report_becomes_a_line_per_camera(tmp_path):
     (about / "report.json").write_text(json.dumps({"cameras": ["left", "right"]} | numbers))
     results, readme = tmp_path / "results", tmp_path / "README.md"
     readme.write_text("<!-- begin mine_import.json -->\n<!-- end mine_import.json -->\n")
-    config = ReadmeConfig(reports=(about / "report.json",), results_location=results, readme=readme)
-    lines = make_readme.main(config).splitlines()
+    config = ReadmeConfig(reports=(about / "report.json",), results_location=results, readme=(readme,))
+    lines = make_readme.main(config)[0].splitlines()
     assert "| left | 13.1 | 7.3 | 1.00 | 95 |" in lines
     assert "| right | 9.0 | 7.0 | 0.00 | 100 |" in lines
     assert (results / "mine_import.json").read_text() == (about / "report.json").read_text()
@@ -136,14 +140,41 @@ def test_an_import_report_becomes_a_line_per_camera(tmp_path):
         make_readme.main(config)
 
 
-def test_the_committed_readme_agrees_with_the_committed_results():
-    text = (ROOT / "README.md").read_text()
-    assert make_readme.filled(text, ReadmeConfig().results_location) == text
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_committed_page_agrees_with_the_committed_results(page):
+    assert make_readme.filled(page.read_text(), RESULTS) == page.read_text()
 
 
-def test_every_picture_and_page_that_the_readme_names_exists():
-    text = (ROOT / "README.md").read_text()
-    named = [name for name in re.findall(r"(?:\]\(|<img src=\")([^)\"]+)", text) if not name.startswith("#")]
-    assert named
-    missing = [name for name in named if not (ROOT / name).is_file()]
-    assert missing == []
+def test_the_table_of_the_first_page_agrees_with_the_results_that_it_gathers():
+    text = headline(RESULTS)
+    assert (RESULTS / "headline.md").read_text() == text
+    found = json.loads((RESULTS / "pose_open_weights_box.json").read_text())["metrics"]["overall"]["n_mpjpe_17_mm"]
+    assert f"| {written_mean(found)} |" in text
+
+
+def headings_of(page: Path) -> set[str]:
+    """The anchors that a page has on the host."""
+    titles = re.findall(r"^#+ (.*)", re.sub(r"^ *```.*?^ *```", "", page.read_text(), flags=re.DOTALL | re.M), re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def places_named_by(page: Path) -> list[tuple[Path, str]]:
+    """The files and anchors that a page links to or shows."""
+    named = re.findall(r"(?:\]\(|<img src=\")([^)\"]+)", page.read_text())
+    parts = [name.partition("#") for name in named if "://" not in name]
+    return [((page.parent / place if place else page).resolve(), anchor) for place, _, anchor in parts]
+
+
+@pytest.mark.parametrize("page", (*PAGES, ROOT / "CONTRIBUTING.md"), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_picture_and_page_that_a_page_names_exists(page):
+    assert [str(place) for place, _ in places_named_by(page) if not place.exists()] == []
+    lost = [
+        f"{place}#{anchor}" for place, anchor in places_named_by(page) if anchor and anchor not in headings_of(place)
+    ]
+    assert lost == []
+
+
+def test_every_picture_is_shown_by_a_page():
+    shown = {place for page in (*PAGES, *RESULTS.glob("*.md")) for place, _ in places_named_by(page)}
+    unseen = [path.name for path in (ROOT / "images").iterdir() if path not in shown]
+    assert unseen == []
