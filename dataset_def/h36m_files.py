@@ -191,7 +191,8 @@ def _field(path: Path, content: dict[str, Any], name: str) -> np.ndarray:
     """Take one field of numbers from a MATLAB file, or say that it is not there."""
     if name not in content:
         found = ", ".join(sorted(key for key in content if not key.startswith("_")))
-        raise ValueError(f"{path} has no field {name} (it has: {found}); see the README for what h36m_meta.mat holds")
+        raise ValueError(f"{path} has no field {name} (it has: {found}); see dataset_def/README.md for what "
+                         "h36m_meta.mat holds")  # fmt: skip
     if content[name].dtype.kind not in "fiub":
         raise ValueError(f"{path}: {name} holds {content[name].dtype} instead of numbers")
     return content[name]

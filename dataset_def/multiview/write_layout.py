@@ -1,6 +1,6 @@
 """A labelled recording (views and joints), cut into sequences and written as Human3.6M folders.
 
-The layout is that of the README's "Your own data".
+The layout is that of dataset_def/README.md, "Your own data".
 """
 
 from collections import deque

@@ -1,4 +1,4 @@
-"""The README's first picture: what becomes of one image, stage by stage, in rows of people."""
+"""The first picture of the results' page: what becomes of one image, stage by stage, in rows of people."""
 
 from typing import NamedTuple
 

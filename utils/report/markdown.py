@@ -1,4 +1,4 @@
-"""Tables of the README: what a kept file of results says, as markdown."""
+"""Tables of the READMEs: what a kept file of results says, as markdown."""
 
 import json
 import math
@@ -155,7 +155,7 @@ def shortened(text: str) -> str:
 
 
 def block(path: Path) -> str:
-    """Write what a kept file says, as the README shows it."""
+    """Write what a kept file says, as a README shows it."""
     if path.suffix == ".md":
         return shortened(path.read_text())
     if path.stem.endswith("_budget"):
