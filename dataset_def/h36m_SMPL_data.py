@@ -170,8 +170,7 @@ class MeshData(Dataset[MeshSample]):
     def _check_masks_exist(self) -> None:
         if not self.table.has_masks:
             raise ValueError(f"the index was made without masks, which silhouettes are compared with; put them into "
-                             f"{self.paths.masks_location} and make the index again, or set all of loss.overlap, "
-                             "loss.outside, loss.reach to 0")  # fmt: skip
+                             f"{self.paths.masks_location} and make the index again")  # fmt: skip
 
     def _group_views(self) -> None:
         """List the rows of all cameras for every instant."""

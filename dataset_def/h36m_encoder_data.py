@@ -39,7 +39,9 @@ class ViewGroup(NamedTuple):
 
     def paired(self) -> FlatViews:
         """Flatten a batch of groups, every image beside its target."""
-        return flat_views(*self[:-1])
+        return flat_views(
+            self.image, self.background, self.mask, self.R_crop_from_world, self.target_view, self.appearance_view
+        )
 
 
 def choose_targets(same_view: float, rng: np.random.Generator) -> Int[np.ndarray, "4"]:

@@ -65,10 +65,10 @@ class EncoderDecoder(nn.Module):
             start_points_in_the_body(linear)
         last = nn.ReLU() if encoder.relu_on_points else nn.Identity()
         self.to_points = nn.Sequential(linear, nn.Dropout(encoder.dropout), last)
-        own_trunk = build_appearance_backbone(encoder, config.crop)
-        size = self.backbone.size if own_trunk is None else own_trunk.size
+        own_backbone = build_appearance_backbone(encoder, config.crop)
+        size = self.backbone.size if own_backbone is None else own_backbone.size
         to_appearance = EqualizedLinear(size, encoder.appearance, scale=0.05 if is_ours else 1.0)
-        self.appearance_backbone: nn.Module | None = own_trunk
+        self.appearance_backbone: nn.Module | None = own_backbone
         self.to_appearance: nn.Module = nn.Sequential(to_appearance, nn.Dropout(encoder.dropout), nn.ReLU())
         self.decoder: nn.Module = build_decoder(config.decoder, encoder, config.crop)
 

@@ -1,6 +1,7 @@
 """Networks from an image to a feature vector: ours, the paper's two variants, an ImageNet one, the thesis'.
 
-Each ends in `features` (B, size): `EncoderDecoder` reads the latent from it with linear layers.
+Each takes an image (B, 3, H, W), gives features (B, size) and tells `size`: `EncoderDecoder` reads the latent from
+them with linear layers.  A new one gets a name in `config.EncoderConfig.kind` and a line in `build_backbone`.
 """
 
 from jaxtyping import Float
@@ -95,4 +96,5 @@ def build_backbone(config: EncoderConfig, size_px: int) -> Backbone:
         return ResNet50Backbone(size_px)
     if config.kind == "efficientnet_lite0":
         return EfficientNetBackbone(size_px)
+    assert config.kind == "seed"
     return ThesisBackbone(config.width, size_px)

@@ -1,4 +1,7 @@
-"""What the networks are trained to make small."""
+"""The loss of stage 1, and the weighted sum that every stage takes.
+
+Those of the other stages: stage 2 `models/pose_from_latent.py`, 3 `models/gan_losses.py`, 4 `models/mesh_losses.py`.
+"""
 
 import torch
 from jaxtyping import Float

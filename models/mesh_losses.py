@@ -82,7 +82,7 @@ def mask_to_mesh_loss_m(
 ) -> Float[Tensor, ""]:
     """Average how far the mask's pixels are from the nearest vertex: the mesh moves to what it does not cover.
 
-    Pixels are taken in CELLS x CELLS cells.  The gradient goes to the nearest vertex of each cell.
+    Pixels are taken in MASK_CELLS x MASK_CELLS cells.  The gradient goes to the nearest vertex of each cell.
     Source: the other half of a Chamfer distance; own derivation, test_mesh_losses.py.
     """
     size = mask.shape[-1]

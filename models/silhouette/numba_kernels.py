@@ -282,7 +282,12 @@ def scan_block(vertices, faces, edges, turns, samples, coverage):  # type: ignor
 
 @numba.njit(nogil=True, cache=True)
 def pull_block(gradient, whole, real, view_ends, pulled):  # type: ignore[no-untyped-def]
-    """Turn the gradients of a block's coverage into those of its vertices, as torch_scan.pull does."""
+    """Turn the gradients of a block's coverage into those of its vertices: the silhouette's gradient on the CPU.
+
+    Every visible crossing of an edge with a scan line pulls the edge's two ends along the line by the gradient at its
+    pixel, each by its share, and across it by the slope.  Columns of `whole`: pixel, lower and higher vertex, axis
+    of the line; of `real`: share of the higher vertex, slope, strength.  `torch_scan.pull` says the same in five lines.
+    """
     begin = 0
     for view in range(gradient.shape[0]):
         image, vertices = gradient[view].ravel(), pulled[view]

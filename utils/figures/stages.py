@@ -64,21 +64,21 @@ class Stage(NamedTuple):
 
 
 STAGES = (
-    Stage(1, "Novel views", "images of calibrated cameras, masks, where the pelvis is",
+    Stage(1, "Novel views", "images of calibrated cameras, masks, pelvis of all",
           "sample/train_enc_dec.py", "runs/enc_dec/<name>/checkpoint_best.pt", 210),
-    Stage(2, "3D pose", "3D joints of subject 1",
+    Stage(2, "3D pose", "images and 3D joints of subject 1",
           "sample/train_3d_pose_from_enc.py", "runs/pose/<name>/checkpoint_best.pt", 124),
     Stage(3, "Prior", "poses and shapes, no images",
           "sample/train_GAN.py", "runs/gan/<name>/checkpoint_best.pt", 124),
-    Stage(4, "Body", "masks of all cameras, 3D joints of subject 1",
+    Stage(4, "Body", "images, masks, pelvis of all; 3D joints of subject 1",
           "sample/train_SMPL_from_enc.py", "runs/mesh/<name>/checkpoint_best.pt", 234),
 )  # fmt: skip
-WHY = """Nothing else tells the decoder where
-camera 2 is: the picture comes out right
-only where the points lie on the body, in
-3D.  So geometry is learned without 3D
-joints.  (Colour of a point: its distance
-from camera 1.)"""
+WHY = """Nothing but R says how the person
+stands before camera 2: the picture
+comes out right only where the points
+lie on the body, in 3D.  So geometry is
+learned without 3D joints.  (Colour of
+a point: its distance from camera 1.)"""
 GAP, LEGEND = 7.0, 22.0
 
 
@@ -182,7 +182,7 @@ def novel_views(axes: Axes, shown: Shown, y: float) -> None:
     picture(axes, shown.other_instant, INPUT, below, ICON)
     under(axes, INPUT, below, "another instant")
     arrow(axes, (INPUT + ICON + 2, middle), (ENCODER - 2, middle))
-    network(axes, "appear-\nance", ENCODER, middle, colour)
+    network(axes, "appearance\nencoder", ENCODER, middle, colour)
     say(axes, (ENCODER + BOX + FOUND) / 2, middle, "+", 11, GREY)
     picture(axes, shown.background, FOUND, below, ICON)
     under(axes, FOUND, below, "background, camera 2")
@@ -191,7 +191,7 @@ def novel_views(axes: Axes, shown: Shown, y: float) -> None:
     network(axes, "decoder", there + 1, middle, colour)
     arrow(axes, (there + BOX + 3, middle), (drawn - 2, middle))
     picture(axes, shown.drawn, drawn, below, ICON)
-    under(axes, drawn, below, "drawn")
+    under(axes, drawn, below, "rendered")
     compared(axes, "img", drawn + ICON, 462, middle)
     picture(axes, shown.image[1], 462, below, ICON)
     under(axes, 462, below, "camera 2")
@@ -277,8 +277,8 @@ def silhouettes(axes: Axes, shown: Shown, y: float) -> None:
         for column, image in enumerate(images[:4]):
             picture(axes, np.repeat(255 - image[..., None] // 4 * 3, 3, axis=2), 88 + 43 * column,
                     y + 44 * row, SMALL)  # fmt: skip
-    say(axes, 82, y + 44 + SMALL / 2, "masks,\nall cameras", 7.2, GREY, "right")
-    say(axes, 173, y + 44 + SMALL + 8, "above: the body's silhouettes", 7.2, GREY)
+    say(axes, 82, y + 44 + SMALL / 2, "masks of\nall cameras", 7.2, GREY, "right")
+    say(axes, 173, y + 44 + SMALL + 8, "above: the body as all cameras see it", 7.2, GREY)
     loss(axes, "verts", 276, y + SMALL + 1.5)
     for place in (y + SMALL / 2, y + 44 + SMALL / 2):
         axes.plot([259, 276], [place, place], color=GREY, linewidth=1.3)
@@ -288,11 +288,13 @@ def silhouettes(axes: Axes, shown: Shown, y: float) -> None:
 
 def legend(axes: Axes, y: float) -> None:
     """Explain colours."""
-    for x, face, words in ((14, STAGE[4], "trained in this stage"), (128, FROZEN, "frozen"),
-                           (188, "white", "formula, gradients pass"), (314, INK, "loss")):  # fmt: skip
+    for x in (14, 23, 32):  # the other stages' colours: what is coloured is trained, in whichever stage
+        draw_box(axes, x, y - 5, 16, 10, STAGE[(x - 14) // 9 + 1], "none", 4, 0.9)
+    for x, face, words in ((41, STAGE[4], "trained in this stage"), (150, FROZEN, "frozen"),
+                           (205, "white", "formula, gradients pass"), (326, INK, "loss")):  # fmt: skip
         draw_box(axes, x, y - 5, 16, 10, face, INK if face == "white" else "none", 4, 0.9)
         say(axes, x + 21, y, words, 7.6, GREY, "left")
-    say(axes, WIDTH - 14, y, "pictures: embedded data, trained networks", 7.2, GREY, "right")
+    say(axes, WIDTH - 14, y, "pictures: synthetic data, trained networks", 7.2, GREY, "right")
 
 
 def stages_figure(shown: Shown) -> Figure:
