@@ -39,10 +39,11 @@ ROWS = (
     Row("committed weights: body", "all", MESH, ("metrics", "overall")),
 )
 ABOUT = (
-    "Crops about the true pelvis where not said otherwise. (a): one frame in 4, two seeds, network and augmentation of "
-    "the demo, MPJPE not kept; others: all frames. Beside S1's joints supervised rows read nothing; all others read "
-    "pixels, cameras, pelvis and masks of the training people (5 for the demo; 17 for the committed weights, some with "
-    "hair and face of a test person), the body the prior, too. Oracles are told what no picture tells. Brackets: 95 % "
+    "yaw: error of the heading; vertices: mean distance of the body's, about the pelvis. Crops about the true pelvis "
+    "where not said otherwise. (a): one frame in 4, two seeds, network and augmentation of the demo, MPJPE was not "
+    "stored; others: all frames. Supervised rows read the pictures and joints of S1 alone; all others read pixels, "
+    "cameras, pelvis and masks of the training people as well (5 for the demo; 17 for the committed weights, some with "
+    "hair and face of a test person), and the body the prior. Oracles are told what no picture tells. Brackets: 95 % "
     "bootstrap over sequences, in (a) and seeds."
 )
 
