@@ -76,9 +76,10 @@ class ParameterData(Dataset[ParameterSample]):
         return ParameterSample(torch.from_numpy(self.theta[index].astype(np.float32)), torch.from_numpy(betas))
 
 
-def open_tables(config: PoseSources) -> list[PoseTable]:
+def open_tables(config: PoseSources, body_location: Path) -> list[PoseTable]:
     """Read every source, from its cache where there is one."""
-    return [read_source(source, config.cache_location, config.processes) for source in find_sources(config)]
+    sources = find_sources(config, body_location)
+    return [read_source(source, config.cache_location, config.processes) for source in sources]
 
 
 def describe_poses(tables: list[PoseTable], with_shapes: bool) -> str:

@@ -74,7 +74,7 @@ def chosen(table: PoseTable, names: set[str]) -> RealPoses:
 def unseen_cmu(config: TestGanConfig, trained: PoseSources) -> RealPoses:
     """Read CMU's files without those of the training."""
     assert config.cmu is not None
-    source = cmu_source(config.cmu, config.cmu_subjects, config.most_frames)
+    source = cmu_source(config.cmu, config.cmu_subjects, config.most_frames, config.paths.models_smpl_location)
     table = read_source(source, config.cache_location, config.processes)
     used = () if trained.cmu is None else (trained.cmu_subjects or ("",))
     names = {name for name in table.names if not f"{name}.amc".startswith(used or ("/",))}
@@ -87,7 +87,8 @@ def real_sets(config: TestGanConfig, trained: GanConfig) -> dict[str, RealPoses]
     """Collect real poses: motions that the training held out, and CMU's."""
     found = {}
     if trained.data.generator:
-        [source] = find_sources(replace(trained.data, surreal=None, amass=None, cmu=None, cmu_subjects=()))
+        generator_only = replace(trained.data, surreal=None, amass=None, cmu=None, cmu_subjects=())
+        [source] = find_sources(generator_only, config.paths.models_smpl_location)
         table = read_source(source, config.cache_location, config.processes)
         held_out = held_out_recordings(table, trained.data.held_out, trained.data.seed)
         found["generator"] = chosen(table, set(np.array(table.names)[held_out].tolist()))

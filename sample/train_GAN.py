@@ -86,7 +86,8 @@ def drawn_examples(generate: Generator, real: PosesAndShapes, body: Body, run: R
 
 def main(config: GanConfig) -> float:
     """Train discriminator and generator; return the best held-out confusion in percent."""
-    with_shapes, tables = is_smpl(config.paths.models_smpl_location), open_tables(config.data)
+    location = config.paths.models_smpl_location
+    with_shapes, tables = is_smpl(location), open_tables(config.data, location)
     train, held_out = (ParameterData(tables, part, config.data, with_shapes) for part in ("train", "held_out"))
     print(describe_poses(tables, with_shapes))
     run = Run("gan", config)

@@ -17,8 +17,8 @@ from scipy.spatial.transform import Rotation
 from dataset_def.acclaim import clip_files, place_bones, read_amc, read_asf, to_body
 from dataset_def.h36m_files import DAMAGED
 from dataset_def.synthetic.motion.generate import PLANS, generate_motion
-from dataset_def.synthetic.motion.limbs import REST_JOINTS_M, subject_style
-from utils.body_file import NUM_BETAS
+from dataset_def.synthetic.motion.limbs import subject_style
+from utils.body_file import NUM_BETAS, dense, read_body_file
 
 
 class PoseRecording(NamedTuple):
@@ -120,9 +120,17 @@ def find_cmu(folder: Path, beginnings: tuple[str, ...]) -> list[tuple[Path, Path
     return pairs
 
 
-def read_cmu(motion: Path, skeleton: Path, most_frames: int) -> PoseRecording:
+def rest_joints_m(body_location: Path) -> Float[np.ndarray, "24 3"]:
+    """Give the joints of a body at rest, which limbs are aligned from."""
+    file = read_body_file(body_location)
+    return np.asarray(dense(file.J_regressor) @ file.v_template)
+
+
+def read_cmu(motion: Path, skeleton: Path, rest_m: Float[np.ndarray, "24 3"], most_frames: int) -> PoseRecording:
     """Read a motion and give the body the same bones' directions.
 
+    Args:
+        rest_m: the joints of the body at rest, whose limbs are turned to where the recorded ones point.
     Raises:
         ValueError: damaged, or of another skeleton.
     """
@@ -130,7 +138,7 @@ def read_cmu(motion: Path, skeleton: Path, most_frames: int) -> PoseRecording:
     clip = read_amc(motion, bones)
     rows = spread_rows(len(clip.root_m), most_frames)
     clip = clip._replace(root_m=clip.root_m[rows], rotations={name: R[rows] for name, R in clip.rotations.items()})
-    rotations = to_body(bones, place_bones(bones, clip), REST_JOINTS_M)
+    rotations = to_body(bones, place_bones(bones, clip), rest_m)
     theta = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(len(rows), 72)
     return PoseRecording(motion.stem, check_theta(motion, np.asarray(theta)))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float16, Float32, Int32
+from jaxtyping import Float16, Float32, Float64, Int32
 
 from config import PoseSources
 from dataset_def.poses.readers import (
@@ -20,6 +20,7 @@ from dataset_def.poses.readers import (
     read_amass,
     read_cmu,
     read_surreal,
+    rest_joints_m,
 )
 from utils.artifacts import load_arrays, save_arrays
 from utils.body_file import NUM_BETAS
@@ -58,24 +59,29 @@ def _amass(item: tuple[str, ...], root: Path, most_frames: int) -> PoseRecording
     return read_amass(Path(item[0]), root, most_frames)
 
 
-def _cmu(item: tuple[str, ...], most_frames: int) -> PoseRecording:
-    return read_cmu(Path(item[0]), Path(item[1]), most_frames)
+def _cmu(item: tuple[str, ...], rest_m: Float64[np.ndarray, "24 3"], most_frames: int) -> PoseRecording:
+    return read_cmu(Path(item[0]), Path(item[1]), rest_m, most_frames)
 
 
 def _generated(item: tuple[str, ...], frames: int, seed: int) -> PoseRecording:
     return generate_recording(int(item[0]), frames, seed)
 
 
-def cmu_source(folder: Path, beginnings: tuple[str, ...], most_frames: int) -> Source:
-    """Find CMU's files."""
+def cmu_source(folder: Path, beginnings: tuple[str, ...], most_frames: int, body_location: Path) -> Source:
+    """Find CMU's files, which are put on the limbs of one body."""
     pairs = find_cmu(folder, beginnings)
-    key = stamp([path for pair in pairs for path in pair], most_frames)
+    rest_m = rest_joints_m(body_location)
+    key = stamp([path for pair in pairs for path in pair], most_frames, rest_m.round(6).tolist())
     items = tuple((str(motion), str(skeleton)) for motion, skeleton in pairs)
-    return Source("cmu", key, items, partial(_cmu, most_frames=most_frames), 0)
+    return Source("cmu", key, items, partial(_cmu, rest_m=rest_m, most_frames=most_frames), 0)
 
 
-def find_sources(config: PoseSources) -> list[Source]:
-    """Find the files of every source that the settings name."""
+def find_sources(config: PoseSources, body_location: Path) -> list[Source]:
+    """Find the files of every source that the settings name.
+
+    Args:
+        body_location: the body that recordings of other skeletons are put on.
+    """
     most, found = config.most_frames, []
     if config.generator:
         items = tuple((str(number),) for number in range(config.sequences))
@@ -91,7 +97,7 @@ def find_sources(config: PoseSources) -> list[Source]:
         items, read_one = tuple((str(path),) for path in files), partial(_amass, root=config.amass, most_frames=most)
         found.append(Source("amass", stamp(files, most), items, read_one, skipped))
     if config.cmu is not None:
-        found.append(cmu_source(config.cmu, config.cmu_subjects, most))
+        found.append(cmu_source(config.cmu, config.cmu_subjects, most, body_location))
     return found
 
 

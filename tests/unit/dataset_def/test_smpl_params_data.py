@@ -11,6 +11,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from config import ROOT, PoseSources
+from dataset_def.acclaim import BONE_OF_JOINT, BONE_TARGETS, place_bones, read_amc, read_asf
 from dataset_def.poses import sources as pose_cache
 from dataset_def.poses.readers import (
     find_amass,
@@ -21,15 +22,17 @@ from dataset_def.poses.readers import (
     read_amass,
     read_cmu,
     read_surreal,
+    rest_joints_m,
     spread_rows,
 )
 from dataset_def.smpl_params_data import ParameterData, describe_poses, held_out_recordings, is_smpl, open_tables
-from models.smpl import rotations_from_theta
+from models.smpl import load_body, rotations_from_theta
 from tests.unit.dataset_def.test_acclaim import AMC, ASF
 from utils.skeleton import SMPL_24
 
 CMU = ROOT.parent / "shared" / "data" / "cmu"
 needs_cmu = pytest.mark.skipif(not CMU.is_dir(), reason=f"no motion capture files in {CMU}")
+BODY = ROOT / "models" / "assets" / "open_body.npz"
 RNG = np.random.default_rng(0)
 
 
@@ -122,13 +125,31 @@ def test_bad_files_are_named_with_a_remedy(tmp_path):
 @needs_cmu
 def test_a_real_motion_has_the_hips_high_knees_one_way_and_elbows_about_one_axis():
     [(motion, skeleton)] = find_cmu(CMU, ("02_01",))
-    read = read_cmu(motion, skeleton, most_frames=30)
+    read = read_cmu(motion, skeleton, rest_joints_m(BODY), most_frames=30)
     assert read.theta.shape == (30, 72) and read.betas is None and read.name == "02_01"
     vectors = read.theta.reshape(-1, 24, 3)
     for side, sign in (("left", -1), ("right", 1)):
         elbow = np.degrees(vectors[:, SMPL_24.index(f"{side}_elbow")])
         assert (sign * elbow[:, 1] > 0).all() and np.abs(elbow[:, [0, 2]]).max() < 10, "bends about y, as the body's"
         assert np.median(vectors[:, SMPL_24.index(f"{side}_knee"), 0]) > 0.1
+
+
+@needs_cmu
+def test_the_body_s_own_limbs_point_where_the_recorded_ones_point():
+    [(motion, skeleton)] = find_cmu(CMU, ("02_01",))
+    read = read_cmu(motion, skeleton, rest_joints_m(BODY), most_frames=8)
+    body, bones = load_body(BODY), read_asf(skeleton)
+    rotations = rotations_from_theta(torch.from_numpy(read.theta))
+    joints_m = body(rotations, torch.zeros(8, 10), torch.zeros(8, 3)).joints_m.double().numpy()
+    clip = read_amc(motion, bones)
+    turned = place_bones(bones, clip).turned
+    rows = spread_rows(len(clip.root_m), 8)
+    for start, end in BONE_TARGETS.items():
+        own = joints_m[:, SMPL_24.index(end)] - joints_m[:, SMPL_24.index(start)]
+        recorded = turned[BONE_OF_JOINT[start]][rows] @ bones.bones[BONE_OF_JOINT[start]].direction
+        cosine = (own * recorded).sum(1) / np.linalg.norm(own, axis=1)
+        degrees = np.degrees(np.arccos(np.clip(cosine, -1, 1))).max()
+        assert degrees < 0.5, f"{start}: {degrees:.1f} degrees off"
 
 
 def test_rows_are_spread_evenly():
@@ -145,26 +166,26 @@ def sources(root: Path, **changes) -> PoseSources:
 def test_files_are_read_once_and_again_when_they_change(tmp_path, monkeypatch):
     for number in range(4):
         write_amass(tmp_path / "amass", f"m{number}", 3)
-    first = open_tables(sources(tmp_path))[0]
+    first = open_tables(sources(tmp_path), BODY)[0]
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".npz"], "and nothing partial"
 
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("read again")
 
     monkeypatch.setattr(pose_cache, "for_each", refuse)
-    again = open_tables(sources(tmp_path))[0]
+    again = open_tables(sources(tmp_path), BODY)[0]
     np.testing.assert_array_equal(first.theta, again.theta)
     for change in ({"most_frames": 2}, {}):
         if not change:
             os.utime(tmp_path / "amass" / "m1.npz")
         with pytest.raises(AssertionError, match="read again"):
-            open_tables(sources(tmp_path, **change))
+            open_tables(sources(tmp_path, **change), BODY)
 
 
 def test_a_cache_tells_angles_to_a_fifth_of_a_degree(tmp_path):
     for number in range(2):
         write_amass(tmp_path / "amass", f"m{number}", 3)
-    [table] = open_tables(sources(tmp_path))
+    [table] = open_tables(sources(tmp_path), BODY)
     read = read_amass(tmp_path / "amass" / "m0.npz", tmp_path / "amass", 3).theta.reshape(-1, 3)
     stored = table.theta[table.recording == 0].astype(np.float64).reshape(-1, 3)
     apart = (Rotation.from_rotvec(read).inv() * Rotation.from_rotvec(stored)).magnitude()
@@ -176,7 +197,7 @@ def test_clips_of_one_sequence_are_never_split(tmp_path):
         for clip in (1, 2, 3):
             write_surreal(tmp_path / "surreal", sequence, 2, clip)
     config = sources(tmp_path, amass=None, surreal=tmp_path / "surreal", held_out=0.5)
-    [table] = open_tables(config)
+    [table] = open_tables(config, BODY)
     names, out = np.array(table.names), held_out_recordings(table, 0.5, 0)
     assert set(names[out]).isdisjoint(names[~out]) and out.sum() == 6
     train, held_out = (ParameterData([table], part, config, with_shapes=True) for part in ("train", "held_out"))
@@ -185,7 +206,7 @@ def test_clips_of_one_sequence_are_never_split(tmp_path):
 
 def test_a_single_sequence_cannot_be_split(tmp_path):
     write_amass(tmp_path / "amass", "only", 3)
-    [table] = open_tables(sources(tmp_path))
+    [table] = open_tables(sources(tmp_path), BODY)
     with pytest.raises(ValueError, match="1 sequence; it needs 2"):
         ParameterData([table], "train", sources(tmp_path), with_shapes=True)
 
@@ -194,13 +215,13 @@ def test_shapes_of_smpl_are_left_out_for_another_body_and_drawn_by_epoch_and_ind
     for number in range(2):
         write_amass(tmp_path / "amass", f"m{number}", 40)
     config = sources(tmp_path)
-    tables = open_tables(config)
+    tables = open_tables(config, BODY)
     own, drawn = (ParameterData(tables, "train", config, with_shapes=flag) for flag in (True, False))
     assert (own[0, 3].betas == own[5, 3].betas).all(), "a person's shape does not change"
     assert (drawn[0, 3].betas == drawn[0, 3].betas).all() and (drawn[0, 3].betas != drawn[1, 3].betas).any()
     shapes = np.stack([drawn[epoch, index].betas for epoch in range(20) for index in range(len(drawn))])
     assert np.abs(shapes.mean(0)).max() < 0.2 and np.abs(shapes.std(0) - 1).max() < 0.2
-    assert not is_smpl(ROOT / "models" / "assets" / "open_body.npz")
+    assert not is_smpl(BODY)
     assert "shapes are sampled" in describe_poses(
         tables, False
     ) and "2 sequences, 80 frames of amass" in describe_poses(tables, True)
