@@ -413,6 +413,9 @@ class PoseConfig:
     encoder (a baseline)."""
     embeddings: Path | None = None
     """embeddings.pkl of the same encoder; needed by mode embeddings."""
+    pseudo_labels: Path | None = None
+    """pseudo_labels.npz of sample/fit_SMPL_from_masks.py: joints of people who have no labels, beside those of
+    subjects.labelled (which may then be empty)."""
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     subjects: Subjects = field(default_factory=Subjects)
@@ -434,6 +437,8 @@ class PoseConfig:
                 f"mode is {self.mode} and embeddings is {self.embeddings}: mode embeddings needs the file of "
                 "sample/save_embeddings.py, and the other modes read images instead"
             )
+        if self.mode == "embeddings" and self.pseudo_labels is not None:
+            raise ValueError("pseudo_labels need images, and mode embeddings has none; take mode frozen or finetune")
 
 
 # ------------------------------------------------------------------------------------------------------------ stage 3
@@ -630,6 +635,9 @@ class MeshConfig:
     silhouettes_of: tuple[int, ...] = (1, 5, 6, 7, 8)
     """Subjects whose images are compared with masks and judged by the prior.  Of their joints only the pelvis is read:
     it places the body and, where crop.centre is the pelvis, the crop.  The thesis had subject 1."""
+    pseudo_labels: Path | None = None
+    """pseudo_labels.npz of sample/fit_SMPL_from_masks.py: joints of people who have no labels, beside those of
+    subjects.labelled (which may then be empty)."""
     mask_px: int = setting(64, low=32)
     """Side of the masks that silhouettes are compared with, a multiple of 16."""
     samples: int = setting(2, low=1)
@@ -657,6 +665,128 @@ class MeshConfig:
         if self.loss.prior and self.prior is None:
             raise ValueError("loss.prior is set, but prior names no discriminator; give --prior runs/gan/<name>/"
                              "checkpoint_best.pt, or set --loss.prior 0")  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------- bodies from masks
+
+
+@dataclass(frozen=True)
+@ranged("poses")
+class PoseVariation:
+    """How the poses of the bank are varied."""
+
+    limbs: float = setting(0.3, low=0, high=1)
+    """Share of the bodies whose arms (or legs, or neck) are those of another pose; half as many change one of both."""
+    noise_degrees: float = setting(5.0, low=0, high=90)
+    """Spread of a turn of every joint, about each axis."""
+    tilt_degrees: float = setting(3.0, low=0, high=90)
+    """The same for the whole body, before it is turned to any heading."""
+    cloth_m: float = setting(0.02, low=0, high=0.2)
+    """Cloth lies up to this far above the skin, on the whole body."""
+    cloth_of_part_m: float = setting(0.02, low=0, high=0.2)
+    """... and up to this much more on each part, which moves with one joint; a third of it may be missing."""
+
+
+@dataclass(frozen=True)
+@ranged("damage")
+class Damage:
+    """How masks are damaged; shares of the bodies unless said otherwise."""
+
+    share: float = setting(0.5, low=0, high=1)
+    """Bodies with any damage at all; the others have perfect masks.  The shares below are of these."""
+    moved: float = setting(0.5, low=0, high=1)
+    """... whose views are each moved by themselves, as wrong cameras and late shutters do."""
+    moved_m: float = setting(0.03, low=0)
+    """Spread of that, along each axis of the crop."""
+    thinner: float = setting(0.2, low=0, high=1)
+    """... eroded by up to `edge_m`."""
+    thicker: float = setting(0.2, low=0, high=1)
+    """... dilated by up to `edge_m`."""
+    edge_m: float = setting(0.04, low=0)
+    spots: float = setting(0.4, low=0, high=1)
+    """... with up to three holes or blobs in each view, where the person is."""
+    spot_m: float = setting(0.12, low=0)
+    """Largest radius of these."""
+    coarse: float = setting(0.2, low=0, high=1)
+    """... of a quarter to all of the resolution."""
+    missing: float = setting(0.3, low=0, high=1)
+    """Share of all bodies that some cameras do not see: two to all views are kept, each number equally often."""
+
+    def __post_init__(self) -> None:
+        if self.thinner + self.thicker > 1:
+            raise ValueError(f"damage.thinner {self.thinner} and damage.thicker {self.thicker} exclude each other; "
+                             "their sum may be 1 at most")  # fmt: skip
+
+
+@dataclass(frozen=True)
+@ranged("network")
+class MasksNetwork:
+    """The teacher's network."""
+
+    size_px: int = setting(64, low=32)
+    """Side of the masks that it reads."""
+    width: int = setting(32, low=8, high=1024)
+    """Channels of its first layer; deeper ones have two and three times as many."""
+    features: int = setting(96, low=8, high=1024)
+    """Numbers that each view tells."""
+    harmonics: int = setting(3, low=1, high=8)
+    """Each of these numbers is turned with the azimuth, and with up to this many times the azimuth."""
+    hidden: int = setting(512, low=8, high=8192)
+    refinements: int = setting(1, low=0, high=8)
+    """How often it looks again: at its own body, drawn in all views, beside the masks."""
+
+    def __post_init__(self) -> None:
+        if self.size_px % 16 or self.size_px < 32:
+            raise ValueError(f"network.size_px is {self.size_px}; use a multiple of 16, at least 32")
+
+
+@dataclass(frozen=True)
+@ranged("loss")
+class MasksLoss:
+    """What the teacher makes small."""
+
+    points: float = setting(1.0, low=0)
+    """Mean distance, metres, of joints and of some vertices, bodies about their pelvis."""
+    rotations: float = setting(0.05, low=0)
+    """Mean squared difference of the joints' rotation matrices in world axes."""
+    betas: float = setting(0.01, low=0)
+    """Mean squared difference of the shape numbers."""
+    pelvis: float = setting(1.0, low=0)
+    """Distance of the pelvis, metres."""
+
+
+@dataclass(frozen=True)
+@ranged()
+class MasksConfig:
+    """sample/train_SMPL_from_masks.py: bodies from the masks of several views."""
+
+    name: str = "demo"
+    """The run's folder: runs/masks/<name>."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    subjects: Subjects = field(default_factory=Subjects)
+    bank: PoseSources = field(default_factory=PoseSources)
+    """The poses."""
+    fits: Path | None = None
+    """pseudo_labels.npz of sample/fit_SMPL_from_masks.py, whose poses are taken instead of the bank's: those of
+    people with labels."""
+    cameras: Literal["data", "any"] = "data"
+    """data: cameras stand as those of the training subjects do.  any: 2 to 8 cameras, anywhere around the person."""
+    centre: Literal["pelvis", "masks"] = "masks"
+    """What the crops look at: the true pelvis (a 3D label), or the middle of the masks of all views."""
+    side_m: float = setting(2.6, low=1, high=6)
+    """Side of the crops at the distance of what they look at."""
+    shift_m: float = setting(0.05, low=0, high=1)
+    """The crops look up to so far beside it."""
+    network: MasksNetwork = field(default_factory=MasksNetwork)
+    poses: PoseVariation = field(default_factory=PoseVariation)
+    damage: Damage = field(default_factory=Damage)
+    loss: MasksLoss = field(default_factory=MasksLoss)
+    optim: Optim = field(default_factory=lambda: Optim(steps=1500, lr=1e-3, warmup_steps=50, bf16=False))
+    loop: Loop = field(default_factory=lambda: Loop(validate_every=250, checkpoint_every=250, log_every=50))
+    batch: int = setting(64, low=2)
+    held_out_bodies: int = setting(256, low=2)
+    """Drawn in poses that are held out, at each validation."""
 
 
 # ------------------------------------------------------------------------------------------------------------ presets

@@ -74,9 +74,9 @@ class LabelledAndSeen(NamedTuple):
         return torch.cat([self.labelled.joints_root_m, self.seen.joints_root_m])
 
     @property
-    def is_labelled(self) -> Bool[Tensor, "B"]:
-        """Which rows have joints."""
-        return torch.cat([torch.ones_like(self.labelled.frames[:, 0], dtype=torch.bool), self.seen.is_labelled])
+    def confidence(self) -> Float[Tensor, "B"]:
+        """How far the joints of each row are trusted: 1 for labels, less for pseudo-labels, 0 without joints."""
+        return torch.cat([self.labelled.confidence, self.seen.is_labelled.float()])
 
     @property
     def frames(self) -> Int[Tensor, "B 5"]:

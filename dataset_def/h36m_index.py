@@ -156,16 +156,21 @@ def select_rows(
         raise ValueError(f"the index has no frames of subjects {absent}, only of "
                          f"{np.unique(table.frames[:, 0]).tolist()}; change the subjects setting, or add the data and "
                          f"run: {COMMANDS['index']}")  # fmt: skip
-    is_chosen = np.isin(table.frames[:, 0], subjects)
-    is_held_out = np.zeros(len(table.frames), dtype=bool)
-    for sequence in held_out:
-        is_held_out |= (table.frames[:, 1:3] == sequence).all(1)
-    if part != "all":
-        is_chosen &= is_held_out if part == "held_out" else ~is_held_out
-    if not is_chosen.any():
+    chosen = in_part(table, np.flatnonzero(np.isin(table.frames[:, 0], subjects)), part, held_out)
+    if len(chosen) == 0:
         raise ValueError(f"no frame of subjects {list(subjects)} is in part {part!r}; the held-out sequences are "
                          f"{list(held_out)} (setting subjects.held_out)")  # fmt: skip
-    return np.flatnonzero(is_chosen)
+    return chosen
+
+
+def in_part(
+    table: FrameTable, rows: Int[np.ndarray, "n"], part: Part, held_out: tuple[tuple[int, int], ...]
+) -> Int[np.ndarray, "m"]:
+    """Keep all rows, those outside, or only those of the held-out (action, sub-action) sequences."""
+    is_held_out = np.zeros(len(rows), dtype=bool)
+    for sequence in held_out:
+        is_held_out |= (table.frames[rows, 1:3] == sequence).all(1)
+    return rows if part == "all" else rows[is_held_out == (part == "held_out")]
 
 
 def with_known_centre(rows: Int[np.ndarray, "n"], targets_m: Float[np.ndarray, "N 3"], centre: Centre) -> np.ndarray:

@@ -17,6 +17,8 @@ from dataset_def.h36m_crops import CropReader, CropSettings
 from dataset_def.h36m_index import (
     FrameChoice,
     FrameTable,
+    every_nth,
+    in_part,
     index_path,
     load_table,
     select_frames,
@@ -24,7 +26,7 @@ from dataset_def.h36m_index import (
     spread_sequences,
     with_known_centre,
 )
-from utils.artifacts import Embeddings, load_embeddings
+from utils.artifacts import Embeddings, PseudoLabels, load_embeddings
 from utils.image import to_unit_rgb
 from utils.skeleton import H36M_17
 
@@ -39,6 +41,8 @@ class PoseSample(NamedTuple):
     R_crop_from_world: Float[Tensor, "*batch 3 3"]
     frames: Int[Tensor, "*batch 5"]
     """Subject, action, sub-action, camera, frame."""
+    confidence: Float[Tensor, "*batch"]
+    """1 for labels; less for pseudo-labels."""
 
 
 def joints_root_m(
@@ -52,11 +56,20 @@ def joints_root_m(
 class PoseData(Dataset[PoseSample]):
     """One item per frame, in the order of the index; a sample depends on (seed, epoch, index) only."""
 
-    def __init__(self, paths: Paths, frames: FrameChoice, crops: CropSettings) -> None:
+    def __init__(
+        self, paths: Paths, frames: FrameChoice, crops: CropSettings, pseudo_labels: PseudoLabels | None = None
+    ) -> None:
         self.table, self.crops = load_table(paths), crops
+        self.joints_world_m = self.table.joints_world_m
+        self.confidence = np.ones(len(self.joints_world_m), np.float32)
         self.reader = CropReader(paths, self.table, crops)
-        rows = select_frames(self.table, frames)
-        self._check_labels(rows)
+        rows = np.zeros(0, np.int64)
+        if frames.subjects or pseudo_labels is None:
+            rows = select_frames(self.table, frames)
+            self._check_labels(rows)
+        if pseudo_labels is not None:
+            others = in_part(self.table, self._take(pseudo_labels, frames.subjects), frames.part, frames.held_out)
+            rows = np.union1d(rows, every_nth(self.table, others, frames.every))
         self.rows = with_known_centre(rows, self.reader.targets_m, crops.crop.centre)
 
     def _check_labels(self, rows: np.ndarray) -> None:
@@ -69,9 +82,21 @@ class PoseData(Dataset[PoseSample]):
                 "needs them: choose labelled subjects"
             )
 
+    def _take(self, labels: PseudoLabels, labelled: tuple[int, ...]) -> Int[np.ndarray, "n"]:
+        """Put pseudo-labels of people without labels in place of their joints, and give the rows that have them."""
+        kept = ~np.isin(labels.frames[:, 0], labelled)
+        places = {tuple(key): place for place, key in enumerate(labels.frames[kept].tolist())}
+        found = np.array([places.get(tuple(key), -1) for key in self.table.frames[:, [0, 1, 2, 4]].tolist()])
+        rows = np.flatnonzero(found >= 0)
+        instants = self.table.row_instant[rows]
+        self.joints_world_m = self.joints_world_m.copy()
+        self.joints_world_m[instants] = labels.joints_world_m[kept][found[rows]]
+        self.confidence[instants] = labels.confidence[kept][found[rows]]
+        return rows
+
     def _joints_world_m(self, rows: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n 17 3"]:
         """Give the joints of frames."""
-        return self.table.joints_world_m[self.table.row_instant[rows]]
+        return self.joints_world_m[self.table.row_instant[rows]]
 
     def _turns(self) -> Float[np.ndarray, "N 3 3"]:
         """Give R_crop_from_world of all items, without in-plane rotation."""
@@ -99,6 +124,7 @@ class PoseData(Dataset[PoseSample]):
             joints_root_m=torch.from_numpy(joints_here_m.astype(np.float32)),
             R_crop_from_world=torch.from_numpy(R_crop_from_world.astype(np.float32)),
             frames=torch.from_numpy(self.table.frames[row].astype(np.int64)),
+            confidence=torch.tensor(self.confidence[self.table.row_instant[row]]),
         )
 
 

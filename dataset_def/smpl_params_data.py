@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+import roma
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.utils.data import Dataset
 
 from config import PoseSources
 from dataset_def.poses.sources import PoseTable, find_sources, read_source
+from utils.artifacts import PseudoLabels
 from utils.body_file import NUM_BETAS, read_body_file
 
 SMPL_VERTICES, SMPL_FACES = 6890, 13776
@@ -88,3 +90,72 @@ def describe_poses(tables: list[PoseTable], with_shapes: bool) -> str:
              + (f" ({table.num_skipped} files known to be bad or without motion skipped)" if table.num_skipped else "")
              for table in tables]  # fmt: skip
     return "poses: " + "; ".join(parts) + ("" if with_shapes else "; shapes are sampled, standard normal")
+
+
+CLEARLY_UP = 0.5
+"""Length of the mean of all bodies' long axes from which on it tells which axis of a source is up."""
+
+
+class PoseBank(NamedTuple):
+    """Poses and shapes that belong to nobody in the pictures."""
+
+    rotations: Float[Tensor, "N J 3 3"]
+    """The root first, in a world with z up; then each joint relative to its parent."""
+    betas: Float[Tensor, "N n"]
+    """NaN where a shape is to be drawn."""
+    about: str
+    """What was read, in words."""
+
+
+def upright_turn(source: str, root: Float[Tensor, "N 3 3"]) -> Float[Tensor, "3 3"]:
+    """Find the turn that makes a source's world z-up: its up is the axis along which bodies stand on average.
+
+    Raises:
+        ValueError: they stand along no axis.
+    """
+    mean = root[:, :, 1].mean(dim=0)
+    axis = int(mean.abs().argmax())
+    if mean[axis].abs() < CLEARLY_UP:
+        raise ValueError(f"the bodies of {source} stand along no axis of its world (mean {mean.tolist()}), so its up "
+                         "is not known; leave it out, or give more of its files")  # fmt: skip
+    up = torch.zeros(3)
+    up[axis] = mean[axis].sign()
+    z = torch.tensor([0.0, 0.0, 1.0])
+    if torch.equal(up, -z):
+        return torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    across = torch.linalg.cross(up, z)
+    return roma.rotvec_to_rotmat(across * (np.pi / 2 if across.any() else 0.0))
+
+
+def bank_of_fits(labels: PseudoLabels, held_out: tuple[tuple[int, int], ...], part: PosePart) -> PoseBank:
+    """Take the poses of bodies that were fitted, such as those of labelled people; shapes are drawn.
+
+    Args:
+        held_out: (action, sub-action) of the sequences that are kept back.
+    """
+    is_held_out = np.zeros(len(labels.frames), bool)
+    for sequence in held_out:
+        is_held_out |= (labels.frames[:, 1:3] == sequence).all(1)
+    chosen = is_held_out == (part == "held_out")
+    if not chosen.any():
+        raise ValueError(f"the fitted bodies have no frame in part {part!r}; the held-out sequences are "
+                         f"{list(held_out)} (setting subjects.held_out)")  # fmt: skip
+    rotations = roma.rotvec_to_rotmat(torch.from_numpy(labels.theta[chosen]).unflatten(1, (-1, 3)))
+    people = sorted(set(labels.frames[chosen, 0].tolist()))
+    about = f"{len(rotations):,} poses fitted to subjects {people}"
+    return PoseBank(rotations, torch.full((len(rotations), labels.betas.shape[1]), torch.nan), about)
+
+
+def open_bank(config: PoseSources, body_location: Path, part: PosePart) -> PoseBank:
+    """Read a part of all sources that the settings name."""
+    with_shapes = is_smpl(body_location)
+    rotations, betas, about = [], [], []
+    for table in open_tables(config, body_location):
+        data = ParameterData([table], part, config, with_shapes)
+        theta = torch.from_numpy(data.theta.astype(np.float32))
+        turned = roma.rotvec_to_rotmat(theta.unflatten(1, (-1, 3)))
+        turned[:, 0] = upright_turn(table.source, turned[:, 0]) @ turned[:, 0]
+        rotations.append(turned)
+        betas.append(torch.from_numpy(data.betas))
+        about.append(f"{len(turned):,} poses of {len(set(data.sequence.tolist()))} sequences of {table.source}")
+    return PoseBank(torch.cat(rotations), torch.cat(betas), "; ".join(about))

@@ -30,15 +30,17 @@ EVERY_NEAR_VERTEX = 3
 """Every n-th of these is compared with the mask's cells: still denser than they, and it costs as much as the rest."""
 
 
-def mean_of(values: Float[Tensor, "*n"], is_known: Bool[Tensor, "*n"]) -> Float[Tensor, ""]:
-    """Average the known values; zero if there are none."""
+def mean_of(
+    values: Float[Tensor, "*n"], is_known: Bool[Tensor, "*n"] | Float[Tensor, "*n"]
+) -> Float[Tensor, ""]:  # fmt: skip
+    """Average the known values, or all by how far they are known; zero if there are none."""
     return (values * is_known).sum() / is_known.sum().clamp_min(1)
 
 
 def joint_distance_m(
     predicted_root_m: Float[Tensor, "B 17 3"],
     true_root_m: Float[Tensor, "B 17 3"],
-    is_labelled: Bool[Tensor, "B"],
+    is_labelled: Bool[Tensor, "B"] | Float[Tensor, "B"],
     hips: bool = True,
 ) -> Float[Tensor, ""]:
     """Average the joint distance of the labelled rows; without the hips, as in the thesis, where `hips` is off."""
@@ -187,7 +189,10 @@ class MeshObjective(nn.Module):
         return terms
 
     def pose_term(
-        self, estimate: BodyEstimate, joints_root_m: Float[Tensor, "B 17 3"], is_labelled: Bool[Tensor, "B"]
+        self,
+        estimate: BodyEstimate,
+        joints_root_m: Float[Tensor, "B 17 3"],
+        is_labelled: Bool[Tensor, "B"] | Float[Tensor, "B"],
     ) -> dict[str, Float[Tensor, ""]]:
         """Compare joints with the labels of the rows that have them."""
         if not self.loss.pose:
@@ -199,7 +204,7 @@ class MeshObjective(nn.Module):
         self,
         estimate: BodyEstimate,
         joints_root_m: Float[Tensor, "B 17 3"],
-        is_labelled: Bool[Tensor, "B"],
+        is_labelled: Bool[Tensor, "B"] | Float[Tensor, "B"],
         R_crop_from_world: Float[Tensor, "M 3 3"],
         views: MeshViews,
     ) -> dict[str, Float[Tensor, ""]]:

@@ -50,11 +50,24 @@ class PoseFromLatent(nn.Module):
         scores = self.layers(points_crop).float().unflatten(1, (-1, 3))
         return self.joints_mean_m + self.joints_std_m * scores
 
-    def loss_of(self, predicted: Float[Tensor, "B 17 3"], true: Float[Tensor, "B 17 3"]) -> Float[Tensor, ""]:
-        """Compare poses as the settings say: mean joint distance in metres, or mean squared z-score difference."""
+    def loss_of(
+        self,
+        predicted: Float[Tensor, "B 17 3"],
+        true: Float[Tensor, "B 17 3"],
+        confidence: Float[Tensor, "B"] | None = None,
+    ) -> Float[Tensor, ""]:
+        """Compare poses as the settings say: mean joint distance in metres, or mean squared z-score difference.
+
+        Args:
+            confidence: weighs the rows; None where all are labels.
+        """
         if self.loss == "joint_distance":
-            return (predicted - true).norm(dim=-1).mean()
-        return ((predicted - true) / self.joints_std_m.clamp_min(SMALLEST_STD_M)).square().mean()
+            apart = (predicted - true).norm(dim=-1)
+        else:
+            apart = ((predicted - true) / self.joints_std_m.clamp_min(SMALLEST_STD_M)).square()
+        if confidence is None:
+            return apart.mean()
+        return (apart.flatten(1).mean(dim=1) * confidence).sum() / confidence.sum().clamp_min(1e-6)
 
 
 class PoseFromImage(nn.Module):

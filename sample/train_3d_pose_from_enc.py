@@ -15,10 +15,11 @@ from torch.utils.data import Dataset
 
 from config import ImageAugmentation, PoseConfig
 from dataset_def.h36m_crops import crops_of
-from dataset_def.h36m_index import FrameChoice, Part
+from dataset_def.h36m_index import FrameChoice, Part, index_path
 from dataset_def.h36m_pose_data import EmbeddedPoseData, EmbeddedSample, PoseData, PoseSample
 from models.encoder_decoder import StoredEncoder, build_encoder_decoder, calibrate_batchnorm, load_encoder
 from models.pose_from_latent import PoseFromImage, PoseFromLatent
+from utils.artifacts import load_pseudo_labels
 from utils.batches import in_order, some_of, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.figures.training import poses_picture
@@ -33,7 +34,11 @@ def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseDat
     frames = FrameChoice(config.subjects.labelled, part, config.subjects.held_out, config.sequences * is_training)
     if config.embeddings is not None:
         return EmbeddedPoseData(config.paths, config.embeddings, config.encoder, frames)
-    return PoseData(config.paths, frames, crops_of(stage_1.config.crop, config.augment, config.loop.seed, is_training))
+    pseudo = None
+    if config.pseudo_labels is not None:
+        pseudo = load_pseudo_labels(config.pseudo_labels, index_path(config.paths), config.subjects.test)
+    crops = crops_of(stage_1.config.crop, config.augment, config.loop.seed, is_training)
+    return PoseData(config.paths, frames, crops, pseudo)
 
 
 def make_network(config: PoseConfig, stage_1: StoredEncoder, train: PoseData | EmbeddedPoseData) -> PoseFromImage:
@@ -107,7 +112,8 @@ def main(config: PoseConfig) -> float:
     for step, sample in run.steps(run.loader(train, config.batch), run.step if has_ended else config.optim.steps):
         with run.autocast(config.optim.bf16):
             predicted = predict(network_input(sample, config.augment, run.generator(step)))
-        loss = network.head.loss_of(predicted, sample.joints_root_m)
+        confidence = sample.confidence if config.pseudo_labels is not None else None
+        loss = network.head.loss_of(predicted, sample.joints_root_m, confidence)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if config.optim.gradient_clip:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from config import ImageAugmentation, MeshConfig
 from dataset_def.h36m_crops import CropSettings, crops_of
-from dataset_def.h36m_index import FrameChoice
+from dataset_def.h36m_index import FrameChoice, index_path
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import LabelledAndSeen, MeshData, side_by_side
 from models.encoder_decoder import StoredEncoder, load_encoder
@@ -25,6 +25,7 @@ from models.losses import weighted_sum
 from models.mesh_losses import GroupFactors, MaskSettings, MeshObjective, annealed, full_weights
 from models.smpl import load_body
 from models.SMPL_from_latent import MeshFromImage, MeshFromLatent, check_finite, mesh_provenance, rooted_body
+from utils.artifacts import load_pseudo_labels
 from utils.batches import in_order, some_of, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.figures.training import bodies_picture
@@ -36,7 +37,9 @@ def make_data(config: MeshConfig, stage_1: StoredEncoder) -> tuple[PoseData, Mes
     """Open the images of the labelled, of those whose masks are used, and the held-out sequences of both."""
     who, paths, crop = config.subjects, config.paths, stage_1.config.crop
     crops = crops_of(crop, config.augment, config.loop.seed, is_training=True)
-    labelled = PoseData(paths, FrameChoice(who.labelled, "train", who.held_out), crops)
+    where = config.pseudo_labels
+    pseudo = None if where is None else load_pseudo_labels(where, index_path(paths), who.test)
+    labelled = PoseData(paths, FrameChoice(who.labelled, "train", who.held_out), crops, pseudo)
     masked = FrameChoice(config.silhouettes_of, "train", who.held_out)
     seen = MeshData(paths, masked, crops, config.mask_px, who.labelled)
     everyone = tuple(sorted({*config.silhouettes_of, *who.labelled}))
@@ -68,7 +71,7 @@ def terms_of(
         estimate = network(image)
     check_finite(estimate, batch.frames)
     seen = batch.seen
-    return objective.terms(estimate, batch.joints_root_m, batch.is_labelled, seen.R_crop_from_world, seen.views)
+    return objective.terms(estimate, batch.joints_root_m, batch.confidence, seen.R_crop_from_world, seen.views)
 
 
 @torch.no_grad()

@@ -50,6 +50,8 @@ COMMANDS = {
     "gan": "python sample/train_GAN.py",
     "mesh": "python sample/train_SMPL_from_enc.py",
     "embeddings": "python sample/save_embeddings.py",
+    "masks": "python sample/train_SMPL_from_masks.py",
+    "pseudo_labels": "python sample/fit_SMPL_from_masks.py",
     "index": "python dataset_def/h36m_preprocess.py",
     "background": "python dataset_def/h36m_get_background.py",
 }
@@ -436,3 +438,76 @@ def save_result(path: Path, protocol: str, **content: Any) -> None:
     metadata = {"protocol": protocol, "hardware": hardware(), "versions": versions(), "commit": commit()}
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(metadata | content, indent=1, allow_nan=False) + "\n")
+
+
+class PseudoLabels(NamedTuple):
+    """Bodies and joints that were fitted to masks and stand in for labels: made without them, and no truth."""
+
+    frames: Int32[np.ndarray, "I 4"]
+    """Subject, action, sub-action, frame; sorted, no row twice."""
+    theta: Float32[np.ndarray, "I axis_angles"]
+    """Axis-angle of every joint, the root first and in the world."""
+    betas: Float32[np.ndarray, "I n"]
+    translation_m: Float32[np.ndarray, "I 3"]
+    """As the body layer takes it."""
+    joints_world_m: Float32[np.ndarray, "I 17 3"]
+    confidence: Float32[np.ndarray, "I"]
+    """0 to 1; losses weigh a frame by it."""
+    provenance: str
+    """json: what was read, the settings, the commit."""
+    body_hash: str
+    teacher_hash: str
+    """Of the checkpoint that the fits began with."""
+    index_hash: str
+
+
+def refuse_test_subjects(path: Path, frames: Int32[np.ndarray, "I 4"], test: tuple[int, ...]) -> None:
+    """Stop if pseudo-labels are of somebody whom the tests measure: nothing may be trained on these people.
+
+    Raises:
+        ValueError: naming them.
+    """
+    both = sorted(set(np.unique(frames[:, 0]).tolist()) & set(test))
+    if both:
+        raise ValueError(f"{path}: subjects {both} are in subjects.test, and pseudo-labels are for training; fit other "
+                         "--subjects, or take them out of subjects.test")  # fmt: skip
+
+
+def save_pseudo_labels(path: Path, labels: PseudoLabels, test: tuple[int, ...]) -> None:
+    """Write pseudo-labels; those of test subjects are refused.
+
+    Raises:
+        ValueError: a test subject is among them, or a number is not finite.
+    """
+    refuse_test_subjects(path, labels.frames, test)
+    arrays = {name: np.asarray(value) for name, value in labels._asdict().items()}
+    broken = [name for name, value in arrays.items() if value.dtype.kind == "f" and not np.isfinite(value).all()]
+    if broken:
+        raise ValueError(f"{path}: {', '.join(broken)} would hold numbers that are not finite; nothing is written")
+    save_arrays(path, "pseudo_labels", **arrays)
+
+
+def load_pseudo_labels(path: Path, index: Path, test: tuple[int, ...]) -> PseudoLabels:
+    """Read pseudo-labels of this index; those of test subjects are refused.
+
+    Raises:
+        FileNotFoundError, ValueError: missing, damaged, of another index, or of a test subject.
+    """
+    command = COMMANDS["pseudo_labels"]
+    arrays = load_arrays(path, "pseudo_labels", command)
+    if arrays.keys() != set(PseudoLabels._fields):
+        raise damaged(path, command)
+    told: dict[str, Any] = {name: str(value) if value.dtype.kind == "U" else value for name, value in arrays.items()}
+    labels = PseudoLabels(**told)
+    rows = {len(value) for value in labels[:6]}
+    if (
+        labels.frames.ndim != 2
+        or labels.frames.shape[1] != 4
+        or len(rows) != 1
+        or labels.joints_world_m.shape[1:] != (17, 3)
+    ):
+        raise damaged(path, command)
+    refuse_test_subjects(path, labels.frames, test)
+    if labels.index_hash != file_hash(index):
+        raise ValueError(f"{path} was not made from {index}; make it again with: {command}")
+    return labels

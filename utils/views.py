@@ -136,3 +136,33 @@ def vertex_surface_share(vertices_m: Float[Tensor, "N 3"], faces: Tensor) -> Flo
     area = torch.linalg.cross(b - a, c - a).norm(dim=-1)
     share = torch.zeros_like(vertices_m[:, 0]).index_add_(0, faces.flatten(), area.repeat_interleave(3))
     return share / share.sum()
+
+
+STEEP = 1e-3
+"""Horizontal length of a unit viewing direction below which the camera looks straight up or down."""
+
+
+def level_rotation(offset_world_m: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3 3"]:
+    """Turn the world (z up) into a camera (x right, y down, z forward) at this offset from what it looks at.
+
+    A camera exactly above or below its target has the world's x to its right.
+    Source: own derivation, test_level_views.py.
+    """
+    forward = -torch.nn.functional.normalize(offset_world_m, dim=-1)
+    flat = torch.stack([forward[..., 1], -forward[..., 0], torch.zeros_like(forward[..., 0])], dim=-1)
+    is_steep = flat.norm(dim=-1, keepdim=True) < STEEP
+    flat = torch.where(is_steep, forward.new_tensor([1.0, 0.0, 0.0]), flat)
+    right = torch.nn.functional.normalize(flat, dim=-1)
+    return torch.stack([right, torch.linalg.cross(forward, right), forward], dim=-2)
+
+
+def azimuth_rad(R_crop_from_world: Float[Tensor, "*n 3 3"]) -> Float[Tensor, "*n"]:
+    """Give the angle of a level camera's right about the world's up; of a level forward it is that minus a quarter."""
+    return torch.atan2(R_crop_from_world[..., 0, 1], R_crop_from_world[..., 0, 0])
+
+
+def about_up(angle_rad: Float[Tensor, "*n"]) -> Float[Tensor, "*n 3 3"]:
+    """Turn about the world's up, counter-clockwise seen from above."""
+    c, s, zero, one = angle_rad.cos(), angle_rad.sin(), torch.zeros_like(angle_rad), torch.ones_like(angle_rad)
+    rows = [torch.stack(row, dim=-1) for row in ((c, -s, zero), (s, c, zero), (zero, zero, one))]
+    return torch.stack(rows, dim=-2)

@@ -124,19 +124,20 @@ IMPORTED_ONCE = {
     ),
     "the door of its folder for one script": (
         "dataset_def/checks/sources.py", "dataset_def/labels_h5/place_people.py",
-        "dataset_def/multiview/import_custom.py", "dataset_def/official/report.py", "models/multiview_fit.py",
+        "dataset_def/multiview/import_custom.py", "dataset_def/official/report.py",
         "utils/export/prediction.py", "utils/report/markdown.py", "utils/report/page.py",
         *(f"utils/figures/{name}.py" for name in ("benchmarks", "overview", "runs", "stages")),
     ),
     "a part of the method that a reader looks for by its name": (
-        "dataset_def/poses/corruptions.py", "models/decoders.py", "models/encoders.py", "models/gan_losses.py",
+        "dataset_def/poses/corruptions.py", "models/decoders.py",
+        "models/drawn_masks.py", "models/encoders.py", "models/gan_losses.py",
         "utils/image_metrics.py", "utils/one_euro.py",
     ),
     "a subject of its own, with tests of its own": (
         "dataset_def/multiview/custom_recording.py", "dataset_def/multiview/masks_from_motion.py",
         "dataset_def/photos/crop.py", "dataset_def/synthetic/motion/hands.py",
         "dataset_def/synthetic/motion/walking.py", "dataset_def/synthetic/scene/raycast.py",
-        "dataset_def/synthetic/scene/render.py", "models/open_body/decimate.py", "models/open_body/joints.py",
+        "dataset_def/synthetic/scene/render.py", "models/open_body/joints.py",
         "utils/report/compare.py", "utils/report/curves.py",
     ),
 }  # fmt: skip

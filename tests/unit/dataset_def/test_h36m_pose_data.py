@@ -10,6 +10,7 @@ from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_index import FrameChoice
 from dataset_def.h36m_pose_data import PoseData, joints_root_m
 from tests.helpers.tiny_h36m import COLOURS, write_tiny_h36m
+from utils.artifacts import PseudoLabels
 from utils.skeleton import H36M_17
 
 CROP = Crop(size_px=64, side_m=2.3)
@@ -24,9 +25,9 @@ def paths(tmp_path_factory):
     return paths
 
 
-def data(paths, subjects=(1,), part="all", held_out=(), sequences=0, every=1, crop=CROP, **more):
+def data(paths, subjects=(1,), part="all", held_out=(), sequences=0, every=1, crop=CROP, pseudo_labels=None, **more):
     frames = FrameChoice(subjects, part, held_out, sequences, every)
-    return PoseData(paths, frames, CropSettings(crop, **more))
+    return PoseData(paths, frames, CropSettings(crop, **more), pseudo_labels)
 
 
 def test_joints_about_the_pelvis_are_turned_each_by_its_own_rotation():
@@ -120,3 +121,41 @@ def test_the_test_crop_without_labels_is_near_the_one_with_labels(paths):
         assert len(poses) == 72
         sample = poses[(0, 0)]
         assert torch.allclose(sample.joints_root_m, data(paths)[(0, 0)].joints_root_m, atol=0.15)
+
+
+def pseudo_labels_of(paths, subject: int, frames: list[tuple[int, int, int]]) -> PseudoLabels:
+    """Skeletons on a line, one for each (action, sub-action, frame)."""
+    count = len(frames)
+    rng = np.random.default_rng(0)
+    joints_m = rng.normal(size=(count, 17, 3)).astype(np.float32)
+    zeros = np.zeros((count, 3), np.float32)
+    told = np.array([[subject, *frame] for frame in frames], np.int32)
+    return PseudoLabels(told, np.zeros((count, 72), np.float32), zeros, zeros, joints_m,
+                        np.linspace(0.25, 1, count, dtype=np.float32), "{}", "", "", "")  # fmt: skip
+
+
+def test_pseudo_labels_stand_beside_labels_with_their_confidence(paths):
+    labels = pseudo_labels_of(paths, 9, [(2, 1, 1), (3, 2, 3)])
+    poses = data(paths, pseudo_labels=labels)
+    plain = data(paths)
+    assert len(poses) == len(plain) + 2 * 4
+    mine = [poses[0, index] for index in range(len(poses)) if poses[0, index].frames[0] == 9]
+    assert {tuple(sample.frames[[1, 2, 4]].tolist()) for sample in mine} == {(2, 1, 1), (3, 2, 3)}
+    for sample in mine:
+        place = 0 if sample.frames[1] == 2 else 1
+        world_m = torch.from_numpy(labels.joints_world_m[place])
+        back_m = sample.joints_root_m @ sample.R_crop_from_world
+        assert torch.allclose(back_m, world_m - world_m[0], atol=1e-4)
+        assert sample.confidence == labels.confidence[place]
+    others = [poses[0, index] for index in range(0, len(poses), 9) if poses[0, index].frames[0] == 1]
+    assert all(sample.confidence == 1 for sample in others)
+
+
+def test_labels_win_over_pseudo_labels_and_nobody_need_be_labelled(paths):
+    labels = pseudo_labels_of(paths, 1, [(2, 1, 1), (4, 1, 2)])
+    both, plain = data(paths, pseudo_labels=labels), data(paths)
+    assert len(both) == len(plain) and torch.equal(both[0, 0].joints_root_m, plain[0, 0].joints_root_m)
+    alone = data(paths, (), pseudo_labels=labels)
+    assert len(alone) == 2 * 4 and not torch.equal(alone[0, 0].joints_root_m, plain[0, 0].joints_root_m)
+    held_out = data(paths, (), "held_out", ((4, 1),), pseudo_labels=labels)
+    assert len(held_out) == 4 and len(data(paths, (), "train", ((4, 1),), pseudo_labels=labels)) == 4

@@ -89,3 +89,13 @@ def test_in_evaluation_a_picture_does_not_depend_on_its_neighbours():
     ).eval()
     images = torch.rand(4, 3, 32, 32)
     assert torch.allclose(network(images)[:1], network(images[:1]), atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", ["joint_distance", "zscored_mse"])
+def test_rows_count_by_their_confidence(loss):
+    head = PoseFromLatent(12, PoseHeadConfig(hidden=16, layers=2, loss=loss))
+    predicted, true = torch.randn(3, 17, 3), torch.randn(3, 17, 3)
+    plain = head.loss_of(predicted, true)
+    assert torch.isclose(plain, head.loss_of(predicted, true, torch.full((3,), 0.4)))
+    only_first = head.loss_of(predicted, true, torch.tensor([1.0, 0.0, 0.0]))
+    assert torch.isclose(only_first, head.loss_of(predicted[:1], true[:1]))

@@ -1,0 +1,173 @@
+"""The masks of all calibrated views of an instant, cut about what the crops look at, upright: what the teacher reads.
+
+No joint is read but, where the crop's centre is the pelvis, the pelvis itself.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from config import Paths
+from dataset_def.crop import crop_camera, cut
+from dataset_def.h36m_crops import PackedCrops, load_metadata, pack_folder
+from dataset_def.h36m_files import load_mask, mask_path
+from dataset_def.h36m_index import Centre, FrameTable, every_nth, load_table, targets_world_m
+from dataset_def.h36m_SMPL_data import mask_problem
+from utils.artifacts import COMMANDS
+from utils.camera import Camera
+from utils.views import MeshViews
+
+COARSER_BY = 1.05
+"""Packed masks may be so much coarser than those cut from them; else the masks' files are read."""
+
+
+class Instant(NamedTuple):
+    """The frames of all cameras at one moment."""
+
+    subject: int
+    action: int
+    subaction: int
+    frame: int
+    rows: Int[np.ndarray, "v"]
+    """Of the table, one per camera."""
+
+    @property
+    def sequence(self) -> tuple[int, int, int]:
+        """Name the sequence."""
+        return self[:3]
+
+
+class BadView(NamedTuple):
+    """A mask that shows no person."""
+
+    path: str
+    fault: str
+
+
+def level_camera(camera: Camera, target_world_m: Float[np.ndarray, "3"], size_px: int, side_m: float) -> Camera:
+    """Make the virtual camera of a crop, rolled so that the world's up is up in it."""
+    plain = crop_camera(camera, target_world_m, size_px, side_m).R_cam_from_world
+    right_z, down_z = plain[0, 2], plain[1, 2]
+    roll_rad = float(np.arctan2(-right_z, -down_z)) if np.hypot(right_z, down_z) > 1e-3 else 0.0
+    return crop_camera(camera, target_world_m, size_px, side_m, roll_rad)
+
+
+def instants_of(table: FrameTable, rows: Int[np.ndarray, "n"], cameras: tuple[int, ...] = ()) -> list[Instant]:
+    """Group rows by their instant, in order.
+
+    Args:
+        cameras: numbers of the cameras that are used; all if empty.
+    Raises:
+        ValueError: some instant is seen by one camera only.
+    """
+    if cameras:
+        absent = sorted(set(cameras) - set(np.unique(table.frames[rows, 3]).tolist()))
+        if absent:
+            raise ValueError(f"the index has no frames of cameras {absent}, only of "
+                             f"{np.unique(table.frames[rows, 3]).tolist()}; change the cameras setting")  # fmt: skip
+        rows = rows[np.isin(table.frames[rows, 3], cameras)]
+    order = rows[np.argsort(table.row_instant[rows], kind="stable")]
+    _, firsts = np.unique(table.row_instant[order], return_index=True)
+    groups = np.split(order, firsts[1:]) if len(order) else []
+    found = []
+    for own in groups:
+        subject, action, subaction, frame = table.frames[own[0], [0, 1, 2, 4]].tolist()
+        found.append(Instant(subject, action, subaction, frame, own))
+    alone = [one for one in found if len(one.rows) < 2]
+    if alone:
+        name = table.key(int(alone[0].rows[0])).stem
+        raise ValueError(f"{len(alone)} of {len(found)} instants are seen by one camera only (first: {name}); a body "
+                         "from masks needs two calibrated views or more of each instant")  # fmt: skip
+    return found
+
+
+class MaskReader:
+    """Cuts the masks of instants out of packed crops, or out of the masks' files where none are packed."""
+
+    def __init__(self, paths: Paths, centre: Centre, size_px: int, side_m: float) -> None:
+        self.paths, self.centre, self.size_px, self.side_m = paths, centre, size_px, side_m
+        self.table: FrameTable = load_table(paths)
+        if not self.table.has_masks:
+            raise ValueError(f"the index was made without masks, which bodies are read from; put them into "
+                             f"{paths.masks_location} and run: {COMMANDS['index']}")  # fmt: skip
+        self.targets_m = targets_world_m(self.table, centre)
+        metadata = load_metadata(pack_folder(paths, centre))
+        self.packed = None
+        if metadata is not None and metadata.side_m >= side_m:
+            is_fine = metadata.size_px / metadata.side_m >= size_px / side_m / COARSER_BY
+            self.packed = PackedCrops(paths, centre, self.table, metadata) if is_fine else None
+        self.bad: list[BadView] = []
+        """Views that were left out so far."""
+
+    def known(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "m"]:
+        """Keep the rows whose crop has a centre."""
+        return rows[np.isfinite(self.targets_m[rows]).all(1)]
+
+    def choose(self, rows: Int[np.ndarray, "n"], every: int, cameras: tuple[int, ...] = ()) -> list[Instant]:
+        """List every n-th instant of some rows whose crops have a centre.
+
+        Raises:
+            ValueError: there are none.
+        """
+        kept = self.known(every_nth(self.table, rows, every))
+        if len(kept) == 0:
+            what = "labelled pelvis" if self.centre == "pelvis" else "centre of its masks"
+            raise ValueError(f"none of {len(rows)} frames has a {what} for its crop; choose another centre "
+                             "(masks needs no label), or other subjects")  # fmt: skip
+        return instants_of(self.table, kept, cameras)
+
+    def _mask(self, row: int, camera: Camera) -> UInt8[np.ndarray, "S S"]:
+        source = self.table.camera(row)
+        if self.packed is None:
+            return cut(load_mask(self.paths, self.table.key(row), source), source, camera)
+        pack = self.packed.metadata
+        return cut(self.packed.mask(row), crop_camera(source, self.targets_m[row], pack.size_px, pack.side_m), camera)
+
+    def read(self, instants: list[Instant], most_views: int = 0) -> MeshViews:
+        """Read the views of some instants, padded to the most that any of them has (or to `most_views`).
+
+        A view without a usable mask does not exist, and is noted in `bad`.
+        """
+        width = max([most_views, *(len(one.rows) for one in instants)])
+        return MeshViews(*(torch.stack(parts) for parts in zip(*(self._views(one, width) for one in instants),
+                                                               strict=True)))  # fmt: skip
+
+    def _views(self, instant: Instant, width: int) -> MeshViews:
+        rows = instant.rows.tolist()
+        cameras = [level_camera(self.table.camera(row), self.targets_m[row], self.size_px, self.side_m) for row in rows]
+        masks = [self._mask(row, camera) for row, camera in zip(rows, cameras, strict=True)]
+        faults = [mask_problem(mask) for mask in masks]
+        self.bad += [BadView(str(mask_path(self.paths, self.table.key(row))), fault)
+                     for row, fault in zip(rows, faults, strict=True) if fault is not None]  # fmt: skip
+        padding = width - len(rows)
+
+        def stacked(values: list[np.ndarray]) -> Tensor:
+            return torch.from_numpy(np.stack(values + values[:1] * padding).astype(np.float32))
+
+        mask = stacked(masks) * (1 / 255)
+        exists = torch.tensor([fault is None for fault in faults] + [False] * padding)
+        return MeshViews(
+            mask=mask * exists[:, None, None],
+            distance_to_mask_m=mask.new_zeros(()).expand_as(mask),
+            exists=exists,
+            R_crop_from_world=stacked([camera.R_cam_from_world for camera in cameras]),
+            centre_world_m=stacked([camera.centre_world_m for camera in cameras]),
+            focal_px=stacked([camera.focal_px[0] for camera in cameras]),
+            target_world_m=stacked([self.targets_m[row] for row in rows]),
+        )
+
+
+def camera_offsets(reader: MaskReader, instants: list[Instant]) -> tuple[Float[Tensor, "N V 3"], Tensor]:
+    """Give where the cameras stand about what the crops look at, and which there are: the arrangements to learn."""
+    width = max(len(one.rows) for one in instants)
+    offsets = np.zeros((len(instants), width, 3), np.float32)
+    exists = np.zeros((len(instants), width), bool)
+    for place, one in enumerate(instants):
+        for view, row in enumerate(one.rows.tolist()):
+            offsets[place, view] = reader.table.camera(row).centre_world_m - reader.targets_m[row]
+            exists[place, view] = True
+        offsets[place, len(one.rows) :] = offsets[place, 0]
+    return torch.from_numpy(offsets), torch.from_numpy(exists)

@@ -1,0 +1,269 @@
+"""Finish the teacher's bodies: move each until its silhouettes cover the masks, many frames at once.
+
+Joints are optional.  The shape belongs to a person, not to a frame; what stands off the skin, cloth and hair,
+is a thickness of its own for each part, so that bodies do not grow stout to fill clothes.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import roma
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from config import ranged, setting
+from models.body_surface import pelvis_m, vertex_normals
+from models.multiview_fit import joint_axis_error, rounded_distance_m
+from models.silhouette import Topology, silhouette
+from models.smpl import Body
+from models.SMPL_from_masks import USUAL_CLOTH_M, EstimatedBodies
+from utils.skeleton import SMPL_24_PARENTS
+from utils.views import MeshViews, placed_in_views
+
+SAMPLES = 2
+LAST_LR = 0.1
+
+
+@dataclass(frozen=True)
+@ranged("loss")
+class MasksFitLoss:
+    """What a body is pulled by when it is fitted to masks; the weight 0 leaves a term out."""
+
+    overlap: float = setting(1.0, low=0)
+    """One minus intersection over union of the silhouettes, mean over the views."""
+    teacher: float = setting(2.0, low=0)
+    """Mean distance of the joints from the teacher's, metres; falls to a tenth in the course of a fit."""
+    turned: float = setting(0.05, low=0)
+    """Mean squared difference of the joints' rotation matrices from the teacher's."""
+    hinge: float = setting(0.1, low=0)
+    """Mean squared deviation of the axes of knees and elbows from the one they bend about (SMPL's skeleton only)."""
+    joints: float = setting(10.0, low=0)
+    """Mean distance of the 17 joints from those that are known, metres, by confidence."""
+    keypoints: float = setting(10.0, low=0)
+    """Mean distance of the 17 joints from 2D keypoints, metres at the depth of the crop's target, by confidence."""
+    shape: float = setting(0.002, low=0)
+    """Mean squared shape number."""
+    cloth: float = setting(2.0, low=0)
+    """Mean distance of the thickness of each part from what cloth usually has, metres."""
+
+
+@dataclass(frozen=True)
+@ranged("steps")
+class MasksFitSteps:
+    """How a fit proceeds."""
+
+    steps: int = setting(60, low=0)
+    """Of each frame's pose."""
+    shape_steps: int = setting(80, low=0)
+    """Of a person's shape and clothes, together with the poses of some frames."""
+    lr: float = setting(0.05, low=1e-06, high=1)
+    """Adam's step size for rotations (6D) and metres; falls to a tenth."""
+    shape_lr: float = setting(0.03, low=1e-06, high=1)
+    usual_cloth_m: float = setting(USUAL_CLOTH_M, low=0, high=0.2)
+    """Thickness that a part's cloth is held at."""
+
+
+class MasksObservations(NamedTuple):
+    """What is known about the frames of a batch."""
+
+    views: MeshViews
+    joints_root_m: Float[Tensor, "T 17 3"]
+    """About the pelvis, world axes."""
+    joints_confidence: Float[Tensor, "T 17"]
+    """0 where a joint is not known."""
+    pelvis_world_m: Float[Tensor, "T 3"]
+    """Where the pelvis is known to be, about the crops' target; looked at only by a fit that is told so."""
+    keypoints_px: Float[Tensor, "T V 17 2"]
+    """In the crops."""
+    keypoints_confidence: Float[Tensor, "T V 17"]
+
+
+class Person(NamedTuple):
+    """What stays the same in all frames of somebody."""
+
+    betas: Float[Tensor, "n"]
+    cloth_m: Float[Tensor, "J"]
+    """How far the surface of each part stands off the skin."""
+
+
+class MasksFitted(NamedTuple):
+    """Bodies after a fit."""
+
+    rotations_world: Float[Tensor, "T J 3 3"]
+    pelvis_world_m: Float[Tensor, "T 3"]
+    """About the crops' target."""
+    overlap: Float[Tensor, "T V"]
+    """Intersection over union in each view; NaN where there is none."""
+
+
+def no_joints(views: MeshViews) -> MasksObservations:
+    """Give observations that consist of masks alone."""
+    frames, width = views.exists.shape
+    return MasksObservations(
+        views, views.mask.new_zeros(frames, 17, 3), views.mask.new_zeros(frames, 17), views.mask.new_zeros(frames, 3),
+        views.mask.new_zeros(frames, width, 17, 2), views.mask.new_zeros(frames, width, 17),
+    )  # fmt: skip
+
+
+def take(observations: MasksObservations, rows: Tensor | slice) -> MasksObservations:
+    """Take some frames."""
+    views = MeshViews(*(value[rows] for value in observations.views))
+    return MasksObservations(views, *(value[rows] for value in observations[1:]))
+
+
+def overlap_of(
+    coverage: Float[Tensor, "T V S S"], mask: Float[Tensor, "T V S S"], exists: Bool[Tensor, "T V"]
+) -> Float[Tensor, "T V"]:
+    """Give intersection over union of fractions in each view; NaN where there is no mask."""
+    shared = torch.minimum(coverage, mask).sum(dim=(2, 3))
+    union = torch.maximum(coverage, mask).sum(dim=(2, 3)).clamp_min(1e-6)
+    return (shared / union).masked_fill(~exists, torch.nan)
+
+
+class _Moving(nn.Module):
+    """What Adam moves."""
+
+    def __init__(self, start: EstimatedBodies, person: Person, is_root_known: bool, fits_person: bool) -> None:
+        super().__init__()
+        self.columns = nn.Parameter(start.rotations_world[..., :2].clone())
+        self.pelvis_m = nn.Parameter(start.pelvis_world_m.clone(), requires_grad=not is_root_known)
+        self.betas = nn.Parameter(person.betas.clone(), requires_grad=fits_person)
+        self.cloth_m = nn.Parameter(person.cloth_m.clone(), requires_grad=fits_person)
+
+    def rotations(self) -> Float[Tensor, "T J 3 3"]:
+        return roma.special_gramschmidt(self.columns)
+
+
+class MasksFit:
+    """Fits bodies to masks.
+
+    Args:
+        body: with a coarse surface (models.body_surface.coarse_body).
+        is_root_known: bodies stay where observations.pelvis_world_m is.
+    """
+
+    def __init__(self, body: Body, loss: MasksFitLoss, config: MasksFitSteps, is_root_known: bool) -> None:
+        self.body, self.loss, self.config, self.is_root_known = body, loss, config, is_root_known
+        self.topology = Topology(body.faces)
+        self.has_hinges = body.parents == SMPL_24_PARENTS
+
+    def usual_person(self, betas: Float[Tensor, "n"]) -> Person:
+        """Dress somebody of this shape as people usually are."""
+        return Person(betas, self.body.template_m.new_full((len(self.body.parents),), self.config.usual_cloth_m))
+
+    def person(self, start: EstimatedBodies, observations: MasksObservations) -> Person:
+        """Find shape and clothes of somebody from some frames; it begins at the median of the teacher's shapes."""
+        person = self.usual_person(start.betas.median(dim=0).values)
+        if self.config.shape_steps == 0:
+            return person
+        moving = self._moved(start, observations, person, self.config.shape_steps, True)
+        return Person(moving.betas.detach(), moving.cloth_m.detach())
+
+    def fit(self, start: EstimatedBodies, observations: MasksObservations, person: Person) -> MasksFitted:
+        """Fit the poses of some frames of somebody."""
+        moving = self._moved(start, observations, person, self.config.steps, False)
+        with torch.no_grad():
+            rotations, pelvis = moving.rotations(), moving.pelvis_m
+            coverage = self.coverage(*self.surface(rotations, person, pelvis)[:1], observations.views)
+            overlap = overlap_of(coverage, observations.views.mask, observations.views.exists)
+        return MasksFitted(rotations.detach(), pelvis.detach(), overlap)
+
+    def _moved(
+        self, start: EstimatedBodies, observations: MasksObservations, person: Person, steps: int, fits_person: bool
+    ) -> _Moving:
+        """Let Adam move poses, and the person if asked; the step size falls to a tenth."""
+        place = observations.pelvis_world_m if self.is_root_known else start.pelvis_world_m
+        start = start._replace(pelvis_world_m=place)
+        moving = _Moving(start, person, self.is_root_known, fits_person)
+        with torch.no_grad():
+            guess_m = self.surface(start.rotations_world, person, place)[1]
+        slow = [moving.betas, moving.cloth_m] if fits_person else []
+        fast = [moving.columns] if self.is_root_known else [moving.columns, moving.pelvis_m]
+        groups = [{"params": fast, "base": self.config.lr}, {"params": slow[:1], "base": self.config.shape_lr},
+                  {"params": slow[1:], "base": self.config.shape_lr / 20}]  # fmt: skip
+        optimizer = torch.optim.Adam([group for group in groups if group["params"]])
+        for step in range(1, steps + 1):
+            share = step / steps
+            for group in optimizer.param_groups:
+                group["lr"] = group["base"] * LAST_LR**share
+            optimizer.zero_grad(set_to_none=True)
+            self._total(moving, observations, start.rotations_world, guess_m, share, fits_person).backward()
+            optimizer.step()
+        return moving
+
+    def _total(
+        self,
+        moving: _Moving,
+        observations: MasksObservations,
+        guess: Tensor,
+        guess_m: Tensor,
+        share: float,
+        fits_person: bool,
+    ) -> Float[Tensor, ""]:
+        """Add all terms, as a sum over frames: no frame's step depends on how many others there are."""
+        weights = self.loss
+        rotations, person = moving.rotations(), Person(moving.betas, moving.cloth_m)
+        dressed_m, joints_m, points_m = self.surface(rotations, person, moving.pelvis_m)
+        terms = weights.teacher * 0.1**share * rounded_distance_m(joints_m - guess_m).mean(dim=1)
+        terms = terms + weights.turned * (rotations - guess).square().sum(dim=(2, 3)).mean(dim=1)
+        if self.has_hinges:
+            terms = terms + weights.hinge * joint_axis_error(rotations)
+        if weights.overlap:
+            views = observations.views
+            overlap = overlap_of(self.coverage(dressed_m, views), views.mask, views.exists)
+            terms = terms + weights.overlap * (1 - overlap).nan_to_num(0).sum(dim=1) / views.exists.sum(
+                dim=1
+            ).clamp_min(1)
+        terms = terms + self._joint_terms(points_m, moving.pelvis_m, observations)
+        total = terms.sum()
+        if fits_person:
+            usual = (moving.cloth_m - self.config.usual_cloth_m).abs().mean()
+            total = total + len(terms) * (weights.shape * moving.betas.square().mean() + weights.cloth * usual)
+        return total
+
+    def _joint_terms(
+        self, points_m: Float[Tensor, "T 17 3"] | None, pelvis_world_m: Tensor, observations: MasksObservations
+    ) -> Float[Tensor, "T"] | float:
+        """Compare with known joints and keypoints; nothing where none are known."""
+        found: Tensor | float = 0.0
+        if points_m is None:
+            return found
+        if observations.joints_confidence.any():
+            apart_m = rounded_distance_m(points_m - observations.joints_root_m)
+            found = found + self.loss.joints * (apart_m * observations.joints_confidence).mean(dim=1)
+        if observations.keypoints_confidence.any():
+            views = observations.views
+            seen_px = placed_in_views(points_m + pelvis_world_m[:, None], views, "pelvis")[..., :2]
+            m_per_px = (views.target_world_m - views.centre_world_m).norm(dim=-1) / views.focal_px
+            apart_m = (seen_px - observations.keypoints_px).norm(dim=-1) * m_per_px[..., None]
+            weight = observations.keypoints_confidence
+            found = found + self.loss.keypoints * (apart_m * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp_min(
+                1
+            )
+        return found
+
+    def surface(
+        self, rotations: Float[Tensor, "T J 3 3"], person: Person, pelvis_world_m: Float[Tensor, "T 3"]
+    ) -> tuple[Float[Tensor, "T N 3"], Float[Tensor, "T J 3"], Float[Tensor, "T 17 3"] | None]:
+        """Place bodies: the dressed surface about the crops' target, the body's joints and the 17 about the pelvis."""
+        count = len(rotations)
+        vertices_m, joints_m = self.body(rotations, person.betas.expand(count, -1), rotations.new_zeros(count, 3))
+        root_m = pelvis_m(self.body, vertices_m, joints_m)
+        points_m = self.body.h36m_joints_m(vertices_m) - root_m if self.body.has_h36m_joints else None
+        thick_m = self.body.weights @ person.cloth_m
+        dressed_m = vertices_m + vertex_normals(vertices_m, self.body.faces) * thick_m[:, None]
+        return dressed_m - root_m + pelvis_world_m[:, None], joints_m - root_m, points_m
+
+    def coverage(self, surface_m: Float[Tensor, "T N 3"], views: MeshViews) -> Float[Tensor, "T V S S"]:
+        """Draw surfaces in all views; those that do not exist are drawn too, and not looked at."""
+        size = views.mask.shape[-1]
+        vertices_px = placed_in_views(surface_m, views, "pelvis")
+        return silhouette(vertices_px.flatten(0, 1), self.topology, size, size, SAMPLES).unflatten(
+            0, views.exists.shape
+        )
+
+
+def shape_frames(count: int, most: int) -> Tensor:
+    """Choose frames of a person, spread over all of them, that decide the shape."""
+    return torch.linspace(0, count - 1, min(count, most)).round().long().unique()

@@ -1,0 +1,148 @@
+"""The teacher.  Learn to read bodies from the masks of several views, from silhouettes that are drawn here.
+
+    python sample/train_SMPL_from_masks.py
+    python sample/train_SMPL_from_masks.py --cameras any --name any      # for 2 to 8 cameras anywhere
+
+Reads   poses of the embedded motion generator, or of SURREAL, AMASS, CMU, or bodies fitted to labelled people; where
+        the data's cameras stand.  No image, no mask and no label of anybody (tier: masks + unpaired poses)
+Writes  runs/masks/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt, figures}
+Next    sample/test_SMPL_from_masks.py; sample/fit_SMPL_from_masks.py --teacher runs/masks/<name>/checkpoint_best.pt
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from config import MasksConfig
+from dataset_def.h36m_index import index_path, select_rows
+from dataset_def.masks_data import MaskReader, camera_offsets
+from dataset_def.smpl_params_data import PoseBank, PosePart, bank_of_fits, open_bank
+from models.body_surface import coarse_body, coarse_faces
+from models.drawn_masks import (
+    HELD_OUT_SEED,
+    Drawing,
+    DrawnBatches,
+    DrawnBodies,
+    Rigs,
+    draw,
+    errors_by_damage,
+    held_out_error_mm,
+    picture,
+)
+from models.losses import weighted_sum
+from models.smpl import Body, load_body
+from models.SMPL_from_masks import (
+    BodyDrawer,
+    BodyFromMasks,
+    EstimatedBodies,
+    PointsOfBody,
+    masks_terms,
+    some_view,
+)
+from utils.artifacts import atomic_write, file_hash, load_pseudo_labels
+from utils.engine import Run, make_optimizer, make_schedule
+from utils.figures.masks import damage_figure
+from utils.settings import start, to_plain
+
+
+def poses_of(config: MasksConfig, part: PosePart) -> PoseBank:
+    """Open the poses that bodies are drawn in."""
+    if config.fits is None:
+        return open_bank(config.bank, config.paths.models_smpl_location, part)
+    labels = load_pseudo_labels(config.fits, index_path(config.paths), config.subjects.test)
+    return bank_of_fits(labels, config.subjects.held_out, part)
+
+
+def make_drawing(config: MasksConfig, body: Body, bank: PoseBank) -> Drawing:
+    """Put together what bodies are drawn from."""
+    rigs = None
+    if config.cameras == "data":
+        reader = MaskReader(config.paths, config.centre, config.network.size_px, config.side_m)
+        rows = select_rows(reader.table, config.subjects.train, "train", config.subjects.held_out)
+        rigs = Rigs(*camera_offsets(reader, reader.choose(rows, 4)))
+    coarse = coarse_body(body, coarse_faces(config.paths.models_smpl_location))
+    betas = bank.betas[:, : body.num_betas]
+    return Drawing(coarse, bank.rotations, betas, rigs, config.poses, config.damage, config.network.size_px,
+                   config.side_m, config.centre, config.shift_m)  # fmt: skip
+
+
+def provenance_of(config: MasksConfig) -> dict[str, Any]:
+    """Say what must travel with the weights."""
+    return {"body_hash": file_hash(config.paths.models_smpl_location), "network": to_plain(config.network),
+            "centre": config.centre, "side_m": config.side_m, "cameras": config.cameras}  # fmt: skip
+
+
+def bodies_of(drawn: DrawnBodies) -> EstimatedBodies:
+    """Give the bodies of a batch in the form in which they are compared."""
+    return EstimatedBodies(drawn.rotations_world, drawn.betas, drawn.pelvis_world_m)
+
+
+def first_item(batch: Any) -> Any:
+    """Take the loader's own axis off a batch that was drawn as one item."""
+    return batch[0] if isinstance(batch, Tensor) else type(batch)(*(first_item(part) for part in batch))
+
+
+def save_picture(figure: Figure, path: Path) -> None:
+    """Write a figure whole or not at all."""
+    with atomic_write(path) as partial:
+        figure.savefig(partial, format="png")
+
+
+def main(config: MasksConfig) -> float:
+    """Train the teacher; return the best held-out error in millimetres."""
+    location = config.paths.models_smpl_location
+    body = load_body(location, h36m_regressor=config.paths.h36m_regressor_location)
+    train, held_out = (poses_of(config, part) for part in ("train", "held_out"))
+    drawing = make_drawing(config, body, train)
+    print(f"poses: {train.about}; cameras: {config.cameras}; crops about the {config.centre}")
+    run = Run("masks", config)
+    other = drawing._replace(bank=held_out.rotations, betas=held_out.betas[:, : drawing.betas.shape[1]])
+    unseen = draw(other, config.held_out_bodies, torch.Generator().manual_seed(HELD_OUT_SEED))
+    network = BodyFromMasks(body.parents, drawing.betas.shape[1], config.network, provenance_of(config)).to(run.device)
+    points, drawer = PointsOfBody(body).to(run.device), BodyDrawer(drawing.body)
+    optimizer = make_optimizer(network.parameters(), config.optim)
+    schedule = make_schedule(optimizer, config.optim)
+    run.track(model=network, optimizer=optimizer, schedule=schedule)
+    predict = run.parallel(network)
+
+    batches = run.loader(DrawnBatches(drawing, config.batch // run.processes, config.loop.seed), run.processes)
+    for step, batch in run.steps(batches, last=config.optim.steps):
+        drawn = first_item(batch)
+        reference = some_view(drawn.views.exists, run.generator(step))
+        with run.autocast(config.optim.bf16):
+            found = predict(drawn.views, reference)
+        terms = masks_terms(found, bodies_of(drawn), points, network.parents)
+        total = weighted_sum(terms, to_plain(config.loss))
+        for look in range(1, config.network.refinements + 1):
+            before = EstimatedBodies(*(value.detach() for value in found))
+            seen = drawer(before, drawn.views)
+            with run.autocast(config.optim.bf16):
+                found = predict(drawn.views, reference, before, seen)
+            again = masks_terms(found, bodies_of(drawn), points, network.parents)
+            total = total + weighted_sum(again, to_plain(config.loss))
+            terms |= {f"{name}_{look + 1}": value for name, value in again.items()}
+        optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        optimizer.step()
+        schedule.step()
+        run.log(total=total, **terms)
+        if run.is_due("validate"):
+            error_mm = held_out_error_mm(network, unseen, points, drawer)
+            run.log(held_out_points_mm=error_mm)
+            run.save_best(error_mm)
+            if run.draws:
+                run.picture(picture(network, unseen, drawer, run.loop.pictures))
+    assert run.best is not None
+    by_damage = errors_by_damage(network, other, points, config.held_out_bodies)
+    save_picture(damage_figure(by_damage, "generated bodies in poses held out"), run.folder / "figures" / "damage.png")
+    with atomic_write(run.folder / "damage.json") as partial:
+        partial.write_text(json.dumps({"points_mm": by_damage}, indent=1))
+    return run.best
+
+
+if __name__ == "__main__":
+    start(main, MasksConfig)

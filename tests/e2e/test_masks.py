@@ -1,0 +1,190 @@
+"""Bodies from masks: the teacher is trained, resumed, fitted with and measured, on a tiny data set of drawn people."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import scipy.io
+import torch
+
+from config import Loop, MasksConfig, MasksNetwork, Optim, Paths, PoseSources, PreprocessConfig, Subjects
+from dataset_def import h36m_preprocess
+from dataset_def.h36m_files import folder_name
+from dataset_def.synthetic import make_h36m
+from dataset_def.synthetic.make_h36m import SyntheticConfig
+from models.masks_fit import MasksFitSteps
+from models.SMPL_from_masks import load_teacher
+from sample import fit_SMPL_from_masks, train_SMPL_from_masks
+from sample import test_SMPL_from_masks as masks_test
+from sample.fit_SMPL_from_masks import FitMasksConfig
+from sample.test_SMPL_from_masks import TestMasksConfig as MasksTestConfig
+from utils.artifacts import load_checkpoint, load_metrics, load_predictions, load_pseudo_labels
+from utils.history import load_history
+
+SUBJECTS = Subjects(train=(1,), labelled=(1,), test=(9,), held_out=((9, 1),))
+LOOP = Loop(workers=0, log_every=2, validate_every=3, checkpoint_every=2)
+
+
+class Workplace:
+    """Two people in two actions, two instants each, and a teacher after some steps."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        names = {"h36m": "frames", "masks": "masks", "backgrounds": "backgrounds", "index": "index", "truth": "truth",
+                 "runs": "runs"}  # fmt: skip
+        self.paths = Paths(**{f"{name}_location": root / folder for name, folder in names.items()})
+        data = SyntheticConfig(paths=self.paths, size_px=96, frames=2, outfits=1, processes=1)
+        make_h36m.main(replace(data, subjects=(1, 9), actions=(2, 9), subactions=(1,)))
+        h36m_preprocess.main(PreprocessConfig(paths=self.paths, pack=False, processes=1))
+        self.train_config = MasksConfig(
+            name="whole", device="cpu", paths=self.paths, subjects=SUBJECTS, batch=6, loop=LOOP, held_out_bodies=4,
+            bank=PoseSources(sequences=4, frames=6, cache_location=root / "poses", processes=1),
+            network=MasksNetwork(size_px=32, width=8, features=12, hidden=32), 
+            optim=Optim(steps=6, bf16=False, schedule="constant", warmup_steps=0),
+        )  # fmt: skip
+        train_SMPL_from_masks.main(self.train_config)
+        self.teacher = self.run("whole") / "checkpoint_best.pt"
+
+    def run(self, name: str) -> Path:
+        return self.paths.runs_location / "masks" / name
+
+    def fit_config(self, name: str, **changes) -> FitMasksConfig:
+        settings = FitMasksConfig(
+            name=name, teacher=self.teacher, device="cpu", paths=self.paths, people=SUBJECTS, subjects=(1,), every=1,
+            steps=MasksFitSteps(steps=3, shape_steps=3), batch=2, processes=1,
+        )  # fmt: skip
+        return replace(settings, **changes)
+
+    def fits(self, name: str) -> Path:
+        return self.paths.runs_location / "fit" / name
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Workplace:
+    torch.set_num_threads(1)
+    return Workplace(tmp_path_factory.mktemp("masks"))
+
+
+@pytest.fixture
+def agreeing(monkeypatch):
+    """Leave out the check of cameras, which an untrained teacher does not pass."""
+    monkeypatch.setattr(fit_SMPL_from_masks, "check_cameras", lambda *_: None)
+
+
+def test_a_training_leaves_its_history_pictures_and_a_teacher_that_can_be_opened(place):
+    records = load_history(place.run("whole") / "history.jsonl")
+    assert {"points", "rotations", "betas", "pelvis", "held_out_points_mm"} <= records[-1].keys()
+    assert (place.run("whole") / "figures" / "damage.png").is_file()
+    assert list((place.run("whole") / "pictures").iterdir())
+    teacher = load_teacher(place.teacher, place.paths.models_smpl_location)
+    assert (teacher.centre, teacher.size_px, teacher.side_m) == ("masks", 32, 2.6)
+    assert not teacher.network.training
+
+
+def test_a_resumed_training_equals_an_uninterrupted_one_and_one_with_a_worker(place):
+    part = replace(place.train_config, name="part", optim=replace(place.train_config.optim, steps=4))
+    train_SMPL_from_masks.main(part)
+    resumed = replace(LOOP, resume=True, workers=1)
+    train_SMPL_from_masks.main(replace(part, optim=place.train_config.optim, loop=resumed))
+    first, second = (load_checkpoint(place.run(name) / "checkpoint_last.pt", "masks") for name in ("whole", "part"))
+    assert first["step"] == second["step"] == 6
+    for name, value in first["states"]["model"].items():
+        assert not torch.is_tensor(value) or torch.equal(value, second["states"]["model"][name]), name
+
+
+def test_fits_go_on_where_they_stopped_and_become_pseudo_labels(place, agreeing):
+    labels = fit_SMPL_from_masks.main(place.fit_config("one"))
+    stored = load_pseudo_labels(place.fits("one") / "pseudo_labels.npz", place.paths.index_location / "index.npz", (9,))
+    assert np.array_equal(stored.frames, labels.frames) and stored.frames.tolist()[0] == [1, 2, 1, 1]
+    assert len(stored.frames) == 4 and stored.theta.shape == (4, 72) and "masks, cameras" in stored.provenance
+    parts = sorted((place.fits("one") / "parts").iterdir())
+    times = {path: path.stat().st_mtime_ns for path in parts}
+    parts[0].unlink()
+    again = fit_SMPL_from_masks.main(place.fit_config("one"))
+    assert [path.stat().st_mtime_ns == times[path] for path in parts] == [False, True]
+    assert np.allclose(again.theta, labels.theta, atol=1e-4)
+    with pytest.raises(ValueError, match=r"was begun with every 1, and this run has every 2"):
+        fit_SMPL_from_masks.main(place.fit_config("one", every=2))
+
+
+def test_test_subjects_get_fits_to_measure_but_no_pseudo_labels(place, agreeing):
+    fit_SMPL_from_masks.main(place.fit_config("tested", subjects=(1, 9)))
+    stored = load_pseudo_labels(
+        place.fits("tested") / "pseudo_labels.npz", place.paths.index_location / "index.npz", ()
+    )
+    assert set(stored.frames[:, 0].tolist()) == {1}
+    rows = masks_test.main(MasksTestConfig(fits=place.fits("tested"), paths=place.paths, worst=3))
+    assert rows["fit"]["num_frames"] == 8 and rows["fit"]["vertices_mm"] > 0
+    assert load_metrics(place.fits("tested") / "metrics.json", "the test")["metrics"]["fit"] == rows["fit"]
+    _, predictions = load_predictions(place.fits("tested") / "predictions.npz", "the test")
+    assert predictions["worst_fit"].shape == predictions["worst_mask"].shape == (3, 4, 32, 32)
+    assert (place.fits("tested") / "figures" / "worst.png").is_file()
+    fit_SMPL_from_masks.main(place.fit_config("only_tested", subjects=(9,)))
+    assert not (place.fits("only_tested") / "pseudo_labels.npz").exists()
+
+
+def test_joints_of_labelled_people_pull_the_fits(place, agreeing):
+    steps = MasksFitSteps(steps=40, shape_steps=3)
+    errors = {}
+    for joints in ("none", "labels"):
+        fit_SMPL_from_masks.main(place.fit_config(f"with_{joints}", joints=joints, steps=steps))
+        rows = masks_test.main(MasksTestConfig(fits=place.fits(f"with_{joints}"), paths=place.paths, worst=1))
+        errors[joints] = rows["fit"]["joints_mm"]
+    assert errors["labels"] < 0.5 * errors["none"], errors
+
+
+def test_masks_that_do_not_fit_their_cameras_are_refused_before_anything_is_written(place, monkeypatch):
+    monkeypatch.setattr(fit_SMPL_from_masks, "WORST_OVERLAP", 0.99)
+    with pytest.raises(ValueError, match="no body fits the masks of subject 1"):
+        fit_SMPL_from_masks.main(place.fit_config("refused"))
+    assert not place.fits("refused").exists()
+
+
+def test_one_camera_is_not_enough(place):
+    with pytest.raises(ValueError, match="two calibrated views or more"):
+        fit_SMPL_from_masks.main(place.fit_config("one_camera", cameras=(2,)))
+    with pytest.raises(ValueError, match=r"no frames of cameras \[7\]"):
+        fit_SMPL_from_masks.main(place.fit_config("no_camera", cameras=(2, 7)))
+    assert not place.fits("one_camera").exists()
+
+
+def test_an_empty_mask_is_left_out_and_a_single_one_left_over_is_named(place, agreeing):
+    masks = place.paths.masks_location
+    changed = {
+        masks / folder_name(1, 2, 1, camera) / f"{folder_name(1, 2, 1, camera)}_000001.png" for camera in (1, 2, 3)
+    }
+    before = {path: path.read_bytes() for path in changed}
+    try:
+        first = sorted(changed)[0]
+        cv2.imwrite(str(first), np.zeros((96, 96), np.uint8))
+        labels = fit_SMPL_from_masks.main(place.fit_config("empty"))
+        assert len(labels.frames) == 4
+        for path in changed:
+            cv2.imwrite(str(path), np.zeros((96, 96), np.uint8))
+        with pytest.raises(ValueError, match=r"1 instants have fewer than two usable masks.*is empty"):
+            fit_SMPL_from_masks.main(place.fit_config("empty_three"))
+    finally:
+        for path, content in before.items():
+            path.write_bytes(content)
+
+
+def test_no_joint_is_needed_for_pseudo_labels(place, agreeing):
+    before = fit_SMPL_from_masks.main(place.fit_config("labelled"))
+    blind = place.root / "blind"
+    paths = replace(place.paths, h36m_location=blind / "frames", index_location=blind / "index")
+    shutil.copytree(place.paths.h36m_location, paths.h36m_location)
+    for meta in sorted(paths.h36m_location.glob("*/h36m_meta.mat")):
+        content = {name: value for name, value in scipy.io.loadmat(meta).items() if name[0] != "_"}
+        scipy.io.savemat(meta, content | {"pose3d_world": np.full_like(content["pose3d_world"], np.nan)})
+    h36m_preprocess.main(PreprocessConfig(paths=paths, pack=False, processes=1, centre="masks"))
+    after = fit_SMPL_from_masks.main(place.fit_config("blind", paths=paths))
+    assert np.array_equal(after.frames, before.frames) and np.array_equal(after.theta, before.theta)
+    config = replace(place.train_config, name="blind", paths=paths, optim=Optim(steps=2, bf16=False))
+    train_SMPL_from_masks.main(config)
+    with pytest.raises(ValueError, match="root is pelvis, but subject 1 has frames without labels"):
+        fit_SMPL_from_masks.main(place.fit_config("rooted", paths=paths, root="pelvis"))
+    with pytest.raises(ValueError, match="joints is labels, but subject 1 has none"):
+        fit_SMPL_from_masks.main(place.fit_config("jointed", paths=paths, joints="labels"))

@@ -1,0 +1,138 @@
+"""Fits to masks: they come near bodies that were drawn, joints help where they are known, bad cameras are named."""
+
+import numpy as np
+import pytest
+import roma
+import torch
+
+from config import Damage, PoseVariation
+from dataset_def.masks_data import Instant
+from models.drawn_masks import draw
+from models.masks_fit import (
+    MasksFit,
+    MasksFitLoss,
+    MasksFitSteps,
+    Person,
+    no_joints,
+    overlap_of,
+    shape_frames,
+    take,
+)
+from models.SMPL_from_masks import EstimatedBodies
+from sample.fit_SMPL_from_masks import check_cameras, confidence_of, parts_of
+from tests.helpers.small_body import small_body
+from tests.unit.models.test_drawn_masks import drawing
+
+STEPS = MasksFitSteps(steps=25, shape_steps=25)
+SKIN = PoseVariation(limbs=0, noise_degrees=0, tilt_degrees=0, cloth_m=0, cloth_of_part_m=0)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    made = drawing(damage=Damage(share=0, missing=0), poses=SKIN, size_px=48)
+    return draw(made._replace(betas=torch.ones(5, 10) * 0.5), 4, torch.Generator().manual_seed(3))
+
+
+def disturbed(drawn, spread: float = 0.12) -> EstimatedBodies:
+    turns = torch.randn(4, 24, 3, generator=torch.Generator().manual_seed(1)) * spread
+    return EstimatedBodies(drawn.rotations_world @ roma.rotvec_to_rotmat(turns), drawn.betas, drawn.pelvis_world_m)
+
+
+def person(drawn) -> Person:
+    return Person(drawn.betas[0], torch.zeros(24))
+
+
+def joint_errors_mm(fit: MasksFit, rotations, drawn) -> torch.Tensor:
+    found, true = (
+        fit.surface(one, person(drawn), drawn.pelvis_world_m)[2] for one in (rotations, drawn.rotations_world)
+    )
+    return 1000 * (found - true).norm(dim=-1).mean(dim=1)
+
+
+def test_fits_come_near_the_bodies_whose_masks_they_see(drawn):
+    fit = MasksFit(small_body(), MasksFitLoss(), STEPS, True)
+    start = disturbed(drawn)
+    found = fit.fit(start, no_joints(drawn.views), person(drawn))
+    before, after = (joint_errors_mm(fit, one, drawn).mean() for one in (start.rotations_world, found.rotations_world))
+    assert after < 0.5 * before, f"{before:.0f} mm before, {after:.0f} mm after"
+    assert found.overlap.nanmean() > 0.85
+
+
+def test_a_root_that_is_not_known_is_found(drawn):
+    fit = MasksFit(small_body(), MasksFitLoss(), STEPS, False)
+    start = disturbed(drawn, 0.02)._replace(pelvis_world_m=drawn.pelvis_world_m + torch.tensor([0.05, -0.04, 0.03]))
+    found = fit.fit(start, no_joints(drawn.views), person(drawn))
+    apart_mm = 1000 * (found.pelvis_world_m - drawn.pelvis_world_m).norm(dim=1).max()
+    assert apart_mm < 30, f"{apart_mm:.0f} mm, 71 mm at the start"
+
+
+def test_known_joints_pull_and_unknown_ones_do_not(drawn):
+    fit = MasksFit(small_body(), MasksFitLoss(overlap=0, teacher=0, turned=0.001), STEPS, True)
+    start = disturbed(drawn, 0.3)
+    true_m = fit.surface(drawn.rotations_world, person(drawn), drawn.pelvis_world_m)[2]
+    observations = no_joints(drawn.views)
+    known = observations._replace(joints_root_m=true_m, joints_confidence=torch.ones(4, 17))
+    pulled, left = (fit.fit(start, one, person(drawn)).rotations_world for one in (known, observations))
+    assert joint_errors_mm(fit, pulled, drawn).mean() < 0.3 * joint_errors_mm(fit, left, drawn).mean()
+
+
+def test_keypoints_of_two_views_pull_as_well(drawn):
+    fit = MasksFit(small_body(), MasksFitLoss(overlap=0, teacher=0, turned=0.001), STEPS, True)
+    start = disturbed(drawn, 0.3)
+    from utils.views import placed_in_views
+
+    true_m = fit.surface(drawn.rotations_world, person(drawn), drawn.pelvis_world_m)[2]
+    seen_px = placed_in_views(true_m + drawn.pelvis_world_m[:, None], drawn.views, "pelvis")[..., :2]
+    sure = drawn.views.exists[..., None].float().expand(*seen_px.shape[:-1])
+    observations = no_joints(drawn.views)
+    known = observations._replace(keypoints_px=seen_px, keypoints_confidence=sure)
+    pulled, left = (fit.fit(start, one, person(drawn)).rotations_world for one in (known, observations))
+    assert joint_errors_mm(fit, pulled, drawn).mean() < 0.5 * joint_errors_mm(fit, left, drawn).mean()
+
+
+def test_shape_and_clothes_are_one_for_all_frames_of_a_person(drawn):
+    fit = MasksFit(small_body(), MasksFitLoss(), STEPS, True)
+    start = disturbed(drawn, 0.02)._replace(betas=torch.zeros(4, 10))
+    found = fit.person(start, no_joints(drawn.views))
+    assert found.betas.shape == (10,) and found.cloth_m.shape == (24,)
+    nothing = MasksFit(small_body(), MasksFitLoss(), MasksFitSteps(steps=1, shape_steps=0), True)
+    kept = nothing.person(start._replace(betas=drawn.betas), no_joints(drawn.views))
+    assert torch.equal(kept.betas, drawn.betas[0]), "without steps it is the median of the teacher's shapes"
+
+
+def test_a_frame_s_fit_does_not_depend_on_its_neighbours_in_the_batch(drawn):
+    fit = MasksFit(small_body(), MasksFitLoss(), MasksFitSteps(steps=5), True)
+    start = disturbed(drawn)
+    alone = EstimatedBodies(*(value[:1] for value in start))
+    both = fit.fit(start, no_joints(drawn.views), person(drawn)).rotations_world[:1]
+    one = fit.fit(alone, take(no_joints(drawn.views), slice(0, 1)), person(drawn)).rotations_world
+    assert torch.allclose(both, one, atol=1e-3)
+
+
+def test_overlaps_by_hand():
+    coverage, mask = torch.zeros(1, 2, 4, 4), torch.zeros(1, 2, 4, 4)
+    coverage[0, 0, :, :2], mask[0, 0, :, 1:3] = 1, 1
+    found = overlap_of(coverage, mask, torch.tensor([[True, False]]))
+    assert found[0, 0] == pytest.approx(1 / 3) and found[0, 1].isnan()
+
+
+def test_cameras_that_do_not_agree_are_named():
+    check_cameras(5, np.array([0.8, 0.7, 0.75, np.nan]))
+    with pytest.raises(ValueError, match=r"camera 3 does not agree.*another order or mirrored"):
+        check_cameras(5, np.array([0.8, 0.75, 0.2, 0.8]))
+    with pytest.raises(ValueError, match="no body fits the masks of subject 5"):
+        check_cameras(5, np.array([0.2, 0.3, 0.35]))
+
+
+def test_confidence_falls_with_overlap_and_with_disagreement():
+    overlap = np.array([[0.8, 0.8], [0.8, np.nan], [0.6, 0.7], [0.8, 0.8]])
+    found = confidence_of(overlap, np.array([0.1, 0.1, 0.1, 0.5]))
+    assert found[0] == found[1] == 1 and found[2] < 0.2 and found[3] < 0.2
+
+
+def test_parts_keep_neighbours_together_and_frames_are_spread():
+    instants = [Instant(5, 2, 1, frame, np.array([0])) for frame in range(1, 12)]
+    parts = parts_of(instants, 4)
+    assert [len(part.instants) for part in parts] == [4, 3, 4] and parts[0].name == "s_05_part_000"
+    assert [one.frame for part in parts for one in part.instants] == list(range(1, 12))
+    assert shape_frames(9, 3).tolist() == [0, 4, 8] and shape_frames(2, 24).tolist() == [0, 1]
