@@ -125,7 +125,7 @@ def fit_config(settings: Settings, row: Row, name: str, seed: int) -> FitMasksCo
         paths = damaged_paths(settings, row.masks, paths)
     plain = FitMasksConfig(
         name=f"{name}_{seed}", teacher=trained(settings, row.teacher, seed), paths=paths, subjects=PEOPLE,
-        every=settings.every, processes=settings.processes,
+        every=settings.every, processes=settings.processes, root="masks" if row.teacher == "masks" else "pelvis",
     )  # fmt: skip
     return replace(plain, **row.changes)
 
