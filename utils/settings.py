@@ -258,7 +258,7 @@ def next_command(script: str, paths: Paths, **settings: Typed) -> str:
 
 def named(run: Path) -> dict[str, Typed]:
     """Give the settings that call another stage's run as this one; a preset brings its name along."""
-    if run.name == "demo" or run == ASSETS:
+    if run.name == "demo" or run.resolve() == ASSETS:
         return {}
     return {"preset" if run.name in PRESETS else "name": run.name}
 

@@ -41,7 +41,7 @@ def test_the_next_command_runs_as_printed_from_the_index_to_the_figures(tmp_path
     assert {"novel_views.png", "skeletons.png", "prior_bodies.png", "bodies.png"} <= drawn
 
 
-def test_a_command_names_what_differs_from_the_defaults_and_nothing_else():
+def test_a_command_names_what_differs_from_the_defaults_and_nothing_else(monkeypatch):
     who, checkpoint = Subjects(train=(20, 22), test=(21,), held_out=((14, 1),)), ROOT / "runs" / "enc_dec" / "mine.pt"
     assert next_command("s.py", Paths(), checkpoint=checkpoint, prior=None, **chosen_subjects(Subjects())) == (
         "next: python s.py --checkpoint runs/enc_dec/mine.pt")  # fmt: skip
@@ -51,4 +51,6 @@ def test_a_command_names_what_differs_from_the_defaults_and_nothing_else():
     read = parse(EncDecConfig, line.replace("'a b'", "ab").split()[3:])
     assert read.subjects == who and read.name == "other"
     assert named(Path("runs/enc_dec/full")) == {"preset": "full"} and named(Path("runs/enc_dec/demo")) == {}
+    monkeypatch.chdir(ROOT)
+    assert named(Path("models/assets")) == named(ROOT / "models" / "assets") == {}, "committed weights are no run"
     assert subjects_to_test(who) == {"subjects": (21,)} and subjects_to_test(Subjects()) == {}
