@@ -123,8 +123,8 @@ def draw_points(axes: Axes, points_m: np.ndarray, depth_m: np.ndarray, side_m: f
     places = np.clip(points_m[:, :2] / side_m + 0.5, 0.01, 0.99) * ICON + (x, y)
     order = np.argsort(-points_m[:, 2])
     low, high = np.quantile(depth_m, [0.05, 0.95])
-    axes.scatter(*places[order].T, s=3.4, c=depth_m[order], cmap="plasma_r", vmin=low, vmax=high, linewidths=0.25,
-                 edgecolors="white", zorder=4)  # fmt: skip
+    axes.scatter(places[order, 0], places[order, 1], s=3.4, c=depth_m[order], cmap="plasma_r", vmin=low, vmax=high,
+                 linewidths=0.25, edgecolors="white", zorder=4)  # fmt: skip
 
 
 def draw_joints(
