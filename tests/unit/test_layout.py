@@ -138,7 +138,7 @@ IMPORTED_ONCE = {
         "dataset_def/photos/crop.py", "dataset_def/synthetic/motion/hands.py",
         "dataset_def/synthetic/motion/walking.py", "dataset_def/synthetic/scene/raycast.py",
         "dataset_def/synthetic/scene/render.py", "models/open_body/joints.py",
-        "utils/report/compare.py", "utils/report/curves.py",
+        "utils/report/compare.py", "utils/report/curves.py", "utils/report/headline.py",
     ),
 }  # fmt: skip
 """Files that one other file imports, or none by its name, by the reason why they are not part of it."""
