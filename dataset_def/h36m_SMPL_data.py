@@ -100,7 +100,7 @@ def mask_problem(mask: UInt8[np.ndarray, "S S"]) -> str | None:
     return None
 
 
-def distance_to_mask_px(mask: UInt8[np.ndarray, "S S"]) -> Float[np.ndarray, "S S"]:
+def distance_to_mask_px(mask: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
     """Measure how far each pixel is from the nearest pixel of the person; 0 on the person.
 
     Where nobody is seen, the diagonal of the crop: finite, and farther than any pixel can be from another.

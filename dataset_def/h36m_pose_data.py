@@ -94,7 +94,7 @@ class PoseData(Dataset[PoseSample]):
         self.confidence[instants] = labels.confidence[kept][found[rows]]
         return rows
 
-    def _joints_world_m(self, rows: Int[np.ndarray, "n"]) -> Float[np.ndarray, "n 17 3"]:
+    def _joints_world_m(self, rows: Int[np.ndarray, "*n"] | np.integer) -> Float[np.ndarray, "*n 17 3"]:
         """Give the joints of frames."""
         return self.joints_world_m[self.table.row_instant[rows]]
 

@@ -55,7 +55,7 @@ def interval(center: float, resampled: Float[np.ndarray, "K"]) -> Interval:
 
 
 def mean_interval(
-    values: Float[np.ndarray, "*S N"], frames: Int[np.ndarray, "N 5"], seed: int = 0, resamples: int = RESAMPLES
+    values: Float[np.ndarray, "*S N"], frames: Int[np.ndarray, "frames 5"], seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
     """Bound the mean over frames by resampling sequences and, where values have a row per training seed, seeds."""
     require_frames(values, frames)
@@ -65,7 +65,7 @@ def mean_interval(
 
 
 def median_interval(
-    values: Float[np.ndarray, "*S N"], frames: Int[np.ndarray, "N 5"], seed: int = 0, resamples: int = RESAMPLES
+    values: Float[np.ndarray, "*S N"], frames: Int[np.ndarray, "frames 5"], seed: int = 0, resamples: int = RESAMPLES
 ) -> Interval:
     """Bound the median over frames by resampling sequences and, where values have a row per training seed, seeds."""
     require_frames(values, frames)

@@ -93,8 +93,8 @@ def enlarged(images: UInt8[np.ndarray, "E S S 3"]) -> UInt8[np.ndarray, "E H W 3
 
 
 def silhouette_overlay(
-    coverage: UInt8[np.ndarray, "*n M M"], mask: UInt8[np.ndarray, "*n M M"]
-) -> UInt8[np.ndarray, "*n M M 3"]:
+    coverage: UInt8[np.ndarray, "*n H W"], mask: UInt8[np.ndarray, "*n H W"]
+) -> UInt8[np.ndarray, "*n H W 3"]:
     """Colour where two silhouettes agree and where only one of them is."""
     rendered, true = coverage > PERSON_ABOVE, mask > PERSON_ABOVE
     picture = np.full((*mask.shape, 3), 255, np.uint8)

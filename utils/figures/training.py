@@ -22,7 +22,7 @@ def enlarged(images: UInt8[np.ndarray, "N S S 3"]) -> Cells:
     return np.stack([cv2.resize(one, (CELL_PX, CELL_PX), interpolation=cv2.INTER_LINEAR) for one in images])
 
 
-def grid_picture(columns: Mapping[str, Cells]) -> UInt8[np.ndarray, "H W 3"]:
+def grid_picture(columns: Mapping[str, Cells]) -> UInt8[np.ndarray, "height width 3"]:
     """Put columns of cells side by side, a title above each and a row per example."""
     drawn = []
     for title, cells in columns.items():

@@ -207,7 +207,7 @@ def solve_pose(controls: Controls, rest_joints_m: Float[np.ndarray, "24 3"]) -> 
 
 def place_joints(
     rotations: Float[np.ndarray, "*n 24 3 3"],
-    pelvis_m: Float[np.ndarray, "*n 3"],
+    pelvis_m: Float[np.ndarray, "*#n 3"],
     rest_joints_m: Float[np.ndarray, "24 3"],
 ) -> tuple[Float[np.ndarray, "*n 24 3"], Float[np.ndarray, "*n 24 3 3"]]:
     """Walk down the skeleton: positions and orientations of the joints in the root's frame of reference."""
@@ -288,7 +288,7 @@ def overlap_m(
     distance_m = segment_distance_m(
         start_m[..., first, :], end_m[..., first, :], start_m[..., second, :], end_m[..., second, :]
     )
-    return np.maximum(radii_m[first] + radii_m[second] - distance_m, 0.0).sum(-1)
+    return np.asarray(np.maximum(radii_m[first] + radii_m[second] - distance_m, 0.0).sum(-1))
 
 
 class Style(NamedTuple):
