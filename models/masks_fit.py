@@ -30,13 +30,13 @@ LAST_LR = 0.1
 class MasksFitLoss:
     """What a body is pulled by when it is fitted to masks; the weight 0 leaves a term out."""
 
-    overlap: float = setting(1.0, low=0)
+    soft_iou: float = setting(1.0, low=0)
     """One minus intersection over union of the silhouettes, mean over the views."""
     teacher: float = setting(2.0, low=0)
     """Mean distance of the joints from the teacher's, metres; falls to a tenth in the course of a fit."""
     turned: float = setting(0.05, low=0)
     """Mean squared difference of the joints' rotation matrices from the teacher's."""
-    hinge: float = setting(0.1, low=0)
+    joint_axis: float = setting(0.1, low=0)
     """Mean squared deviation of the axes of knees and elbows from the one they bend about (SMPL's skeleton only)."""
     joints: float = setting(10.0, low=0)
     """Mean distance of the 17 joints from those that are known, metres, by confidence."""
@@ -208,11 +208,11 @@ class MasksFit:
         terms = weights.teacher * 0.1**share * rounded_distance_m(joints_m - guess_m).mean(dim=1)
         terms = terms + weights.turned * (rotations - guess).square().sum(dim=(2, 3)).mean(dim=1)
         if self.has_hinges:
-            terms = terms + weights.hinge * joint_axis_error(rotations)
-        if weights.overlap:
+            terms = terms + weights.joint_axis * joint_axis_error(rotations)
+        if weights.soft_iou:
             views = observations.views
             overlap = overlap_of(self.coverage(dressed_m, views), views.mask, views.exists)
-            terms = terms + weights.overlap * (1 - overlap).nan_to_num(0).sum(dim=1) / views.exists.sum(
+            terms = terms + weights.soft_iou * (1 - overlap).nan_to_num(0).sum(dim=1) / views.exists.sum(
                 dim=1
             ).clamp_min(1)
         terms = terms + self._joint_terms(points_m, moving.pelvis_m, observations)

@@ -67,7 +67,7 @@ def test_a_root_that_is_not_known_is_found(drawn):
 
 
 def test_known_joints_pull_and_unknown_ones_do_not(drawn):
-    fit = MasksFit(small_body(), MasksFitLoss(overlap=0, teacher=0, turned=0.001), STEPS, True)
+    fit = MasksFit(small_body(), MasksFitLoss(soft_iou=0, teacher=0, turned=0.001), STEPS, True)
     start = disturbed(drawn, 0.3)
     true_m = fit.surface(drawn.rotations_world, person(drawn), drawn.pelvis_world_m)[2]
     observations = no_joints(drawn.views)
@@ -77,7 +77,7 @@ def test_known_joints_pull_and_unknown_ones_do_not(drawn):
 
 
 def test_keypoints_of_two_views_pull_as_well(drawn):
-    fit = MasksFit(small_body(), MasksFitLoss(overlap=0, teacher=0, turned=0.001), STEPS, True)
+    fit = MasksFit(small_body(), MasksFitLoss(soft_iou=0, teacher=0, turned=0.001), STEPS, True)
     start = disturbed(drawn, 0.3)
     from utils.views import placed_in_views
 
