@@ -732,8 +732,10 @@ class MasksNetwork:
     harmonics: int = setting(3, low=1, high=8)
     """Each of these numbers is turned with the azimuth, and with up to this many times the azimuth."""
     hidden: int = setting(512, low=8, high=8192)
-    refinements: int = setting(1, low=0, high=8)
-    """How often it looks again: at its own body, drawn in all views, beside the masks."""
+    own_axes: int = setting(1, low=0, high=8)
+    """How often what the views tell is read again, turned to where the body was found to face."""
+    refinements: int = setting(0, low=0, high=8)
+    """How often it looks again after that: at its own body, drawn in all views, beside the masks."""
 
     def __post_init__(self) -> None:
         if self.size_px % 16 or self.size_px < 32:

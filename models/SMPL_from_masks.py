@@ -1,8 +1,8 @@
 """The teacher: masks of two or more calibrated views of an instant -> rotations in world axes, shape and root.
 
 Every view is read by the same network.  What it finds is given in the axes of its level crop camera; it is turned into
-the axes of one reference view by the known azimuth, and averaged over the views.  The body is read in the reference
-view's axes and turned into the world.  So neither the number, nor the order, nor the arrangement of the cameras is
+the axes of one reference view by the known azimuth, and averaged over the views.  The body is read in these axes and
+turned into the world; then what the views tell is turned to where the body faces, and read again.  So neither the number, nor the order, nor the arrangement of the cameras is
 built in, and turning world and cameras together turns the body.
 """
 
@@ -60,7 +60,7 @@ def standing_up() -> Float[Tensor, "3 3"]:
 
 
 class ReadInAxes(NamedTuple):
-    """A body in the axes of the reference view."""
+    """A body in the axes of a reading."""
 
     totals: Float[Tensor, "B J 3 2"]
     """Two columns of each joint's rotation, not relative to its parent."""
@@ -127,7 +127,7 @@ class ViewsFuser(nn.Module):
         """Read the numbers.
 
         Args:
-            turns_rad: how much each view's azimuth is beyond that of the reference.
+            turns_rad: how much each view's azimuth is beyond that of the axes in which the body is read.
         """
         angles = turns_rad[..., None] * torch.arange(1, self.harmonics + 1, device=told.device)
         waves = torch.cat([torch.ones_like(turns_rad)[..., None], angles.cos(), angles.sin()], dim=-1)
@@ -136,8 +136,17 @@ class ViewsFuser(nn.Module):
         return self.last(self.layers(torch.cat([fused, known], dim=1))).float()
 
 
+def heading_rad(rotations_world: Float[Tensor, "B J 3 3"]) -> Float[Tensor, "B"]:
+    """Give the azimuth of each body's left, as `azimuth_rad` gives that of a camera's right."""
+    left = rotations_world[:, 0, :, 0]
+    return torch.atan2(left[:, 1], left[:, 0])
+
+
 class BodyFromMasks(nn.Module):
-    """Reads the body of an instant from its masks.
+    """Reads the body of an instant from its masks: first in the axes of a view, then in the body's own.
+
+    Once the heading is known, what the views tell is turned to it and read again, as often as `own_axes` says: left is
+    left then, whatever the cameras.  `refinements` looks at masks and body together, in the same axes.
 
     Args:
         provenance: plain settings and the hash of the body that travel with the weights.
@@ -150,6 +159,7 @@ class BodyFromMasks(nn.Module):
         self.parents, self.num_betas, self.config, self.provenance = parents, num_betas, config, provenance
         numbers = 6 * len(parents) + num_betas + 3
         self.view, self.fuse = ViewReader(1, config), ViewsFuser(0, numbers, config)
+        self.fuse_own = nn.ModuleList(ViewsFuser(numbers, numbers, config) for _ in range(config.own_axes))
         self.view_again = ViewReader(2, config) if config.refinements else None
         self.fuse_again = ViewsFuser(numbers, numbers, config) if config.refinements else None
 
@@ -161,40 +171,60 @@ class BodyFromMasks(nn.Module):
         """Take settings and the body's hash from a state_dict."""
         self.provenance = state
 
-    def told(self, views: MeshViews, drawn: Float[Tensor, "B V S S"] | None = None) -> Float[Tensor, "B V F"]:
-        """Read every view by itself: the masks alone, or with the body that was read, drawn beside them."""
-        if drawn is None:
-            return self.view(views.mask[:, :, None], views)
-        assert self.view_again is not None
-        return self.view_again(torch.stack([views.mask, drawn], dim=2), views)
-
     def forward(
         self, views: MeshViews, reference: Int[Tensor, "B"], before: EstimatedBodies | None = None,
         drawn: Float[Tensor, "B V S S"] | None = None,
-    ) -> EstimatedBodies:  # fmt: skip
-        """Read the bodies in the axes of one view of each instant, for the first time or again."""
-        return self.read(self.told(views, drawn), views, reference, before)
+    ) -> list[EstimatedBodies]:  # fmt: skip
+        """Read the bodies of some instants; each reading changes the one before it, and passes it no gradient.
 
-    def read(
-        self, told: Float[Tensor, "B V F"], views: MeshViews, reference: Int[Tensor, "B"],
+        Args:
+            reference: the view of each instant in whose axes the first reading is made.
+            before, drawn: bodies to look at again, and their silhouettes; None reads them for the first time.
+
+        Returns:
+            all readings, the best one last.
+        """
+        if before is not None and drawn is not None:
+            return [self.look_again(views, before, drawn)]
+        told = self.view(views.mask[:, :, None], views)
+        own_rad = azimuth_rad(views.R_crop_from_world).gather(1, reference[:, None])[:, 0]
+        return self.read_in_own_axes(told, views, self._read(self.fuse, told, views, own_rad))
+
+    def look_again(
+        self, views: MeshViews, before: EstimatedBodies, drawn: Float[Tensor, "B V S S"]
+    ) -> EstimatedBodies:  # fmt: skip
+        """Compare masks with the body that was read, drawn, and change it."""
+        assert self.view_again is not None and self.fuse_again is not None
+        told = self.view_again(torch.stack([views.mask, drawn], dim=2), views)
+        return self._read(self.fuse_again, told, views, heading_rad(before.rotations_world), before)
+
+    def read_in_own_axes(
+        self, told: Float[Tensor, "B V F"], views: MeshViews, first: EstimatedBodies
+    ) -> list[EstimatedBodies]:  # fmt: skip
+        """Read what the views tell again, turned to where the body was found to face; all readings, the first too."""
+        readings = [first]
+        for fuse in self.fuse_own:
+            before = EstimatedBodies(*(value.detach() for value in readings[-1]))
+            readings.append(self._read(fuse, told, views, heading_rad(before.rotations_world), before))
+        return readings
+
+    def _read(
+        self, fuse: nn.Module, told: Float[Tensor, "B V F"], views: MeshViews, own_rad: Float[Tensor, "B"],
         before: EstimatedBodies | None = None,
     ) -> EstimatedBodies:  # fmt: skip
-        """Fuse what the views tell, and read the bodies, or what is to be changed of those read before."""
+        """Fuse what the views tell in some axes, and read the bodies, or what is to be changed of those read before."""
         azimuth = azimuth_rad(views.R_crop_from_world)
-        own = azimuth.gather(1, reference[:, None])
         with full_precision(azimuth):
-            start = self._start(own[:, 0], before)
-        known = azimuth.new_zeros(len(own), 0)
+            start = self._start(own_rad, before)
+        known = azimuth.new_zeros(len(own_rad), 0)
         if before is not None:
             known = torch.cat([start.totals.flatten(1), start.betas, start.pelvis_m], dim=1)
-        fuse = self.fuse if before is None else self.fuse_again
-        assert fuse is not None
-        numbers = fuse(told, azimuth - own, views.exists, known)
+        numbers = fuse(told, azimuth - own_rad[:, None], views.exists, known)
         with full_precision(azimuth):
-            return self._changed(start, numbers, about_up(own[:, 0]))
+            return self._changed(start, numbers, about_up(own_rad))
 
     def _start(self, own_rad: Float[Tensor, "B"], before: EstimatedBodies | None) -> "ReadInAxes":
-        """Give what is to be changed, in the axes of the reference view: a resting body, or the one read before."""
+        """Give what is to be changed, in the axes of the reading: a resting body, or the one read before."""
         count, joints = len(own_rad), len(self.parents)
         if before is None:
             totals = standing_up().to(own_rad)[:, :2].expand(count, joints, 3, 2)
@@ -215,18 +245,16 @@ class BodyFromMasks(nn.Module):
         return EstimatedBodies(rotations, start.betas + numbers[:, 6 * joints : -3], pelvis_world_m)
 
     @torch.no_grad()
-    def read_in_all_axes(
-        self, views: MeshViews, before: EstimatedBodies | None = None, drawn: Float[Tensor, "B V S S"] | None = None
-    ) -> tuple[EstimatedBodies, Float[Tensor, "B"]]:
-        """Read the bodies in the axes of every view in turn, average, and say how far the readings are apart.
+    def estimate(self, views: MeshViews, drawer: "BodyDrawer") -> tuple[EstimatedBodies, Float[Tensor, "B"]]:
+        """Read the bodies in the axes of every view in turn, average, and read on from there.
 
         Returns:
-            the bodies, and the mean angle in radians between the joints' rotations and their mean.
+            the bodies, and how far the first readings are apart: the mean angle in radians between the joints'
+            rotations and their mean.
         """
-        told = self.told(views, drawn)
-        count, num_views = views.exists.shape
-        references = [told.new_full((count,), view, dtype=torch.int64) for view in range(num_views)]
-        parts = [self.read(told, views, reference, before) for reference in references]
+        told = self.view(views.mask[:, :, None], views)
+        azimuths = azimuth_rad(views.R_crop_from_world).unbind(1)
+        parts = [self._read(self.fuse, told, views, own_rad) for own_rad in azimuths]
         weight = (views.exists / views.exists.sum(dim=1, keepdim=True)).T
         totals = torch.stack([total_rotations(part.rotations_world, self.parents) for part in parts])
         mean = roma.special_procrustes((totals * weight[..., None, None, None]).sum(dim=0))
@@ -234,15 +262,10 @@ class BodyFromMasks(nn.Module):
         betas = torch.einsum("vbn,vb->bn", torch.stack([part.betas for part in parts]), weight)
         pelvis = torch.einsum("vbk,vb->bk", torch.stack([part.pelvis_world_m for part in parts]), weight)
         found = EstimatedBodies(relative_rotations(mean, self.parents), betas, pelvis)
-        return found, (apart_rad * weight).sum(dim=0)
-
-    @torch.no_grad()
-    def estimate(self, views: MeshViews, drawer: "BodyDrawer") -> tuple[EstimatedBodies, Float[Tensor, "B"]]:
-        """Read the bodies, and look again as often as the settings say; also how far the first readings are apart."""
-        found, apart_rad = self.read_in_all_axes(views)
+        found = self.read_in_own_axes(told, views, found)[-1]
         for _ in range(self.config.refinements):
-            found, _ = self.read_in_all_axes(views, found, drawer(found, views))
-        return found, apart_rad
+            found = self.look_again(views, found, drawer(found, views))
+        return found, (apart_rad * weight).sum(dim=0)
 
 
 class BodyDrawer:

@@ -114,17 +114,15 @@ def main(config: MasksConfig) -> float:
         drawn = first_item(batch)
         reference = some_view(drawn.views.exists, run.generator(step))
         with run.autocast(config.optim.bf16):
-            found = predict(drawn.views, reference)
-        terms = masks_terms(found, bodies_of(drawn), points, network.parents)
-        total = weighted_sum(terms, to_plain(config.loss))
-        for look in range(1, config.network.refinements + 1):
-            before = EstimatedBodies(*(value.detach() for value in found))
+            readings = predict(drawn.views, reference)
+        for _ in range(config.network.refinements):
+            before = EstimatedBodies(*(value.detach() for value in readings[-1]))
             seen = drawer(before, drawn.views)
             with run.autocast(config.optim.bf16):
-                found = predict(drawn.views, reference, before, seen)
-            again = masks_terms(found, bodies_of(drawn), points, network.parents)
-            total = total + weighted_sum(again, to_plain(config.loss))
-            terms |= {f"{name}_{look + 1}": value for name, value in again.items()}
+                readings += predict(drawn.views, reference, before, seen)
+        by_reading = [masks_terms(found, bodies_of(drawn), points, network.parents) for found in readings]
+        total = torch.stack([weighted_sum(terms, to_plain(config.loss)) for terms in by_reading]).sum()
+        terms = {"first_points": by_reading[0]["points"]} | by_reading[-1]
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         optimizer.step()

@@ -1,7 +1,5 @@
 """The teacher's network: what the arrangement of cameras may and may not change."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -22,7 +20,7 @@ from tests.unit.models.test_drawn_masks import drawing
 from utils.artifacts import save_checkpoint
 from utils.views import MeshViews, about_up
 
-SMALL = MasksNetwork(size_px=32, width=8, features=12, hidden=24)
+SMALL = MasksNetwork(size_px=32, width=8, features=12, hidden=24, own_axes=2, refinements=1)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +28,8 @@ def network():
     torch.manual_seed(0)
     made = BodyFromMasks(small_body().parents, 10, SMALL, {})
     with torch.no_grad():
-        made.fuse.last.weight.mul_(20)
+        for fuse in (made.fuse, *made.fuse_own, made.fuse_again):
+            fuse.last.weight.mul_(20)
     return made.eval()
 
 
@@ -48,7 +47,7 @@ def test_turning_world_and_cameras_together_turns_the_body(network, bodies):
     turned = views._replace(R_crop_from_world=views.R_crop_from_world @ turn.T,
                             centre_world_m=views.centre_world_m @ turn.T)  # fmt: skip
     with torch.no_grad():
-        plain, other = (network(one, first_views(bodies)) for one in (views, turned))
+        plain, other = (network(one, first_views(bodies))[-1] for one in (views, turned))
     assert torch.allclose(turn @ plain.rotations_world[:, 0], other.rotations_world[:, 0], atol=1e-4)
     assert torch.allclose(plain.rotations_world[:, 1:], other.rotations_world[:, 1:], atol=1e-4)
     assert torch.allclose(plain.pelvis_world_m @ turn.T, other.pelvis_world_m, atol=1e-4)
@@ -70,8 +69,38 @@ def test_a_view_that_does_not_exist_is_not_read(network, bodies):
     views = bodies.views
     filled = views._replace(mask=torch.where(views.exists[..., None, None], views.mask, torch.ones(())))
     with torch.no_grad():
-        plain, other = (network(one, first_views(bodies)) for one in (views, filled))
+        plain, other = (network(one, first_views(bodies))[-1] for one in (views, filled))
     assert torch.equal(plain.rotations_world, other.rotations_world)
+
+
+def test_a_reading_in_the_body_s_own_axes_does_not_know_the_axes_of_the_first(network, bodies):
+    """Turn what was read first and the cameras: what is read again turns along, whatever the reference was."""
+    views, turn = bodies.views, about_up(torch.tensor(2.1))
+    turned = views._replace(R_crop_from_world=views.R_crop_from_world @ turn.T,
+                            centre_world_m=views.centre_world_m @ turn.T)  # fmt: skip
+    before = EstimatedBodies(bodies.rotations_world, bodies.betas, bodies.pelvis_world_m)
+    root = (turn @ before.rotations_world[:, 0])[:, None]
+    other = EstimatedBodies(torch.cat([root, before.rotations_world[:, 1:]], 1), before.betas,
+                            before.pelvis_world_m @ turn.T)  # fmt: skip
+    with torch.no_grad():
+        told = network.view(views.mask[:, :, None], views)
+        plain, found = (network.read_in_own_axes(told, *one)[-1] for one in ((views, before), (turned, other)))
+        drawn = views.mask.roll(1, dims=3)
+        looked = [network.look_again(*one, drawn) for one in ((views, before), (turned, other))]
+    for one, two in ((plain, found), looked):
+        assert torch.allclose(turn @ one.rotations_world[:, 0], two.rotations_world[:, 0], atol=1e-4)
+        assert torch.allclose(one.rotations_world[:, 1:], two.rotations_world[:, 1:], atol=1e-4)
+    assert not torch.allclose(plain.rotations_world, before.rotations_world, atol=1e-2)
+
+
+def test_each_reading_learns_by_itself(network, bodies):
+    """No gradient passes from a reading to the one before it."""
+    readings = network(bodies.views, first_views(bodies))
+    assert len(readings) == 1 + SMALL.own_axes
+    readings[-1].rotations_world.sum().backward()
+    assert network.fuse.last.weight.grad is None and network.fuse_own[0].last.weight.grad is None
+    assert network.fuse_own[1].last.weight.grad is not None and network.view.tell[0].weight.grad is not None
+    network.zero_grad(set_to_none=True)
 
 
 def test_rotations_are_rotations_and_the_mean_of_equal_readings_is_the_reading(network, bodies):
@@ -101,8 +130,10 @@ def test_a_reference_is_a_view_that_exists():
 
 def test_the_network_serves_bodies_of_any_number_of_joints():
     parents = (-1, 0, 1, 0)
-    made = BodyFromMasks(parents, 3, replace(SMALL, refinements=0), {}).eval()
-    found, _ = made.read_in_all_axes(draw(drawing(), 2, torch.Generator().manual_seed(0)).views)
+    made = BodyFromMasks(parents, 3, SMALL, {}).eval()
+    views = draw(drawing(), 2, torch.Generator().manual_seed(0)).views
+    with torch.no_grad():
+        found = made(views, torch.zeros(2, dtype=torch.int64))[-1]
     assert found.rotations_world.shape == (2, 4, 3, 3) and found.betas.shape == (2, 3)
 
 
