@@ -2,8 +2,9 @@
 
 Every view is read by the same network.  What it finds is given in the axes of its level crop camera; it is turned into
 the axes of one reference view by the known azimuth, and averaged over the views.  The body is read in these axes and
-turned into the world; then what the views tell is turned to where the body faces, and read again.  So neither the number, nor the order, nor the arrangement of the cameras is
-built in, and turning world and cameras together turns the body.
+turned into the world; then what the views tell is turned to where the body faces, and read again.  So neither the
+number, nor the order, nor the arrangement of the cameras is built in, and turning world and cameras together turns the
+body.
 """
 
 from pathlib import Path
