@@ -21,7 +21,7 @@ import numpy as np
 from config import Paths
 from dataset_def.multiview import pose2sim_session as session_files
 from dataset_def.multiview.backgrounds import background_jobs, mask_jobs, num_filled_px, write_background, write_mask
-from dataset_def.multiview.import_custom import import_custom, recording_name
+from dataset_def.multiview.import_custom import import_custom, recording_name, silhouettes
 from dataset_def.multiview.joints import PlacedJoints, label, median_errors_px, refined, track
 from dataset_def.multiview.recording import MultiviewRecording
 from dataset_def.multiview.report import rig_and_reprojection, write_json
@@ -39,6 +39,8 @@ SETTINGS = ("subject", "sequence_frames", "test_frames", "refine_cameras", "outl
 def lock_import(config: ImportMultiviewConfig, wheel: Path) -> None:
     """Note the settings in the output folder, and refuse a folder that was begun with others."""
     settings = {name: getattr(config, name) for name in SETTINGS} | {"wheel": file_hash(wheel)}
+    if not config.cuts_by_keypoints:
+        settings["cut_out"] = config.cut_out
     folder = config.report_location
     remedy = f"delete {folder.parent}, or give other places with --paths... and --report-location"
     lock_settings(folder / "settings.json", settings, remedy)
@@ -84,8 +86,11 @@ def import_pose2sim(config: ImportMultiviewConfig) -> Paths:
         recording, labels, config.subject, config.action, config.sequence_frames, config.test_frames
     )
     for_each(write_video, labelled.video_jobs(config.paths.h36m_location), config.processes, "frames")
+    if not config.cuts_by_keypoints:
+        silhouettes(config, labelled)
     for_each(write_background, background_jobs(config, labelled), config.processes, "backgrounds")
-    for_each(write_mask, mask_jobs(config, labelled), config.processes, "masks")
+    if config.cuts_by_keypoints:
+        for_each(write_mask, mask_jobs(config, labelled), config.processes, "masks")
     numbers["background_px"] = num_filled_px(config, len(recording.views))
     rig_and_reprojection(config, labelled)
     write_json(report, {"cameras": recording.names} | numbers)

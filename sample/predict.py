@@ -24,8 +24,9 @@ from tqdm import tqdm
 
 from config import ASSETS, Device, Paths, ranged, setting
 from dataset_def.photos.crop import PhotoCrop, photo_crop
-from dataset_def.photos.person import SEGMENTATION_NETWORK, Finder, make_finder
+from dataset_def.photos.person import Finder, make_finder
 from dataset_def.photos.pictures import Picture, Pictures, open_pictures
+from dataset_def.photos.segmentation import SEGMENTATION_NETWORK
 from models.SMPL_from_latent import load_body_of, load_mesh
 from utils.artifacts import atomic_folder
 from utils.batches import in_chunks

@@ -162,12 +162,13 @@ def background_jobs(config: ImportMultiviewConfig, labelled: LabelledRecording) 
     keys = [
         [s.key(number, frame) for s, frame, _ in chosen] for number, _ in enumerate(labelled.recording.views, start=1)
     ]
+    has_masks = labels is None or not config.cuts_by_keypoints
     return [
         BackgroundJob(
             images=tuple(image_path(config.paths, key) for key in keys[row]),
             camera=view.camera,
             points_world_m=() if labels is None else tuple(labels.points_world_m[instant] for _, _, instant in chosen),
-            masks=tuple(mask_path(config.paths, key) for key in keys[row]) if labels is None or view.masks else (),
+            masks=tuple(mask_path(config.paths, key) for key in keys[row]) if has_masks else (),
             other=view.background,
             backgrounds=tuple(background_path(config.paths, subject, row + 1) for subject in labelled.subjects),
             source=source_path(config, row + 1),

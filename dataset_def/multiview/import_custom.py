@@ -156,17 +156,18 @@ def write_labelled_recording(config: ImportMultiviewConfig, labelled: LabelledRe
     numbers: dict[str, Any] = {}
     if config.masks is not None:
         for_each(write_given_mask, given_mask_jobs(config, labelled), config.processes, "masks")
+    by_keypoints = labelled.labels is not None and config.cuts_by_keypoints
+    if config.masks is None and not by_keypoints:
+        everybody, sightings = silhouettes(config, labelled)
+        numbers["people"] = people_table(everybody)
+    elif labelled.labels is None:
+        sightings = mask_sightings(config, labelled)
     if labelled.labels is None:
-        if config.masks is not None:
-            sightings = mask_sightings(config, labelled)
-        else:
-            everybody, sightings = silhouettes(config, labelled)
-            numbers["people"] = people_table(everybody)
         numbers["agreement"] = consistency_table(
             labelled.recording.names, judged(config, labelled.recording, sightings)
         )
     for_each(write_background, background_jobs(config, labelled), config.processes, "backgrounds")
-    if config.masks is None and labelled.labels is not None:
+    if by_keypoints:
         for_each(write_mask, mask_jobs(config, labelled), config.processes, "masks")
     return numbers | {"background_px": num_filled_px(config, len(labelled.recording.views))}
 

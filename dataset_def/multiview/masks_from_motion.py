@@ -1,8 +1,10 @@
 """Masks without keypoints: foreground components, the person among them, and GrabCut for the edge.
 
-The background is a picture of it, or the median over time: then the person must leave every place most of the time.
+The foreground differs from the background, which is a picture of it, or the median over time: then the person must
+leave every place most of the time.  Or a segmentation network tells it, frame by frame.
 """
 
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +22,7 @@ from dataset_def.multiview.recording import BackgroundPicture, MultiviewRecordin
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import pinhole
 from dataset_def.multiview.write_layout import LabelledRecording
+from dataset_def.photos.segmentation import SEGMENTATION_NETWORK, PersonSegmenter
 from utils.artifacts import load_background, save_background
 from utils.camera import Camera
 from utils.image import read_image, read_mask
@@ -40,6 +43,8 @@ COMPONENT_OUTLIER = 0.05
 STILL = ("; or the silhouettes are wrong, because the person hardly moves or other things move: give --keypoints, "
          "--masks, or pictures of the background without people (--backgrounds)")  # fmt: skip
 """What else may explain views that do not agree on silhouettes."""
+SEGMENTED_LEVELS = 2 * CHANGED
+"""A pixel that is a person for sure counts like so many grey levels; one that is as likely as not, like CHANGED."""
 SEEN_SHARE = 0.5
 """A moving person must be found in so many of the instants."""
 
@@ -54,6 +59,8 @@ class ViewJob(NamedTuple):
     background: BackgroundPicture | None
     first_background: Path
     """File for the background that the foreground components are found with."""
+    network: Path | None
+    """Of the segmentation extra, where it tells the foreground."""
 
 
 class SilhouetteJob(NamedTuple):
@@ -61,6 +68,7 @@ class SilhouetteJob(NamedTuple):
 
     image: Path
     first_background: Path
+    network: Path | None
     component: int
     """Which of the frame's foreground components is the person; -1 for none."""
     mask: Path
@@ -74,19 +82,36 @@ def view_jobs(config: ImportMultiviewConfig, labelled: LabelledRecording) -> lis
             view.camera,
             view.background,
             config.report_location / f"first_room_ca_{number:02d}.npy",
+            SEGMENTATION_NETWORK if config.cut_out == "segmentation" else None,
         )
         for number, view in enumerate(labelled.recording.views, start=1)
     ]
 
 
 def first_background(job: ViewJob) -> UInt8[np.ndarray, "H W 3"]:
-    """Read the picture of the background, or take the median over time."""
-    if job.background is not None:
-        return background_picture(job.background, job.camera)[0]
+    """Read the picture of the background, or take the median over time, and where the picture shows people."""
+    picture, known = background_picture(job.background, job.camera)
+    if known.all():
+        return picture
     rows = np.linspace(0, len(job.images) - 1, min(len(job.images), MOST_MEDIAN_FRAMES)).round().astype(int)
     stack = np.stack([read_image(job.images[row]) for row in rows])
     stack.partition(len(stack) // 2, axis=0)
-    return stack[len(stack) // 2]
+    return np.where(known[..., None], picture, stack[len(stack) // 2])
+
+
+@lru_cache(maxsize=1)
+def segmenter(network: Path) -> PersonSegmenter:
+    """Load the segmentation network once in each process."""
+    return PersonSegmenter(network)
+
+
+def foreground(
+    image: UInt8[np.ndarray, "H W 3"], background: UInt8[np.ndarray, "H W 3"], network: Path | None
+) -> Float32[np.ndarray, "H W"]:
+    """Tell how far each pixel is from the background, or how likely it is a person: 0 to 255."""
+    if network is None:
+        return difference_from(background, np.ones(background.shape[:2], dtype=bool), image)
+    return (SEGMENTED_LEVELS * segmenter(network).closely(image)).astype(np.float32)
 
 
 def patches(changed: Float32[np.ndarray, "H W"]) -> tuple[Int[np.ndarray, "h w"], list[int], float]:
@@ -118,10 +143,9 @@ def find_people(job: ViewJob) -> list[Float[np.ndarray, "_ 3 3"]]:
     """Store the background of one camera, and find what may be people in all its frames."""
     background = first_background(job)
     save_background(job.first_background, background)
-    known = np.ones(background.shape[:2], dtype=bool)
     everybody = []
     for path in job.images:
-        numbered, numbers, scale = patches(difference_from(background, known, read_image(path)))
+        numbered, numbers, scale = patches(foreground(read_image(path), background, job.network))
         points = [outline_points(numbered == number, scale) for number in numbers]
         everybody.append(np.array(points).reshape(-1, 3, 3))
     return everybody
@@ -161,6 +185,7 @@ def silhouette_jobs(
         SilhouetteJob(
             image=image_path(config.paths, sequence.key(number, frame)),
             first_background=job.first_background,
+            network=job.network,
             component=int(chosen.members[instant, number - 1]),
             mask=mask_path(config.paths, sequence.key(number, frame)),
         )
@@ -172,7 +197,7 @@ def silhouette_jobs(
 def write_silhouette(job: SilhouetteJob) -> None:
     """Write the mask of one frame; empty where the person is not seen."""
     image, background = read_image(job.image), load_background(job.first_background)
-    changed = difference_from(background, np.ones(background.shape[:2], dtype=bool), image)
+    changed = foreground(image, background, job.network)
     if job.component < 0:
         write_whole(job.mask, np.zeros(background.shape[:2], np.uint8))
         return

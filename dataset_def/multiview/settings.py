@@ -46,6 +46,11 @@ class ImportMultiviewConfig:
     masks: Path | None = None
     """Person masks of a custom recording: a folder per camera with a picture per frame, the person above 128.  Without
     them they are cut out by the program itself."""
+    cut_out: Literal["auto", "keypoints", "movement", "segmentation"] = "auto"
+    """What masks are cut out by where none are given: keypoints where there are any; what differs from the picture of
+    the background, or from the median over time; or the network of the segmentation extra (pip install -e .[video],
+    python dataset_def/photos/person.py), for people who hardly move before a background that nobody photographed.
+    auto: keypoints, and movement without them."""
     backgrounds: Path | None = None
     """Pictures of the background without people, one per camera and named as it; without them, a median over time."""
     accept_calibration: bool = False
@@ -82,7 +87,16 @@ class ImportMultiviewConfig:
     """Movements of the joints faster than this are taken for noise; 0 leaves them."""
     processes: int = setting(0, low=0)
 
+    @property
+    def cuts_by_keypoints(self) -> bool:
+        """Tell whether a recording with keypoints gets its masks from them."""
+        return self.masks is None and self.cut_out in ("auto", "keypoints")
+
     def __post_init__(self) -> None:
+        if self.masks is not None and self.cut_out != "auto":
+            raise ValueError(f"masks are given, and cut_out {self.cut_out} would make them anew; leave one away")
+        if self.cut_out == "keypoints" and self.videos and self.keypoints is None:
+            raise ValueError("cut_out is keypoints, but there are none; give --keypoints FOLDER, or another --cut-out")
         own = {
             "calibration": self.calibration,
             "to": self.to,

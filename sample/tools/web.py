@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from config import ASSETS, Device, Paths, ranged, setting
-from dataset_def.photos.person import SEGMENTATION_NETWORK
+from dataset_def.photos.segmentation import SEGMENTATION_NETWORK
 from dataset_def.video import IMAGE_ENDINGS
 from sample.predict import PredictConfig, Predictor, predict
 from utils.settings import start, which_weights

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from config import ROOT
-from dataset_def.photos.person import SEGMENTATION_REMEDY, PersonSegmenter, SegmentationConfig, is_available
+from dataset_def.photos.person import SegmentationConfig
+from dataset_def.photos.segmentation import SEGMENTATION_REMEDY, PersonSegmenter, is_available
 from utils.image import read_image
 from utils.person_box import box_of_mask
 
