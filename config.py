@@ -414,7 +414,7 @@ class PoseConfig:
     embeddings: Path | None = None
     """embeddings.pkl of the same encoder; needed by mode embeddings."""
     pseudo_labels: Path | None = None
-    """pseudo_labels.npz of sample/fit_SMPL_from_masks.py: joints of people who have no labels, beside those of
+    """pseudo_labels.npz of sample/fit_SMPL.py: joints of people who have no labels, beside those of
     subjects.labelled (which may then be empty)."""
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
@@ -636,7 +636,7 @@ class MeshConfig:
     """Subjects whose images are compared with masks and judged by the prior.  Of their joints only the pelvis is read:
     it places the body and, where crop.centre is the pelvis, the crop.  The thesis had subject 1."""
     pseudo_labels: Path | None = None
-    """pseudo_labels.npz of sample/fit_SMPL_from_masks.py: joints of people who have no labels, beside those of
+    """pseudo_labels.npz of sample/fit_SMPL.py: joints of people who have no labels, beside those of
     subjects.labelled (which may then be empty)."""
     mask_px: int = setting(64, low=32)
     """Side of the masks that silhouettes are compared with, a multiple of 16."""
@@ -770,7 +770,7 @@ class MasksConfig:
     bank: PoseSources = field(default_factory=PoseSources)
     """The poses."""
     fits: Path | None = None
-    """pseudo_labels.npz of sample/fit_SMPL_from_masks.py, whose poses are taken instead of the bank's: those of
+    """pseudo_labels.npz of sample/fit_SMPL.py, whose poses are taken instead of the bank's: those of
     people with labels."""
     cameras: Literal["data", "any"] = "data"
     """data: cameras stand as those of the training subjects do.  any: 2 to 8 cameras, anywhere around the person."""

@@ -1,7 +1,4 @@
-"""Stage 4's samples: one crop, and the masks of the same instant in all cameras; joints of labelled subjects only.
-
-What bodies are fitted to: the joints of a sequence's frames, and the masks of all cameras, cut from the frames.
-"""
+"""Stage 4's samples: one crop, and the masks of the same instant in all cameras; joints of labelled subjects only."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,23 +13,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from config import Crop, Paths
-from dataset_def.crop import crop_camera
-from dataset_def.h36m_crops import CropReader, CropSettings, FramePictures
+from dataset_def.h36m_crops import CropReader, CropSettings
 from dataset_def.h36m_files import mask_path
 from dataset_def.h36m_index import (
     FrameChoice,
-    FrameTable,
-    every_nth,
     load_table,
     select_frames,
-    select_rows,
-    spread_sequences,
     with_known_centre,
 )
 from dataset_def.h36m_pose_data import PoseSample, joints_root_m
 from utils.camera import Camera
 from utils.image import PERSON_ABOVE, to_unit_rgb
-from utils.skeleton import H36M_17
 from utils.views import MeshViews
 
 MOST_COVERED = 0.8
@@ -247,101 +238,3 @@ def tested_data(paths: Paths, crop: Crop, mask_px: int, subjects: tuple[int, ...
         raise ValueError(f"{int((~labelled).sum())} of {len(labelled)} frames have no 3D labels (first: {first}); "
                          "choose other --subjects")  # fmt: skip
     return data
-
-
-class SequenceFrames(NamedTuple):
-    """The frames of one sequence that are to be fitted."""
-
-    subject: int
-    action: int
-    subaction: int
-    frames: Int[np.ndarray, "T"]
-    """Their numbers, in order; the first of a sequence is 1."""
-    rows: list[Int[np.ndarray, "V"]]
-    """Rows of the table that show each of them."""
-    num_frames: int
-    """Length of the whole sequence, as far as the index goes."""
-
-    @property
-    def name(self) -> str:
-        """Name without the camera."""
-        return f"s_{self.subject:02d}_act_{self.action:02d}_subact_{self.subaction:02d}"
-
-
-class Observations(NamedTuple):
-    """Joints and masks of some frames; views are padded to the most that any frame has."""
-
-    joints_world_m: Float[Tensor, "T 17 3"]
-    views: MeshViews
-    """Crops centred on the true pelvis; a view without a usable mask does not exist."""
-
-
-def fit_sequences(paths: Paths, subjects: tuple[int, ...], every: int, sequences: int) -> list[SequenceFrames]:
-    """List the sequences of some subjects with the frames that have 3D labels.
-
-    Raises:
-        ValueError: there are no masks, or no labels.
-    """
-    table = load_table(paths)
-    if not table.has_masks:
-        raise ValueError(f"the index was made without masks, which bodies are fitted to; put them into "
-                         f"{paths.masks_location} and make the index again")  # fmt: skip
-    rows = spread_sequences(table, select_rows(table, subjects, "all", ()), sequences)
-    last = {tuple(key): int(table.frames[(table.frames[:, :3] == key).all(1), 4].max())
-            for key in np.unique(table.frames[rows, :3], axis=0)}  # fmt: skip
-    rows = every_nth(table, rows, every)
-    rows = rows[np.isfinite(table.joints_world_m[table.row_instant[rows]]).all((1, 2))]
-    if len(rows) == 0:
-        raise ValueError(f"no frame of subjects {list(subjects)} has 3D labels, which bodies are fitted to")
-    found = []
-    for key in np.unique(table.frames[rows, :3], axis=0):
-        own = rows[(table.frames[rows, :3] == key).all(1)]
-        numbers = np.unique(table.frames[own, 4])
-        by_frame = [own[table.frames[own, 4] == number] for number in numbers]
-        subject, action, subaction = key.tolist()
-        found.append(SequenceFrames(subject, action, subaction, numbers, by_frame, last[tuple(key)]))
-    return found
-
-
-def batches_of(sequence: SequenceFrames, size: int) -> list[Int[np.ndarray, "t"]]:
-    """Share the places of a sequence's frames out, each batch spread over all of it."""
-    count = -(-len(sequence.frames) // size)
-    return [np.arange(first, len(sequence.frames), count) for first in range(count)]
-
-
-class ObservationReader:
-    """Reads the joints and masks of frames."""
-
-    def __init__(self, paths: Paths, mask_px: int, side_m: float) -> None:
-        self.paths, self.mask_px, self.side_m = paths, mask_px, side_m
-        self.table: FrameTable = load_table(paths)
-
-    def read(self, rows_of_frames: list[Int[np.ndarray, "V"]]) -> Observations:
-        """Cut the masks of some frames.
-
-        Raises:
-            FileNotFoundError, ValueError: a mask is missing or damaged, or none of them shows a person.
-        """
-        num_views = max(len(rows) for rows in rows_of_frames)
-        frames = [mesh_views([self._seen(row) for row in rows], num_views, self.side_m) for rows in rows_of_frames]
-        views = MeshViews(*(torch.stack(column) for column in zip(*frames, strict=True)))
-        if not views.exists.any():
-            row = rows_of_frames[0][0]
-            problem = mask_problem(self._seen(row).mask)
-            path = mask_path(self.paths, self.table.key(row))
-            raise ValueError(
-                f"{path} {problem}, and no mask read with it is any better; a mask is "
-                "white on the person and black elsewhere"
-            )
-        joints_world_m = np.stack(
-            [self.table.joints_world_m[self.table.row_instant[rows[0]]] for rows in rows_of_frames]
-        )
-        return Observations(torch.from_numpy(joints_world_m.astype(np.float32)), views)
-
-    def _seen(self, row: int) -> SeenMask:
-        """Cut the mask of a frame, about the true pelvis; one that shows no person is not used."""
-        pelvis_world_m = self.table.joints_world_m[self.table.row_instant[row], H36M_17.index("pelvis")]
-        source = self.table.camera(row)
-        camera = crop_camera(source, pelvis_world_m, self.mask_px, self.side_m)
-        mask = FramePictures(self.paths, self.table.key(row), source).mask(camera)
-        return SeenMask(mask, camera, pelvis_world_m, mask_problem(mask) is None)

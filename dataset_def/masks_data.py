@@ -3,6 +3,7 @@
 No joint is read but, where the crop's centre is the pelvis, the pelvis itself.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +17,14 @@ from dataset_def.h36m_crops import PackedCrops, load_metadata, pack_folder
 from dataset_def.h36m_files import load_mask, mask_path
 from dataset_def.h36m_index import Centre, FrameTable, every_nth, load_table, targets_world_m
 from dataset_def.h36m_SMPL_data import mask_problem
-from utils.artifacts import COMMANDS
-from utils.camera import Camera
+from utils.artifacts import COMMANDS, load_keypoints
+from utils.camera import Camera, to_rays
 from utils.views import MeshViews
 
 COARSER_BY = 1.05
 """Packed masks may be so much coarser than those cut from them; else the masks' files are read."""
+NEAREST_RAY = 0.1
+"""Depth over length of a ray that a crop's camera still sees before it."""
 
 
 class Instant(NamedTuple):
@@ -45,6 +48,8 @@ class BadView(NamedTuple):
 
     path: str
     fault: str
+    instant: tuple[int, int, int, int]
+    """Subject, action, sub-action, frame."""
 
 
 def level_camera(camera: Camera, target_world_m: Float[np.ndarray, "3"], size_px: int, side_m: float) -> Camera:
@@ -135,12 +140,21 @@ class MaskReader:
         return MeshViews(*(torch.stack(parts) for parts in zip(*(self._views(one, width) for one in instants),
                                                                strict=True)))  # fmt: skip
 
+    def off_target_m(self, instants: list[Instant], width: int) -> Float[np.ndarray, "T V"]:
+        """Measure how far the middle of every mask is from the crop's centre, at that depth; NaN without a mask."""
+        views = self.read(instants, width)
+        place = torch.arange(self.size_px) + 0.5 - self.size_px / 2
+        weight = views.mask.sum(dim=(2, 3)).clamp_min(1e-6)
+        across, down = ((views.mask.sum(dim=axis) * place).sum(dim=2) / weight for axis in (2, 3))
+        off_m = torch.hypot(across, down) * (self.side_m / self.size_px)
+        return off_m.masked_fill(~views.exists, torch.nan).numpy()
+
     def _views(self, instant: Instant, width: int) -> MeshViews:
         rows = instant.rows.tolist()
         cameras = [level_camera(self.table.camera(row), self.targets_m[row], self.size_px, self.side_m) for row in rows]
         masks = [self._mask(row, camera) for row, camera in zip(rows, cameras, strict=True)]
         faults = [mask_problem(mask) for mask in masks]
-        self.bad += [BadView(str(mask_path(self.paths, self.table.key(row))), fault)
+        self.bad += [BadView(str(mask_path(self.paths, self.table.key(row))), fault, instant[:4])
                      for row, fault in zip(rows, faults, strict=True) if fault is not None]  # fmt: skip
         padding = width - len(rows)
 
@@ -158,6 +172,48 @@ class MaskReader:
             focal_px=stacked([camera.focal_px[0] for camera in cameras]),
             target_world_m=stacked([self.targets_m[row] for row in rows]),
         )
+
+
+class KeypointReader:
+    """Gives 2D keypoints in the crops that masks are cut into.
+
+    Raises:
+        FileNotFoundError, ValueError: a file is missing or damaged, or none of them has a frame of the data set.
+    """
+
+    def __init__(self, files: tuple[Path, ...], table: FrameTable) -> None:
+        self.table = table
+        parts = [load_keypoints(path) for path in files]
+        self.keypoints_px = np.concatenate([part.keypoints_px for part in parts])
+        self.confidence = np.concatenate([part.confidence for part in parts])
+        places = {
+            tuple(key): place for place, key in enumerate(np.concatenate([part.frames for part in parts]).tolist())
+        }
+        self.place = np.array([places.get(tuple(key), -1) for key in table.frames.tolist()])
+        if (self.place < 0).all():
+            who = sorted({key[0] for key in places})
+            raise ValueError(f"{', '.join(map(str, files))} has keypoints of no frame of this data set, only of "
+                             f"subjects {who}; give those that belong to it")  # fmt: skip
+
+    def read(
+        self, instants: list[Instant], views: MeshViews
+    ) -> tuple[Float[Tensor, "T V 17 2"], Float[Tensor, "T V 17"]]:
+        """Place the keypoints of some instants in their crops; what is not known has no confidence."""
+        size = views.mask.shape[-1]
+        found_px = np.zeros((*views.exists.shape, 17, 2), np.float32)
+        confidence = np.zeros(found_px.shape[:-1], np.float32)
+        for number, one in enumerate(instants):
+            for view, row in enumerate(one.rows.tolist()):
+                if self.place[row] < 0 or not views.exists[number, view]:
+                    continue
+                camera, place = self.table.camera(row), self.place[row]
+                rays_world = to_rays(camera, self.keypoints_px[place].astype(float)) @ camera.R_cam_from_world
+                rays_crop = rays_world @ views.R_crop_from_world[number, view].double().numpy().T
+                is_before = rays_crop[:, 2] > NEAREST_RAY
+                x_y = rays_crop[:, :2] / np.where(is_before, rays_crop[:, 2], 1)[:, None]
+                found_px[number, view] = x_y * float(views.focal_px[number, view]) + size / 2
+                confidence[number, view] = self.confidence[place] * is_before
+        return torch.from_numpy(found_px), torch.from_numpy(confidence)
 
 
 def camera_offsets(reader: MaskReader, instants: list[Instant]) -> tuple[Float[Tensor, "N V 3"], Tensor]:

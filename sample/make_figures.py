@@ -5,7 +5,8 @@
 
 Reads   predictions.npz, metrics.json (sample/test_*.py), history.jsonl (train scripts)
 Writes  runs/figures/<prefix>{novel_views, turntable, swapped_appearance, enc_dec_loss, skeletons, per_action,
-        pose_loss, prior_bodies, prior_auc, gan_loss, bodies, silhouettes, facing, mesh_loss, overview}.png,
+        pose_loss, prior_bodies, prior_auc, gan_loss, bodies, silhouettes, facing, mesh_loss, overview, damage,
+        masks_loss, fits, fits_worst}.png,
         {stages, data_layout, silhouette_benchmark}.png; --folder chooses another folder
 """
 
@@ -37,7 +38,16 @@ from utils.draw_mesh import overlay
 from utils.figures.benchmarks import silhouette_figure
 from utils.figures.diagrams import layout_figure
 from utils.figures.overview import Overview, overview_figure, rows_of
-from utils.figures.runs import enc_dec_figures, front_view, gan_figures, history_figure, mesh_figures, pose_figures
+from utils.figures.runs import (
+    enc_dec_figures,
+    fits_figures,
+    front_view,
+    gan_figures,
+    history_figure,
+    masks_figures,
+    mesh_figures,
+    pose_figures,
+)
 from utils.figures.stages import Shown, stages_figure
 from utils.image import read_image, to_picture, to_unit_rgb, write_image
 from utils.settings import start
@@ -59,6 +69,10 @@ class FiguresConfig:
     """A run of stage 4, runs/mesh/<name>, with the predictions.npz of sample/test_SMPL.py."""
     mesh_other: Path | None = None
     """Another run of stage 4, such as one of preset seed, tested on the same frames; drawn beside the first."""
+    masks: Path | None = None
+    """A teacher, runs/masks/<name>, as sample/train_SMPL_from_masks.py leaves it."""
+    fits: Path | None = None
+    """Fitted bodies, runs/fit/<name>, with the predictions.npz of sample/test_SMPL_from_masks.py."""
     overview: tuple[int, ...] = ()
     """Draw one picture of all stages, of these examples of sample/test_enc_dec.py, 1 to 8; needs enc_dec, pose and
     mesh, tested on the same frames."""
@@ -81,11 +95,11 @@ class FiguresConfig:
 
     def __post_init__(self) -> None:
         runs = (self.enc_dec, self.pose, self.mesh)
-        no_runs = (*runs, self.gan) == (None,) * 4
+        no_runs = (*runs, self.gan, self.masks, self.fits) == (None,) * 6
         if no_runs and not (self.pictures or self.diagrams or self.benchmarks):
             raise ValueError("nothing to draw; give --enc-dec runs/enc_dec/<name>, --pose runs/pose/<name>, --gan "
-                             "runs/gan/<name>, --mesh runs/mesh/<name>, --diagrams runs/gan/<name>, or "
-                             "--benchmarks")  # fmt: skip
+                             "runs/gan/<name>, --mesh runs/mesh/<name>, --masks runs/masks/<name>, --fits "
+                             "runs/fit/<name>, --diagrams runs/gan/<name>, or --benchmarks")  # fmt: skip
         if self.overview and None in runs:
             raise ValueError(f"overview is {self.overview}, which shows all stages; give --enc-dec, --pose and --mesh")
         if min(self.overview, default=1) < 1:
@@ -250,6 +264,10 @@ def main(config: FiguresConfig) -> list[Path]:
         figures |= gan_figures(config.gan, config.data) | history_figure(config.gan, config.data)
     if config.mesh is not None:
         figures |= mesh_figures(config.mesh, config.mesh_other, config.data) | history_figure(config.mesh, config.data)
+    if config.masks is not None:
+        figures |= masks_figures(config.masks) | history_figure(config.masks, config.data)
+    if config.fits is not None:
+        figures |= fits_figures(config.fits, config.data)
     if config.overview and config.enc_dec and config.pose and config.mesh:
         figures["overview"] = overview(
             config.enc_dec, config.pose, config.mesh, config.overview, config.data, config.paths

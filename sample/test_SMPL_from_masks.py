@@ -1,41 +1,56 @@
-"""Measure bodies read from masks where the truth is known: the teacher's own reading, and the fits that it began.
+"""Measure fitted bodies: against the truth where it is known, and everywhere by how far they cover their masks.
 
     python sample/test_SMPL_from_masks.py --fits runs/fit/demo
 
-Reads   what sample/fit_SMPL_from_masks.py made, the truth of the embedded data, the masks of the worst frames
+Reads   what sample/fit_SMPL.py made, the truth of the embedded data, masks and pictures of some frames
 Writes  predictions.npz, metrics.json and figures/*.png beside the fits
-Next    sample/train_3d_pose_from_enc.py --pseudo-labels runs/fit/demo/pseudo_labels.npz
+Next    sample/make_figures.py --fits runs/fit/demo;
+        sample/train_3d_pose_from_enc.py --pseudo-labels runs/fit/demo/pseudo_labels.npz
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import roma
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from config import Paths, ranged, setting
+from dataset_def.crop import cut
 from dataset_def.ground_truth_bodies import bodies_of_frames
-from dataset_def.h36m_index import index_path, load_table
-from dataset_def.masks_data import MaskReader, instants_of
+from dataset_def.h36m_files import load_image
+from dataset_def.h36m_index import FrameTable, index_path
+from dataset_def.masks_data import Instant, MaskReader, instants_of, level_camera
 from models.body_surface import coarse_body, coarse_faces, pelvis_m
 from models.masks_fit import MasksFit, MasksFitLoss, MasksFitSteps, Person
 from models.smpl import Body, load_body
-from models.SMPL_from_masks import load_teacher
-from sample.fit_SMPL_from_masks import FittedPart, confidence_of, load_part
-from utils.artifacts import save_metrics, save_predictions
+from sample.fit_SMPL import (
+    COMMAND,
+    FitConfig,
+    confidence_of,
+    joined_overlap,
+    load_part,
+    masks_reader,
+    what_is_read,
+)
+from utils.artifacts import atomic_write, commit, must_exist, save_metrics, save_predictions
 from utils.bootstrap import mean_interval
-from utils.figures.masks import fits_figure
+from utils.camera import to_camera
+from utils.draw_mesh import overlay
+from utils.figures.runs import fits_figures
 from utils.metrics import mpjpe_mm, pa_mpjpe_mm, yaw_error_degrees
-from utils.settings import start
+from utils.report.summaries import save_rows
+from utils.settings import config_from_dict, next_command, start
 from utils.skeleton import H36M_17
 
 TURNED_DEGREES = 90
 CHUNK = 100
+PICTURE_PX = 192
+"""Side of the pictures that bodies are drawn over."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,11 @@ class TestMasksConfig:
     """runs/fit/<name>."""
     paths: Paths = field(default_factory=Paths)
     worst: int = setting(8, low=1)
-    """Frames that are drawn: those with the largest error, over all."""
+    """Frames that are drawn: those with the largest error, over all; without a truth, with the least overlap."""
+    examples: int = setting(3, low=1)
+    """Frames, spread over all, whose pictures are shown with the body over them."""
+    result: Path | None = None
+    """A .json that also gets the numbers, with protocol and hardware."""
 
 
 class Bodies(NamedTuple):
@@ -113,7 +132,8 @@ def summary_of(errors: dict[str, np.ndarray], frames: Int[np.ndarray, "N 4"]) ->
     subjects = np.unique(frames[:, 0])
     units = np.zeros((len(frames), 5), np.int64)
     units[:, : 1 if len(subjects) >= 4 else 3] = frames[:, : 1 if len(subjects) >= 4 else 3]
-    table: dict[str, Any] = {"num_frames": len(frames), "over": "subjects" if len(subjects) >= 4 else "sequences"}
+    table: dict[str, Any] = {"num_frames": len(frames), "num_sequences": len(np.unique(frames[:, :3], axis=0)),
+                             "over": "subjects" if len(subjects) >= 4 else "sequences"}  # fmt: skip
     for name, values in errors.items():
         table[name] = float(values.mean())
         table[f"{name}_interval"] = list(mean_interval(values, units)[1:])
@@ -121,104 +141,193 @@ def summary_of(errors: dict[str, np.ndarray], frames: Int[np.ndarray, "N 4"]) ->
     return table
 
 
-def read_truth(config: TestMasksConfig, frames: Int[np.ndarray, "N 4"]) -> tuple[Truth, Int[np.ndarray, "N"]]:
-    """Look up true joints and bodies, and a row of the index for every frame.
-
-    Raises:
-        ValueError: some frame has no true joints.
-    """
-    table = load_table(config.paths)
+def rows_of_frames(table: FrameTable, frames: Int[np.ndarray, "N 4"]) -> Int[np.ndarray, "N"]:
+    """Find a row of the index for every frame."""
     first = {tuple(key): row for row, key in reversed(list(enumerate(table.frames[:, [0, 1, 2, 4]].tolist())))}
-    rows = np.array([first[tuple(key)] for key in frames.tolist()])
+    return np.array([first[tuple(key)] for key in frames.tolist()])
+
+
+def read_truth(config: TestMasksConfig, table: FrameTable, frames: Int[np.ndarray, "N 4"]) -> Truth | None:
+    """Look up true joints and bodies; None where some frame has no true joints."""
+    rows = rows_of_frames(table, frames)
     joints_m = torch.from_numpy(table.joints_world_m[table.row_instant[rows]].astype(np.float32))
     if not joints_m.isfinite().all():
-        raise ValueError(f"{config.fits}: some fitted frames have no true joints to compare with; fit other --subjects")
-    location = config.paths.models_smpl_location
-    bodies = bodies_of_frames(config.paths.truth_location, table.frames[rows], location)
+        return None
+    bodies = bodies_of_frames(config.paths.truth_location, table.frames[rows], config.paths.models_smpl_location)
     known = None if bodies is None else Bodies(bodies.rotations_world, bodies.betas)
-    return Truth(joints_m, known), rows
+    return Truth(joints_m, known)
 
 
-def joined(parts: list[FittedPart], name: str) -> np.ndarray:
-    """Put one array of all parts together."""
-    return np.concatenate([getattr(part, name) for part in parts])
+class Fits(NamedTuple):
+    """What was fitted, frame by frame."""
+
+    frames: Int[np.ndarray, "N 4"]
+    bodies: Bodies
+    start: Bodies
+    """What the fits began with."""
+    cloth_m: Float[Tensor, "N J"]
+    joints_world_m: Float[Tensor, "N 17 3"]
+    translation_m: Float[Tensor, "N 3"]
+    overlap: Float[np.ndarray, "N V"]
+    confidence: Float[np.ndarray, "N"]
+
+
+def read_fits(folder: Path) -> Fits:
+    """Read the parts that a fit wrote.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    files = sorted((folder / "parts").glob("*.npz"))
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no fits (parts/*.npz); make them with: {COMMAND}")
+    parts = [load_part(path) for path in files]
+    sizes = [len(part.frames) for part in parts]
+
+    def joined(name: str) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    def of_person(name: str) -> Tensor:
+        return torch.from_numpy(np.repeat(np.stack([getattr(part, name) for part in parts]), sizes, axis=0))
+
+    overlap = joined_overlap(parts)
+    return Fits(
+        joined("frames"), Bodies(rotations_of(joined("theta")), of_person("betas")),
+        Bodies(rotations_of(joined("guess_theta")), torch.from_numpy(joined("guess_betas"))), of_person("cloth_m"),
+        torch.from_numpy(joined("joints_world_m")), torch.from_numpy(joined("translation_m")), overlap,
+        confidence_of(overlap, joined("apart_rad")),
+    )  # fmt: skip
+
+
+def views_of(config: TestMasksConfig, reader: MaskReader, fits: Fits, chosen: Int[np.ndarray, "E"]) -> list[Instant]:
+    """Find the views of some frames that the fit saw."""
+    cameras = tuple(fit_settings(config.fits).cameras)
+    is_there = (reader.table.frames[:, None, [0, 1, 2, 4]] == fits.frames[chosen][None]).all(2).any(1)
+    instants = {one[:4]: one for one in instants_of(reader.table, np.flatnonzero(is_there), cameras)}
+    return [instants[tuple(fits.frames[row].tolist())] for row in chosen.tolist()]
+
+
+def fit_settings(folder: Path) -> FitConfig:
+    """Read the settings of a fit."""
+    must_exist(folder / "config.json", COMMAND)
+    return config_from_dict(FitConfig, json.loads((folder / "config.json").read_text()))
 
 
 def drawn_again(
-    config: TestMasksConfig, parts: list[FittedPart], chosen: Int[np.ndarray, "E"]
+    config: TestMasksConfig, reader: MaskReader, body: Body, fits: Fits, chosen: Int[np.ndarray, "E"]
 ) -> dict[str, Float[np.ndarray, "E V S S"] | Bool[np.ndarray, "E V"]]:
-    """Give the masks of some frames, and the silhouettes of their fits and of the teacher's reading."""
-    settings = json.loads((config.fits / "config.json").read_text())
-    teacher = load_teacher(Path(settings["teacher"]), config.paths.models_smpl_location)
-    reader = MaskReader(config.paths, teacher.centre, teacher.size_px, teacher.side_m)
-    frames = joined(parts, "frames")
-    is_there = (reader.table.frames[:, None, [0, 1, 2, 4]] == frames[chosen][None]).all(2).any(1)
-    instants = {one[:4]: one for one in instants_of(reader.table, np.flatnonzero(is_there), tuple(settings["cameras"]))}
-    views = reader.read([instants[tuple(frames[row].tolist())] for row in chosen])
-    body = load_body(config.paths.models_smpl_location, h36m_regressor=config.paths.h36m_regressor_location)
+    """Give the masks of some frames, and the silhouettes of their fits and of what these began with."""
+    views = reader.read(views_of(config, reader, fits, chosen))
     coarse = coarse_body(body, coarse_faces(config.paths.models_smpl_location))
     fit = MasksFit(coarse, MasksFitLoss(), MasksFitSteps(), False)
-    sizes = [len(part.frames) for part in parts]
-    betas, cloth = (np.repeat(np.stack([getattr(part, name) for part in parts]), sizes, axis=0)
-                    for name in ("betas", "cloth_m"))  # fmt: skip
-    joints_m = torch.from_numpy(joined(parts, "joints_world_m")[chosen])
+    pelvis_m = fits.joints_world_m[chosen, 0] - views.target_world_m[:, 0]
     found = {"mask": views.mask.numpy(), "exists": views.exists.numpy()}
-    for name, theta in (("fit", "theta"), ("teacher", "guess_theta")):
+    for name, bodies in (("fit", fits.bodies), ("start", fits.start)):
         drawn = []
         for place, row in enumerate(chosen.tolist()):
-            person = Person(torch.from_numpy(betas[row]), torch.from_numpy(cloth[row]))
+            person = Person(fits.bodies.betas[row], fits.cloth_m[row])
             own = type(views)(*(value[place : place + 1] for value in views))
-            pelvis = joints_m[place : place + 1, 0] - own.target_world_m[:, 0]
-            rotations = rotations_of(joined(parts, theta)[row : row + 1])
             with torch.no_grad():
-                drawn.append(fit.coverage(fit.surface(rotations, person, pelvis)[0], own)[0].numpy())
+                surface_m = fit.surface(bodies.rotations_world[row : row + 1], person, pelvis_m[place : place + 1])[0]
+                drawn.append(fit.coverage(surface_m, own)[0].numpy())
         found[name] = np.stack(drawn)
     return found
 
 
-def main(config: TestMasksConfig) -> dict[str, Any]:
-    """Measure, write and print; return the metrics."""
-    files = sorted((config.fits / "parts").glob("*.npz"))
-    if not files:
-        raise FileNotFoundError(f"{config.fits} holds no fits (parts/*.npz); make them with: python "
-                                "sample/fit_SMPL_from_masks.py")  # fmt: skip
-    parts = [load_part(path) for path in files]
-    frames = joined(parts, "frames")
-    body = load_body(config.paths.models_smpl_location, h36m_regressor=config.paths.h36m_regressor_location)
-    truth, _ = read_truth(config, frames)
-    betas = np.repeat(np.stack([part.betas for part in parts]), [len(part.frames) for part in parts], axis=0)
-    fitted = Bodies(rotations_of(joined(parts, "theta")), torch.from_numpy(betas))
-    guessed = Bodies(rotations_of(joined(parts, "guess_theta")), torch.from_numpy(joined(parts, "guess_betas")))
-    errors = {"teacher": errors_of(body, guessed, truth), "fit": errors_of(body, fitted, truth)}
-    world_mm = (torch.from_numpy(joined(parts, "joints_world_m")) - truth.joints_world_m).norm(dim=-1).mean(dim=1)
-    errors["fit"]["world_joints_mm"] = 1000 * world_mm.numpy()
-    overlap = joined(parts, "overlap")
-    confidence = confidence_of(overlap, joined(parts, "apart_rad"))
-    rows = {name: summary_of(values, frames) for name, values in errors.items()}
-    rows["fit"]["by_joint_mm"] = by_joint_mm(body, fitted, truth)
-    order = np.argsort(-confidence)
+@torch.no_grad()
+def over_pictures(
+    config: TestMasksConfig, reader: MaskReader, body: Body, fits: Fits, chosen: Int[np.ndarray, "E"]
+) -> UInt8[np.ndarray, "E V S S 3"]:
+    """Draw the bodies of some frames over the pictures of all cameras; views that there are not stay grey."""
+    instants = views_of(config, reader, fits, chosen)
+    pictures = np.full(
+        (len(instants), max(len(one.rows) for one in instants), PICTURE_PX, PICTURE_PX, 3), 128, np.uint8
+    )
+    for place, (one, frame) in enumerate(zip(instants, chosen.tolist(), strict=True)):
+        own = Bodies(*(value[frame : frame + 1] for value in fits.bodies))
+        vertices_world_m = body(*own, fits.translation_m[frame : frame + 1]).vertices_m[0].double().numpy()
+        for view, row in enumerate(one.rows.tolist()):
+            source = reader.table.camera(row)
+            camera = level_camera(source, reader.targets_m[row], PICTURE_PX, reader.side_m)
+            picture = cut(load_image(config.paths, reader.table.key(row), source), source, camera)
+            seen_m = to_camera(camera, vertices_world_m)
+            pictures[place, view] = overlay(picture, seen_m, body.faces.numpy(), camera.K)
+    return pictures
+
+
+def rows_of(body: Body, fits: Fits, truth: Truth | None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Average everything that is known of the fits; give the table, and the values of every frame."""
+    values = {"fit_overlap_percent": 100 * np.nanmean(fits.overlap, axis=1), "confidence": fits.confidence}
+    plain = {"overlap_percent": float(values["fit_overlap_percent"].mean())}
+    if truth is None:
+        return {"fit": {"num_frames": len(fits.frames), **plain}}, values
+    errors = {"teacher": errors_of(body, fits.start, truth), "fit": errors_of(body, fits.bodies, truth)}
+    errors["fit"]["world_joints_mm"] = (
+        1000 * (fits.joints_world_m - truth.joints_world_m).norm(dim=-1).mean(dim=1).numpy()
+    )
+    rows = {name: summary_of(some, fits.frames) for name, some in errors.items()}
+    rows["fit"] |= plain | {"by_joint_mm": by_joint_mm(body, fits.bodies, truth)}
+    order = np.argsort(-fits.confidence)
     rows["fit"]["joints_mm_of_the_most_confident"] = {
         f"{share:.0%}": float(errors["fit"]["joints_mm"][order[: max(1, int(share * len(order)))]].mean())
         for share in (0.25, 0.5, 0.75, 0.9)}  # fmt: skip
-    split = f"{', '.join(f'S{one}' for one in np.unique(frames[:, 0]))}; {len(frames)} instants"
+    return rows, values | {f"{kind}_{name}": some for kind, one in errors.items() for name, some in one.items()}
+
+
+def save_table(config: TestMasksConfig, row: dict[str, Any], split: str) -> None:
+    """Write the numbers of the fits as a result file."""
+    assert config.result is not None
+    settings = fit_settings(config.fits)
+    begins = "a teacher" if settings.start == "teacher" else "known joints"
+    protocol = (f"bodies fitted to {what_is_read(settings)}, beginning with {begins}; {split}, one in "
+                f"{settings.every}; {settings.steps.steps} steps; about the pelvis, no alignment but where a name says "
+                "so; true bodies lack the clothes that masks show")  # fmt: skip
+    line = {"num_frames": row["num_frames"], "num_sequences": row["num_sequences"]}
+    for name in (name for name in row if f"{name}_interval" in row):
+        low, high = row[f"{name}_interval"]
+        line[name] = {"mean": row[name], "low": low, "high": high}
+    save_rows(config.result, protocol, {"fit": line})
+
+
+def main(config: TestMasksConfig) -> dict[str, Any]:
+    """Measure, write and print; return the metrics."""
+    fits, settings = read_fits(config.fits), fit_settings(config.fits)
+    body = load_body(config.paths.models_smpl_location, h36m_regressor=config.paths.h36m_regressor_location)
+    reader = masks_reader(replace(settings, paths=config.paths))
+    truth = read_truth(config, reader.table, fits.frames)
+    rows, values = rows_of(body, fits, truth)
+    split = f"{', '.join(f'S{one}' for one in np.unique(fits.frames[:, 0]))}; {len(fits.frames)} instants"
     inputs = {"index": index_path(config.paths), "body": config.paths.models_smpl_location}
-    told = np.zeros((len(frames), 5), np.int32)
-    told[:, [0, 1, 2, 4]] = frames
-    save_metrics(config.fits / "metrics.json", split, told, inputs, rows)
-    worst = np.argsort(-errors["fit"]["joints_mm"])[: config.worst]
-    pictures = drawn_again(config, parts, worst)
-    save_predictions(config.fits / "predictions.npz", split, told, inputs, confidence=confidence, worst_row=worst,
-                     **{f"{kind}_{name}": values for kind, one in errors.items() for name, values in one.items()},
-                     **{f"worst_{name}": np.asarray(value) for name, value in pictures.items()})  # fmt: skip
-    caption = f"{split}; the frames with the largest error of all, {errors['fit']['joints_mm'][worst].min():.0f} mm up"
-    (config.fits / "figures").mkdir(exist_ok=True)
-    fits_figure(pictures["mask"], pictures["teacher"], pictures["fit"], pictures["exists"], caption).savefig(
-        config.fits / "figures" / "worst.png")  # fmt: skip
-    for name, row in rows.items():
-        vertices = f", vertices {row['vertices_mm']:.1f}" if "vertices_mm" in row else ""
-        print(f"{name}: joints {row['joints_mm']:.1f} mm{vertices}, turned beyond {TURNED_DEGREES} degrees "
-              f"{row['beyond_90_percent']:.1f} % ({split})")  # fmt: skip
+    told = np.zeros((len(fits.frames), 5), np.int32)
+    told[:, [0, 1, 2, 4]] = fits.frames
+    about = {"reads": what_is_read(settings), "commit": commit()}
+    save_metrics(config.fits / "metrics.json", split, told, inputs, rows | {"about": about})
+    worst = np.argsort(values["fit_overlap_percent"] if truth is None else -values["fit_joints_mm"])[: config.worst]
+    shown = np.linspace(0, len(fits.frames) - 1, min(config.examples, len(fits.frames))).round().astype(int)
+    drawn = drawn_again(config, reader, body, fits, worst)
+    pictures = over_pictures(config, reader, body, fits, shown)
+    save_predictions(config.fits / "predictions.npz", split, told, inputs, worst_row=worst, example_row=shown,
+                     example_overlay=pictures, overlap=fits.overlap, **values,
+                     **{f"worst_{name}": np.asarray(value) for name, value in drawn.items()})  # fmt: skip
+    for name, figure in fits_figures(config.fits, "").items():
+        with atomic_write(config.fits / "figures" / f"{name}.png") as partial:
+            figure.savefig(partial, format="png")
+    if config.result is not None:
+        save_table(config, rows["fit"], split)
+    print(said_of(rows, split, what_is_read(settings)))
+    print(next_command("sample/make_figures.py", config.paths, fits=config.fits))
     return rows
+
+
+def said_of(rows: dict[str, Any], split: str, reads: str) -> str:
+    """Write what was measured, a line per kind of body."""
+    lines = [f"fits read {reads}; {split}; they cover their masks to {rows['fit']['overlap_percent']:.0f} % (overlap)"]
+    for name, row in rows.items():
+        if "joints_mm" in row:
+            vertices = f", vertices {row['vertices_mm']:.1f}" if "vertices_mm" in row else ""
+            lines.append(f"{name}: joints {row['joints_mm']:.1f} mm{vertices}, turned beyond {TURNED_DEGREES} degrees "
+                         f"{row['beyond_90_percent']:.1f} %")  # fmt: skip
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

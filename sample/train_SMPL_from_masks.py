@@ -6,7 +6,7 @@
 Reads   poses of the embedded motion generator, or of SURREAL, AMASS, CMU, or bodies fitted to labelled people; where
         the data's cameras stand.  No image, no mask and no label of anybody (tier: masks + unpaired poses)
 Writes  runs/masks/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt, figures}
-Next    sample/test_SMPL_from_masks.py; sample/fit_SMPL_from_masks.py --teacher runs/masks/<name>/checkpoint_best.pt
+Next    sample/test_SMPL_from_masks.py; sample/fit_SMPL.py --teacher runs/masks/<name>/checkpoint_best.pt
 """
 
 import json

@@ -51,7 +51,8 @@ COMMANDS = {
     "mesh": "python sample/train_SMPL_from_enc.py",
     "embeddings": "python sample/save_embeddings.py",
     "masks": "python sample/train_SMPL_from_masks.py",
-    "pseudo_labels": "python sample/fit_SMPL_from_masks.py",
+    "pseudo_labels": "python sample/fit_SMPL.py",
+    "keypoints": "python dataset_def/import_multiview.py --keypoints FOLDER",
     "index": "python dataset_def/h36m_preprocess.py",
     "background": "python dataset_def/h36m_get_background.py",
 }
@@ -511,3 +512,39 @@ def load_pseudo_labels(path: Path, index: Path, test: tuple[int, ...]) -> Pseudo
     if labels.index_hash != file_hash(index):
         raise ValueError(f"{path} was not made from {index}; make it again with: {command}")
     return labels
+
+
+class Keypoints(NamedTuple):
+    """2D keypoints of a recording, as another program found them: evidence beside the masks, and no 3D label."""
+
+    frames: Int32[np.ndarray, "N 5"]
+    """Subject, action, sub-action, camera, frame; sorted, no row twice."""
+    keypoints_px: Float32[np.ndarray, "N 17 2"]
+    """Human3.6M's joints in the pixels of the stored, undistorted pictures; zero where they are not seen."""
+    confidence: Float32[np.ndarray, "N 17"]
+    """0 to 1; 0 where they are not seen."""
+
+
+def save_keypoints(path: Path, keypoints: Keypoints) -> None:
+    """Write 2D keypoints.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    if not all(np.isfinite(value).all() for value in keypoints[1:]):
+        raise ValueError(f"{path} would hold keypoints that are not finite; nothing is written")
+    save_arrays(path, "keypoints", **keypoints._asdict())
+
+
+def load_keypoints(path: Path) -> Keypoints:
+    """Read 2D keypoints.
+
+    Raises:
+        FileNotFoundError, ValueError: missing, damaged or of another kind, with the command that makes it.
+    """
+    arrays = load_arrays(path, "keypoints", COMMANDS["keypoints"])
+    count = len(arrays.get("frames", ()))
+    shapes = {name: arrays[name].shape for name in Keypoints._fields if name in arrays}
+    if shapes != {"frames": (count, 5), "keypoints_px": (count, 17, 2), "confidence": (count, 17)} or count == 0:
+        raise damaged(path, COMMANDS["keypoints"])
+    return Keypoints(**arrays)

@@ -74,7 +74,7 @@ RENAMED = {
         "reach": "mask_to_mesh",
         "overlap_after": "soft_iou_after",
     },
-    "FitLoss": {"overlap": "soft_iou", "outside": "mesh_to_mask", "hinge": "joint_axis"},
+    "MasksFitLoss": {"overlap": "soft_iou", "hinge": "joint_axis"},
     "DiscriminatorLoss": {"invented": "generated", "rough": "gradient_penalty"},
     "ImportMultiviewConfig": {"rooms": "backgrounds", "about_location": "report_location"},
     "ConvertConfig": {"about_location": "report_location"},

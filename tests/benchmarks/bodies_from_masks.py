@@ -23,9 +23,9 @@ from config import ROOT, MasksConfig, Paths, PoseSources
 from dataset_def.h36m_files import background_path, image_path, mask_path
 from dataset_def.h36m_index import FrameTable, every_nth, load_table, save_geometry, select_rows
 from dataset_def.mask_centres import mask_shape, triangulated
-from sample import fit_SMPL_from_masks, train_SMPL_from_masks
+from sample import fit_SMPL, train_SMPL_from_masks
 from sample import test_SMPL_from_masks as masks_test
-from sample.fit_SMPL_from_masks import FitMasksConfig
+from sample.fit_SMPL import FitConfig
 from utils.artifacts import atomic_write, load_background, save_result
 from utils.image import read_image, read_mask, write_image
 
@@ -115,15 +115,15 @@ def fitted_labels(settings: Settings, seed: int) -> None:
     """Fit bodies to S1's joints and masks: the bank of the row s1."""
     config = fit_config(settings, Row("generator", {"joints": "labels"}, "true", ""), "labelled", seed)
     if not (settings.work / "fit" / config.name / "pseudo_labels.npz").is_file():
-        fit_SMPL_from_masks.main(replace(config, subjects=(1,), every=1))
+        fit_SMPL.main(replace(config, subjects=(1,), every=1))
 
 
-def fit_config(settings: Settings, row: Row, name: str, seed: int) -> FitMasksConfig:
+def fit_config(settings: Settings, row: Row, name: str, seed: int) -> FitConfig:
     """Give the settings of a fit."""
     paths = replace(settings.paths, runs_location=settings.work)
     if row.masks != "true":
         paths = damaged_paths(settings, row.masks, paths)
-    plain = FitMasksConfig(
+    plain = FitConfig(
         name=f"{name}_{seed}", teacher=trained(settings, row.teacher, seed), paths=paths, subjects=PEOPLE,
         every=settings.every, processes=settings.processes, root="masks" if row.teacher == "masks" else "pelvis",
     )  # fmt: skip
@@ -204,7 +204,7 @@ def measured(settings: Settings, name: str, seed: int) -> dict[str, Any]:
     row = ROWS[name]
     config = fit_config(settings, row, name, seed)
     since_s = time.process_time()
-    fit_SMPL_from_masks.main(config)
+    fit_SMPL.main(config)
     spent_s = time.process_time() - since_s
     found = masks_test.main(masks_test.TestMasksConfig(fits=settings.work / "fit" / config.name, paths=config.paths))
     content = {"teacher": found["teacher"], "fit": found["fit"]}

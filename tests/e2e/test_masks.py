@@ -17,9 +17,10 @@ from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import SyntheticConfig
 from models.masks_fit import MasksFitSteps
 from models.SMPL_from_masks import load_teacher
-from sample import fit_SMPL_from_masks, train_SMPL_from_masks
+from sample import fit_SMPL, make_figures, train_SMPL_from_masks
 from sample import test_SMPL_from_masks as masks_test
-from sample.fit_SMPL_from_masks import FitMasksConfig
+from sample.fit_SMPL import FitConfig
+from sample.make_figures import FiguresConfig
 from sample.test_SMPL_from_masks import TestMasksConfig as MasksTestConfig
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions, load_pseudo_labels
 from utils.history import load_history
@@ -51,8 +52,8 @@ class Workplace:
     def run(self, name: str) -> Path:
         return self.paths.runs_location / "masks" / name
 
-    def fit_config(self, name: str, **changes) -> FitMasksConfig:
-        settings = FitMasksConfig(
+    def fit_config(self, name: str, **changes) -> FitConfig:
+        settings = FitConfig(
             name=name, teacher=self.teacher, device="cpu", paths=self.paths, people=SUBJECTS, subjects=(1,), every=1,
             steps=MasksFitSteps(steps=3, shape_steps=3), batch=2, processes=1,
         )  # fmt: skip
@@ -71,7 +72,7 @@ def place(tmp_path_factory) -> Workplace:
 @pytest.fixture
 def agreeing(monkeypatch):
     """Leave out the check of cameras, which an untrained teacher does not pass."""
-    monkeypatch.setattr(fit_SMPL_from_masks, "check_cameras", lambda *_: None)
+    monkeypatch.setattr(fit_SMPL, "check_cameras", lambda *_: None)
 
 
 def test_a_training_leaves_its_history_pictures_and_a_teacher_that_can_be_opened(place):
@@ -96,22 +97,22 @@ def test_a_resumed_training_equals_an_uninterrupted_one_and_one_with_a_worker(pl
 
 
 def test_fits_go_on_where_they_stopped_and_become_pseudo_labels(place, agreeing):
-    labels = fit_SMPL_from_masks.main(place.fit_config("one"))
+    labels = fit_SMPL.main(place.fit_config("one"))
     stored = load_pseudo_labels(place.fits("one") / "pseudo_labels.npz", place.paths.index_location / "index.npz", (9,))
     assert np.array_equal(stored.frames, labels.frames) and stored.frames.tolist()[0] == [1, 2, 1, 1]
     assert len(stored.frames) == 4 and stored.theta.shape == (4, 72) and "masks, cameras" in stored.provenance
     parts = sorted((place.fits("one") / "parts").iterdir())
     times = {path: path.stat().st_mtime_ns for path in parts}
     parts[0].unlink()
-    again = fit_SMPL_from_masks.main(place.fit_config("one"))
+    again = fit_SMPL.main(place.fit_config("one"))
     assert [path.stat().st_mtime_ns == times[path] for path in parts] == [False, True]
     assert np.allclose(again.theta, labels.theta, atol=1e-4)
     with pytest.raises(ValueError, match=r"was begun with every 1, and this run has every 2"):
-        fit_SMPL_from_masks.main(place.fit_config("one", every=2))
+        fit_SMPL.main(place.fit_config("one", every=2))
 
 
 def test_test_subjects_get_fits_to_measure_but_no_pseudo_labels(place, agreeing):
-    fit_SMPL_from_masks.main(place.fit_config("tested", subjects=(1, 9)))
+    fit_SMPL.main(place.fit_config("tested", subjects=(1, 9)))
     stored = load_pseudo_labels(
         place.fits("tested") / "pseudo_labels.npz", place.paths.index_location / "index.npz", ()
     )
@@ -121,8 +122,11 @@ def test_test_subjects_get_fits_to_measure_but_no_pseudo_labels(place, agreeing)
     assert load_metrics(place.fits("tested") / "metrics.json", "the test")["metrics"]["fit"] == rows["fit"]
     _, predictions = load_predictions(place.fits("tested") / "predictions.npz", "the test")
     assert predictions["worst_fit"].shape == predictions["worst_mask"].shape == (3, 4, 32, 32)
-    assert (place.fits("tested") / "figures" / "worst.png").is_file()
-    fit_SMPL_from_masks.main(place.fit_config("only_tested", subjects=(9,)))
+    assert predictions["example_overlay"].shape == (3, 4, 192, 192, 3)
+    figures = FiguresConfig(fits=place.fits("tested"), masks=place.run("whole"), folder=place.root / "images")
+    drawn = {path.name for path in make_figures.main(figures)}
+    assert drawn == {"damage.png", "masks_loss.png", "fits.png", "fits_worst.png"}
+    fit_SMPL.main(place.fit_config("only_tested", subjects=(9,)))
     assert not (place.fits("only_tested") / "pseudo_labels.npz").exists()
 
 
@@ -130,24 +134,24 @@ def test_joints_of_labelled_people_pull_the_fits(place, agreeing):
     steps = MasksFitSteps(steps=40, shape_steps=3)
     errors = {}
     for joints in ("none", "labels"):
-        fit_SMPL_from_masks.main(place.fit_config(f"with_{joints}", joints=joints, steps=steps))
+        fit_SMPL.main(place.fit_config(f"with_{joints}", joints=joints, steps=steps))
         rows = masks_test.main(MasksTestConfig(fits=place.fits(f"with_{joints}"), paths=place.paths, worst=1))
         errors[joints] = rows["fit"]["joints_mm"]
     assert errors["labels"] < 0.5 * errors["none"], errors
 
 
 def test_masks_that_do_not_fit_their_cameras_are_refused_before_anything_is_written(place, monkeypatch):
-    monkeypatch.setattr(fit_SMPL_from_masks, "WORST_OVERLAP", 0.99)
+    monkeypatch.setattr(fit_SMPL, "WORST_OVERLAP", 0.99)
     with pytest.raises(ValueError, match="no body fits the masks of subject 1"):
-        fit_SMPL_from_masks.main(place.fit_config("refused"))
+        fit_SMPL.main(place.fit_config("refused"))
     assert not place.fits("refused").exists()
 
 
 def test_one_camera_is_not_enough(place):
     with pytest.raises(ValueError, match="two calibrated views or more"):
-        fit_SMPL_from_masks.main(place.fit_config("one_camera", cameras=(2,)))
+        fit_SMPL.main(place.fit_config("one_camera", cameras=(2,)))
     with pytest.raises(ValueError, match=r"no frames of cameras \[7\]"):
-        fit_SMPL_from_masks.main(place.fit_config("no_camera", cameras=(2, 7)))
+        fit_SMPL.main(place.fit_config("no_camera", cameras=(2, 7)))
     assert not place.fits("one_camera").exists()
 
 
@@ -160,19 +164,19 @@ def test_an_empty_mask_is_left_out_and_a_single_one_left_over_is_named(place, ag
     try:
         first = sorted(changed)[0]
         cv2.imwrite(str(first), np.zeros((96, 96), np.uint8))
-        labels = fit_SMPL_from_masks.main(place.fit_config("empty"))
+        labels = fit_SMPL.main(place.fit_config("empty"))
         assert len(labels.frames) == 4
         for path in changed:
             cv2.imwrite(str(path), np.zeros((96, 96), np.uint8))
         with pytest.raises(ValueError, match=r"1 instants have fewer than two usable masks.*is empty"):
-            fit_SMPL_from_masks.main(place.fit_config("empty_three"))
+            fit_SMPL.main(place.fit_config("empty_three"))
     finally:
         for path, content in before.items():
             path.write_bytes(content)
 
 
 def test_no_joint_is_needed_for_pseudo_labels(place, agreeing):
-    before = fit_SMPL_from_masks.main(place.fit_config("labelled"))
+    before = fit_SMPL.main(place.fit_config("labelled"))
     blind = place.root / "blind"
     paths = replace(place.paths, h36m_location=blind / "frames", index_location=blind / "index")
     shutil.copytree(place.paths.h36m_location, paths.h36m_location)
@@ -180,11 +184,13 @@ def test_no_joint_is_needed_for_pseudo_labels(place, agreeing):
         content = {name: value for name, value in scipy.io.loadmat(meta).items() if name[0] != "_"}
         scipy.io.savemat(meta, content | {"pose3d_world": np.full_like(content["pose3d_world"], np.nan)})
     h36m_preprocess.main(PreprocessConfig(paths=paths, pack=False, processes=1, centre="masks"))
-    after = fit_SMPL_from_masks.main(place.fit_config("blind", paths=paths))
+    after = fit_SMPL.main(place.fit_config("blind", paths=paths))
     assert np.array_equal(after.frames, before.frames) and np.array_equal(after.theta, before.theta)
     config = replace(place.train_config, name="blind", paths=paths, optim=Optim(steps=2, bf16=False))
     train_SMPL_from_masks.main(config)
     with pytest.raises(ValueError, match="root is pelvis, but subject 1 has frames without labels"):
-        fit_SMPL_from_masks.main(place.fit_config("rooted", paths=paths, root="pelvis"))
+        fit_SMPL.main(place.fit_config("rooted", paths=paths, root="pelvis"))
+    found = masks_test.main(MasksTestConfig(fits=place.fits("blind"), paths=paths, worst=1))
+    assert set(found) == {"fit"} and set(found["fit"]) == {"num_frames", "overlap_percent"}
     with pytest.raises(ValueError, match="joints is labels, but subject 1 has none"):
-        fit_SMPL_from_masks.main(place.fit_config("jointed", paths=paths, joints="labels"))
+        fit_SMPL.main(place.fit_config("jointed", paths=paths, joints="labels"))

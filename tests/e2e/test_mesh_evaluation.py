@@ -24,9 +24,11 @@ from dataset_def.ground_truth_bodies import FITTED, load_bodies
 from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import SyntheticConfig
 from models.encoder_decoder import build_encoder_decoder
-from models.multiview_fit import FitConfig
+from models.masks_fit import MasksFitSteps
 from sample import fit_SMPL, make_figures
 from sample import test_SMPL as mesh_test
+from sample import test_SMPL_from_masks as masks_test
+from sample.fit_SMPL import FitConfig
 from sample.make_figures import FiguresConfig
 from sample.test_SMPL import TestMeshConfig as MeshTestConfig
 from sample.tools import mesh_ablation
@@ -52,8 +54,11 @@ class Workplace:
         self.checkpoint = write_untrained_mesh(root / "runs" / "mesh" / "tiny" / "checkpoint_best.pt")
         self.test_config = MeshTestConfig(checkpoint=self.checkpoint, paths=self.paths, subjects=(9,), device="cpu",
                                           examples=3)  # fmt: skip
-        self.fit_config = FitConfig(name="tiny", paths=self.paths, subjects=(9,), every=1, device="cpu", mask_px=48,
-                                    joint_steps=40, mask_steps=8)  # fmt: skip
+        self.fit_config = FitConfig(
+            name="tiny", paths=self.paths, subjects=(9,), every=1, device="cpu", start="joints", joints="labels",
+            stand_in=True, mask_px=48, steps=MasksFitSteps(joint_steps=60, shape_steps=10, steps=10), batch=2,
+            processes=1,
+        )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -91,22 +96,32 @@ def test_without_true_bodies_joints_and_silhouettes_are_measured(place):
 
 
 def test_fits_come_near_the_truth_go_on_where_they_stopped_and_stand_in_for_it(place):
-    found = fit_SMPL.main(replace(place.fit_config, result=place.root / "fits.json"))
-    assert "| fit | 4 | 2 |" in (place.root / "fits.md").read_text()
-    assert json.loads((place.root / "fits.json").read_text())["rows"]["fit"]["iou_true_body_percent"]["mean"] > 65
-    assert found["vertex_mm"]["mean"] < 80 and found["mpjpe_17_mm"]["mean"] < 30, found
+    fit_SMPL.main(place.fit_config)
     folder = place.paths.runs_location / "fit" / "tiny"
-    written = {path: path.stat().st_mtime_ns for path in sorted((folder / "truth").iterdir())}
-    assert len(written) == 2 and load_bodies(next(iter(written))).source == FITTED
+    assert not (folder / "pseudo_labels.npz").exists(), "nothing may be trained on a test subject"
+    tested = masks_test.TestMasksConfig(fits=folder, paths=place.paths, result=place.root / "fits.json")
+    found = masks_test.main(tested)["fit"]
+    assert "| fit | 4 | 2 |" in (place.root / "fits.md").read_text()
+    assert json.loads((place.root / "fits.json").read_text())["rows"]["fit"]["joints_mm"]["mean"] == found["joints_mm"]
+    assert found["vertices_mm"] < 80 and found["joints_mm"] < 30 and found["overlap_percent"] > 65, found
+    assert [load_bodies(path).source for path in sorted((folder / "truth").iterdir())] == [FITTED] * 2
+    written = {path: path.stat().st_mtime_ns for path in sorted((folder / "parts").iterdir())}
+    assert len(written) == 2
     next(iter(written)).unlink()
     fit_SMPL.main(place.fit_config)
-    again = {path: path.stat().st_mtime_ns for path in sorted((folder / "truth").iterdir())}
+    again = {path: path.stat().st_mtime_ns for path in sorted((folder / "parts").iterdir())}
     assert [again[path] == time for path, time in written.items()] == [False, True]
-    with pytest.raises(ValueError, match="begun with mask_steps 8, and this run has mask_steps 9"):
-        fit_SMPL.main(replace(place.fit_config, mask_steps=9))
+    with pytest.raises(ValueError, match="begun with batch 2, and this run has batch 3"):
+        fit_SMPL.main(replace(place.fit_config, batch=3))
     paths = replace(place.paths, truth_location=folder / "truth")
     metrics = mesh_test.main(replace(place.test_config, paths=paths, out=place.root / "fitted"))
     assert metrics["truth"] == "multi-view fit" and "vertex_mm" in metrics["overall"]
+
+
+def test_stand_ins_and_a_start_from_joints_need_joints():
+    for name, value in (("start", "joints"), ("stand_in", True)):
+        with pytest.raises(ValueError, match=f"{name} {value} needs known joints; add --joints labels"):
+            FitConfig(**{name: value})
 
 
 def test_the_ablation_fills_its_table_and_does_finished_cells_only_once(place, tmp_path, capsys):

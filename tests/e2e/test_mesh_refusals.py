@@ -15,7 +15,6 @@ from dataset_def import h36m_preprocess
 from dataset_def.h36m_files import mask_path
 from dataset_def.h36m_index import load_table
 from models.GAN import make_discriminator, prior_provenance
-from models.multiview_fit import FitConfig
 from models.smpl import load_body
 from sample import fit_SMPL, train_SMPL_from_enc
 from sample import test_SMPL as mesh_test
@@ -110,8 +109,10 @@ def test_an_empty_mask_of_a_test_subject(place, said):
 def test_a_frame_without_any_usable_mask_is_not_fitted(place, said):
     for path in place.paths.masks_location.glob("s_09*/*.png"):
         write_image(path, np.zeros_like(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)))
-    sentence = said(fit_SMPL.main, FitConfig, *place.flags, "--subjects", "9", "--every", "1", "--mask-px", "32")
-    assert "is empty, and no mask read with it is any better" in sentence
+    flags = [*place.flags, "--subjects", "9", "--every", "1", "--joints", "labels", "--start", "joints"]
+    sentence = said(fit_SMPL.main, fit_SMPL.FitConfig, *flags)
+    assert "instants have fewer than two usable masks" in sentence and "is empty); mend these masks" in sentence
+    assert not (place.paths.runs_location / "fit").exists()
 
 
 def test_a_checkpoint_whose_bodies_are_not_finite(place, said):

@@ -36,6 +36,8 @@ SMALL: dict[str, tuple[str, ...]] = {
     "sample/train_SMPL_from_enc.py": (*STEPS, *WHO, "--batch 4", "--silhouette-batch 2", "--mask-px 32",
                                       "--silhouettes-of 1", "--head.hidden 16"),
     "sample/test_SMPL.py": ("--subjects 9", "--examples 2", "--device cpu"),
+    "sample/fit_SMPL.py": ("--every 1", "--device cpu", "--processes 1", "--mask-px 32", "--steps.joint-steps 20",
+                           "--steps.shape-steps 3", "--steps.steps 3"),
     "sample/save_embeddings.py": ("--subjects 1", "--device cpu"),
     "sample/predict.py": ("--checkpoint mesh.pt", "--device cpu", "--view-px 64", "--video-px 96"),
     "sample/tools/export_onnx.py": ("--output onnx/body.onnx", "--repeats 1"),

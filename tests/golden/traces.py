@@ -213,9 +213,12 @@ def trace_synthetic(place: Place) -> dict[str, Trace]:
 
 def trace_fits(place: Place) -> dict[str, Trace]:
     """Fit bodies to the drawn people's masks and joints."""
-    place.run("sample/fit_SMPL.py", "--name trace --every 1 --sequences 1 --mask-px 48 --joint-steps 20 --mask-steps 4",
-              TESTED, *place.data(place.drawn))  # fmt: skip
-    return {"fits": measures(place.root / "runs" / "fit" / "trace", "fit")}
+    place.run("sample/fit_SMPL.py", "--name trace --every 1 --sequences 1 --start joints --joints labels --mask-px 48 "
+              "--steps.joint-steps 20 --steps.shape-steps 4 --steps.steps 4", TESTED,
+              *place.data(place.drawn))  # fmt: skip
+    fits = place.root / "runs" / "fit" / "trace"
+    place.run("sample/test_SMPL_from_masks.py", f"--fits {fits}", *place.data(place.drawn))
+    return {"fits": measures(fits, "fit")}
 
 
 def trace_committed(place: Place) -> dict[str, Trace]:

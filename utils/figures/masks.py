@@ -28,18 +28,24 @@ def with_key(figure: Figure) -> Figure:
 
 def fits_figure(
     mask: Float[np.ndarray, "E V S S"],
-    teacher: Float[np.ndarray, "E V S S"],
+    start: Float[np.ndarray, "E V S S"],
     fit: Float[np.ndarray, "E V S S"],
     exists: Bool[np.ndarray, "E V"],
     caption: str,
 ) -> Figure:
-    """Draw one row per instant: in all views first the teacher's body over the masks, then the fit."""
+    """Draw one row per instant: in all views first what the fit began with, over the masks, then the fit."""
     columns: dict[str, UInt8[np.ndarray, "E S S 3"]] = {}
-    for name, drawn in (("teacher", teacher), ("fit", fit)):
+    for name, drawn in (("start", start), ("fit", fit)):
         pictures = silhouette_overlay(bytes_of(drawn), bytes_of(mask))
         pictures[~exists] = NO_FRAME
         columns |= {f"{name}, view {view + 1}": pictures[:, view] for view in range(pictures.shape[1])}
     return with_key(image_grid(columns, caption, inch=0.9))
+
+
+def overlays_figure(overlays: UInt8[np.ndarray, "E V S S 3"], caption: str) -> Figure:
+    """Draw one row per instant: the body over the pictures of all cameras."""
+    columns = {f"camera {view + 1}": overlays[:, view] for view in range(overlays.shape[1])}
+    return image_grid(columns, caption, inch=1.5)
 
 
 def masks_picture(

@@ -3,6 +3,7 @@
 Of a prior: generated bodies, real poses beside corrupted ones, and the table of AUC.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from jaxtyping import Float, Int, Shaped, UInt8
 from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
-from utils.artifacts import load_metrics, load_predictions
+from utils.artifacts import load_metrics, load_predictions, must_exist
 from utils.draw_mesh import FAR_M, SKIN, plain, render_mesh
 from utils.figures.bodies import MEAN_BODY, body_grid, facing_polar, read_mesh_examples, silhouette_grid
 from utils.figures.common import (
@@ -27,6 +28,7 @@ from utils.figures.common import (
     turntable_grid,
     with_caption,
 )
+from utils.figures.masks import damage_figure, fits_figure, overlays_figure
 from utils.history import load_history
 from utils.report.measures import headings
 
@@ -197,3 +199,27 @@ def action_figure(metrics: dict[str, Any], run: Path, caption: str) -> Figure:
     low, mean, high = (np.array([[cell[key] for cell in line] for line in cells]) for key in ("low", "mean", "high"))
     caption = f"17 joints; ± half the width of a 95 % bootstrap interval over sequences.\n{caption}"
     return table_figure(list(rows), list(ACTION_COLUMNS), mean, caption, (high - low) / 2)
+
+
+def masks_figures(run: Path) -> dict[str, Figure]:
+    """Draw a teacher's error under each kind of damage."""
+    path = run / "damage.json"
+    must_exist(path, "python sample/train_SMPL_from_masks.py")
+    points_mm, name = json.loads(path.read_text())["points_mm"], f"{run.parent.name}/{run.name}"
+    return {"damage": damage_figure(points_mm, f"Bodies drawn in poses held out; run {name}")}
+
+
+def fits_figures(run: Path, data: str) -> dict[str, Figure]:
+    """Draw fitted bodies over the pictures of all cameras, and those that are farthest off over their masks."""
+    command = "python sample/test_SMPL_from_masks.py"
+    provenance, stored = load_predictions(run / "predictions.npz", command)
+    if "example_overlay" not in stored:
+        raise ValueError(f"{run}/predictions.npz is of an earlier version and has no pictures; run {command} again")
+    reads = load_metrics(run / "metrics.json", command)["metrics"]["about"]["reads"]
+    caption = f"{data}; {provenance['split']}".removeprefix("; ") + f".  Reads {reads}."
+    which = "with the largest error" if "fit_joints_mm" in stored else "that cover their masks least"
+    worst = (stored[f"worst_{name}"] for name in ("mask", "start", "fit", "exists"))
+    return {
+        "fits": overlays_figure(stored["example_overlay"], f"Bodies fitted to masks.\n{caption}"),
+        "fits_worst": fits_figure(*worst, f"The frames {which} of all.\n{caption}"),
+    }

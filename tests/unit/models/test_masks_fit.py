@@ -1,5 +1,7 @@
 """Fits to masks: they come near bodies that were drawn, joints help where they are known, bad cameras are named."""
 
+import copy
+
 import numpy as np
 import pytest
 import roma
@@ -9,19 +11,25 @@ from config import Damage, PoseVariation
 from dataset_def.masks_data import Instant
 from models.drawn_masks import draw
 from models.masks_fit import (
+    JointsStart,
     MasksFit,
     MasksFitLoss,
     MasksFitSteps,
     Person,
+    joint_axis_error,
     no_joints,
     overlap_of,
     shape_frames,
+    starting_poses,
+    stiffness,
     take,
 )
 from models.SMPL_from_masks import EstimatedBodies
-from sample.fit_SMPL_from_masks import check_cameras, confidence_of, parts_of
+from sample.fit_SMPL import check_cameras, confidence_of, parts_of
 from tests.helpers.small_body import small_body
 from tests.unit.models.test_drawn_masks import drawing
+from utils.skeleton import SMPL_24
+from utils.views import placed_in_views
 
 STEPS = MasksFitSteps(steps=25, shape_steps=25)
 SKIN = PoseVariation(limbs=0, noise_degrees=0, tilt_degrees=0, cloth_m=0, cloth_of_part_m=0)
@@ -79,8 +87,6 @@ def test_known_joints_pull_and_unknown_ones_do_not(drawn):
 def test_keypoints_of_two_views_pull_as_well(drawn):
     fit = MasksFit(small_body(), MasksFitLoss(soft_iou=0, teacher=0, turned=0.001), STEPS, True)
     start = disturbed(drawn, 0.3)
-    from utils.views import placed_in_views
-
     true_m = fit.surface(drawn.rotations_world, person(drawn), drawn.pelvis_world_m)[2]
     seen_px = placed_in_views(true_m + drawn.pelvis_world_m[:, None], drawn.views, "pelvis")[..., :2]
     sure = drawn.views.exists[..., None].float().expand(*seen_px.shape[:-1])
@@ -88,6 +94,69 @@ def test_keypoints_of_two_views_pull_as_well(drawn):
     known = observations._replace(keypoints_px=seen_px, keypoints_confidence=sure)
     pulled, left = (fit.fit(start, one, person(drawn)).rotations_world for one in (known, observations))
     assert joint_errors_mm(fit, pulled, drawn).mean() < 0.5 * joint_errors_mm(fit, left, drawn).mean()
+
+
+@pytest.mark.parametrize("pose", [0, 1], ids=["standing", "sitting"])
+def test_bodies_are_bent_until_they_meet_the_joints(pose):
+    body, rotations = small_body(), starting_poses()[pose].expand(2, -1, -1, -1).clone()
+    for joint, rotvec in {"left_knee": (0.6, 0, 0), "right_elbow": (0, 1.2, 0), "spine2": (0.2, 0.1, 0)}.items():
+        row = SMPL_24.index(joint)
+        rotations[:, row] = rotations[:, row] @ roma.rotvec_to_rotmat(torch.tensor(rotvec, dtype=torch.float32))
+    upright = torch.tensor([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    rotations[:, 0] = roma.rotvec_to_rotmat(torch.tensor([[0, 0, 0.7], [0, 0, 3.0]])) @ upright
+    betas, place_m = torch.full((2, 10), 0.3), torch.tensor([[0.1, 0.2, 1.0], [-0.3, 0.1, 1.1]])
+    true_m = body.h36m_joints_m(body(rotations, betas, place_m).vertices_m)
+    start = JointsStart(body, MasksFitLoss(), MasksFitSteps(joint_steps=80))
+    for shape in (None, betas[0]):
+        found = start.bodies(true_m, shape)
+        zero = torch.zeros(2, 3)
+        joints_m = body.h36m_joints_m(body(found.rotations_world, found.betas, zero).vertices_m)
+        apart_m = joints_m - joints_m[:, :1] + found.pelvis_world_m[:, None] - true_m
+        apart_mm = 1000 * apart_m.norm(dim=-1).mean()
+        assert apart_mm < 15, f"{apart_mm:.1f} mm, expected below 15 mm"
+        assert shape is None or torch.equal(found.betas[0], shape), "a given shape stays"
+    with pytest.raises(ValueError, match="only a body with SMPL's 24 joints"):
+        other = copy.copy(body)
+        other.parents = body.parents[:-1]
+        JointsStart(other, MasksFitLoss(), MasksFitSteps())
+
+
+def test_bending_a_knee_is_no_error_of_its_hinge_and_twisting_it_is():
+    rotations = torch.eye(3).expand(2, 24, 3, 3).clone()
+    knee = SMPL_24.index("left_knee")
+    rotations[0, knee] = roma.rotvec_to_rotmat(torch.tensor([1.5, 0.0, 0.0]))
+    rotations[1, knee] = roma.rotvec_to_rotmat(torch.tensor([0.0, np.pi / 2, 0.0]))
+    # The axis of one of four joints turned by 90 degrees: a squared distance of 2, over two sides and two parts.
+    assert joint_axis_error(rotations).tolist() == pytest.approx([0, 2 / 4], abs=1e-6)
+    assert stiffness()[SMPL_24.index("left_foot") - 1] == 10 and stiffness()[knee - 1] == 1
+
+
+def test_a_prior_pulls_only_when_it_has_a_weight(drawn):
+    class LikesRest:
+        """One for the T-pose, less for others."""
+
+        def scores(self, rotations: torch.Tensor, betas: torch.Tensor) -> torch.Tensor:
+            return 1 - (rotations - torch.eye(3)).square().sum(dim=(2, 3))
+
+    away = {}
+    for weight in (0.0, 5.0):
+        loss = MasksFitLoss(prior=weight, soft_iou=0, teacher=0, turned=0.001)
+        fit = MasksFit(small_body(), loss, MasksFitSteps(steps=15), True, LikesRest())
+        found = fit.fit(disturbed(drawn, 0.5), no_joints(drawn.views), person(drawn)).rotations_world[:, 1:]
+        away[weight] = (found - torch.eye(3)).square().sum().item()
+    assert away[5.0] < 0.8 * away[0.0]
+
+
+def test_a_view_that_does_not_exist_has_no_influence(drawn):
+    fit = MasksFit(small_body(), MasksFitLoss(), MasksFitSteps(steps=3), True)
+    exists = drawn.views.exists.clone()
+    exists[:, 0] = False
+    found = []
+    for spoilt in (drawn.views.mask, 1 - drawn.views.mask):
+        mask = torch.cat([spoilt[:, :1], drawn.views.mask[:, 1:]], dim=1)
+        views = drawn.views._replace(mask=mask, exists=exists)
+        found.append(fit.fit(disturbed(drawn), no_joints(views), person(drawn)).rotations_world)
+    assert torch.equal(*found)
 
 
 def test_shape_and_clothes_are_one_for_all_frames_of_a_person(drawn):

@@ -14,7 +14,7 @@ from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.official.settings import ConvertConfig
 from models.encoder_decoder import load_encoder_decoder
 from models.GAN import load_gan
-from models.multiview_fit import FitLoss
+from models.masks_fit import MasksFitLoss
 from models.SMPL_from_latent import load_mesh
 from sample.tools import upgrade_checkpoint as tool
 from sample.tools.export_weights import ExportConfig
@@ -32,7 +32,15 @@ from utils.settings import RENAMED, config_from_dict, parse, to_plain
 FILES = ("open_weights", "open_prior", "open_mesh")
 FORMAT_1 = json.loads((ROOT / "tests" / "golden" / "format_1.json").read_text())
 """Stage, names of weights in order, and settings of the three committed files, as format 1 had them."""
-KINDS = (MeshLoss, FitLoss, DiscriminatorLoss, ImportMultiviewConfig, ConvertConfig, ConvertLabelsConfig, ExportConfig)
+KINDS = (
+    MeshLoss,
+    MasksFitLoss,
+    DiscriminatorLoss,
+    ImportMultiviewConfig,
+    ConvertConfig,
+    ConvertLabelsConfig,
+    ExportConfig,
+)
 ORIGINAL = {new: old for old, new in RENAMED_WEIGHTS.items()}
 
 
