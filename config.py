@@ -246,9 +246,10 @@ class PreprocessConfig:
 class EncoderConfig:
     """The network that reads geometry and appearance from one image."""
 
-    kind: Literal["compact", "efficientnet_lite0", "unet", "resnet50", "seed"] = "compact"
-    """compact: ours, small and quick.  efficientnet_lite0: ImageNet weights from a package.  unet, resnet50: the
-    paper's variants (resnet50 is downloaded by torchvision on first use).  seed: the thesis'."""
+    kind: Literal["compact", "efficientnet_lite0", "heatmaps", "unet", "resnet50", "seed"] = "compact"
+    """compact: ours, small and quick.  efficientnet_lite0: ImageNet weights from a package.  heatmaps: points found in
+    the image, at the places of heat maps.  unet, resnet50: the paper's variants (resnet50 is downloaded by torchvision
+    on first use).  seed: the thesis'."""
     width: int = setting(32, low=1)
     """Channels of the first level."""
     points: int = setting(200, low=1)
@@ -268,6 +269,9 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         if self.appearance_at == "points" and not self.own_appearance_encoder:
             raise ValueError("encoder.appearance_at points needs encoder.own_appearance_encoder; switch one of them")
+        if self.kind == "heatmaps" and (self.dropout or self.relu_on_points or not self.own_appearance_encoder):
+            raise ValueError("encoder.kind heatmaps finds points at places of the image: set encoder.dropout 0, "
+                             "encoder.relu_on_points off and encoder.own_appearance_encoder on")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -315,6 +319,27 @@ class ImageAugmentation:
     is what differs most between people: with permuted channels it was worth 60 to 80 mm on new subjects."""
     permute_channels: bool = False
     """Shuffle the colour channels of the pose input."""
+    scale: float = setting(0.0, low=0, high=2)
+    """Largest change of the person's size: 0.3 for 1/1.3 to 1.3 times.  This and the next three settings are for
+    stage 2."""
+    mirror: float = setting(0.0, low=0, high=1)
+    """Share of mirrored images."""
+    background: float = setting(0.0, low=0, high=1)
+    """Share of images whose room is replaced by another empty one; needs masks and backgrounds."""
+    end: float = setting(1.0, low=0, high=1)
+    """What is left of roll, colour and background at the last step; they fall linearly.  Shifts do not fall: a network
+    that has seen none for a while reads people beside the middle of the crop badly."""
+
+    @property
+    def needs_margin(self) -> bool:
+        """Whether crops are cut from wider ones, in whole batches."""
+        return bool(self.scale or self.mirror or self.background or self.end != 1)
+
+    def refuse_more_than_colour_roll_and_shift(self, where: str) -> None:
+        """Refuse the settings that only stage 2 has."""
+        if self.needs_margin:
+            raise ValueError(f"augment.scale, augment.mirror, augment.background and augment.end are not for {where}; "
+                             "leave them out")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -366,6 +391,9 @@ class EncDecConfig:
     """Of the encoder's input.  seed: BGR divided by 256, as in the thesis."""
 
     def __post_init__(self) -> None:
+        self.augment.refuse_more_than_colour_roll_and_shift("stage 1")
+        if self.encoder.kind == "heatmaps" and self.crop.size_px % 32:
+            raise ValueError(f"crop.size_px is {self.crop.size_px}; encoder.kind heatmaps needs a multiple of 32")
         if self.encoder.kind in ("efficientnet_lite0", "resnet50") and self.normalise != "imagenet":
             raise ValueError(
                 f"encoder.kind {self.encoder.kind} starts from ImageNet weights, but normalise is {self.normalise}; "
@@ -389,8 +417,11 @@ class EncDecConfig:
 @dataclass(frozen=True)
 @ranged("head")
 class PoseHeadConfig:
-    """The network that reads 17 joints from the latent points."""
+    """The network that reads 17 joints from the latent points, or from an encoder's maps."""
 
+    kind: Literal["auto", "points", "maps"] = "auto"
+    """points: a perceptron on the latent points.  maps: heat maps of the joints on the features of an encoder of kind
+    heatmaps (the settings below are then not used).  auto: maps where such an encoder is trained, else points."""
     hidden: int = setting(512, low=1)
     layers: int = setting(2, low=0)
     dropout: float = setting(0.5, low=0, high=0.99)
@@ -399,14 +430,46 @@ class PoseHeadConfig:
 
 
 @dataclass(frozen=True)
+@ranged("maps_loss")
+class JointMapsLoss:
+    """The terms that heat maps are taught by and their weights."""
+
+    heat: float = setting(1.0, low=0)
+    """Per nat of cross-entropy between a joint's heat map and a Gaussian at the joint."""
+    depth: float = setting(3.0, low=0)
+    """Per metre of depth, where the joint is."""
+    joints: float = setting(5.0, low=0)
+    """Per metre of distance between predicted and true joints."""
+    points: float = setting(2.0, low=0)
+    """Per metre, along each axis, between what heat maps alone find and the joints."""
+    limbs: float = setting(8.0, low=0)
+    """Per nat of cross-entropy between the map of a limb and its line."""
+    directions: float = setting(1.0, low=0)
+    """Per unit of difference between the 3D directions of a limb, where the limb is."""
+    mask: float = setting(1.0, low=0)
+    """Per nat of cross-entropy with the person's mask."""
+
+
+@dataclass(frozen=True)
+@ranged()
+class UntrainedEncoder:
+    """The encoder that stage 2 builds where there is none of stage 1."""
+
+    crop: Crop = field(default_factory=lambda: Crop(side_m=2.25))
+    encoder: EncoderConfig = field(default_factory=lambda: EncoderConfig(kind="heatmaps", points=32))
+
+
+@dataclass(frozen=True)
 @ranged()
 class PoseConfig:
     """sample/train_3d_pose_from_enc.py: stage 2, 3D pose from the latent."""
 
-    encoder: Path
-    """checkpoint_best.pt of stage 1."""
+    encoder: Path | None
+    """checkpoint_best.pt of stage 1; none to begin without stage 1 (modes scratch and random)."""
     name: str = "demo"
     """The run's folder: runs/pose/<name>."""
+    untrained: UntrainedEncoder = field(default_factory=UntrainedEncoder)
+    """What is built where encoder is none."""
     mode: Literal["embeddings", "frozen", "finetune", "scratch", "random"] = "frozen"
     """embeddings: head on stored latents.  frozen: head on latents of augmented images.  finetune: encoder and head
     end to end.  scratch: the same from random weights (the supervised baseline).  random: head on a random frozen
@@ -422,6 +485,7 @@ class PoseConfig:
     sequences: int = setting(0, low=0)
     """Labelled training sequences per subject, spread over the actions; 0 for all."""
     head: PoseHeadConfig = field(default_factory=PoseHeadConfig)
+    maps_loss: JointMapsLoss = field(default_factory=JointMapsLoss)
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
     optim: Optim = field(default_factory=lambda: Optim(steps=1000))
     loop: Loop = field(default_factory=lambda: Loop(validate_every=200, checkpoint_every=200))
@@ -432,6 +496,11 @@ class PoseConfig:
     """Stop after so many validations without a better held-out error; 0 trains all steps."""
 
     def __post_init__(self) -> None:
+        if self.encoder == Path("none"):
+            object.__setattr__(self, "encoder", None)
+        if self.encoder is None and self.mode not in ("scratch", "random"):
+            raise ValueError(f"mode is {self.mode}, but encoder is none, so there is nothing trained to go on from; "
+                             "give a checkpoint of stage 1, or set --mode scratch")  # fmt: skip
         if (self.mode == "embeddings") != (self.embeddings is not None):
             raise ValueError(
                 f"mode is {self.mode} and embeddings is {self.embeddings}: mode embeddings needs the file of "
@@ -657,6 +726,7 @@ class MeshConfig:
     """Validate on every n-th frame of the held-out sequences."""
 
     def __post_init__(self) -> None:
+        self.augment.refuse_more_than_colour_roll_and_shift("stage 4")
         if self.mask_px % 16:
             raise ValueError(f"mask_px is {self.mask_px}; use a multiple of 16, at least 32")
         both = sorted(set(self.silhouettes_of) & set(self.subjects.test))
@@ -848,6 +918,31 @@ def full() -> Preset:
     )
 
 
+def heatmaps() -> Preset:
+    """An encoder that finds points in the image, embedded data, 64 px; the other stages are the demo's.
+
+    Stage 2 trains heat maps of the joints: without stage 1 (`--encoder none --mode scratch`) it is the supervised
+    baseline.  About 10 minutes of one thread.
+    """
+    encoder = EncoderConfig(kind="heatmaps", points=32, appearance_at="points")
+    return Preset(
+        enc_dec=EncDecConfig(name="heatmaps", crop=Crop(side_m=2.25), encoder=encoder),
+        pose=PoseConfig(
+            encoder=tyro.MISSING,
+            name="heatmaps",
+            mode="finetune",
+            augment=ImageAugmentation(
+                roll_rad=0.3, shift_m=0.35, colour=0.8, scale=0.3, mirror=0.5, background=0.7, end=0.15
+            ),
+            optim=Optim(steps=3200, lr=2e-3, weight_decay=0.02, warmup_steps=60, gradient_clip=5.0, bf16=False),
+            loop=Loop(validate_every=800, checkpoint_every=400, workers=0),
+            batch=24,
+        ),
+        gan=GanConfig(name="heatmaps"),
+        mesh=MeshConfig(encoder=tyro.MISSING, name="heatmaps"),
+    )
+
+
 def rhodin() -> Preset:
     """The recipe of Rhodin et al., ECCV 2018 (variant A), with features that need no download.
 
@@ -934,4 +1029,10 @@ def seed() -> Preset:
     )
 
 
-PRESETS: dict[str, Callable[[], Preset]] = {"demo": demo, "full": full, "rhodin": rhodin, "seed": seed}
+PRESETS: dict[str, Callable[[], Preset]] = {
+    "demo": demo,
+    "full": full,
+    "heatmaps": heatmaps,
+    "rhodin": rhodin,
+    "seed": seed,
+}

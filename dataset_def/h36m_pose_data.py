@@ -1,6 +1,7 @@
 """Stage 2's samples: one crop and its 17 joints.
 
-Stage 2's samples from stored latents: the encoder has run already (sample/save_embeddings.py).
+Also wide crops, which others are cut from in whole batches (dataset_def/augmentation.py), and stored latents: the
+encoder has run already (sample/save_embeddings.py).
 """
 
 from pathlib import Path
@@ -12,8 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from config import Paths
-from dataset_def.h36m_crops import CropReader, CropSettings
+from config import Crop, Paths
+from dataset_def.augmentation import WideCrops
+from dataset_def.h36m_crops import CropReader, CropSettings, load_metadata, pack_folder
 from dataset_def.h36m_index import (
     FrameChoice,
     FrameTable,
@@ -110,6 +112,10 @@ class PoseData(Dataset[PoseSample]):
         """Give all true poses, in the order of the items and without in-plane rotation."""
         return torch.from_numpy(joints_root_m(self._joints_world_m(self.rows), self._turns()).astype(np.float32))
 
+    def some_images(self, count: int) -> Float[Tensor, "n 3 H W"]:
+        """Give about so many images, spread evenly over the items."""
+        return torch.stack([self[0, index].image for index in range(0, len(self), max(1, len(self) // count))])
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -125,6 +131,70 @@ class PoseData(Dataset[PoseSample]):
             R_crop_from_world=torch.from_numpy(R_crop_from_world.astype(np.float32)),
             frames=torch.from_numpy(self.table.frames[row].astype(np.int64)),
             confidence=torch.tensor(self.confidence[self.table.row_instant[row]]),
+        )
+
+
+WIDER = 4 / 3
+"""Side of a wide crop over that of the crops cut from it, where no packed crops say otherwise: 3 m for 2.25 m."""
+
+
+def wide_crop(paths: Paths, crop: Crop) -> Crop:
+    """Choose the wide crops that crops are cut from: the packed ones where there are any, else somewhat larger ones.
+
+    Raises:
+        ValueError: packed crops are too coarse for this.
+    """
+    packed = load_metadata(pack_folder(paths, crop.centre))
+    if packed is None:
+        return Crop(16 * round(crop.size_px * WIDER / 16), crop.side_m * WIDER, crop.centre)
+    return Crop(packed.size_px, packed.side_m, crop.centre)
+
+
+class WidePoseData(Dataset[WideCrops]):
+    """One wide crop per frame, its joints and an empty room; a sample depends on (seed, epoch, index) only."""
+
+    def __init__(
+        self, paths: Paths, frames: FrameChoice, crop: Crop, seed: int, pseudo_labels: PseudoLabels | None = None
+    ) -> None:
+        self.wide, self.seed = wide_crop(paths, crop), seed
+        self.poses = PoseData(paths, frames, CropSettings(self.wide), pseudo_labels)
+
+    def labels_root_m(self) -> Float[Tensor, "N 17 3"]:
+        """Give all poses, in the order of the items."""
+        return self.poses.labels_root_m()
+
+    def open_rooms(self, is_needed: bool, are_masks_needed: bool) -> None:
+        """Read the empty rooms now, so that a missing one stops a script before it writes anything.
+
+        Raises:
+            ValueError: the data set has no masks, and rooms or something else need them.
+        """
+        if (is_needed or are_masks_needed) and not self.poses.table.has_masks:
+            raise ValueError("the data set has no masks; make them and the index anew, or set --augment.background 0 "
+                             "--maps-loss.mask 0")  # fmt: skip
+        if is_needed:
+            self.poses.reader.read_backgrounds(self.poses.rows)
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+    def __getitem__(self, place: tuple[int, int]) -> WideCrops:
+        epoch, index = place
+        rows, reader, table = self.poses.rows, self.poses.reader, self.poses.table
+        row = int(rows[index])
+        crop = reader.read(row)
+        other = int(np.random.default_rng([self.seed, epoch, index]).choice(rows))
+        room = reader.read(other).background if reader.backgrounds else np.zeros_like(crop.image)
+        target_m, camera = reader.targets_m[row], crop.camera
+        joints_m = (self.poses.joints_world_m[table.row_instant[row]] - target_m) @ camera.R_cam_from_world.T
+        return WideCrops(
+            image=torch.from_numpy(np.ascontiguousarray(crop.image.transpose(2, 0, 1))),
+            mask=torch.from_numpy(np.ascontiguousarray(crop.mask)),
+            room=torch.from_numpy(np.ascontiguousarray(room.transpose(2, 0, 1))),
+            joints_m=torch.from_numpy(joints_m.astype(np.float32)),
+            distance_m=torch.tensor(np.linalg.norm(target_m - camera.centre_world_m), dtype=torch.float32),
+            side_m=torch.tensor(self.wide.side_m),
+            confidence=torch.tensor(self.poses.confidence[table.row_instant[row]]),
         )
 
 

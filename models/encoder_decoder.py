@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from config import Crop, EncDecConfig, EncoderConfig
 from models.baselines import thesis_normalised
 from models.decoders import build_decoder
-from models.encoders import CompactBackbone, PointSampledEncoder, build_backbone
+from models.encoders import CompactBackbone, PointSampledEncoder, VectorBackbone, build_backbone
+from models.heat_maps import HeatMapBackbone, PointsFromMaps
 from models.layers import EqualizedLinear
 from models.perceptual import imagenet_normalised
 from utils.artifacts import load_checkpoint, load_weights
@@ -60,13 +61,18 @@ class EncoderDecoder(nn.Module):
         self.normalise, self.points = config.normalise, encoder.points
         self.backbone = build_backbone(encoder, config.crop.size_px)
         is_ours = config.decoder.kind == "compact"
-        linear = EqualizedLinear(self.backbone.size, 3 * encoder.points, scale=0.01 if is_ours else 1.0)
-        if is_ours:
-            start_points_in_the_body(linear)
-        last = nn.ReLU() if encoder.relu_on_points else nn.Identity()
-        self.to_points = nn.Sequential(linear, nn.Dropout(encoder.dropout), last)
+        self.to_points: nn.Module
+        if isinstance(self.backbone, HeatMapBackbone):
+            map_px, side_m = self.backbone.map_px, config.crop.side_m
+            self.to_points = PointsFromMaps(self.backbone.channels, encoder.points, map_px, side_m)
+        else:
+            self.to_points = points_from_features(self.backbone, encoder, is_ours)
         own_backbone = build_appearance_backbone(encoder, config.crop)
-        size = self.backbone.size if own_backbone is None else own_backbone.size
+        if own_backbone is None:
+            assert not isinstance(self.backbone, HeatMapBackbone)  # EncoderConfig refuses it
+            size = self.backbone.size
+        else:
+            size = own_backbone.size
         to_appearance = EqualizedLinear(size, encoder.appearance, scale=0.05 if is_ours else 1.0)
         self.appearance_backbone: nn.Module | None = own_backbone
         self.to_appearance: nn.Module = nn.Sequential(to_appearance, nn.Dropout(encoder.dropout), nn.ReLU())
@@ -87,7 +93,7 @@ class EncoderDecoder(nn.Module):
 
     def encode_points(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P 3"]:
         """Read the geometry from an RGB image in [0, 1]; float32 whatever the backbone runs in."""
-        return self.to_points(self.backbone(self.normalised(image))).float().unflatten(1, (-1, 3))
+        return self.to_points(self.backbone(self.normalised(image))).float().reshape(len(image), -1, 3)
 
     def encode_appearance(
         self, image: Float[Tensor, "B 3 H W"], points_crop: Float[Tensor, "B P 3"]
@@ -147,6 +153,15 @@ def build_appearance_backbone(encoder: EncoderConfig, crop: Crop) -> CompactBack
     if encoder.appearance_at == "points":
         return PointSampledEncoder(encoder.width, encoder.points, crop.side_m)
     return CompactBackbone(encoder.width // 2, crop.size_px, blocks=1)
+
+
+def points_from_features(backbone: VectorBackbone, encoder: EncoderConfig, is_ours: bool) -> nn.Sequential:
+    """Build the linear layer that reads the points from a vector of features."""
+    linear = EqualizedLinear(backbone.size, 3 * encoder.points, scale=0.01 if is_ours else 1.0)
+    if is_ours:
+        start_points_in_the_body(linear)
+    last = nn.ReLU() if encoder.relu_on_points else nn.Identity()
+    return nn.Sequential(linear, nn.Dropout(encoder.dropout), last)
 
 
 def start_points_in_the_body(linear: EqualizedLinear) -> None:
@@ -228,10 +243,14 @@ def encoder_for(
     network = build_encoder_decoder(config)
     if is_known and any(name.startswith(f"{prefix}decoder.") for name in weights):
         return network, config, weights
+    crisp = (
+        "(the option for crisp people is gone); geometry and heads are read, but to draw give "
+        "models/assets/open_weights.pt, which has the same geometry as the committed file of that version, or train "
+        "stage 1 anew"
+    )
+    without_stage_1 = "(its encoder was trained without stage 1, or behind a file that has none); the pose is read"
     network.keep_only_geometry(
-        f"{path} holds no decoder that this version can draw with (the option for crisp people is gone); geometry and "
-        "heads are read, but to draw give models/assets/open_weights.pt, which has the same geometry as the committed "
-        "file of that version, or train stage 1 anew"
+        f"{path} holds no decoder that this version can draw with {without_stage_1 if is_known else crisp}"
     )
     other = tuple(prefix + name for name in READS_APPEARANCE_AND_DRAWS)
     return network, config, {name: value for name, value in weights.items() if not name.startswith(other)}

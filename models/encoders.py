@@ -1,7 +1,8 @@
 """Networks from an image to a feature vector: ours, the paper's two variants, an ImageNet one, the thesis'.
 
 Each takes an image (B, 3, H, W), gives features (B, size) and tells `size`: `EncoderDecoder` reads the latent from
-them with linear layers.  A new one gets a name in `config.EncoderConfig.kind` and a line in `build_backbone`.
+them with linear layers.  A new one gets a name in `config.EncoderConfig.kind` and a line in `build_backbone`.  The one
+that gives maps instead, and finds points in them, is `models/heat_maps.py`.
 """
 
 from jaxtyping import Float
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from config import EncoderConfig
 from models.baselines import ResNet50Backbone, ThesisBackbone, UNetBackbone
+from models.heat_maps import HeatMapBackbone
 from models.layers import residual_stage
 
 
@@ -83,11 +85,16 @@ class PointSampledEncoder(nn.Module):
         return self.each(features_at(self.layers(image), points_crop_m, self.side_m)).flatten(1)
 
 
-Backbone = CompactBackbone | UNetBackbone | ResNet50Backbone | EfficientNetBackbone | ThesisBackbone
+VectorBackbone = CompactBackbone | UNetBackbone | ResNet50Backbone | EfficientNetBackbone | ThesisBackbone
+
+
+Backbone = HeatMapBackbone | VectorBackbone
 
 
 def build_backbone(config: EncoderConfig, size_px: int) -> Backbone:
     """Build the network that the settings name."""
+    if config.kind == "heatmaps":
+        return HeatMapBackbone(config.width, size_px)
     if config.kind == "compact":
         return CompactBackbone(config.width, size_px)
     if config.kind == "unet":

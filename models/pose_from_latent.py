@@ -1,6 +1,7 @@
 """Stage 2's network: latent 3D points -> 17 joints about the pelvis, in metres, in the axes of the crop camera."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,10 +10,21 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from config import EncDecConfig, PoseConfig, PoseHeadConfig
-from models.encoder_decoder import STAGE_1_STEP, EncoderDecoder, encoder_for, encoder_provenance
+from models.encoder_decoder import (
+    STAGE_1_STEP,
+    EncoderDecoder,
+    StoredEncoder,
+    build_encoder_decoder,
+    calibrate_batchnorm,
+    encoder_for,
+    encoder_provenance,
+    load_encoder,
+)
+from models.heat_maps import HeatMapBackbone
+from models.pose_from_maps import JointMaps, PoseFromMaps
 from utils.artifacts import load_checkpoint, load_weights
-from utils.settings import config_from_dict
-from utils.skeleton import H36M_17
+from utils.settings import config_from_dict, to_plain
+from utils.skeleton import H36M_17, H36M_17_PARENTS
 
 SMALLEST_STD_M = 0.001
 """The pelvis does not vary at all: its labels are divided by this instead of zero."""
@@ -80,7 +92,7 @@ class PoseFromImage(nn.Module):
     def __init__(
         self,
         encoder: EncoderDecoder,
-        head: PoseFromLatent,
+        head: PoseFromLatent | PoseFromMaps,
         is_encoder_frozen: bool,
         encoder_settings: dict[str, Any],
         encoder_step: int | None = None,
@@ -89,7 +101,8 @@ class PoseFromImage(nn.Module):
         self.encoder, self.head = encoder, head
         self.is_encoder_frozen = is_encoder_frozen
         self.encoder_provenance = encoder_settings | ({} if encoder_step is None else {STAGE_1_STEP: encoder_step})
-        learned = [p for part in (encoder.backbone, encoder.to_points) for p in part.parameters() if p.requires_grad]
+        read = (encoder.backbone,) if isinstance(head, PoseFromMaps) else (encoder.backbone, encoder.to_points)
+        learned = [p for part in read for p in part.parameters() if p.requires_grad]
         encoder.requires_grad_(False)
         for parameter in [] if is_encoder_frozen else learned:
             parameter.requires_grad_(True)
@@ -111,9 +124,108 @@ class PoseFromImage(nn.Module):
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 17 3"]:
         """Predict joints_root_m from RGB images in [0, 1]."""
+        if isinstance(self.head, PoseFromMaps):
+            return self.maps(image).joints_root_m
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_encoder_frozen):
             points_crop = self.encoder.encode_points(image)
         return self.head(points_crop)
+
+    def maps(self, image: Float[Tensor, "B 3 H W"]) -> JointMaps:
+        """Predict joints, and the maps that they are read from, with a head that has maps."""
+        assert isinstance(self.head, PoseFromMaps)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_encoder_frozen):
+            maps = self.encoder.backbone(self.encoder.normalised(image))
+        return self.head(maps)
+
+    def for_training(self) -> "MapsFromImage":
+        """Give the network as training calls it where it has maps."""
+        return MapsFromImage(self)
+
+
+class MapsFromImage(nn.Module):
+    """The same network, called for its maps: what training calls, so that several processes exchange gradients."""
+
+    def __init__(self, network: PoseFromImage) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> JointMaps:
+        """Predict joints and maps from RGB images in [0, 1]."""
+        return self.network.maps(image)
+
+
+def reads_maps(config: PoseConfig, encoder: EncDecConfig) -> bool:
+    """Say whether stage 2's head reads the encoder's maps or its points; see `PoseHeadConfig.kind`.
+
+    Raises:
+        ValueError: maps are wanted of an encoder that has none.
+    """
+    has_maps = encoder.encoder.kind == "heatmaps"
+    if config.head.kind == "maps" and not has_maps:
+        raise ValueError(f"head.kind is maps, but the encoder is of kind {encoder.encoder.kind}, which gives none; "
+                         "train one of kind heatmaps, give --encoder none, or set --head.kind points")  # fmt: skip
+    if config.head.kind == "auto":
+        return has_maps and config.mode in ("finetune", "scratch")
+    return config.head.kind == "maps"
+
+
+def encoder_of(config: PoseConfig) -> StoredEncoder:
+    """Read stage 1's encoder, or build one where stage 2 begins without stage 1; nothing draws behind that."""
+    if config.encoder is not None:
+        return load_encoder(config.encoder)
+    chosen, who = config.untrained, config.subjects
+    settings = EncDecConfig(
+        name="none", crop=chosen.crop, encoder=chosen.encoder, subjects=replace(who, train=who.labelled)
+    )
+    return StoredEncoder(build_encoder_decoder(settings), settings, 0)
+
+
+def build_pose_network(
+    config: PoseConfig,
+    stage_1: StoredEncoder,
+    labels_root_m: Float[Tensor, "N 17 3"],
+    images: Float[Tensor, "M 3 H W"] | None,
+) -> PoseFromImage:
+    """Put a pose head behind stage 1's encoder, or behind one that starts anew.
+
+    Args:
+        images: real ones, for the statistics of an encoder that stays random.
+    """
+    encoder = build_encoder_decoder(stage_1.config) if config.mode in ("scratch", "random") else stage_1.network
+    if config.encoder is None:
+        encoder.keep_only_geometry("the encoder was trained without stage 1, so nothing draws behind it; train stage 1")
+    if images is not None:
+        calibrate_batchnorm(encoder, images)
+    head = build_pose_head(config, stage_1.config, encoder)
+    head.set_label_statistics(labels_root_m)
+    is_frozen = config.mode in ("embeddings", "frozen", "random")
+    return PoseFromImage(encoder, head, is_frozen, to_plain(stage_1.config), stage_1.step)
+
+
+FIXED = {"weight_decay": 0.0}
+
+
+def parameter_groups(network: PoseFromImage, encoder_lr: float) -> list[dict[str, Any]]:
+    """Give the encoder its own step size, where it is trained; biases and norms behind maps do not decay."""
+    encoder = [parameter for parameter in network.encoder.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": list(network.head.parameters())}]
+    groups += [{"params": encoder, "lr": encoder_lr}] if encoder else []
+    if not isinstance(network.head, PoseFromMaps):
+        return groups
+    parted = [{**group, "params": [p for p in group["params"] if (p.ndim > 1) == decays], **({} if decays else FIXED)}
+              for group in groups for decays in (True, False)]  # fmt: skip
+    return [group for group in parted if group["params"]]
+
+
+def build_pose_head(
+    config: PoseConfig, encoder_config: EncDecConfig, encoder: EncoderDecoder
+) -> PoseFromLatent | PoseFromMaps:
+    """Build stage 2's head for an encoder."""
+    if not reads_maps(config, encoder_config):
+        return PoseFromLatent(encoder_config.encoder.points, config.head)
+    backbone = encoder.backbone
+    assert isinstance(backbone, HeatMapBackbone)
+    return PoseFromMaps(backbone.channels, backbone.coarse_size, H36M_17_PARENTS, encoder_config.crop.side_m)
 
 
 class StoredPose(NamedTuple):
@@ -131,7 +243,7 @@ def load_pose(path: Path, device: torch.device) -> StoredPose:
     weights = checkpoint["states"]["model"]
     config = config_from_dict(PoseConfig, checkpoint["config"])
     encoder, encoder_config, weights = encoder_for(encoder_provenance(weights)[0], weights, path, "encoder.")
-    head = PoseFromLatent(encoder_config.encoder.points, config.head)
+    head = build_pose_head(config, encoder_config, encoder)
     network = PoseFromImage(encoder, head, is_encoder_frozen=True, encoder_settings={})
     load_weights(network, weights, path)
     network.to(device).eval().requires_grad_(False)

@@ -43,6 +43,9 @@ class EmbeddingsConfig:
     batch: int = setting(64, low=1)
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        self.augment.refuse_more_than_colour_roll_and_shift("stored latents")
+
 
 Rows = dict[str, list[np.ndarray]]
 

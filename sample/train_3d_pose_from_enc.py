@@ -1,6 +1,7 @@
-"""Stage 2.  Learn to read the pose off the latent of stage 1, from the labels of few subjects.
+"""Stage 2.  Learn the pose from the labels of few subjects: off the latent of stage 1, or in the image itself.
 
     python sample/train_3d_pose_from_enc.py --encoder runs/enc_dec/demo/checkpoint_best.pt
+    python sample/train_3d_pose_from_enc.py --preset heatmaps --encoder none --mode scratch   (without stage 1)
 
 Reads   checkpoint_best.pt (sample/train_enc_dec.py), the index, the crops; embeddings.pkl in mode embeddings
 Writes  runs/pose/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt, pictures};
@@ -13,60 +14,66 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from config import ImageAugmentation, PoseConfig
+from config import Crop, PoseConfig
+from dataset_def.augmentation import ChangedCrops, WideCrops, augmented
 from dataset_def.h36m_crops import crops_of
 from dataset_def.h36m_index import FrameChoice, Part, index_path
-from dataset_def.h36m_pose_data import EmbeddedPoseData, EmbeddedSample, PoseData, PoseSample
-from models.encoder_decoder import StoredEncoder, build_encoder_decoder, calibrate_batchnorm, load_encoder
-from models.pose_from_latent import PoseFromImage, PoseFromLatent
+from dataset_def.h36m_pose_data import EmbeddedPoseData, EmbeddedSample, PoseData, PoseSample, WidePoseData
+from models.encoder_decoder import StoredEncoder
+from models.losses import weighted_sum
+from models.pose_from_latent import build_pose_network, encoder_of, parameter_groups, reads_maps
+from models.pose_from_maps import PoseFromMaps, TrueJoints, weights_by_term
 from utils.artifacts import load_pseudo_labels
 from utils.batches import in_order, some_of, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.figures.training import poses_picture
 from utils.image import jitter_colours, to_pictures
 from utils.metrics import n_mpjpe_mm
-from utils.settings import next_command, start, subjects_to_test, to_plain
+from utils.settings import next_command, start, subjects_to_test
+from utils.skeleton import H36M_17, mirrored
 
 
-def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseData | EmbeddedPoseData:
+def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseData | WidePoseData | EmbeddedPoseData:
     """Open the labelled subjects' images, or their stored latents."""
-    is_training = part == "train"
+    is_training, paths = part == "train", config.paths
     frames = FrameChoice(config.subjects.labelled, part, config.subjects.held_out, config.sequences * is_training)
     if config.embeddings is not None:
-        return EmbeddedPoseData(config.paths, config.embeddings, config.encoder, frames)
-    pseudo = None
-    if config.pseudo_labels is not None:
-        pseudo = load_pseudo_labels(config.pseudo_labels, index_path(config.paths), config.subjects.test)
-    crops = crops_of(stage_1.config.crop, config.augment, config.loop.seed, is_training)
-    return PoseData(config.paths, frames, crops, pseudo)
+        return EmbeddedPoseData(paths, config.embeddings, config.encoder, frames)
+    where, crop = config.pseudo_labels, stage_1.config.crop
+    pseudo = None if where is None else load_pseudo_labels(where, index_path(paths), config.subjects.test)
+    if is_training and (config.augment.needs_margin or reads_maps(config, stage_1.config)):
+        wide = WidePoseData(paths, frames, crop, config.loop.seed, pseudo)
+        wide.open_rooms(config.augment.background > 0, reads_maps(config, stage_1.config) and config.maps_loss.mask > 0)
+        return wide
+    return PoseData(paths, frames, crops_of(crop, config.augment, config.loop.seed, is_training), pseudo)
 
 
-def make_network(config: PoseConfig, stage_1: StoredEncoder, train: PoseData | EmbeddedPoseData) -> PoseFromImage:
-    """Put a pose head behind stage 1's encoder, or behind one that starts anew."""
-    encoder = build_encoder_decoder(stage_1.config) if config.mode in ("scratch", "random") else stage_1.network
-    if config.mode == "random" and isinstance(train, PoseData):
-        some = range(0, len(train), max(1, len(train) // 256))
-        calibrate_batchnorm(encoder, torch.stack([train[0, index].image for index in some]))
-    head = PoseFromLatent(stage_1.config.encoder.points, config.head)
-    head.set_label_statistics(train.labels_root_m())
-    is_frozen = config.mode in ("embeddings", "frozen", "random")
-    return PoseFromImage(encoder, head, is_frozen, to_plain(stage_1.config), stage_1.step)
-
-
-def parameter_groups(network: PoseFromImage, encoder_lr: float) -> list[dict[str, object]]:
-    """Give the encoder its own step size, where it is trained."""
-    encoder = [parameter for parameter in network.encoder.parameters() if parameter.requires_grad]
-    groups: list[dict[str, object]] = [{"params": list(network.head.parameters())}]
-    return [*groups, {"params": encoder, "lr": encoder_lr}] if encoder else groups
-
-
-def network_input(
-    sample: PoseSample | EmbeddedSample, augment: ImageAugmentation, generator: torch.Generator
-) -> Tensor:
-    """Take the stored latent, or the image with its colours changed."""
+def changed(
+    sample: PoseSample | WideCrops | EmbeddedSample, config: PoseConfig, crop: Crop, run: Run
+) -> PoseSample | ChangedCrops | EmbeddedSample:
+    """Change images at random, as the settings say; stored latents stay as they are."""
+    augment, generator = config.augment, run.generator(run.step)
     if isinstance(sample, EmbeddedSample):
-        return sample.points_crop
-    return jitter_colours(sample.image, augment.colour, augment.permute_channels, generator)
+        return sample
+    if isinstance(sample, WideCrops):
+        return augmented(sample, augment, run.step / config.optim.steps, crop, mirrored(H36M_17), generator)
+    image = jitter_colours(sample.image, augment.colour, augment.permute_channels, generator)
+    return sample._replace(image=image)
+
+
+def losses_of(
+    sample: PoseSample | ChangedCrops | EmbeddedSample, config: PoseConfig, head: nn.Module, predict: nn.Module,
+    run: Run,
+) -> tuple[dict[str, Tensor], Tensor]:  # fmt: skip
+    """Predict the poses of a batch; give the unweighted loss terms and N-MPJPE."""
+    with run.autocast(config.optim.bf16):
+        found = predict(sample.points_crop if isinstance(sample, EmbeddedSample) else sample.image)
+    if isinstance(head, PoseFromMaps):
+        terms, predicted = head.terms(found, TrueJoints(*sample[1:]), config.maps_loss), found.joints_root_m
+    else:
+        confidence = sample.confidence if config.pseudo_labels is not None else None
+        terms, predicted = {config.head.loss: head.loss_of(found, sample.joints_root_m, confidence)}, found
+    return terms, n_mpjpe_mm(predicted.detach(), sample.joints_root_m).mean()
 
 
 @torch.no_grad()
@@ -97,31 +104,30 @@ def drawn_examples(predict: nn.Module, data: Dataset, side_m: float, run: Run) -
 
 def main(config: PoseConfig) -> float:
     """Train the pose network; return the best held-out N-MPJPE in millimetres."""
-    stage_1 = load_encoder(config.encoder)
+    stage_1 = encoder_of(config)
     train, held_out = make_data(config, stage_1, "train"), make_data(config, stage_1, "held_out")
     run = Run("pose", config)
-    network = make_network(config, stage_1, train).to(run.device)
+    images = train.some_images(256) if config.mode == "random" and isinstance(train, PoseData) else None
+    network = build_pose_network(config, stage_1, train.labels_root_m(), images).to(run.device)
     factor = config.encoder_lr_factor if config.mode == "finetune" else 1.0  # it starts from stage 1: smaller steps
     optimizer = make_optimizer(parameter_groups(network, config.optim.lr * factor), config.optim)
     schedule = make_schedule(optimizer, config.optim)
     run.track(model=network, optimizer=optimizer, schedule=schedule)
     trained = network.head if config.mode == "embeddings" else network
-    predict = run.parallel(trained)
+    weights = {config.head.loss: 1.0, **weights_by_term(config.maps_loss)}
+    predict = run.parallel(network.for_training() if isinstance(network.head, PoseFromMaps) else trained)
 
     has_ended = config.patience > 0 and run.evals_since_best >= config.patience  # when resumed
-    for step, sample in run.steps(run.loader(train, config.batch), run.step if has_ended else config.optim.steps):
-        with run.autocast(config.optim.bf16):
-            predicted = predict(network_input(sample, config.augment, run.generator(step)))
-        confidence = sample.confidence if config.pseudo_labels is not None else None
-        loss = network.head.loss_of(predicted, sample.joints_root_m, confidence)
+    for _, sample in run.steps(run.loader(train, config.batch), run.step if has_ended else config.optim.steps):
+        crops = changed(sample, config, stage_1.config.crop, run)
+        terms, error_mm = losses_of(crops, config, network.head, predict, run)
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        weighted_sum(terms, weights).backward()
         if config.optim.gradient_clip:
             nn.utils.clip_grad_norm_(network.parameters(), config.optim.gradient_clip)
         optimizer.step()
         schedule.step()
-        error_mm = n_mpjpe_mm(predicted.detach(), sample.joints_root_m).mean()
-        run.log(**{config.head.loss: loss}, train_n_mpjpe_mm=error_mm)
+        run.log(**terms, train_n_mpjpe_mm=error_mm)
         if run.is_due("validate"):
             held_out_mm = held_out_error_mm(trained, held_out, run, config.batch, config.optim.bf16)
             run.log(held_out_n_mpjpe_mm=held_out_mm)

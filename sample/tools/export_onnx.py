@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from config import ROOT, Crop, ranged, setting
 from models.encoder_decoder import EncoderDecoder
 from models.pose_from_latent import PoseFromLatent, load_pose
+from models.pose_from_maps import PoseFromMaps
 from models.SMPL_from_latent import MeshFromLatent, load_mesh
 from utils.artifacts import atomic_write, commit, file_hash
 from utils.settings import start
@@ -63,13 +64,18 @@ OUTPUTS = {
 class ImageToBody(nn.Module):
     """One encoder and the heads behind it; the encoder runs once."""
 
-    def __init__(self, encoder: EncoderDecoder, pose: PoseFromLatent | None, mesh: MeshFromLatent | None) -> None:
+    def __init__(
+        self, encoder: EncoderDecoder, pose: PoseFromLatent | PoseFromMaps | None, mesh: MeshFromLatent | None
+    ) -> None:
         super().__init__()
         self.encoder, self.pose, self.mesh = encoder, pose, mesh
         self.outputs = tuple(OUTPUTS)[0 if pose is not None else 1 : 3 if mesh is not None else 1]
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
         """Predict what `outputs` names, from RGB images in [0, 1]."""
+        if isinstance(self.pose, PoseFromMaps):
+            # Such a head moves the encoder away from its points, so `read_alike` finds no mesh head behind it.
+            return (self.pose(self.encoder.backbone(self.encoder.normalised(image))).joints_root_m,)
         points_crop = self.encoder.encode_points(image)
         joints = () if self.pose is None else (self.pose(points_crop),)
         return joints if self.mesh is None else (*joints, *self.mesh(points_crop))

@@ -1,0 +1,134 @@
+"""An encoder that finds points in the image: a U-shaped network to maps, and points at the places of heat maps.
+
+A fully connected read-out knows places by heart; here a point is where its heat map is warm, so a person who stands
+elsewhere in the crop moves the points and changes nothing else.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from models.layers import ConvBlock, ResidualBlock, residual_stage
+
+STRIDE, COARSEST_STRIDE = 4, 32
+"""Pixels of the image per place of the finest and of the coarsest map."""
+
+
+class Maps(NamedTuple):
+    """What the network tells about an image."""
+
+    fine: Float[Tensor, "B C h w"]
+    """A quarter of the image's size: what heat maps and their like are read from."""
+    coarse: Float[Tensor, "B D k l"]
+    """A 32nd of it: what sees the whole person."""
+
+
+class HeatMapBackbone(nn.Module):
+    """Residual blocks down to a 32nd of the image and up again to a quarter, with a shortcut at every level.
+
+    At width 32 and 64 px it has 1.6 million parameters and multiplies 36 million times.  Two convolutions with stride
+    as the stem and few channels where the maps are large: on a processor without a GPU the images per second decide.
+    Source: Ronneberger et al., U-Net, 2015; widths and depths by trial.
+    """
+
+    def __init__(self, width: int, size_px: int) -> None:
+        super().__init__()
+        first, second, third, last = width, 2 * width, 7 * width // 2, 5 * width
+        self.stem = nn.Sequential(ConvBlock(3, width // 2, stride=2), residual_stage(width // 2, first, 1, stride=2))
+        self.down = nn.ModuleList(
+            [
+                residual_stage(first, second, 1, stride=2),
+                residual_stage(second, third, 2, stride=2),
+                residual_stage(third, last, 1, stride=2),
+            ]
+        )
+        self.up = nn.ModuleList(
+            [Joined(last, third, third), Joined(third, second, second), Joined(second, first, first)]
+        )
+        self.after = nn.ModuleList([ResidualBlock(third), ResidualBlock(second), ConvBlock(first, first)])
+        self.channels, self.map_px = first, size_px // STRIDE
+        self.coarse_size = last * (size_px // COARSEST_STRIDE) ** 2
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Maps:
+        """Compute maps of a normalised image."""
+        levels = [self.stem(image.contiguous(memory_format=torch.channels_last))]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        coarse = features = levels.pop()
+        for join, after in zip(self.up, self.after, strict=True):
+            features = after(join(features, levels.pop()))
+        return Maps(features, coarse)
+
+
+class Joined(nn.Module):
+    """Bring a coarse map to twice its size and add what the finer one knows."""
+
+    def __init__(self, coarse: int, fine: int, outputs: int) -> None:
+        super().__init__()
+        self.from_coarse, self.from_fine = nn.Conv2d(coarse, outputs, 1), nn.Conv2d(fine, outputs, 1)
+
+    def forward(self, coarse: Float[Tensor, "B C h w"], fine: Float[Tensor, "B D H W"]) -> Float[Tensor, "B E H W"]:
+        """Join the two."""
+        larger = interpolate(self.from_coarse(coarse), scale_factor=2, mode="bilinear", align_corners=False)
+        return torch.relu(self.from_fine(fine) + larger)
+
+
+class FoundPoints(NamedTuple):
+    """Points that heat maps found."""
+
+    points_m: Float[Tensor, "B P 3"]
+    """x and y in the plane through the crop's centre, z the depth that the heat maps read."""
+    spread_m: Float[Tensor, "B P 2"]
+    """Standard deviation of the heat along x and y."""
+
+
+def places_m(map_px: int, side_m: float, like: Tensor) -> Float[Tensor, "n"]:
+    """Say where the columns (or rows) of a map lie, in metres about the crop's centre."""
+    return ((torch.arange(map_px, device=like.device, dtype=like.dtype) + 0.5) / map_px - 0.5) * side_m
+
+
+def points_of(heat: Float[Tensor, "B P h w"], depth_m: Float[Tensor, "B P h w"], side_m: float) -> FoundPoints:
+    """Read points off heat maps: the mean place under the heat, and the mean depth there; float32.
+
+    Args:
+        heat: logits; a softmax over all places makes them shares.
+        side_m: of the crop.
+    Source: Sun et al., Integral human pose regression, ECCV 2018, for the mean place; the heat-weighted depth map: own
+        derivation, test_heat_maps.py.
+    """
+    share = heat.float().flatten(2).softmax(dim=-1).unflatten(2, heat.shape[2:])
+    across, down = share.sum(dim=2), share.sum(dim=3)
+    place = places_m(heat.shape[-1], side_m, share)
+    x, y = across @ place, down @ place
+    z = (share * depth_m.float()).sum(dim=(2, 3))
+    variance = torch.stack([across @ place.square() - x.square(), down @ place.square() - y.square()], dim=-1)
+    # Below a tenth of a millimetre the root's gradient explodes; heat maps of 14 cm places are never so sharp.
+    return FoundPoints(torch.stack([x, y, z], dim=-1), variance.clamp_min(1e-8).sqrt())
+
+
+class PointsFromMaps(nn.Module):
+    """The geometry latent as points found in the image: a heat map and a depth map for each.
+
+    A learned heat of its own, broad and about a place on an upright body, is added to each point's map.  Without it all
+    maps begin flat, so that all points lie in the middle and no gradient tells them apart.
+    x and y are where a point is seen, in metres at the distance of the crop's centre: a point in front of it is farther
+    out than it is by its depth over the camera's distance, some 5 percent.
+    """
+
+    def __init__(self, channels: int, points: int, map_px: int, side_m: float) -> None:
+        super().__init__()
+        self.points, self.side_m = points, side_m
+        self.maps = nn.Conv2d(channels, 2 * points, 1)
+        start_m = torch.randn(points, 2) * torch.tensor([0.2, 0.45])  # across and along an upright body
+        place = places_m(map_px, side_m, start_m)
+        across, down = ((place - start_m[:, axis, None]) ** 2 for axis in (0, 1))
+        self.own_heat = nn.Parameter(-0.5 * (down[:, :, None] + across[:, None, :]) / 0.3**2)  # about a body's width
+
+    def forward(self, maps: Maps) -> Float[Tensor, "B P 3"]:
+        """Read the points off the fine map."""
+        heat, depth_m = self.maps(maps.fine).float().split(self.points, dim=1)
+        return points_of(heat + self.own_heat, depth_m, self.side_m).points_m
