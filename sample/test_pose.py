@@ -2,22 +2,26 @@
 
     python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt
     python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt --centre masks   (reads all views' masks)
+    python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt --centre box --mirror --roll-rad 0.35
 
 Reads   checkpoint_best.pt (sample/train_3d_pose_from_enc.py; holds encoder and head), the test subjects' images
-Writes  predictions.npz, metrics.json beside the checkpoint or in --out (metrics_masks.json, ... for another centre)
+Writes  predictions.npz, metrics.json beside the checkpoint or in --out (metrics_masks.json, metrics_rolled.json, ...
+        for other crops)
 Next    sample/make_figures.py
 """
 
 from dataclasses import dataclass, field, replace
+from math import pi
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
-from config import Device, Paths, ranged, setting
+from config import Crop, Device, Paths, ranged, setting
 from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_index import FrameChoice
 from dataset_def.h36m_pose_data import PoseData, labels_world_m
@@ -26,11 +30,12 @@ from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
 from utils.engine import choose_device, mixed_precision
 from utils.image import to_picture
-from utils.metrics import pose_errors
+from utils.metrics import mpjpe_mm, pose_errors
 from utils.reference_poses import reference_poses
 from utils.report.frames import best_and_worst
 from utils.report.summaries import action_table, intervals, overall_table, per_action
 from utils.settings import named, next_command, start
+from utils.skeleton import H36M_17, mirrored
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,10 @@ class TestPoseConfig:
     centre: Literal["", "pelvis", "masks", "box"] = ""
     """What the crops are centred on; empty for what the encoder was trained with.  Another choice than the encoder's
     writes predictions_<centre>.npz and metrics_<centre>.json beside the plain ones."""
+    roll_rad: float = setting(0.0, low=0, high=pi)
+    """Roll every test image in its plane, by a random angle up to this (0.35: 20 degrees); writes ..._rolled files."""
+    mirror: bool = False
+    """Look at the mirrored images, too, and report the mean of both answers apart (`with_mirrored`)."""
     batch: int = setting(64, low=1)
     examples: int = setting(6, low=1)
     """Test images that are stored with the predictions, for the figures."""
@@ -65,16 +74,33 @@ class Predictions(NamedTuple):
 
 
 @torch.no_grad()
-def predict_all(stored: StoredPose, data: PoseData, batch: int, device: torch.device) -> Predictions:
-    """Run encoder and head on every frame."""
+def predict_all(
+    stored: StoredPose, data: PoseData, batch: int, device: torch.device, is_mirrored: bool = False
+) -> Predictions:
+    """Run encoder and head on every frame, or on its mirror image, whose answer is mirrored back."""
     parts = []
     for cpu_sample in tqdm(in_order(data, batch), desc="test_pose", disable=None):
         sample = to_device(cpu_sample, device)
         with mixed_precision(device, stored.config.optim.bf16):
-            predicted = stored.network(sample.image)
+            predicted = stored.network(sample.image.flip(-1) if is_mirrored else sample.image)
+        if is_mirrored:
+            predicted = mirrored_pose(predicted)
         rows = (predicted, sample.joints_root_m, sample.R_crop_from_world, sample.frames)
         parts.append(Predictions(*(row.cpu() for row in rows)))
     return Predictions(*(torch.cat(rows) for rows in zip(*parts, strict=True)))
+
+
+def mirrored_pose(joints_root_m: Float[Tensor, "B 17 3"]) -> Float[Tensor, "B 17 3"]:
+    """Give the pose that a mirror behind the camera shows: left and right change sides."""
+    return (joints_root_m * joints_root_m.new_tensor([-1.0, 1.0, 1.0]))[:, mirrored(H36M_17)]
+
+
+def with_mirrored(found: Predictions, mirror: Predictions) -> dict[str, Any]:
+    """Measure the mean of both answers, and how far they lie apart."""
+    frames = found.frames.numpy().astype(np.int32)
+    mean_root_m = (found.predicted_root_m + mirror.predicted_root_m) / 2
+    apart = {"apart_17_mm": mpjpe_mm(mirror.predicted_root_m, found.predicted_root_m).numpy()}
+    return {"overall": intervals(errors_of(mean_root_m, found) | apart, frames)}
 
 
 def errors_of(predicted_root_m: Tensor, found: Predictions) -> dict[str, np.ndarray]:
@@ -104,12 +130,18 @@ def pose_examples(data: PoseData, count: int, errors_mm: np.ndarray, frames: np.
     return found
 
 
+def file_suffix(crop: Crop, trained: Crop, roll_rad: float) -> str:
+    """Name what differs from the crops that the encoder was trained with, for the names of files."""
+    return f"_{crop.centre}" * (crop.centre != trained.centre) + "_rolled" * (roll_rad > 0)
+
+
 def describe_split(config: TestPoseConfig, stored: StoredPose, centre: str) -> str:
     """Say which frames were measured, and whether any network saw these subjects before."""
     seen = set(stored.config.subjects.labelled) | set(stored.encoder_config.subjects.train)
     names = [f"S{subject}" + " (also trained on)" * (subject in seen) for subject in config.subjects]
     frames = "all frames" if config.every == 1 else f"one frame in {config.every}"
-    return f"{', '.join(names)}; {frames} and cameras of the index; crop centred on {centre}"
+    rolled = f", rolled by up to {config.roll_rad:g} rad" * (config.roll_rad > 0)
+    return f"{', '.join(names)}; {frames} and cameras of the index; crop centred on {centre}{rolled}"
 
 
 def main(config: TestPoseConfig) -> dict[str, Any]:
@@ -118,7 +150,8 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     stored = load_pose(config.checkpoint, device)
     trained_crop = stored.encoder_config.crop
     crop = replace(trained_crop, centre=config.centre or trained_crop.centre)
-    data = PoseData(config.paths, FrameChoice(config.subjects, every=config.every), CropSettings(crop))
+    crops = CropSettings(crop, config.roll_rad)
+    data = PoseData(config.paths, FrameChoice(config.subjects, every=config.every), crops)
     found = predict_all(stored, data, config.batch, device)
     frames = found.frames.numpy().astype(np.int32)
 
@@ -132,11 +165,11 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
         "crop_centre": crop.centre, "overall": overall, **summaries, "per_action": by_action,
     }  # fmt: skip
 
+    if config.mirror:
+        metrics["with_mirrored"] = with_mirrored(found, predict_all(stored, data, config.batch, device, True))
+
     split = describe_split(config, stored, crop.centre)
-    folder, suffix = (
-        config.out or config.checkpoint.parent,
-        "" if crop.centre == trained_crop.centre else f"_{crop.centre}",
-    )
+    folder, suffix = config.out or config.checkpoint.parent, file_suffix(crop, trained_crop, config.roll_rad)
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
     arrays = {name: values.numpy() for name, values in found._asdict().items() if name != "frames"}
     save_predictions(
@@ -152,6 +185,7 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     save_metrics(folder / f"metrics{suffix}.json", split, frames, inputs, metrics)
 
     shown = {"predicted": overall} | {name.replace("_", " "): summary for name, summary in summaries.items()}
+    shown |= {"with mirrored": metrics["with_mirrored"]["overall"]} if config.mirror else {}
     print(f"{split}: {len(frames)} frames\n{overall_table(shown)}\n\n{action_table(by_action)}")
     print(next_command("sample/train_GAN.py", config.paths, **named(config.checkpoint.parent)))
     return metrics

@@ -17,6 +17,7 @@ from config import (
     DecoderConfig,
     EncDecConfig,
     EncoderConfig,
+    ImageAugmentation,
     Loop,
     Optim,
     Paths,
@@ -24,9 +25,11 @@ from config import (
     PoseHeadConfig,
     PreprocessConfig,
     Subjects,
+    UntrainedEncoder,
 )
-from dataset_def import h36m_preprocess
+from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.h36m_crops import CropSettings
+from dataset_def.h36m_get_background import BackgroundConfig
 from dataset_def.h36m_index import FrameChoice
 from dataset_def.h36m_pose_data import EmbeddedPoseData, PoseData
 from models.encoder_decoder import build_encoder_decoder, load_encoder_decoder
@@ -39,6 +42,7 @@ from sample.tools import label_curve
 from sample.tools.label_curve import LabelCurveConfig
 from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions, save_checkpoint
+from utils.engine import Run
 from utils.history import load_history
 from utils.reference_poses import REFERENCES
 from utils.settings import to_plain
@@ -254,6 +258,71 @@ def test_a_fine_tuned_checkpoint_is_refused_as_an_encoder(place):
 def test_a_checkpoint_of_stage_1_is_refused_where_a_pose_is_wanted(place):
     with pytest.raises(ValueError, match=r"holds 'enc_dec', but 'pose' is needed.*train_3d_pose_from_enc"):
         pose_test.main(PoseTestConfig(checkpoint=place.encoder, paths=place.paths, subjects=(9,), device="cpu"))
+
+
+HEATMAPS = UntrainedEncoder(
+    Crop(size_px=32, side_m=2.25), EncoderConfig(kind="heatmaps", width=8, points=6, appearance=8)
+)
+CHANGED = ImageAugmentation(colour=0.5, scale=0.2, shift_m=0.1, mirror=0.5, background=0.5, end=0.2)
+
+
+@pytest.fixture(scope="module")
+def rooms(place) -> None:
+    h36m_get_background.main(BackgroundConfig(paths=place.paths))
+
+
+def heatmaps_config(place, name: str, **changes) -> PoseConfig:
+    return place.config(name, encoder=None, mode="scratch", untrained=HEATMAPS, augment=CHANGED, **changes)
+
+
+def test_heat_maps_are_trained_without_stage_1_and_one_checkpoint_is_enough_to_predict(place, rooms):
+    config = heatmaps_config(place, "without_stage_1", optim=Optim(steps=30, lr=3e-3, bf16=False))
+    train_3d_pose_from_enc.main(config)
+    history = load_history(place.run("without_stage_1") / "history.jsonl")
+    apart_m = [record["joints_m"] for record in history if "joints_m" in record]
+    assert apart_m[-1] < 0.75 * apart_m[0]
+    metrics = place.test("without_stage_1", mirror=True)
+    assert metrics["mode"] == "scratch"
+    assert metrics["with_mirrored"]["overall"]["apart_17_mm"]["mean"] > 1
+    stored = load_pose(place.run("without_stage_1") / "checkpoint_best.pt", torch.device("cpu"))
+    with pytest.raises(ValueError, match="trained without stage 1"):
+        stored.network.encoder.decoder(torch.zeros(1))
+
+
+def test_heat_maps_resume_bit_for_bit_and_depend_on_the_seed(place, rooms):
+    whole = heatmaps_config(place, "maps_whole", optim=Optim(steps=10, schedule="constant", bf16=False))
+    part = replace(whole, name="maps_part", loop=replace(LOOP, checkpoint_every=5))
+    train_3d_pose_from_enc.main(whole)
+    train_3d_pose_from_enc.main(replace(whole, name="maps_other", loop=replace(LOOP, seed=1)))
+    with pytest.MonkeyPatch.context() as patch:  # stop as a killed process does, in the middle of the settings' steps
+        patch.setattr(Run, "is_due", dies_at(8, Run.is_due))
+        with pytest.raises(KeyboardInterrupt):
+            train_3d_pose_from_enc.main(part)
+    train_3d_pose_from_enc.main(replace(part, loop=replace(part.loop, resume=True)))
+    whole_state, part_state, other = (
+        load_checkpoint(place.run(name) / "checkpoint_last.pt", "pose")["states"]["model"]
+        for name in ("maps_whole", "maps_part", "maps_other")
+    )
+    names = [name for name in whole_state if name != "_extra_state"]
+    assert all(torch.equal(whole_state[name], part_state[name]) for name in names)
+    assert not all(torch.equal(whole_state[name], other[name]) for name in names)
+
+
+def dies_at(step: int, is_due):
+    def asked(run: Run, what: str) -> bool:
+        if run.step == step:
+            raise KeyboardInterrupt
+        return is_due(run, what)
+
+    return asked
+
+
+def test_rolled_test_images_have_files_of_their_own(place):
+    train_3d_pose_from_enc.main(place.config("rolled"))
+    plain, rolled = place.test("rolled"), place.test("rolled", roll_rad=0.35)
+    assert {"metrics.json", "metrics_rolled.json"} <= {path.name for path in place.run("rolled").iterdir()}
+    assert plain["overall"] != rolled["overall"]
+    assert "rolled by up to 0.35 rad" in load_metrics(place.run("rolled") / "metrics_rolled.json", COMMAND)["split"]
 
 
 def test_the_label_curve_fills_its_table_and_does_finished_cells_only_once(place, tmp_path):

@@ -36,7 +36,7 @@ from sample.save_embeddings import EmbeddingsConfig
 from sample.test_enc_dec import TestEncDecConfig as EncDecTestConfig  # pytest would take it for a class of tests
 from sample.test_pose import TestPoseConfig as PoseTestConfig
 from sample.tools.label_curve import LabelCurveConfig
-from utils.settings import flags, parse, to_plain
+from utils.settings import config_from_dict, flags, parse, to_plain
 
 STAGES = [
     stage
@@ -56,6 +56,12 @@ def test_every_preset_parses(name):
     assert parse(PoseConfig, ["--preset", name, "--encoder", "a.pt"]).encoder == Path("a.pt")
     assert parse(MeshConfig, ["--preset", name, "--encoder", "a.pt"]).name == chosen.name
     assert parse(GanConfig, ["--preset", name]).name == name
+
+
+def test_no_encoder_is_a_word_on_the_command_line():
+    chosen = parse(PoseConfig, ["--preset", "heatmaps", "--encoder", "none", "--mode", "scratch"])
+    assert chosen.encoder is None and chosen.untrained.encoder.kind == "heatmaps"
+    assert config_from_dict(PoseConfig, to_plain(chosen)) == chosen
 
 
 def test_presets_differ():
@@ -85,7 +91,7 @@ def test_unknown_settings_and_values_are_refused(arguments, capsys):
 
 
 def test_an_unknown_preset_is_refused():
-    with pytest.raises(ValueError, match="no preset 'huge'; use one of demo, full, rhodin, seed"):
+    with pytest.raises(ValueError, match="no preset 'huge'; use one of demo, full, heatmaps, rhodin, seed"):
         parse(EncDecConfig, ["--preset", "huge"])
 
 
@@ -175,6 +181,13 @@ CONTRADICTIONS = {
         lambda: EncDecConfig(decoder=DecoderConfig(kind="paper", composite=False)),
         "loss.opacity is 0.1, but decoder.composite is off",
     ),
+    "points dropped": (lambda: EncoderConfig(kind="heatmaps", dropout=0.3), "finds points.*set encoder.dropout 0"),
+    "half a place": (
+        lambda: EncDecConfig(encoder=EncoderConfig(kind="heatmaps"), crop=Crop(size_px=48)),
+        "crop.size_px is 48; encoder.kind heatmaps needs a multiple of 32",
+    ),
+    "nothing to freeze": (lambda: PoseConfig(Path("none")), "mode is frozen, but encoder is none.*--mode scratch"),
+    "mirrors in stage 1": (lambda: EncDecConfig(augment=ImageAugmentation(mirror=0.5)), "are not for stage 1"),
     "no figures": (lambda: FiguresConfig(), "give --enc-dec"),
     "no encoders": (lambda: LabelCurveConfig(encoders=()), "at least one"),
 }
