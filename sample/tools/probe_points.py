@@ -1,0 +1,139 @@
+"""Judge an encoder's points by what a linear map reads off them: joints, from all labels, from few sequences.
+
+    python sample/tools/probe_points.py --checkpoint models/assets/open_weights.pt
+
+One weight for each pair of joint and point, the same for x, y and z: a map that turns with the points and can learn no
+heading.  It is fitted in closed form, on images and mirror images of the labelled people, in seconds.
+
+Reads   a checkpoint of stage 1, or of stage 2 with a frozen encoder; the index and the crops
+Writes  probe.json beside the checkpoint, or --output
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm import tqdm
+
+from config import Device, Paths, Subjects, ranged, setting
+from dataset_def.h36m_crops import CropSettings
+from dataset_def.h36m_index import FrameChoice
+from dataset_def.h36m_pose_data import PoseData
+from models.encoder_decoder import EncoderDecoder, load_encoder
+from utils.artifacts import file_hash, save_result
+from utils.batches import in_order, to_device
+from utils.engine import choose_device
+from utils.metrics import distances_mm, pose_errors
+from utils.report.summaries import intervals, text_table
+from utils.settings import start
+from utils.skeleton import H36M_17, joint_rows, mirrored
+
+
+@dataclass(frozen=True)
+@ranged()
+class ProbeConfig:
+    """sample/tools/probe_points.py: joints by a linear map of an encoder's points."""
+
+    checkpoint: Path
+    """checkpoint_best.pt of stage 1, or of stage 2 with a frozen encoder."""
+    output: Path | None = None
+    """Without it, probe.json beside the checkpoint."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    subjects: Subjects = field(default_factory=Subjects)
+    sequences: tuple[int, ...] = (0, 3, 1)
+    """One row each: labelled training sequences per subject, 0 for all."""
+    centre: Literal["", "pelvis", "masks", "box"] = ""
+    """What all crops are centred on; empty for what the encoder was trained with."""
+    every: int = setting(4, low=1)
+    """Test on every n-th frame."""
+    ridge: float = setting(3e-3, low=1e-9)
+    """Added to the squares of the points, over their mean: keeps weights of points that lie together small."""
+    batch: int = setting(64, low=1)
+
+
+class Probed(NamedTuple):
+    """Points of many images and the true joints."""
+
+    points_m: Float[Tensor, "N P 3"]
+    """About their own mean, so that it does not matter what the crop is centred on."""
+    joints_m: Float[Tensor, "N 17 3"]
+    """About the pelvis."""
+    R_crop_from_world: Float[Tensor, "N 3 3"]
+    frames: np.ndarray
+
+
+@torch.no_grad()
+def read_points(network: EncoderDecoder, data: PoseData, config: ProbeConfig, is_mirrored: bool = False) -> Probed:
+    """Run the encoder on every image or mirror image; joints are mirrored, too."""
+    device, parts = next(network.parameters()).device, []
+    for cpu_sample in tqdm(in_order(data, config.batch), desc="points", disable=None):
+        sample = to_device(cpu_sample, device)
+        points_m = network.encode_points(sample.image.flip(-1) if is_mirrored else sample.image)
+        points_m = points_m - points_m.mean(1, keepdim=True)
+        parts.append([points_m, sample.joints_root_m, sample.R_crop_from_world, sample.frames])
+    points_m, joints_m, R, frames = (torch.cat(rows).cpu() for rows in zip(*parts, strict=True))
+    if is_mirrored:
+        joints_m = joints_m[:, mirrored(H36M_17)] * torch.tensor([-1.0, 1.0, 1.0])
+    return Probed(points_m, joints_m, R, frames.numpy().astype(np.int32))
+
+
+def fit(points_m: Float[Tensor, "N P 3"], joints_m: Float[Tensor, "N J 3"], ridge: float) -> Float[Tensor, "J P"]:
+    """Find the weights whose sums of points lie nearest to the joints, in the least-squares sense; float64 inside.
+
+    Source: ridge regression (Hoerl and Kennard, 1970), x, y and z as three rows of one image.
+    """
+    points_m, joints_m = points_m.double(), joints_m.double()
+    squares = torch.einsum("npc,nqc->pq", points_m, points_m)
+    both = torch.einsum("njc,npc->jp", joints_m, points_m)
+    regular = ridge * squares.diagonal().mean().clamp_min(1e-12) * torch.eye(len(squares), dtype=squares.dtype)
+    return torch.linalg.solve(squares + regular, both.mT).mT.float()
+
+
+def errors_of(weights: Float[Tensor, "J P"], test: Probed) -> dict[str, np.ndarray]:
+    """Measure what the weights read on test images, wrists apart."""
+    joints_m = weights @ test.points_m
+    joints_m = joints_m - joints_m[:, :1]
+    errors = pose_errors(joints_m, test.joints_m, test.R_crop_from_world)
+    wrists = joint_rows(("left_wrist", "right_wrist"))
+    errors["wrist_mm"] = distances_mm(joints_m, test.joints_m)[:, wrists].mean(1)
+    return {name: values.numpy() for name, values in errors.items()}
+
+
+SHOWN = ("n_mpjpe_17_mm", "p_mpjpe_17_mm", "wrist_mm", "yaw_error_degrees")
+
+
+def main(config: ProbeConfig) -> dict[str, dict[str, dict[str, float]]]:
+    """Fit, measure, write and print; return the intervals by number of labelled sequences."""
+    stored, device = load_encoder(config.checkpoint), choose_device(config.device)
+    network = stored.network.to(device).eval()
+    crops = CropSettings(replace(stored.config.crop, centre=config.centre or stored.config.crop.centre))
+    who = config.subjects
+    test = read_points(network, PoseData(config.paths, FrameChoice(who.test, every=config.every), crops), config)
+    rows = {}
+    for sequences in config.sequences:
+        labelled = PoseData(config.paths, FrameChoice(who.labelled, "train", who.held_out, sequences), crops)
+        read = [read_points(network, labelled, config, is_mirrored) for is_mirrored in (False, True)]
+        weights = fit(
+            *(torch.cat([getattr(one, name) for one in read]) for name in ("points_m", "joints_m")), config.ridge
+        )
+        rows[f"{sequences} sequences" if sequences else "all labels"] = intervals(errors_of(weights, test), test.frames)
+    labelled_names, test_names = (", ".join(f"S{one}" for one in some) for some in (who.labelled, who.test))
+    protocol = (
+        f"linear map of {test.points_m.shape[1]} points, fitted to labels of {labelled_names}; tested on {test_names}, "
+        f"one frame in {config.every}, crop centred on {crops.crop.centre}; intervals over sequences"
+    )
+    output = config.output or config.checkpoint.parent / "probe.json"
+    hashes = {"checkpoint": file_hash(config.checkpoint), "index": file_hash(config.paths.index_location / "index.npz")}
+    save_result(output, protocol, step=stored.step, input_hashes=hashes, rows=rows)
+    table = {name: [f"{row[key]['mean']:.1f}" for key in SHOWN] for name, row in rows.items()}
+    print(f"{protocol}\n{text_table(table, SHOWN)}")
+    return rows
+
+
+if __name__ == "__main__":
+    start(main, ProbeConfig)

@@ -1,0 +1,64 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, PreprocessConfig, Subjects
+from dataset_def import h36m_preprocess
+from models.encoder_decoder import build_encoder_decoder
+from sample.tools import probe_points
+from sample.tools.probe_points import ProbeConfig, Probed, errors_of, fit
+from tests.helpers.tiny_h36m import write_tiny_h36m
+from utils.artifacts import save_checkpoint
+from utils.settings import to_plain
+
+
+def test_weights_that_made_the_joints_are_found_and_ridge_keeps_them_small():
+    torch.manual_seed(0)
+    points_m, true = torch.randn(50, 6, 3), torch.randn(17, 6)
+    joints_m = true @ points_m
+    assert torch.allclose(fit(points_m, joints_m, 1e-9), true, atol=1e-4)
+    assert fit(points_m, joints_m, 10.0).norm() < 0.5 * true.norm()
+    twice = torch.cat([points_m, points_m], dim=1)
+    assert torch.isfinite(fit(twice, joints_m, 3e-3)).all(), "points that lie together"
+
+
+def test_what_is_read_turns_with_the_points():
+    torch.manual_seed(0)
+    points_m, joints_m = torch.randn(50, 6, 3), torch.randn(50, 17, 3)
+    R = torch.linalg.qr(torch.randn(3, 3))[0]
+    turned = fit(points_m @ R.T, joints_m @ R.T, 3e-3)
+    assert torch.allclose(turned, fit(points_m, joints_m, 3e-3), atol=1e-5)
+
+
+def test_wrists_are_measured_apart():
+    torch.manual_seed(0)
+    points_m = torch.randn(4, 17, 3)
+    joints_m = points_m - points_m[:, :1]
+    joints_m[:, 13, 0] += 0.2  # the left wrist
+    test = Probed(points_m, joints_m, torch.eye(3).expand(4, 3, 3), np.zeros((4, 5), np.int32))
+    errors = errors_of(torch.eye(17), test)
+    assert np.allclose(errors["wrist_mm"], 100, atol=1e-3)
+    assert np.allclose(errors["mpjpe_17_mm"], 200 / 17, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["compact", "heatmaps"])
+def test_an_encoders_points_are_probed_with_all_labels_and_with_few(tmp_path, kind):
+    torch.manual_seed(0)
+    paths = write_tiny_h36m(tmp_path, actions=(2, 3, 4), frames=2, size_px=96)
+    h36m_preprocess.main(PreprocessConfig(paths=paths, pack_px=48, processes=1))
+    encoder = EncoderConfig(kind=kind, width=8, points=12, appearance=8)
+    settings = EncDecConfig(crop=Crop(size_px=32), encoder=encoder, decoder=DecoderConfig(width=8))
+    checkpoint = tmp_path / "checkpoint_best.pt"
+    save_checkpoint(
+        checkpoint, "enc_dec", 1, to_plain(settings), {"model": build_encoder_decoder(settings).state_dict()}
+    )
+    who = Subjects(train=(1,), labelled=(1,), test=(9,), held_out=((4, 1),))
+    rows = probe_points.main(
+        ProbeConfig(checkpoint, paths=paths, subjects=who, sequences=(0, 1), every=1, device="cpu")
+    )
+    assert list(rows) == ["all labels", "1 sequences"]
+    stored = json.loads((tmp_path / "probe.json").read_text())
+    assert stored["rows"] == rows and "12 points" in stored["protocol"]
+    assert {"n_mpjpe_17_mm", "wrist_mm"} <= rows["all labels"].keys()
