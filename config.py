@@ -320,26 +320,28 @@ class ImageAugmentation:
     permute_channels: bool = False
     """Shuffle the colour channels of the pose input."""
     scale: float = setting(0.0, low=0, high=2)
-    """Largest change of the person's size: 0.3 for 1/1.3 to 1.3 times.  This and the next three settings are for
+    """Largest change of the person's size: 0.3 for 1/1.3 to 1.3 times.  This and the next four settings are for
     stage 2."""
     mirror: float = setting(0.0, low=0, high=1)
     """Share of mirrored images."""
     background: float = setting(0.0, low=0, high=1)
     """Share of images whose room is replaced by another empty one; needs masks and backgrounds."""
+    saturation: float = setting(0.0, low=0, high=1)
+    """Strength of changes of the saturation: at 1 it is 0.3 to 1.2 times, mostly paler."""
     end: float = setting(1.0, low=0, high=1)
-    """What is left of roll, colour and background at the last step; they fall linearly.  Shifts do not fall: a network
-    that has seen none for a while reads people beside the middle of the crop badly."""
+    """What is left of roll, colour, saturation and background at the last step; they fall linearly.  Shifts do not
+    fall: a network that has seen none for a while reads people beside the middle of the crop badly."""
 
     @property
     def needs_margin(self) -> bool:
         """Whether crops are cut from wider ones, in whole batches."""
-        return bool(self.scale or self.mirror or self.background or self.end != 1)
+        return bool(self.scale or self.mirror or self.background or self.saturation or self.end != 1)
 
     def refuse_more_than_colour_roll_and_shift(self, where: str) -> None:
         """Refuse the settings that only stage 2 has."""
         if self.needs_margin:
-            raise ValueError(f"augment.scale, augment.mirror, augment.background and augment.end are not for {where}; "
-                             "leave them out")  # fmt: skip
+            raise ValueError("augment.scale, augment.mirror, augment.background, augment.saturation and augment.end "
+                             f"are not for {where}; leave them out")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -932,7 +934,14 @@ def heatmaps() -> Preset:
             name="heatmaps",
             mode="finetune",
             augment=ImageAugmentation(
-                roll_rad=0.3, shift_m=0.35, colour=0.8, scale=0.3, mirror=0.5, background=0.7, end=0.15
+                roll_rad=0.3,
+                shift_m=0.25,
+                colour=0.5,
+                scale=0.15,
+                mirror=0.5,
+                background=0.7,
+                saturation=1.0,
+                end=0.15,
             ),
             optim=Optim(steps=3200, lr=2e-3, weight_decay=0.02, warmup_steps=60, gradient_clip=5.0, bf16=False),
             loop=Loop(validate_every=800, checkpoint_every=400, workers=0),

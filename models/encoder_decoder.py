@@ -93,7 +93,7 @@ class EncoderDecoder(nn.Module):
 
     def encode_points(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P 3"]:
         """Read the geometry from an RGB image in [0, 1]; float32 whatever the backbone runs in."""
-        return self.to_points(self.backbone(self.normalised(image))).float().reshape(len(image), -1, 3)
+        return self.to_points(self.backbone(self.normalised(image))).float().unflatten(1, (-1, 3))
 
     def encode_appearance(
         self, image: Float[Tensor, "B 3 H W"], points_crop: Float[Tensor, "B P 3"]
@@ -248,9 +248,9 @@ def encoder_for(
         "models/assets/open_weights.pt, which has the same geometry as the committed file of that version, or train "
         "stage 1 anew"
     )
-    without_stage_1 = "(its encoder was trained without stage 1, or behind a file that has none); the pose is read"
+    without_stage_1 = "(its encoder was trained without stage 1); the pose is read"
     network.keep_only_geometry(
-        f"{path} holds no decoder that this version can draw with {without_stage_1 if is_known else crisp}"
+        f"{path} holds no decoder that this version can draw with {crisp if config.name else without_stage_1}"
     )
     other = tuple(prefix + name for name in READS_APPEARANCE_AND_DRAWS)
     return network, config, {name: value for name, value in weights.items() if not name.startswith(other)}

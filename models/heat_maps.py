@@ -128,7 +128,7 @@ class PointsFromMaps(nn.Module):
         across, down = ((place - start_m[:, axis, None]) ** 2 for axis in (0, 1))
         self.own_heat = nn.Parameter(-0.5 * (down[:, :, None] + across[:, None, :]) / 0.3**2)  # about a body's width
 
-    def forward(self, maps: Maps) -> Float[Tensor, "B P 3"]:
-        """Read the points off the fine map."""
+    def forward(self, maps: Maps) -> Float[Tensor, "B xyz"]:
+        """Read the points off the fine map, flat as a linear layer would give them."""
         heat, depth_m = self.maps(maps.fine).float().split(self.points, dim=1)
-        return points_of(heat + self.own_heat, depth_m, self.side_m).points_m
+        return points_of(heat + self.own_heat, depth_m, self.side_m).points_m.flatten(1)

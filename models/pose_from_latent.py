@@ -173,9 +173,9 @@ def encoder_of(config: PoseConfig) -> StoredEncoder:
     """Read stage 1's encoder, or build one where stage 2 begins without stage 1; nothing draws behind that."""
     if config.encoder is not None:
         return load_encoder(config.encoder)
-    chosen, who = config.untrained, config.subjects
+    chosen, who = config.untrained, config.subjects  # no run of stage 1 has an empty name
     settings = EncDecConfig(
-        name="none", crop=chosen.crop, encoder=chosen.encoder, subjects=replace(who, train=who.labelled)
+        name="", crop=chosen.crop, encoder=chosen.encoder, subjects=replace(who, train=who.labelled)
     )
     return StoredEncoder(build_encoder_decoder(settings), settings, 0)
 

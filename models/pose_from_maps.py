@@ -74,16 +74,13 @@ class PoseFromMaps(nn.Module):
         self.sizes = [joints, joints, 1, limbs, 3 * limbs]
         self.maps = nn.Conv2d(channels, sum(self.sizes), 1)
         self.from_coarse = nn.Linear(coarse_size, 3 * joints)
+        last = nn.Linear(hidden, 3 * joints)
         self.together = nn.Sequential(
-            nn.Linear(5 * joints, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, 3 * joints),
+            nn.Linear(5 * joints, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), last
         )
-        for last in (self.from_coarse, self.together[-1]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        for correction in (self.from_coarse, last):
+            nn.init.zeros_(correction.weight)
+            nn.init.zeros_(correction.bias)
         self.register_buffer("joints_mean_m", torch.zeros(joints, 3))  # a pose to compare with; no part of the network
 
     def set_label_statistics(self, joints_root_m: Float[Tensor, "N J 3"]) -> None:

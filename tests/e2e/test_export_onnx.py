@@ -6,14 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from config import MeshHeadConfig, PoseConfig, PoseHeadConfig
+from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, MeshHeadConfig, PoseConfig, PoseHeadConfig
+from models.encoder_decoder import build_encoder_decoder
 from models.pose_from_latent import PoseFromImage, PoseFromLatent
+from models.pose_from_maps import PoseFromMaps
 from models.SMPL_from_latent import MeshFromLatent, StoredMesh, load_mesh
 from sample.tools import export_onnx
-from sample.tools.export_onnx import OnnxConfig, write_onnx
+from sample.tools.export_onnx import ImageToBody, OnnxConfig, write_onnx
 from tests.helpers.untrained_mesh import write_untrained_mesh
 from utils.artifacts import save_checkpoint
 from utils.settings import to_plain
+from utils.skeleton import H36M_17_PARENTS
 
 CPU = torch.device("cpu")
 
@@ -54,6 +57,19 @@ def test_both_heads_behind_one_encoder_make_one_file(mesh, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "1 thread(s), median of 2" in printed and "onnxruntime" in printed and "PyTorch" in printed
     assert [path.name for path in settings.output.parent.iterdir()] == ["body.onnx"]
+
+
+def test_joints_found_by_heat_maps_agree_too(tmp_path):
+    need_packages()
+    torch.manual_seed(0)
+    encoder = EncoderConfig(kind="heatmaps", width=8, points=4)
+    settings = EncDecConfig(crop=Crop(size_px=32), encoder=encoder, decoder=DecoderConfig(width=8))
+    network = build_encoder_decoder(settings)
+    backbone = network.backbone
+    head = PoseFromMaps(backbone.channels, backbone.coarse_size, H36M_17_PARENTS, settings.crop.side_m, hidden=8)
+    both = ImageToBody(network, head, None).eval()
+    _, differences = write_onnx(tmp_path / "a.onnx", both, 32, both.outputs, {}, 1e-4)
+    assert list(differences) == ["joints_root_m"] and differences["joints_root_m"] < 1e-4
 
 
 @pytest.mark.parametrize("kind", ["parent", "seed"])

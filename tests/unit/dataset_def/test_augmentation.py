@@ -6,7 +6,16 @@ import torch
 
 from config import Crop, ImageAugmentation, PreprocessConfig
 from dataset_def import h36m_preprocess
-from dataset_def.augmentation import Changes, WideCrops, augmented, cut_changed, look_rotations, no_changes, rolls
+from dataset_def.augmentation import (
+    Changes,
+    WideCrops,
+    augmented,
+    cut_changed,
+    look_rotations,
+    no_changes,
+    resaturated,
+    rolls,
+)
 from dataset_def.crop import crop_camera, look_rotation
 from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_index import FrameChoice
@@ -125,6 +134,17 @@ def test_random_changes_repeat_stay_in_their_ranges_and_fall_but_for_the_shift(w
     up = first.joints_root_m[:, H36M_17.index("head_top")], last.joints_root_m[:, H36M_17.index("head_top")]
     lean = [torch.atan2(one[:, 0], -one[:, 1]).abs().max().item() for one in up]
     assert 0.1 < lean[0] < 0.36 and lean[1] < 0.08
+
+
+def test_saturation_changes_colours_and_not_their_mean():
+    image = torch.rand(20, 3, 4, 4) * 0.5 + 0.25
+    found = resaturated(image, 1.0, torch.Generator().manual_seed(0))
+    assert torch.allclose(found.mean(1), image.mean(1), atol=1e-6)
+    factor = (found - found.mean(1, keepdim=True)).norm(dim=1) / (image - image.mean(1, keepdim=True)).norm(dim=1)
+    each = factor.flatten(1)
+    assert torch.allclose(each, each[:, :1].expand_as(each), atol=1e-3), "one factor for each image"
+    assert 0.29 < each.min() < 0.45 and 1.0 < each.max() < 1.21
+    assert torch.allclose(resaturated(image, 0.0, torch.Generator().manual_seed(0)), image, atol=1e-6)
 
 
 def test_wide_crops_are_the_packed_ones_or_larger_than_the_crop(paths, tmp_path):

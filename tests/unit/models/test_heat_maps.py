@@ -74,7 +74,7 @@ def test_points_follow_a_person_who_stands_elsewhere():
 def test_points_begin_apart_on_an_upright_body_and_every_map_gets_a_gradient():
     torch.manual_seed(0)
     read = PointsFromMaps(8, 40, 16, 2.25)
-    points_m = read(Maps(torch.zeros(1, 8, 16, 16), torch.zeros(1)))
+    points_m = read(Maps(torch.zeros(1, 8, 16, 16), torch.zeros(1))).view(1, 40, 3)
     assert points_m[0, :, 1].std() > 1.5 * points_m[0, :, 0].std() > 0.05
     read(Maps(torch.randn(1, 8, 16, 16), torch.zeros(1))).square().sum().backward()
     assert (read.maps.weight.grad.flatten(1).norm(dim=1) > 1e-4).all()
