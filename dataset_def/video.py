@@ -5,7 +5,6 @@ our own sentence about a damaged video under their messages.
 """
 
 import os
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dataset_def.frame_files import files_in, frame_numbers, is_hidden
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
@@ -73,21 +74,18 @@ class VideoInfo(NamedTuple):
     """0 where it is not known."""
     width_px: int
     height_px: int
-
-
-def natural(path: Path) -> list[tuple[int, int | str]]:
-    """Sort names with numbers as people do: frame_2 before frame_10."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", path.name) if part]
+    numbers: tuple[int, ...] | None = None
+    """Of images, as their names tell them."""
 
 
 def images_in(folder: Path) -> list[Path]:
     """List the images of a folder, in order."""
-    return sorted((path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS), key=natural)
+    return files_in(folder, IMAGE_ENDINGS)
 
 
 def is_video_or_folder(path: Path) -> bool:
     """Tell whether a path is a video by its name, or a folder with images."""
-    return bool(images_in(path)) if path.is_dir() else path.suffix.lower() in VIDEOS
+    return bool(images_in(path)) if path.is_dir() else path.suffix.lower() in VIDEOS and not is_hidden(path)
 
 
 def probe(path: Path) -> VideoInfo:
@@ -101,7 +99,7 @@ def probe(path: Path) -> VideoInfo:
         if not images:
             raise FileNotFoundError(f"{path} holds no images ({', '.join(IMAGE_ENDINGS)})")
         height_px, width_px = read_picture(images[0]).shape[:2]
-        return VideoInfo(path, len(images), 0.0, width_px, height_px)
+        return VideoInfo(path, len(images), 0.0, width_px, height_px, frame_numbers(images))
     if not path.is_file():
         raise FileNotFoundError(f"video {path} does not exist")
     if path.stat().st_size == 0:

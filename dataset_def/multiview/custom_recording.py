@@ -1,13 +1,19 @@
 """Finds all files of a custom recording that the settings describe, and checks that they fit together."""
 
+import warnings
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from dataset_def.calibration.camera_values import METRES, Calibration, Unit, matching, our_camera, plain_name
 from dataset_def.calibration.files import read_calibration
+from dataset_def.frame_files import NumberedFolder, check_same_frames, frame_numbers, is_hidden, origin_of, rows_of
 from dataset_def.multiview.check_calibration import span_m
-from dataset_def.multiview.keypoint_files import read_people_folder
+from dataset_def.multiview.keypoint_files import BODY_25B, CameraKeypoints, read_camera_keypoints
+from dataset_def.multiview.keypoint_tables import read_names, read_table
 from dataset_def.multiview.recording import BackgroundPicture, MultiviewRecording, People, RecordedView
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import check_size
@@ -150,29 +156,78 @@ def in_folder(folder: Path, names: Sequence[str], what: str) -> list[Path]:
     """Find what belongs to every camera in a folder, by its name; endings such as `_json` do not count."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{what} {folder} is not a folder")
-    there = {path.name.split(".")[0].removesuffix("_json"): path for path in sorted(folder.iterdir())}
+    inside = sorted(path for path in folder.iterdir() if not is_hidden(path))
+    there = {path.name.split(".")[0].removesuffix("_json"): path for path in inside}
     return [there[key] for key in matching(names, there, f"{what} {folder}")]
+
+
+def allowed_difference(num_frames: int) -> float:
+    """Say by how many frames what belongs to a video may be longer or shorter."""
+    return max(SHORTER_FRAMES, SHORTER_SHARE * num_frames)
+
+
+def placed_by_number(found: CameraKeypoints, one: VideoInfo, name: str, origin: int | None) -> list[np.ndarray]:
+    """Give the people of every frame of a camera; a frame without a file shows nobody.
+
+    Raises:
+        ValueError: keypoints of frames that are not there, or of too few.
+    """
+    assert found.numbers is not None
+    rows = rows_of(found.numbers, one.numbers, origin)
+    beyond = [number for number, row in zip(found.numbers, rows, strict=True) if row >= one.num_frames]
+    if len(beyond) > allowed_difference(one.num_frames):
+        raise ValueError(f"{found.path} has keypoints of {len(rows)} frames (the last is number {found.numbers[-1]}), "
+                         f"video {name} has {one.num_frames}; they need one .json per frame")  # fmt: skip
+    if len(rows) < LEAST_KEYPOINT_FILES * one.num_frames:
+        raise ValueError(f"{found.path} has keypoints of {len(rows)} frames, video {name} has {one.num_frames}; they "
+                         "need one .json per frame")  # fmt: skip
+    people: list[np.ndarray] = [np.zeros((0, len(BODY_25B), 3))] * one.num_frames
+    for row, everybody in zip(rows, found.people, strict=True):
+        if row < one.num_frames:
+            people[row] = everybody
+    absent = sorted(set(range(one.num_frames)) - set(rows))
+    if absent:
+        warnings.warn(f"{found.path} has no keypoints of {len(absent)} frames (first: frame {absent[0] + 1} of "
+                      f"{one.num_frames}); nobody is seen in them", stacklevel=2)  # fmt: skip
+    return people
+
+
+LEAST_KEYPOINT_FILES = 0.5
+"""Keypoints of fewer frames belong to a part of the video, or to another one."""
 
 
 def people_of(config: ImportMultiviewConfig, videos: dict[str, VideoInfo], span: Span) -> People | None:
     """Read the keypoints of the instants that are imported."""
     if config.keypoints is None:
         return None
+    places = in_folder(config.keypoints, list(videos), "--keypoints")
+    table = partial(read_table, given=read_names(config.keypoint_names))
+    found = {name: read_camera_keypoints(path, config.skeleton, table)
+             for name, path in zip(videos, places, strict=True)}  # fmt: skip
+    by_number = {name: one.numbers for name, one in found.items() if one.numbers is not None}
+    origin = origin_of(by_number, {name: videos[name].numbers for name in by_number},
+                       next(iter(found.values())).begins, f"the keypoints in {config.keypoints}")  # fmt: skip
     people: People = []
-    for (name, one), folder, first in zip(
-        videos.items(), in_folder(config.keypoints, list(videos), "--keypoints"), span.firsts, strict=True
-    ):
-        found = read_people_folder(folder, config.skeleton)
-        if abs(len(found) - one.num_frames) > max(SHORTER_FRAMES, SHORTER_SHARE * one.num_frames):
-            raise ValueError(f"{folder} has keypoints of {len(found)} frames, video {name} has {one.num_frames}; they "
-                             "need one .json per frame")  # fmt: skip
-        people.append(found[first :: config.every][: span.num_instants])
+    for (name, one), first in zip(videos.items(), span.firsts, strict=True):
+        if name in by_number:
+            of_camera = placed_by_number(found[name], one, name, origin)
+        else:
+            of_camera = found[name].people
+            if abs(len(of_camera) - one.num_frames) > allowed_difference(one.num_frames):
+                raise ValueError(f"{found[name].path} has keypoints of {len(of_camera)} frames, video {name} has "
+                                 f"{one.num_frames}; they need one .json per frame")  # fmt: skip
+        people.append(of_camera[first :: config.every][: span.num_instants])
     return people
 
 
 def check_masks(videos: VideoInfo, folder: Path) -> Path:
     """Stop unless there is a mask of the right size for every frame."""
     images = images_in(folder) if folder.is_dir() else []
+    numbers = frame_numbers(images)
+    if numbers is not None and videos.numbers is not None and set(numbers) < set(videos.numbers):
+        absent = sorted(set(videos.numbers) - set(numbers))
+        raise ValueError(f"--masks: {folder} has no mask of frame {absent[0]} ({len(absent)} of {videos.num_frames} "
+                         "are missing); they need one per frame: add an empty one where nobody is seen")  # fmt: skip
     if len(images) != videos.num_frames:
         raise ValueError(
             f"--masks: {folder} has {len(images)} masks, {videos.path} has {videos.num_frames} frames; "
@@ -194,6 +249,10 @@ def custom_recording(config: ImportMultiviewConfig) -> MultiviewRecording:
         FileNotFoundError, ValueError: something is missing or does not fit, in words.
     """
     videos = {name: probe(path) for name, path in named_videos(config.videos).items()}
+    folders_of_images = {
+        name: NumberedFolder(one.path, one.numbers) for name, one in videos.items() if one.numbers is not None
+    }
+    check_same_frames(folders_of_images, [text.partition("=")[0] for text in config.offsets])
     cameras = cameras_of(config, videos)
     span, rate, names = common_span(videos, config), common_rate(videos, config), list(videos)
     people = people_of(config, videos, span)

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from dataset_def.calibration.camera_values import matching, our_camera
 from dataset_def.calibration.files import read_calibration
-from dataset_def.multiview.keypoint_files import read_people_folder
+from dataset_def.multiview.keypoint_files import read_camera_keypoints
+from dataset_def.multiview.keypoint_tables import read_table
 from dataset_def.multiview.recording import BackgroundPicture, MultiviewRecording, RecordedView
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.video import probe
@@ -102,7 +103,7 @@ def load_recording(session: Path) -> MultiviewRecording:
     """Read cameras and keypoints, and find videos and pictures of the background."""
     cameras = load_cameras(session)
     folders = [needed(session / TRIAL / "pose" / f"{name}_json") for name in SESSION_CAMERAS]
-    people = [read_people_folder(folder, "body_25b") for folder in folders]
+    people = [read_camera_keypoints(folder, "body_25b", read_table).people for folder in folders]
     videos = [needed(session / TRIAL / "videos" / f"{name}.mp4") for name in SESSION_CAMERAS]
     views = [
         RecordedView(

@@ -37,9 +37,13 @@ class ImportMultiviewConfig:
     video_size: Literal["exact", "scaled", "letterboxed"] = "exact"
     """How videos may differ in size from their calibration: not at all, scaled evenly, or shrunk between black bars."""
     keypoints: Path | None = None
-    """2D keypoints, which become the 3D labels: a folder per camera with a .json per frame (OpenPose, COCO, MMPose)."""
-    skeleton: Literal["", "body_25", "body_25b", "coco_17", "halpe_26"] = ""
+    """2D keypoints, which become the 3D labels: per camera a folder with a .json per frame (OpenPose, COCO, MMPose,
+    AlphaPose), or one file of all frames (.json of the latter, tables of DeepLabCut, Lightning Pose, SLEAP)."""
+    skeleton: Literal["", "body_25", "body_25b", "coco_17", "coco_18", "halpe_26", "halpe_136", "coco_wholebody",
+                      "mpi_15", "mpii_16"] = ""  # fmt: skip
     """Of the keypoints; needed where their number does not tell (body_25 and body_25b both have 25)."""
+    keypoint_names: Path | None = None
+    """For tables whose keypoints are not known by their names: a file with lines `name in the table,left_wrist`."""
     person: int = setting(1, low=1)
     """Who is imported when several people are seen: 1 is whom most cameras see in most frames with the least
     triangulation error, 2 the next, and so on (report.json lists them)."""
