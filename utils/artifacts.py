@@ -5,6 +5,7 @@ the command that makes a missing file.  Nothing here runs code from a file.  Res
 with hardware, versions, protocol and commit.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -22,7 +23,13 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int32, UInt8
 
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None  # type: ignore[assignment]
+
 from config import ROOT, EncDecConfig, GanConfig, MeshConfig, PoseConfig
+from utils.failures import FAILED_WRITING
 from utils.machine import hardware, versions
 from utils.safe_pickle import load_pickled_arrays
 from utils.settings import flat, with_todays_names
@@ -68,6 +75,43 @@ def atomic_write(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+class FolderLock:
+    """Keeps other processes from writing into a folder: the operating system's lock, which ends with the process.
+
+    It lies beside the folder, so that the folder itself can be emptied.  The same process may take it again.
+    """
+
+    def __init__(self, folder: Path, remedy: str):
+        """Take the lock.
+
+        Raises:
+            FileExistsError: another process that runs now has it.
+        """
+        self.handle: int | None = None
+        if fcntl is None:
+            return
+        self.handle = os.open(lock_file(folder), os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.lockf(self.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.release()
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise FileExistsError(f"another process that runs now writes into {folder}; {remedy}") from None
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):  # file systems without locks
+                raise
+
+    def release(self) -> None:
+        """Let others in."""
+        if self.handle is not None:
+            os.close(self.handle)
+            self.handle = None
+
+
+def lock_file(folder: Path) -> Path:
+    """Say where the lock of a folder lies."""
+    return folder.with_name(f".{folder.name}.lock")
 
 
 @contextmanager
@@ -269,7 +313,12 @@ def save_checkpoint(
         format=CHECKPOINT_FORMAT, stage=stage, step=step, config=config, states=states, progress=progress or {}
     )
     with atomic_write(path) as partial:
-        torch.save(content, partial)
+        try:
+            torch.save(content, partial)
+        except RuntimeError as error:  # PyTorch's own writer says so when the disk is full
+            if not FAILED_WRITING.search(str(error)):
+                raise
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 def with_todays_keys(weights: dict[str, Any]) -> dict[str, Any]:

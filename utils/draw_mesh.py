@@ -6,21 +6,22 @@ belongs to exactly one of its two triangles.  A predicted body is laid over its 
 
 from typing import Literal
 
-import numba
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, UInt8
+
+from utils.compiled import compiled
 
 SUBPIXEL_STEPS = 256.0
 """Grid steps per pixel."""
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _owns_edge(dx: float, dy: float) -> bool:
     """Tell whether pixel centres exactly on this edge belong to the triangle (the top-left rule)."""
     return dy < 0 or (dy == 0 and dx > 0)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _draw_triangle(image, depth, covered, corners, colours, a, b, c):  # type: ignore[no-untyped-def]
     """Fill one triangle whose corners a, b, c turn clockwise on the screen."""
     height, width, channels = image.shape
@@ -54,7 +55,7 @@ def _draw_triangle(image, depth, covered, corners, colours, a, b, c):  # type: i
                     image[row, column, k] = value * distance
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _draw_triangles(image, depth, covered, corners, faces, colours, cull):  # type: ignore[no-untyped-def]
     for i in range(faces.shape[0]):
         a, b, c = faces[i, 0], faces[i, 1], faces[i, 2]
@@ -95,7 +96,7 @@ def draw_mesh(
     return covered
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _add_face_normals(normals, vertices, faces):  # type: ignore[no-untyped-def]
     for i in range(faces.shape[0]):
         a, b, c = faces[i, 0], faces[i, 1], faces[i, 2]

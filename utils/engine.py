@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from config import Device, Loop, Optim, Paths
-from utils.artifacts import atomic_write, commit, load_checkpoint, save_checkpoint
+from utils.artifacts import FolderLock, atomic_write, commit, load_checkpoint, lock_file, save_checkpoint
 from utils.batches import Batches, batch_loader, to_device
 from utils.history import History
 from utils.machine import hardware, now, versions
@@ -139,6 +139,9 @@ def spoken(seconds: float) -> str:
     return f"{max(1, round(seconds))} seconds"
 
 
+IN_USE = "wait until it ends, or choose another --name"
+
+
 class Run:
     """One training run: runs/<stage>/<name>."""
 
@@ -155,6 +158,7 @@ class Run:
         self.tracked: dict[str, Stateful] = {}
         self.restored: dict[str, Any] = {}
         self.history = History(stage, self.processes, self.device)
+        self.lock: FolderLock | None = None
         self._connect()
         if config.loop.threads:
             torch.set_num_threads(config.loop.threads)
@@ -183,6 +187,8 @@ class Run:
             dist.barrier()
 
     def _check_folder(self) -> None:
+        if lock_file(self.folder).exists():
+            FolderLock(self.folder, IN_USE).release()
         last = self.folder / "checkpoint_last.pt"
         if self.loop.resume:
             if not last.is_file():
@@ -207,6 +213,8 @@ class Run:
 
     def _open_folder(self) -> None:
         """Make or empty the folder; only now, so that a script which fails before its loop changes nothing."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.lock = FolderLock(self.folder, IN_USE)
         if self.folder.exists() and self.loop.overwrite and self.step == 0:
             shutil.rmtree(self.folder)
         config_file = self.folder / "config.json"
@@ -273,6 +281,8 @@ class Run:
                     self._save("checkpoint_last.pt", self.tracked)
                 bar.update()
                 pace.tell(self.step, self.last)
+        if self.lock is not None:
+            self.lock.release()
 
     def is_due(self, what: Literal["log", "validate", "checkpoint"]) -> bool:
         """Tell whether it is time, by the settings; everything is due at the last step."""

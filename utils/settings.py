@@ -1,6 +1,7 @@
 """Settings from the command line, as plain dictionaries for files, and as flags for people to type."""
 
 import argparse
+import io
 import os
 import shlex
 import sys
@@ -13,6 +14,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import tyro
 
 from config import ASSETS, EMBEDDED, PARTS, PRESETS, ROOT, Paths, Subjects
+from utils.failures import failure_in_words
 
 StageConfig = TypeVar("StageConfig")
 
@@ -57,12 +59,16 @@ def dataset_flags(dataset: Path, others: list[str]) -> list[str]:
 
 def start(main: Callable[[StageConfig], object], stage: type[StageConfig]) -> None:
     """Run a script from the command line: what a user can cause ends in one sentence and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may hold any bytes
     try:
         main(parse(stage))
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
-        if os.environ.get("TRACEBACK"):
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        told = failure_in_words(error)
+        if not told or os.environ.get("TRACEBACK"):
             raise
-        print(f"error: {error}\n(TRACEBACK=1 in front of the command shows where.)", file=sys.stderr)
+        print(f"error: {told}\n(TRACEBACK=1 in front of the command shows where.)", file=sys.stderr)
         sys.exit(2)
 
 

@@ -5,10 +5,10 @@ the data (a wrong guess costs more than the work), and indices are unsigned (num
 ones).  The formulas are those of torch_scan, in the same order, so the results are equal bit by bit.
 """
 
-import numba
 import numpy as np
 
 from models.silhouette.torch_scan import STEPS
+from utils.compiled import compiled
 
 LANES = 16
 """Views of a block: one bit each in half a word."""
@@ -23,7 +23,7 @@ ONE, HALF, ZERO = np.float32(1), np.float32(0.5), np.float32(0)
 U = np.uint32
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _lay_out(vertices):  # type: ignore[no-untyped-def]
     """Put the views of a vertex side by side: (V, 2, LANES), zero where there is no view."""
     views, count = vertices.shape[:2]
@@ -36,7 +36,7 @@ def _lay_out(vertices):  # type: ignore[no-untyped-def]
     return points
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _face_bits(points, faces):  # type: ignore[no-untyped-def]
     """Note the views in which a face turns clockwise on the screen (low half), and the other way (high half)."""
     bits = np.empty(faces.shape[0], np.uint32)
@@ -52,7 +52,7 @@ def _face_bits(points, faces):  # type: ignore[no-untyped-def]
     return bits
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _candidates(bits, edges, turns):  # type: ignore[no-untyped-def]
     """List the edges that are a contour in some view, with the bits of these views."""
     found, differs = np.empty(edges.shape[0], np.uint32), np.empty(edges.shape[0], np.uint32)
@@ -67,12 +67,12 @@ def _candidates(bits, edges, turns):  # type: ignore[no-untyped-def]
     return found[:count], differs[:count]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _sign(word, lane):  # type: ignore[no-untyped-def]
     return np.int32(word >> U(lane) & U(1)) - np.int32(word >> U(lane + LANES) & U(1))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _contour(xy, lane, found, differs, bits, edges, turns):  # type: ignore[no-untyped-def]
     """Collect one view's contour edges: their numbers, (4, M) x and y of both ends, and weights."""
     chosen, count = np.empty(found.shape[0] + 1, np.uint32), 0
@@ -88,7 +88,7 @@ def _contour(xy, lane, found, differs, bits, edges, turns):  # type: ignore[no-u
     return chosen[:count], ends, weights
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _line_from(at, num_lines):  # type: ignore[no-untyped-def]
     """Give the first line at or after a place, which is in lines."""
     line = np.ceil(at)
@@ -96,7 +96,7 @@ def _line_from(at, num_lines):  # type: ignore[no-untyped-def]
     return np.int32(line if line < np.float32(num_lines) else np.float32(num_lines))
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _count(ends, axis, num_lines, samples):  # type: ignore[no-untyped-def]
     """Find the lines that each edge crosses, the edges that cross any, and where each line's crossings start."""
     scale, count = np.float32(samples), ends.shape[1]
@@ -120,7 +120,7 @@ def _count(ends, axis, num_lines, samples):  # type: ignore[no-untyped-def]
     return firsts, lasts, starts, crossing[:num_crossing]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _upwards(ends, i, axis, scale):  # type: ignore[no-untyped-def]
     """Turn an edge along the lines' normal: low and high end in lines, both positions along the lines, goes_up."""
     at_start, at_end = ends[1 - axis, i] * scale - HALF, ends[3 - axis, i] * scale - HALF
@@ -135,7 +135,7 @@ def _upwards(ends, i, axis, scale):  # type: ignore[no-untyped-def]
     )
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _fill(ends, weights, axis, length, samples, firsts, lasts, starts, crossing):  # type: ignore[no-untyped-def]
     """Give the key of every crossing, line after line, and what each edge adds to k."""
     keys, jumps = np.empty(starts[-1] + 1, np.int64), np.empty(ends.shape[1], np.int8)
@@ -156,7 +156,7 @@ def _fill(ends, weights, axis, length, samples, firsts, lasts, starts, crossing)
     return keys, jumps
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _sort(keys, starts):  # type: ignore[no-untyped-def]
     for line in range(starts.shape[0] - 1):
         begin, finish = starts[line], starts[line + 1]
@@ -171,7 +171,7 @@ def _sort(keys, starts):  # type: ignore[no-untyped-def]
             keys[U(place)] = key
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _visible(keys, jumps, starts):  # type: ignore[no-untyped-def]
     """Keep the crossings at which k leaves zero or comes back to it; gives keys, lines, and 1 or -1."""
     kept, lines, signs = np.empty_like(keys), np.empty(len(keys), np.int32), np.empty(len(keys), np.int32)
@@ -186,7 +186,7 @@ def _visible(keys, jumps, starts):  # type: ignore[no-untyped-def]
     return kept[:count], lines[:count], signs[:count]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _add_changes(keys, lines, signs, axis, samples, change):  # type: ignore[no-untyped-def]
     """Note in the pixels of the visible crossings how much the coverage changes there."""
     for i in range(keys.shape[0]):
@@ -200,7 +200,7 @@ def _add_changes(keys, lines, signs, axis, samples, change):  # type: ignore[no-
             change[along + U(1), normal] += signs[i] * part
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _record(keys, lines, signs, axis, shape, samples, chosen, ends, edges, whole, real, count):  # type: ignore[no-untyped-def]
     """Write the fields of torch_scan.Crossings for the visible crossings of one view; gives the number of all."""
     height, width = shape
@@ -223,7 +223,7 @@ def _record(keys, lines, signs, axis, shape, samples, chosen, ends, edges, whole
     return count
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _finish(by_row, by_column, coverage, scale):  # type: ignore[no-untyped-def]
     """Sum the changes along rows and down columns, and clear them for the next view."""
     height, width = coverage.shape
@@ -240,7 +240,7 @@ def _finish(by_row, by_column, coverage, scale):  # type: ignore[no-untyped-def]
     by_column[:] = 0
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _room(rows, needed):  # type: ignore[no-untyped-def]
     """Give the array, or a copy with room for more rows."""
     if needed <= rows.shape[0]:
@@ -250,7 +250,7 @@ def _room(rows, needed):  # type: ignore[no-untyped-def]
     return larger
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def scan_block(vertices, faces, edges, turns, samples, coverage):  # type: ignore[no-untyped-def]
     """Measure the coverage of up to LANES views.
 
@@ -280,7 +280,7 @@ def scan_block(vertices, faces, edges, turns, samples, coverage):  # type: ignor
     return whole[:count].copy(), real[:count].copy(), view_ends
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def pull_block(gradient, whole, real, view_ends, pulled):  # type: ignore[no-untyped-def]
     """Turn the gradients of a block's coverage into those of its vertices: the silhouette's gradient on the CPU.
 

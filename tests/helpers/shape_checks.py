@@ -7,7 +7,7 @@ from pathlib import Path
 from beartype import beartype
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPILED = r"^@(numba\.)?njit|^@triton\.jit"
+COMPILED = r"^@compiled\(|^@triton\.jit"
 """Functions that a compiler reads as text or bytecode; it cannot read a checked one."""
 REFUSES_ITSELF = ("models.silhouette", "models.silhouette.topology", "sample.predict")
 """Wrong shapes reach these on purpose: their tests hold that a user gets one sentence."""

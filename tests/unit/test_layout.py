@@ -109,6 +109,7 @@ TEXTS = {short(path): path.read_text() for path in FILES if path.name != "__init
 TRAINER_LINES = 150
 SHORT_LINES = 40
 SHORT = {
+    "utils/compiled.py": "how all compiled functions are compiled, where a cache can be written and where none can",
     "utils/machine.py": "what every result file notes about the machine",
 }
 """Files that may be shorter, and why."""

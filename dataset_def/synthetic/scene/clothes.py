@@ -5,9 +5,8 @@ Points are given where they lie on the body of mean shape in the T-pose (y up, f
 
 import math
 
-import numba
-
 from dataset_def.synthetic.scene.patterns import pattern_share, value_noise
+from utils.compiled import compiled
 
 SKIN, HAIR, SHIRT, SLEEVE, TROUSERS, SHOE, SOLE, SOCK, BELT, UNDER, LIPS, EYE, BROW, BEARD, PRINT = range(15)
 """Parts: rows of the table of materials."""
@@ -21,7 +20,7 @@ KIND, FIRST, SECOND, SIZE, PHASE, TURNED, SIDE_STRIPE, SEED, COLUMNS = 0, 1, 4, 
 """Where one part ends and the next begins: metres, except NAPE and FRINGE (half heads), PRINT_ROUND, HAS_BEARD."""
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def head_part(x: float, y: float, z: float, cuts) -> int:  # type: ignore[no-untyped-def]
     """Tell hair, face and its features apart; x, y, z in half heads from the middle of the head."""
     in_face = z > 0.0 and (x / 0.86) ** 2 + ((y + 0.25) / (0.25 + cuts[FRINGE])) ** 2 < 1
@@ -42,7 +41,7 @@ def head_part(x: float, y: float, z: float, cuts) -> int:  # type: ignore[no-unt
     return SKIN
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def trunk_part(x: float, y: float, z: float, cuts) -> int:  # type: ignore[no-untyped-def]
     """Tell skin, shirt and what shows under it apart, above the hem and below the head."""
     across = abs(x)
@@ -62,7 +61,7 @@ def trunk_part(x: float, y: float, z: float, cuts) -> int:  # type: ignore[no-un
     return SHIRT
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def leg_part(y: float, cuts) -> int:  # type: ignore[no-untyped-def]
     """Tell belt, trousers, socks and shoes apart, below the hem."""
     if y < cuts[SOLE_Y]:
@@ -74,7 +73,7 @@ def leg_part(y: float, cuts) -> int:  # type: ignore[no-untyped-def]
     return SOCK if y < cuts[SOCK_Y] else SKIN
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def part_at(x: float, y: float, z: float, cuts) -> int:  # type: ignore[no-untyped-def]
     """Name the part that a point of the body belongs to."""
     if abs(x) < cuts[SHOULDER_X]:
@@ -90,7 +89,7 @@ def part_at(x: float, y: float, z: float, cuts) -> int:  # type: ignore[no-untyp
     return trunk_part(x, y, z, cuts) if y > cuts[HEM_Y] else leg_part(y, cuts)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def cloth_place(part: int, x: float, y: float, z: float, cuts) -> tuple[float, float, float]:  # type: ignore[no-untyped-def]
     """Give the place on the cloth: metres along the limb or down the trunk, metres around it, and the angle."""
     if part == SLEEVE:
@@ -103,7 +102,7 @@ def cloth_place(part: int, x: float, y: float, z: float, cuts) -> tuple[float, f
     return cuts[NECK_Y] - y, 0.16 * angle, angle
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def creases(part: int, x: float, y: float, z: float) -> float:
     """Give the light and dark of folds in cloth, strands in hair, unevenness of skin; about 1."""
     if part in (HAIR, BEARD):
@@ -114,7 +113,7 @@ def creases(part: int, x: float, y: float, z: float) -> float:
     return 0.97 + 0.06 * value_noise(x * 40, y * 40 + z * 20, 23)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def colour_at(x: float, y: float, z: float, cuts, materials) -> tuple[float, float, float]:  # type: ignore[no-untyped-def]
     """Give the RGB of the dressed body at a point, before light."""
     part = part_at(x, y, z, cuts)
@@ -134,7 +133,7 @@ def colour_at(x: float, y: float, z: float, cuts, materials) -> tuple[float, flo
     return red * light, green * light, blue * light
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def paint_points(colours, points, cuts, materials):  # type: ignore[no-untyped-def]
     """Fill the colour of each point, before light."""
     for i in range(points.shape[0]):
@@ -142,7 +141,7 @@ def paint_points(colours, points, cuts, materials):  # type: ignore[no-untyped-d
         colours[i, 0], colours[i, 1], colours[i, 2] = red, green, blue
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def name_parts(parts, points, cuts):  # type: ignore[no-untyped-def]
     """Fill the part of each point."""
     for i in range(points.shape[0]):

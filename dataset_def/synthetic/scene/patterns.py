@@ -5,13 +5,13 @@ Scalars only: small-array expressions cost four to ten times more.
 
 import math
 
-import numba
+from utils.compiled import compiled
 
 PLAIN, STRIPES, CHECKS, DOTS, BLOCKS, GRADIENT, CAMOUFLAGE, ZIGZAG = range(8)
 """The kinds of cloth pattern; `pattern_share` mixes two colours by them."""
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def lattice(i: int, j: int, seed: int) -> float:
     """Give a repeatable random number in [0, 1) to a cell of a grid.
 
@@ -23,7 +23,7 @@ def lattice(i: int, j: int, seed: int) -> float:
     return ((h ^ (h >> 15)) & 0xFFFFFF) / 16777216.0
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def value_noise(x: float, y: float, seed: int) -> float:
     """Interpolate the lattice smoothly; in [0, 1), with features of size one."""
     i, j = math.floor(x), math.floor(y)
@@ -35,13 +35,13 @@ def value_noise(x: float, y: float, seed: int) -> float:
     return low * (1 - v) + high * v
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def cycle(x: float) -> float:
     """Give the fractional part, in [0, 1) for negative numbers too."""
     return x - math.floor(x)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def pattern_share(kind: int, along: float, across: float, size: float, phase: float, seed: int) -> float:
     """Give the share of the second colour at a point of the cloth.
 

@@ -6,11 +6,11 @@ a ray meets it comes from texture, ceiling lamps with shadows, and soft darkenin
 
 import math
 
-import numba
 import numpy as np
 from jaxtyping import Float, Float32
 
 from dataset_def.synthetic.scene.patterns import cycle, lattice, value_noise
+from utils.compiled import compiled
 
 CENTRE, HALF, AXES, COLOUR, SECOND, KIND, SEED, REACH = 0, 3, 6, 15, 18, 21, 22, 23
 """First column of each part of a box's row; AXES are the rows of R_box_from_world, REACH is (half diagonal)²."""
@@ -18,7 +18,7 @@ PLAIN, CARPET, WALL, WINDOW, RADIATOR, SCREEN, WOOD, CURTAIN, POSTER, SHELF, CUS
 """The kinds of surface."""
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def enter_box(box, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
     """Give the distances at which a ray enters and leaves a box; enter > leave if it misses.
 
@@ -37,7 +37,7 @@ def enter_box(box, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
     return near, far
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def comes_near(box, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
     """Tell cheaply whether a ray of unit direction comes near enough to a box to be worth testing."""
     rx, ry, rz = box[CENTRE] - ox, box[CENTRE + 1] - oy, box[CENTRE + 2] - oz
@@ -45,7 +45,7 @@ def comes_near(box, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
     return rx * rx + ry * ry + rz * rz - along * along <= box[REACH]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def first_hit(boxes, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
     """Find the nearest surface along a ray: its distance and row; row 0 is the room's shell."""
     best, row = enter_box(boxes[0], ox, oy, oz, dx, dy, dz)[1], 0
@@ -58,7 +58,7 @@ def first_hit(boxes, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
     return best, row
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def is_shadowed(boxes, ox, oy, oz, dx, dy, dz, reach):  # type: ignore[no-untyped-def]
     """Tell whether a box lies within `reach` along a ray."""
     for i in range(1, boxes.shape[0]):
@@ -70,7 +70,7 @@ def is_shadowed(boxes, ox, oy, oz, dx, dy, dz, reach):  # type: ignore[no-untype
     return False
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def carpet_share(x: float, y: float, marks) -> tuple[float, float]:  # type: ignore[no-untyped-def]
     """Give the brightness of the carpet at a floor point, and whether a white tape mark lies there."""
     pile = 0.82 + 0.22 * value_noise(x * 60, y * 60, 3) + 0.16 * value_noise(x * 9, y * 9, 5)
@@ -84,13 +84,13 @@ def carpet_share(x: float, y: float, marks) -> tuple[float, float]:  # type: ign
     return pile * worn, 0.0
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def framed(u: float, v: float, a: float, b: float, width: float) -> bool:
     """Tell whether a point of a panel of half sizes a, b lies on its frame."""
     return abs(u) > a - width or abs(v) > b - width
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def shaded_surface(kind: int, u: float, v: float, a: float, b: float, seed: int) -> tuple[float, float]:
     """Give brightness and share of the second colour on a face of half sizes a, b; u sideways, v upwards (metres)."""
     if kind == WINDOW:
@@ -114,7 +114,7 @@ def shaded_surface(kind: int, u: float, v: float, a: float, b: float, seed: int)
     return 0.97 + 0.06 * value_noise(u * 5, v * 5, seed), 0.0
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def shelf_colour(u: float, v: float, b: float, seed: int) -> tuple[float, float, float]:
     """Draw a shelf full of books: boards, and spines of random width, height and colour."""
     board = 0.34
@@ -138,7 +138,7 @@ EDGE = 0.25
 """Spread of R + G + B within a pixel that calls for more rays."""
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _lamp_light(boxes, lights, x, y, z, nx, ny, nz):  # type: ignore[no-untyped-def]
     """Add up the lamps that a surface point sees, by Lambert's law with the inverse square."""
     total = 0.0
@@ -154,7 +154,7 @@ def _lamp_light(boxes, lights, x, y, z, nx, ny, nz):  # type: ignore[no-untyped-
     return total
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _openness(boxes, x, y, z, is_floor):  # type: ignore[no-untyped-def]
     """Give the share of the surroundings' light that reaches a point: less in corners and beside furniture."""
     share = 1.0
@@ -174,7 +174,7 @@ def _openness(boxes, x, y, z, is_floor):  # type: ignore[no-untyped-def]
     return share
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _texture(box, marks, axis, u, v, a, b, x, y, z, is_shell, nz):  # type: ignore[no-untyped-def]
     """Give the colour of a surface point before light."""
     kind = int(box[KIND])
@@ -198,7 +198,7 @@ def _texture(box, marks, axis, u, v, a, b, x, y, z, is_shell, nz):  # type: igno
     return red, green, bright * (box[COLOUR + 2] * (1 - mix) + box[SECOND + 2] * mix)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def look(boxes, marks, lights, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyped-def]
     """Give the linear RGB that a ray sees."""
     distance, row = first_hit(boxes, ox, oy, oz, dx, dy, dz)
@@ -228,7 +228,7 @@ def look(boxes, marks, lights, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyp
     return red * light, green * light, blue * light
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _look_through(boxes, marks, lights, origin, R, K, x_px, y_px):  # type: ignore[no-untyped-def]
     """Give what is seen at one point of the image, no brighter than a sensor can tell."""
     px, py = (x_px - K[0, 2]) / K[0, 0], (y_px - K[1, 2]) / K[1, 1]
@@ -241,7 +241,7 @@ def _look_through(boxes, marks, lights, origin, R, K, x_px, y_px):  # type: igno
     return min(red, 1.0), min(green, 1.0), min(blue, 1.0)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _average(image, boxes, marks, lights, origin, R, K, row, column, samples):  # type: ignore[no-untyped-def]
     """Fill one pixel from samples x samples rays and return how much their brightness spreads."""
     red, green, blue, low, high = 0.0, 0.0, 0.0, 1e9, -1e9
@@ -256,7 +256,7 @@ def _average(image, boxes, marks, lights, origin, R, K, row, column, samples):  
     return high - low
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _fill(image, boxes, marks, lights, origin, R, K):  # type: ignore[no-untyped-def]
     for row in range(image.shape[0]):
         for column in range(image.shape[1]):

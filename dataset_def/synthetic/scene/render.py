@@ -11,6 +11,7 @@ from dataset_def.synthetic.scene.appearance import Outfit
 from dataset_def.synthetic.scene.clothes import colour_at
 from dataset_def.synthetic.scene.room import Room
 from utils.camera import Camera, project, to_camera
+from utils.compiled import compiled
 from utils.draw_mesh import draw_mesh, vertex_normals
 
 SAMPLES = 2
@@ -19,7 +20,7 @@ SHADOW_CELLS = 80
 """The shadow is a square of CELLS x CELLS cells on the floor, around the person."""
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _floor_cover(grid, vertices, low_x, low_y, slant_x, slant_y, strength, reach):  # type: ignore[no-untyped-def]
     """Mark the floor cells below the vertices, seen from the light; higher vertices count less."""
     for i in range(vertices.shape[0]):
@@ -31,7 +32,7 @@ def _floor_cover(grid, vertices, low_x, low_y, slant_x, slant_y, strength, reach
             grid[row, column] = max(grid[row, column], dark)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _darken_floor(image, grid, low_x, low_y, origin, R, K, top, bottom, left, right):  # type: ignore[no-untyped-def]
     """Multiply the floor's pixels by the light that the person leaves them."""
     for row in range(top, bottom):
@@ -86,7 +87,7 @@ def _box(points_px: Float[np.ndarray, "N 2"], camera: Camera) -> tuple[int, int,
     return left, top, right, bottom
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _lay_over(image, mask, values, covered, cuts, materials, tint, left, top):  # type: ignore[no-untyped-def]
     """Colour the rasterised samples and lay their average over the image by the share of the pixel they cover."""
     for row in range(covered.shape[0] // SAMPLES):
@@ -108,7 +109,7 @@ def _lay_over(image, mask, values, covered, cuts, materials, tint, left, top):  
             mask[top + row, left + column] = int(255 * count * share)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled()
 def _record(image, out, gain, noise, seed):  # type: ignore[no-untyped-def]
     """Turn light into bytes: exposure, and sensor noise that grows with brightness."""
     state = numba.uint64(seed * 2 + 1)
