@@ -81,19 +81,34 @@ class PlacedBones(NamedTuple):
 
 
 def clip_files(folder: Path) -> list[tuple[Path, Path]]:
-    """List the motions of a folder, each with its skeleton (`01_02.amc` belongs to `01.asf`).
+    """List the motions of a folder, at any depth, each with its skeleton beside it.
+
+    The skeleton is the one whose name the motion's begins with (`01_02.amc` belongs to `01.asf`, `HDM_bd_01-01_01.amc`
+    to `HDM_bd.asf`), or the only one of the folder.
 
     Raises:
         FileNotFoundError: no folder, no motions, or a motion without skeleton.
     """
-    motions = sorted(folder.glob("*.amc"))
+    inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".amc", ".asf"))
+    motions = [path for path in inside if path.suffix.lower() == ".amc" and not path.name.startswith(".")]
+    skeletons: dict[Path, list[Path]] = {}
+    for path in inside:
+        if path.suffix.lower() == ".asf" and not path.name.startswith("."):
+            skeletons.setdefault(path.parent, []).append(path)
     if not motions:
         raise FileNotFoundError(f"{folder} holds no .amc files; give a folder with .asf and .amc files side by side")
-    pairs = [(path, folder / f"{path.stem.split('_')[0]}.asf") for path in motions]
-    for motion, skeleton in pairs:
-        if not skeleton.is_file():
-            raise FileNotFoundError(f"{motion.name} needs the skeleton {skeleton}; copy it there")
-    return pairs
+    return [(motion, _skeleton_of(motion, skeletons.get(motion.parent, []))) for motion in motions]
+
+
+def _skeleton_of(motion: Path, beside: list[Path]) -> Path:
+    """Find the skeleton of a motion among those of its folder."""
+    name = motion.stem.lower()
+    fitting = [path for path in beside if name == path.stem.lower() or name.startswith(f"{path.stem.lower()}_")]
+    if fitting or len(beside) == 1:
+        return max(fitting or beside, key=lambda path: len(path.stem))
+    raise FileNotFoundError(
+        f"{motion.name} needs the skeleton {motion.parent / motion.stem.split('_')[0]}.asf; copy it there"
+    )
 
 
 def sections(path: Path) -> dict[str, list[list[str]]]:
@@ -152,7 +167,37 @@ def read_asf(path: Path) -> Skeleton:
         ordered = {name: bones[name] for name in parents if name in bones}
     except (KeyError, IndexError, StopIteration, ValueError) as error:
         raise ValueError(f"{path} is no Acclaim skeleton that can be read ({error!r}); copy it again") from error
+    _check_root(path, found["root"])
     return Skeleton(ordered, tuple(name.lower() for name in order), metres, radians)
+
+
+def _check_root(path: Path, lines: list[list[str]]) -> None:
+    """Refuse a root whose axes are not the world's, which would turn every pose.
+
+    Raises:
+        ValueError: another order of axes than XYZ, or an orientation.
+    """
+    for words in lines:
+        if words[0].lower() == "axis" and "".join(words[1:]).upper() != "XYZ":
+            raise ValueError(f"{path}: the root turns about axes in the order {' '.join(words[1:])}; only XYZ is known")
+        if words[0].lower() == "orientation" and any(float(word) for word in words[1:]):
+            raise ValueError(f"{path}: the root has the orientation {' '.join(words[1:])}, which is not undone here; "
+                             "write the motion with 0 0 0")  # fmt: skip
+
+
+ANGLE_UNITS = {":radians": 1.0, ":degrees": np.pi / 180, ":deg": np.pi / 180, ":rad": 1.0}
+"""What the head of an .amc file says about its angles; it goes before what the skeleton says."""
+
+
+def angle_unit(path: Path) -> float | None:
+    """Read in which unit a motion's own head says its angles are, in radians; None if it says nothing."""
+    for line in path.read_text(errors="replace").splitlines():
+        word = line.strip().lower()
+        if word in ANGLE_UNITS:
+            return ANGLE_UNITS[word]
+        if word and word[0] not in "#:":
+            return None
+    return None
 
 
 def read_values(path: Path) -> dict[str, list[list[float]]]:
@@ -173,14 +218,16 @@ def read_amc(path: Path, skeleton: Skeleton) -> Clip:
     """
     try:
         values = {name: np.array(rows) for name, rows in read_values(path).items()}
+        told = angle_unit(path)
+        radians = skeleton.radians_per_unit if told is None else told
         root = dict(zip(skeleton.root_channels, values["root"].T, strict=True))
         root_m = np.stack([root[f"t{axis}"] for axis in "xyz"], -1) * skeleton.metres_per_unit
-        rotations = {"root": about_axes(np.stack([root[name] for name in ORDER], -1) * skeleton.radians_per_unit)}
+        rotations = {"root": about_axes(np.stack([root[name] for name in ORDER], -1) * radians)}
         for name, bone in skeleton.bones.items():
             angles = np.zeros((len(root_m), 3))
             if bone.channels:
                 angles[:, [ORDER.index(channel) for channel in bone.channels]] = values[name]
-            rotations[name] = about_axes(angles * skeleton.radians_per_unit)
+            rotations[name] = about_axes(angles * radians)
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path} cannot be read with its skeleton ({error}); copy both again") from error
     return Clip(root_m, rotations)

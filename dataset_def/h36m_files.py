@@ -15,13 +15,15 @@ from jaxtyping import Float, UInt8
 from scipy.io.matlab import MatReadError
 
 from config import Paths
-from utils.camera import Camera
+from utils.camera import Camera, project, to_camera
 from utils.image import read_image, read_mask
+from utils.skeleton import H36M_17
 
 METRES_PER_MILLIMETRE = 1e-3
 DAMAGED_RECORDINGS = frozenset({(11, 2, 2, 1)})
 """(subject, action, sub-action, camera) that is damaged in the original and skipped everywhere."""
-FRAME_ENDINGS = ("jpg", "png", "jpeg")
+FRAME_ENDINGS = ("jpg", "png", "jpeg", "JPG", "PNG", "JPEG")
+FRAME_DIGITS = 6
 DAMAGED = (
     ValueError,
     TypeError,
@@ -107,8 +109,9 @@ def image_path(paths: Paths, key: FrameKey) -> Path:
 
 
 def mask_path(paths: Paths, key: FrameKey) -> Path:
-    """Say where the mask of a frame lies."""
-    return paths.masks_location / key.folder / f"{key.stem}.png"
+    """Say where the mask of a frame lies: the .png, or the .PNG if there is only that."""
+    path, capital = (paths.masks_location / key.folder / f"{key.stem}.{ending}" for ending in ("png", "PNG"))
+    return capital if not path.exists() and capital.exists() else path
 
 
 def background_path(paths: Paths, subject: int, camera: int) -> Path:
@@ -122,10 +125,39 @@ def has_masks(paths: Paths) -> bool:
 
 
 def listed_frames(folder: Path) -> set[int]:
-    """List the frame numbers whose images lie in a folder."""
+    """List the frame numbers whose images lie in a folder.
+
+    Raises:
+        ValueError: numbers are not written with six digits, which is how the images are found later.
+    """
     pattern = re.compile(re.escape(folder.name) + r"_(\d+)\.(?:" + "|".join(FRAME_ENDINGS) + ")")
-    matches = (pattern.fullmatch(path.name) for path in folder.iterdir())
-    return {int(match.group(1)) for match in matches if match is not None}
+    matches = [match for path in folder.iterdir() if (match := pattern.fullmatch(path.name)) is not None]
+    for match in matches:
+        if match.group(1) != f"{int(match.group(1)):0{FRAME_DIGITS}d}":
+            raise ValueError(
+                f"{folder / match.group(0)} has a frame number of {len(match.group(1))} digits; rename the images to "
+                f"{FRAME_DIGITS} digits, as {folder.name}_{int(match.group(1)):0{FRAME_DIGITS}d}"
+            )
+    return {int(match.group(1)) for match in matches}
+
+
+def check_complete(path: Path, needed: list[int], there: set[int], num_rows: int = 0) -> None:
+    """Stop if images of some frames are not there.
+
+    Args:
+        path: the folder's h36m_meta.mat.
+        needed: numbers of the frames.
+        there: numbers of the images.
+        num_rows: frames that the file describes, if more than are needed.
+    Raises:
+        ValueError: naming the first.
+    """
+    missing = sorted(set(needed) - there)
+    if missing:
+        raise ValueError(
+            f"{path} describes {num_rows or len(needed)} frames, but {len(missing)} of the {len(needed)} needed "
+            f"images are missing (first: {path.parent.name}_{missing[0]:0{FRAME_DIGITS}d}.jpg); copy the missing frames"
+        )
 
 
 def _checked_size(path: Path, image: np.ndarray, camera: Camera) -> None:
@@ -163,7 +195,78 @@ def load_meta(path: Path) -> Meta:
     joints_mm = _field(path, content, "pose3d_world").astype(np.float64)
     if joints_mm.ndim != 3 or joints_mm.shape[1:] != (17, 3):
         raise ValueError(f"{path}: pose3d_world is {joints_mm.shape}, expected (frames, 17, 3)")
-    return Meta(_camera(path, content), joints_mm * METRES_PER_MILLIMETRE)
+    meta = Meta(_camera(path, content), joints_mm * METRES_PER_MILLIMETRE)
+    check_conventions(path, meta)
+    return meta
+
+
+METRES_EXTENT_M, CENTIMETRES_EXTENT_M = 0.01, 0.25
+"""A person who seems smaller than this was written in metres, or in centimetres, instead of millimetres."""
+FARTHEST_CAMERA_M = 200.0
+SELDOM, MOSTLY = 0.2, 0.8
+"""Shares of the joints inside the picture: as the file is read, and as it would be read by another convention."""
+MOST_FRAMES_LOOKED_AT = 50
+
+
+def _share_inside(camera: Camera, points_m: Float[np.ndarray, "n 3"]) -> float:
+    """Tell how many points lie before the camera and inside its picture."""
+    points_cam_m = to_camera(camera, points_m)
+    points_cam_m = points_cam_m[points_cam_m[:, 2] > 0]
+    pixels = project(camera._replace(k=np.zeros(3), p=np.zeros(2)), points_cam_m)
+    inside = (pixels >= 0).all(axis=1) & (pixels <= [camera.width_px, camera.height_px]).all(axis=1)
+    return float(inside.sum() / len(points_m))
+
+
+UPRIGHT_BONUS = 0.5
+"""Of two conventions by which the person is in the picture, the one by which he stands upright is meant."""
+
+
+def _is_upright(camera: Camera, joints_m: Float[np.ndarray, "n 17 3"]) -> float:
+    """Reward a camera that shows heads above feet."""
+    head, feet = (to_camera(camera, joints_m[:, H36M_17.index(name)])[:, 1] for name in ("head_top", "left_ankle"))
+    return UPRIGHT_BONUS * float((head < feet).mean() > 0.5)
+
+
+def check_conventions(path: Path, meta: Meta) -> None:
+    """Stop if lengths are in another unit, or R and T in another convention, than h36m_meta.mat has.
+
+    Raises:
+        ValueError: with what the file seems to hold instead.
+    """
+    known = meta.joints_world_m[np.isfinite(meta.joints_world_m).all(axis=(1, 2))]
+    if not len(known):
+        return
+    known = known[np.unique(np.linspace(0, len(known) - 1, MOST_FRAMES_LOOKED_AT).astype(int))]
+    extent_m = float(np.median(np.ptp(known, axis=1).max(axis=-1)))
+    centre_m, R = meta.camera.centre_world_m, meta.camera.R_cam_from_world
+    distance_m = float(np.median(np.linalg.norm(known.mean(axis=1) - centre_m, axis=-1)))
+    if 0 < extent_m < CENTIMETRES_EXTENT_M:
+        unit, times = ("metres", 1000) if extent_m < METRES_EXTENT_M else ("centimetres", 10)
+        raise ValueError(f"{path}: the person of pose3d_world is {extent_m / METRES_PER_MILLIMETRE:.3g} mm large, and "
+                         f"{distance_m / METRES_PER_MILLIMETRE:.3g} mm from the camera: the lengths seem to be {unit}; "
+                         f"write pose3d_world and T in millimetres, {times} times as much")  # fmt: skip
+    points_m = known.reshape(-1, 3)
+    if _share_inside(meta.camera, points_m) > SELDOM:
+        return
+    others = {
+        "T seems to be the translation -R C; it must be the camera's centre C = -R^T T":
+            meta.camera._replace(centre_world_m=-R.T @ centre_m),
+        "R seems to be transposed; it must take the world's axes to the camera's":
+            meta.camera._replace(R_cam_from_world=R.T),
+        "R seems to be transposed, and T to be a translation; x_cam = R (x_world - T)":
+            meta.camera._replace(R_cam_from_world=R.T, centre_world_m=-R @ centre_m),
+        "T seems to be in metres; it must be in millimetres":
+            meta.camera._replace(centre_world_m=centre_m / METRES_PER_MILLIMETRE),
+        "pose3d_world seems to be in the camera's own frame; it must be in the world's":
+            meta.camera._replace(R_cam_from_world=np.eye(3), centre_world_m=np.zeros(3)),
+    }  # fmt: skip
+    middle_m = known.mean(axis=(0, 1))
+    shares = {words: _share_inside(camera, points_m) + _is_upright(camera, known) for words, camera in others.items()
+              if np.linalg.norm(camera.centre_world_m - middle_m) < FARTHEST_CAMERA_M}  # fmt: skip
+    best = max(shares, key=lambda words: shares[words])
+    if shares[best] >= MOSTLY + UPRIGHT_BONUS:
+        raise ValueError(f"{path}: as R and T stand, the camera sees {_share_inside(meta.camera, points_m):.0%} of the "
+                         f"joints; {best}")  # fmt: skip
 
 
 def load_camera(path: Path) -> Camera:

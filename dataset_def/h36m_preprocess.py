@@ -26,12 +26,14 @@ from dataset_def.h36m_crops import (
 from dataset_def.h36m_files import (
     FrameKey,
     Meta,
+    check_complete,
     find_folders,
     folder_name,
     has_masks,
     listed_frames,
     load_mask,
     load_meta,
+    mask_path,
     meta_path,
 )
 from dataset_def.h36m_index import (
@@ -46,6 +48,7 @@ from dataset_def.h36m_index import (
 from dataset_def.mask_centres import MaskShape, box_target, mask_shape, triangulated
 from utils.artifacts import save_index
 from utils.camera import Camera
+from utils.person_box import NO_PERSON, mask_fault, series_fault
 from utils.processes import for_each
 from utils.settings import next_command, start
 
@@ -61,6 +64,8 @@ class Scanned(NamedTuple):
     """Frame numbers that are kept."""
     shapes: list[MaskShape]
     """The mask's shape in each kept frame; empty without masks."""
+    sees_person: bool
+    """Whether a mask of the folder shows anybody."""
 
 
 def scan_folder(paths: Paths, every: int, with_masks: bool, key: FolderKey) -> Scanned:
@@ -68,15 +73,18 @@ def scan_folder(paths: Paths, every: int, with_masks: bool, key: FolderKey) -> S
     path = meta_path(paths, key)
     meta = load_meta(path)
     frames = np.arange(1, len(meta.joints_world_m) + 1, every)
-    missing = sorted(set(frames.tolist()) - listed_frames(path.parent))
-    if missing:
-        raise ValueError(
-            f"{path} describes {len(meta.joints_world_m)} frames, but {len(missing)} of the {len(frames)} needed "
-            f"images are missing (first: {FrameKey(*key, missing[0]).stem}.jpg); copy the missing frames"
-        )
+    check_complete(path, frames.tolist(), listed_frames(path.parent), len(meta.joints_world_m))
     keys = [FrameKey(*key, frame) for frame in frames.tolist()]
-    shapes = [mask_shape(load_mask(paths, frame_key, meta.camera)) for frame_key in keys] if with_masks else []
-    return Scanned(meta, frames, shapes)
+    shapes: list[MaskShape] = []
+    faults: list[str] = []
+    for frame_key in keys if with_masks else []:
+        mask = load_mask(paths, frame_key, meta.camera)
+        shapes.append(mask_shape(mask))
+        faults.append(mask_fault(mask))
+    fault = series_fault(faults)
+    if fault and fault != NO_PERSON:
+        raise ValueError(f"{mask_path(paths, keys[len(keys) // 2])} and others beside it: the mask {fault}")
+    return Scanned(meta, frames, shapes, not all(faults))
 
 
 def checked_joints(rows_m: np.ndarray, row_instant: np.ndarray, first_rows: np.ndarray, names: list[str]) -> np.ndarray:
@@ -111,6 +119,9 @@ def make_table(config: PreprocessConfig, folders: list[FolderKey], fingerprint: 
     with_masks = has_masks(config.paths)
     scan = partial(scan_folder, config.paths, config.every, with_masks)
     scanned = for_each(scan, folders, config.processes, "scanning folders")
+    if with_masks and not any(one.sees_person for one in scanned):
+        raise ValueError(f"no mask in {config.paths.masks_location} has a person in it (no pixel above 128); make them "
+                         "again, or move the folder elsewhere to go on without masks")  # fmt: skip
     counts = [len(one.frames) for one in scanned]
     frames = np.column_stack([np.repeat(folders, counts, axis=0), np.concatenate([one.frames for one in scanned])])
     _, first_rows, row_instant = np.unique(frames[:, [0, 1, 2, 4]], axis=0, return_index=True, return_inverse=True)

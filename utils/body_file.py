@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
+from utils.file_kinds import kind_of
 from utils.safe_pickle import DAMAGE, RefusedError, load_records, to_array
 
 NUM_BETAS = 10
@@ -52,14 +53,32 @@ def read_body_file(path: Path) -> BodyFile:
         raise FileNotFoundError(
             f"there is no body model at {path}; use models/assets/open_body.npz or put SMPL's .pkl or .npz there"
         )
-    readers = {".pkl": _pickled, ".npz": _zipped}
-    if path.suffix not in readers:
+    readers, ending, kind = {".pkl": _pickled, ".npz": _zipped}, path.suffix.lower(), kind_of(path)
+    if ending not in readers:
         raise ValueError(f"{path} ends in {path.suffix!r}; body models are .pkl or .npz")
+    ending = next((true for true, word in ((".npz", "npz"), (".pkl", "pickle")) if word in kind), ending)
     try:
-        content = readers[path.suffix](path)
+        content = readers[ending](path)
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+        what = str(error) if not kind or kind in HARMLESS_KINDS else f"it is {kind}, no body model in SMPL's format"
+        raise ValueError(f"{path} cannot be read: {what}") from error
     return _checked(path, _arrays(path, content))
+
+
+HARMLESS_KINDS = ("a pickle", "an archive of NumPy arrays (.npz)", "text", "a zip archive that is cut short")
+"""Kinds that a body file, perhaps a damaged one, can be: then the reader's own words say more."""
+OTHER_MODELS = {55: "SMPL-X", 52: "SMPL-H", 16: "MANO", 5: "FLAME", 35: "SMAL (animals)", 33: "SMAL (animals)"}
+"""Body models in files like SMPL's, by their number of joints."""
+
+
+def _check_model(path: Path, arrays: dict[str, Any]) -> None:
+    """Name a model of the same family that is not SMPL's."""
+    table = arrays["kintree_table"]
+    joints = table.shape[1] if table.ndim == 2 and table.shape[0] == 2 else 24
+    if joints in OTHER_MODELS:
+        raise ValueError(f"{path} is a model of {OTHER_MODELS[joints]} ({len(arrays['v_template'])} vertices, {joints} "
+                         "joints); SMPL's with 24 joints is needed, such as SMPL_NEUTRAL.pkl or "
+                         "models/assets/open_body.npz")  # fmt: skip
 
 
 def read_h36m_regressor(path: Path, num_vertices: int) -> np.ndarray:
@@ -71,7 +90,20 @@ def read_h36m_regressor(path: Path, num_vertices: int) -> np.ndarray:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no 17-joint regressor at {path}")
-    regressor = np.load(path, allow_pickle=False)
+    try:
+        regressor = np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile) as error:
+        kind = kind_of(path)
+        what = (
+            f"it is {kind}" if kind and "(.npy)" not in kind else "it holds other things than numbers, or is cut short"
+        )
+        raise ValueError(
+            f"{path} is no 17-joint regressor that can be read: {what}; give a .npy of (17, {num_vertices}) numbers, "
+            "such as J_regressor_h36m_correct.npy"
+        ) from error
+    if not isinstance(regressor, np.ndarray) or regressor.dtype.kind not in "fiu":
+        raise ValueError(f"{path} is no 17-joint regressor: it is {kind_of(path) or 'another file'}; give a .npy of "
+                         f"(17, {num_vertices}) numbers, such as J_regressor_h36m_correct.npy")  # fmt: skip
     if regressor.shape != (17, num_vertices):
         raise ValueError(f"{path} has shape {regressor.shape}; this body needs (17, {num_vertices})")
     if not np.allclose(regressor.sum(axis=1), 1, atol=1e-3):
@@ -128,6 +160,7 @@ def _arrays(path: Path, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checked(path: Path, arrays: dict[str, Any]) -> BodyFile:
+    _check_model(path, arrays)
     num_vertices = arrays["v_template"].shape[0] if arrays["v_template"].ndim else 0
     directions = arrays["shapedirs"].shape[-1] if arrays["shapedirs"].ndim == 3 else "n"
     expected: dict[str, tuple] = {

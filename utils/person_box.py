@@ -1,11 +1,13 @@
 """Boxes around a person: from a mask, from what moves before a still camera, smoothed; and a body put into one."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+
+from utils.image import PERSON_ABOVE
 
 WORKING_PX = 480
 """Moving pixels are found in pictures shrunk to this longer side."""
@@ -46,18 +48,44 @@ def check_box(box: Box, width_px: int, height_px: int, name: str) -> None:
                          "left corner, then width and height")  # fmt: skip
 
 
+NO_PERSON = "has no person in it (no pixel above 128)"
+NEARLY_ALL, MOST, NEARLY_ALL_OF_THE_BORDER = 0.95, 0.5, 0.9
+"""Shares of a mask, and of its outermost pixels, above which it cannot be a person's: it is inverted."""
+
+
+def mask_fault(mask: UInt8[np.ndarray, "H W"]) -> str:
+    """Say, as the end of a sentence, why a picture cannot be the mask of a person in sight; empty if it can."""
+    is_person, highest = mask > PERSON_ABOVE, int(mask.max(initial=0))
+    if highest == 0:
+        return NO_PERSON
+    if highest <= PERSON_ABOVE:
+        what = "labels 0 and 1 must" if highest == 1 else "the person must"
+        return f"{NO_PERSON[:-1]}, its highest value is {highest}; {what} become {'0 and ' if highest == 1 else ''}255)"
+    border = np.concatenate([is_person[0], is_person[-1], is_person[:, 0], is_person[:, -1]])
+    share = is_person.mean()
+    if share > NEARLY_ALL or (share > MOST and border.mean() > NEARLY_ALL_OF_THE_BORDER):
+        return "is person nearly everywhere; it may be inverted: the person must be white"
+    return ""
+
+
+def series_fault(faults: Sequence[str]) -> str:
+    """Say why masks of one camera cannot be a person's; a person may be out of sight in some, or very near in a few."""
+    wrong = [fault for fault in faults if fault and fault != NO_PERSON]
+    if faults and all(faults):
+        return wrong[0] if wrong else NO_PERSON
+    return wrong[0] if len(wrong) > len(faults) / 2 else ""
+
+
 def box_of_mask(mask: UInt8[np.ndarray, "H W"], name: str) -> Box:
     """Put a box around the pixels above 128.
 
     Raises:
         ValueError: the mask is empty, or nearly all of it is person (it may be inverted).
     """
-    is_person = mask > 128
-    if not is_person.any():
-        raise ValueError(f"mask {name} has no person in it (no pixel above 128)")
-    if is_person.mean() > 0.95:
-        raise ValueError(f"mask {name} is person nearly everywhere; it may be inverted: the person must be white")
-    return _around(is_person, 1.0)
+    fault = mask_fault(mask)
+    if fault:
+        raise ValueError(f"mask {name} {fault}")
+    return _around(mask > PERSON_ABOVE, 1.0)
 
 
 def _around(is_person: np.ndarray, scale: float) -> Box:

@@ -11,16 +11,22 @@ from config import Paths
 from dataset_def.h36m_crops import load_metadata, pack_folder
 from dataset_def.h36m_files import (
     DAMAGED,
+    FrameKey,
+    Meta,
     background_path,
+    check_complete,
     find_folders,
     folder_name,
     listed_frames,
+    load_image,
+    load_mask,
     load_meta,
+    mask_path,
     meta_path,
 )
 from dataset_def.h36m_index import CENTRES, FrameTable, check_backgrounds, index_path, load_table
 from utils.artifacts import COMMANDS
-from utils.camera import Camera
+from utils.person_box import NO_PERSON, mask_fault, series_fault
 from utils.settings import DATA_PLACES, flags, short
 
 Mark = Literal["ok", "none", "note", "bad"]
@@ -83,26 +89,51 @@ def check_layout(title: str, paths: Paths, is_asked: bool) -> list[CheckLine]:
         ]
     try:
         folders = find_folders(paths)
-        meta = load_meta(meta_path(paths, folders[0]))
+        seen = _opened(paths, folders)
     except PROBLEMS as error:
         remedy = "" if is_asked else "python dataset_def/synthetic/make_h36m.py"
         return [CheckLine("bad", f"{title}, frames", sentence(error), "everything with this data", remedy, is_asked)]
-    has_labels = bool(np.isfinite(meta.joints_world_m).any())
-    lines = [_frames(title, paths, folders, meta.camera, is_asked)]
+    has_labels = bool(np.isfinite(seen[0].meta.joints_world_m).any())
+    lines = [_frames(title, paths, folders, seen, is_asked)]
     if not has_labels:
         lines.append(CheckLine("note", f"{title}, joints", "no 3D labels in the first folder", "stage 2 and its tests"))
-    lines.append(_masks(title, paths, folders))
+    lines.append(_masks(title, paths, folders, seen, is_asked))
     index_line, table = _index(title, paths)
     return [*lines, index_line, *_source_of(title, paths, folders, table)]
 
 
-def _frames(title: str, paths: Paths, folders: list[FolderKey], camera: Camera, is_asked: bool) -> CheckLine:
+class OpenedFolder(NamedTuple):
+    """A folder that was looked into."""
+
+    key: FolderKey
+    meta: Meta
+    num_frames: int
+
+
+def _opened(paths: Paths, folders: list[FolderKey]) -> list[OpenedFolder]:
+    """Look into some folders with the readers that make the index; of large data sets, into some spread evenly.
+
+    Raises:
+        ValueError: as the index would, a meta file or an image is damaged, missing or of another form.
+    """
+    rows = np.unique(np.linspace(0, len(folders) - 1, min(MAX_COUNTED, len(folders))).astype(int))
+    found = []
+    for key in [folders[row] for row in rows]:
+        path = meta_path(paths, key)
+        meta, numbers = load_meta(path), listed_frames(path.parent)
+        check_complete(path, list(range(1, len(meta.joints_world_m) + 1)), numbers)
+        load_image(paths, FrameKey(*key, min(numbers, default=1)), meta.camera)
+        found.append(OpenedFolder(key, meta, len(numbers)))
+    return found
+
+
+def _frames(title: str, paths: Paths, folders: list[FolderKey], seen: list[OpenedFolder], is_asked: bool) -> CheckLine:
     """Count the frames."""
-    rows = np.linspace(0, len(folders) - 1, min(MAX_COUNTED, len(folders))).astype(int)
-    counts = [len(listed_frames(paths.h36m_location / folder_name(*folders[row]))) for row in rows]
-    num_frames = round(sum(counts) * len(folders) / len(rows))
-    roughly = "" if len(rows) == len(folders) else "about "
+    counts = [one.num_frames for one in seen]
+    num_frames = round(sum(counts) * len(folders) / len(counts))
+    roughly = "" if len(counts) == len(folders) else "about "
     subjects, actions, _, cameras = (sorted(set(column)) for column in zip(*folders, strict=True))
+    camera = seen[0].meta.camera
     found = (
         f"{roughly}{num_frames} frames in {len(folders)} folders of {short(paths.h36m_location)}, "
         f"{camera.width_px} x {camera.height_px}; subjects {_listed(subjects)}; actions {_listed(actions)}; "
@@ -122,8 +153,27 @@ def _listed(numbers: list[int]) -> str:
     return " ".join(str(number) for number in numbers)
 
 
-def _masks(title: str, paths: Paths, folders: list[FolderKey]) -> CheckLine:
-    """Tell whether every folder has masks."""
+MASK_FOLDERS, MASKS_EACH = 12, 5
+"""Masks are looked at in so many folders, so many in each."""
+
+
+def _mask_fault(paths: Paths, seen: list[OpenedFolder]) -> str:
+    """Say why masks cannot be a person's, as making the index would; empty if they can."""
+    chosen = [seen[row] for row in np.unique(np.linspace(0, len(seen) - 1, min(MASK_FOLDERS, len(seen))).astype(int))]
+    sees_person = False
+    for key, meta, _ in chosen:
+        numbers = np.unique(np.linspace(1, len(meta.joints_world_m), MASKS_EACH).astype(int)).tolist()
+        faults = [mask_fault(load_mask(paths, FrameKey(*key, number), meta.camera)) for number in numbers]
+        fault = series_fault(faults)
+        if fault and fault != NO_PERSON:
+            middle = mask_path(paths, FrameKey(*key, numbers[len(numbers) // 2]))
+            return f"{middle} and others beside it: the mask {fault}"
+        sees_person |= not all(faults)
+    return "" if sees_person else f"no mask that was looked at {NO_PERSON.replace('has no', 'has a')}"
+
+
+def _masks(title: str, paths: Paths, folders: list[FolderKey], seen: list[OpenedFolder], is_asked: bool) -> CheckLine:
+    """Tell whether every folder has masks, and whether they can be masks."""
     blocks = "opacity loss of stage 1, silhouettes of stage 4, crops centred on masks"
     try:
         there = set(os.listdir(paths.masks_location))
@@ -131,6 +181,12 @@ def _masks(title: str, paths: Paths, folders: list[FolderKey]) -> CheckLine:
         there = set()
     missing = [folder_name(*key) for key in folders if folder_name(*key) not in there]
     if not missing:
+        try:
+            fault = _mask_fault(paths, seen)
+        except PROBLEMS as error:
+            fault = sentence(error)
+        if fault:
+            return CheckLine("bad", f"{title}, masks", fault, blocks, "make them again", is_asked)
         return CheckLine("ok", f"{title}, masks", f"for all {len(folders)} folders")
     if len(missing) == len(folders):
         return CheckLine("none", f"{title}, masks", f"none in {short(paths.masks_location)}", blocks)

@@ -3,18 +3,15 @@
 Motions are the collections of poses for the prior: SURREAL, AMASS, CMU.
 """
 
-import os
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import scipy.io
 
-from config import Paths
-from dataset_def.acclaim import clip_files, read_amc, read_asf
+from config import ASSETS, Paths
+from dataset_def.acclaim import read_amc, read_asf
 from dataset_def.checks.layout import PROBLEMS, CheckLine, no_folder, not_given, sentence
 from dataset_def.h36m_files import DAMAGED
 from dataset_def.labels_h5.label_file import read_labels
@@ -22,11 +19,21 @@ from dataset_def.official.files import archives, find_recordings
 from dataset_def.official.ground_truth import count_poses, open_masks
 from dataset_def.official.metadata import read_metadata
 from dataset_def.official.settings import ConvertConfig
+from dataset_def.poses.readers import (
+    find_amass,
+    find_cmu,
+    find_surreal,
+    read_amass,
+    read_cmu,
+    read_surreal,
+    rest_joints_m,
+)
 from dataset_def.video import open_video
 from utils.body_file import BodyFile, read_body_file, read_h36m_regressor
 from utils.image import read_image
 from utils.settings import short
 
+OPEN_BODY = ASSETS / "open_body.npz"
 EVERY_RECORDING = 7 * 15 * 2 * 4
 MOST_REASONS = 6
 """Lines about what is missing: subjects without a folder come first."""
@@ -131,72 +138,59 @@ def _regressor(paths: Paths, body: BodyFile) -> CheckLine:
 
 
 MOTION_FAULTS = (*DAMAGED, FileNotFoundError, zipfile.BadZipFile, EOFError)
-MAX_FILES = 100_000
-"""Files that are counted; more are as good."""
+MOST_OPENED = 40
+"""Files of a collection that are read, spread evenly."""
+FEW_FRAMES, ALL_FRAMES = 8, 10_000_000
 PRIOR = "the prior learns from the embedded generator"
 
 
-def files_below(folder: Path, ending: str) -> Iterator[Path]:
-    """List files by their ending, at any depth, in no order."""
-    for place, _, names in os.walk(folder):
-        for name in names:
-            if name.endswith(ending):
-                yield Path(place) / name
-
-
-def counted_things(files: list[Path]) -> str:
-    """Say how many there are."""
-    return f"more than {MAX_FILES}" if len(files) == MAX_FILES else str(len(files))
+def some(items: list[Any]) -> list[Any]:
+    """Choose at most so many as are opened, spread evenly."""
+    return [items[row] for row in np.unique(np.linspace(0, len(items) - 1, min(MOST_OPENED, len(items))).astype(int))]
 
 
 def check_surreal(folder: Path | None) -> list[CheckLine]:
-    """Describe SURREAL, and open one of its files."""
+    """Describe SURREAL, and read some of its files as training does."""
     if folder is None:
         return [not_given("SURREAL", "--surreal", PRIOR)]
     if not folder.is_dir():
         return [no_folder("SURREAL", folder, "give the folder that holds train, val and test")]
-    files = list(islice(files_below(folder, "_info.mat"), MAX_FILES))
     try:
-        if not files:
-            raise FileNotFoundError(f"{folder} holds no *_info.mat")
-        content = scipy.io.loadmat(files[0], variable_names=["pose", "shape"])
-        shapes = {name: content[name].shape[:1] for name in ("pose", "shape")}
-        if shapes != {"pose": (72,), "shape": (10,)}:
-            raise ValueError(f"{files[0]}: pose and shape begin with {shapes}, expected 72 and 10")
+        files, _ = find_surreal(folder)
+        for path in some(files):
+            read_surreal(path, FEW_FRAMES)
     except MOTION_FAULTS as error:
         return [CheckLine("bad", "SURREAL", sentence(error), "poses from SURREAL", is_asked=True)]
-    return [CheckLine("ok", "SURREAL", f"{counted_things(files)} clips; {files[0].name} opens")]
+    return [CheckLine("ok", "SURREAL", f"{len(files)} clips; {files[0].name} opens")]
 
 
 def check_amass(folder: Path | None) -> list[CheckLine]:
-    """Describe AMASS, and open files until one holds poses."""
+    """Describe AMASS, and read some of its files as training does."""
     if folder is None:
         return [not_given("AMASS", "--amass", PRIOR)]
     if not folder.is_dir():
         return [no_folder("AMASS", folder, "give the folder of .npz files")]
-    files = list(islice(files_below(folder, ".npz"), MAX_FILES))
-    motions = [path for path in files if path.name not in ("shape.npz", "neutral_stagei.npz")]
     try:
-        if not motions:
-            raise FileNotFoundError(f"{folder} holds no .npz file of a motion")
-        with np.load(motions[0], allow_pickle=False) as content:
-            if "poses" not in content or content["poses"].ndim != 2 or content["poses"].shape[1] < 66:
-                raise ValueError(f"{motions[0]} holds no poses of 66 or more numbers per frame (it has "
-                                 f"{', '.join(content.files)})")  # fmt: skip
-            frames = len(content["poses"])
+        motions, _ = find_amass(folder)
+        for path in some(motions):
+            read_amass(path, folder, FEW_FRAMES)
+        frames = len(read_amass(motions[0], folder, ALL_FRAMES).theta)
     except MOTION_FAULTS as error:
         return [CheckLine("bad", "AMASS", sentence(error), "poses from AMASS", is_asked=True)]
-    return [CheckLine("ok", "AMASS", f"{counted_things(motions)} motions; {motions[0].name} has {frames} frames")]
+    return [CheckLine("ok", "AMASS", f"{len(motions)} motions; {motions[0].name} has {frames} frames")]
 
 
-def check_cmu(folder: Path | None) -> list[CheckLine]:
-    """Describe a folder of CMU's motions, and read one of them."""
+def check_cmu(folder: Path | None, body: Path = OPEN_BODY) -> list[CheckLine]:
+    """Describe a folder of CMU's motions, and read some of them as training does."""
     if folder is None:
         return [not_given("CMU motion capture", "--cmu", PRIOR)]
     if not folder.is_dir():
         return [no_folder("CMU motion capture", folder, "give the folder of .asf and .amc files")]
     try:
-        clips = clip_files(folder)
+        clips = find_cmu(folder, ())
+        rest_m = rest_joints_m(body)
+        for motion, skeleton in some(clips):
+            read_cmu(motion, skeleton, rest_m, FEW_FRAMES)
         motion, skeleton = clips[0]
         frames = len(read_amc(motion, read_asf(skeleton)).root_m)
     except MOTION_FAULTS as error:

@@ -12,13 +12,15 @@ from typing import NamedTuple
 import numpy as np
 import scipy.io
 from jaxtyping import Float
+from numpy.lib.npyio import NpzFile
 from scipy.spatial.transform import Rotation
 
-from dataset_def.acclaim import clip_files, place_bones, read_amc, read_asf, to_body
+from dataset_def.acclaim import BONE_OF_JOINT, clip_files, place_bones, read_amc, read_asf, to_body
 from dataset_def.h36m_files import DAMAGED
 from dataset_def.synthetic.motion.generate import PLANS, generate_motion
 from dataset_def.synthetic.motion.limbs import subject_style
 from utils.body_file import NUM_BETAS, dense, read_body_file
+from utils.file_kinds import kind_of
 
 
 class PoseRecording(NamedTuple):
@@ -78,11 +80,46 @@ def find_amass(folder: Path) -> tuple[list[Path], int]:
     Raises:
         FileNotFoundError: there are none.
     """
-    files = sorted(folder.rglob("*.npz"))
+    files = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() == ".npz" and not path.name.startswith(".")
+    )
     motions = [path for path in files if path.name not in NO_MOTION]
     if not motions:
         raise FileNotFoundError(f"{folder} holds no .npz of AMASS; give the folder of its collections")
     return motions, len(files) - len(motions)
+
+
+SPLIT_POSES = ("root_orient", "pose_body")
+"""Under which newer files of AMASS have the root's 3 and the body's 63 numbers, beside or instead of `poses`."""
+SMPLX_NUMBERS = 165
+"""Numbers of a pose of SMPL-X, whose shapes are no shapes of SMPL."""
+
+
+def _amass_poses(path: Path, content: NpzFile) -> Float[np.ndarray, "T n"]:
+    """Take the poses, whole or in parts.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if "poses" in content:
+        poses = np.asarray(content["poses"], np.float64)
+    elif all(name in content for name in SPLIT_POSES):
+        poses = np.concatenate([np.asarray(content[name], np.float64) for name in SPLIT_POSES], axis=-1)
+    else:
+        raise ValueError(f"{path} holds no poses of 66 or more numbers per frame (it has {', '.join(content.files)}); "
+                         "a motion of AMASS has poses, or root_orient and pose_body")  # fmt: skip
+    if poses.ndim != 2 or poses.shape[1] < 66:
+        raise ValueError(f"{path} holds no poses of 66 or more numbers per frame but such of shape {poses.shape}; a "
+                         "motion of AMASS has 156 numbers per frame: delete it or fetch it again")  # fmt: skip
+    return poses
+
+
+def _amass_betas(path: Path, content: NpzFile, num_numbers: int) -> Float[np.ndarray, "10"] | None:
+    """Take SMPL's shape numbers; None where the file has none, or those of SMPL-X."""
+    model = str(content["surface_model_type"]) if "surface_model_type" in content else ""
+    if "betas" not in content or model.startswith("smplx") or num_numbers == SMPLX_NUMBERS:
+        return None
+    return check_betas(path, content["betas"])
 
 
 def read_amass(path: Path, root: Path, most_frames: int) -> PoseRecording:
@@ -95,17 +132,19 @@ def read_amass(path: Path, root: Path, most_frames: int) -> PoseRecording:
     """
     try:
         with np.load(path, allow_pickle=False) as content:
-            poses, betas = np.asarray(content["poses"], np.float64), content["betas"]
+            if not isinstance(content, NpzFile):
+                raise ValueError(f"it is {kind_of(path)}")
+            poses = _amass_poses(path, content)
+            betas = _amass_betas(path, content, poses.shape[1])
     except (*DAMAGED, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{path} is no readable motion of AMASS ({error}); delete it or fetch it again") from error
-    if poses.ndim != 2 or poses.shape[1] < 66:
-        raise ValueError(f"{path} holds poses of shape {poses.shape}; a motion of AMASS has 156 numbers per frame: "
-                         "delete it or fetch it again")  # fmt: skip
+        if str(path) in str(error) and isinstance(error, ValueError):
+            raise
+        kind = kind_of(path)
+        what = f"it is {kind}" if kind and "npz" not in kind else str(error)
+        raise ValueError(f"{path} is no readable motion of AMASS ({what}); delete it or fetch it again") from error
     kept = poses[spread_rows(len(poses), most_frames)]
     theta = np.concatenate([kept[:, :66], np.zeros((len(kept), 6))], axis=1)
-    return PoseRecording(
-        str(path.relative_to(root).with_suffix("")), check_theta(path, theta), check_betas(path, betas)
-    )
+    return PoseRecording(str(path.relative_to(root).with_suffix("")), check_theta(path, theta), betas)
 
 
 def find_cmu(folder: Path, beginnings: tuple[str, ...]) -> list[tuple[Path, Path]]:
@@ -135,6 +174,10 @@ def read_cmu(motion: Path, skeleton: Path, rest_m: Float[np.ndarray, "24 3"], mo
         ValueError: damaged, or of another skeleton.
     """
     bones = read_asf(skeleton)
+    missing = sorted(set(BONE_OF_JOINT.values()) - {"root", *bones.bones})
+    if missing:
+        raise ValueError(f"{skeleton} has no bones {', '.join(missing)}; only skeletons with CMU's names of bones can "
+                         "be put on the body")  # fmt: skip
     clip = read_amc(motion, bones)
     rows = spread_rows(len(clip.root_m), most_frames)
     clip = clip._replace(root_m=clip.root_m[rows], rotations={name: R[rows] for name, R in clip.rotations.items()})

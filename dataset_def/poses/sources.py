@@ -30,6 +30,10 @@ POSE_FORMAT = 2
 """Raised when the same files would be read to other numbers."""
 
 
+AMASS_VERSION = 2
+"""Raised when the same files of AMASS would be read to other numbers."""
+
+
 class PoseTable(NamedTuple):
     """All kept frames of a source."""
 
@@ -95,7 +99,7 @@ def find_sources(config: PoseSources, body_location: Path) -> list[Source]:
     if config.amass is not None:
         files, skipped = find_amass(config.amass)
         items, read_one = tuple((str(path),) for path in files), partial(_amass, root=config.amass, most_frames=most)
-        found.append(Source("amass", stamp(files, most), items, read_one, skipped))
+        found.append(Source("amass", stamp(files, most, AMASS_VERSION), items, read_one, skipped))
     if config.cmu is not None:
         found.append(cmu_source(config.cmu, config.cmu_subjects, most, body_location))
     return found

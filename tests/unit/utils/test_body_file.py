@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import scipy.sparse
+import torch
 
 from utils.body_file import BodyFile, dense, read_body_file, read_h36m_regressor
 from utils.safe_pickle import load_records, to_array
@@ -325,3 +326,70 @@ def test_a_separate_h36m_regressor_is_checked(tmp_path):
         read_h36m_regressor(path, NUM_VERTICES)
     with pytest.raises(FileNotFoundError):
         read_h36m_regressor(tmp_path / "none.npy", NUM_VERTICES)
+
+
+def of_joints(count: int, vertices: int = NUM_VERTICES) -> dict:
+    """A model of the same family with so many joints."""
+    content = arrays()
+    return content | {
+        "J_regressor": np.zeros((count, vertices)),
+        "weights": np.full((vertices, count), 1 / count),
+        "posedirs": np.zeros((vertices, 3, 9 * (count - 1))),
+        "kintree_table": np.array([[2**32 - 1, *range(count - 1)], range(count)], np.uint32),
+    }
+
+
+@pytest.mark.parametrize(("joints", "name"), [(55, "SMPL-X"), (52, "SMPL-H"), (16, "MANO"), (5, "FLAME")])
+@pytest.mark.parametrize("ending", ["npz", "pkl", "NPZ"])
+def test_models_of_the_same_family_are_called_by_their_names(tmp_path, joints, name, ending):
+    path = tmp_path / f"MODEL_NEUTRAL.{ending}"
+    if ending == "pkl":
+        path.write_bytes(pickle.dumps(of_joints(joints), protocol=2))
+    else:
+        with open(path, "wb") as stream:
+            np.savez(stream, **of_joints(joints))
+    with pytest.raises(ValueError, match=f"is a model of {name} .30 vertices, {joints} joints.; SMPL's with 24 joints"):
+        read_body_file(path)
+
+
+def test_what_a_body_file_is_decides_and_not_its_ending(tmp_path):
+    content = {name: dense(value) for name, value in arrays().items()}
+    np.savez(tmp_path / "body.npz", **content)
+    (tmp_path / "body.pkl").write_bytes((tmp_path / "body.npz").read_bytes())
+    np.testing.assert_array_equal(read_body_file(tmp_path / "body.pkl").faces, content["f"])
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [(b"<!DOCTYPE html><title>SMPL login</title>", "a web page"), (b"%PDF-1.4", "a PDF"),
+     (b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "a PNG picture"), (b"version https://git-lfs.github.com/spec", "Git LFS"),
+     (b"\x1f\x8b" + b"\0" * 40, "a gzip archive")],
+)  # fmt: skip
+@pytest.mark.parametrize("ending", ["pkl", "npz"])
+def test_files_of_another_kind_are_called_by_it(tmp_path, content, kind, ending):
+    (tmp_path / f"body.{ending}").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"body\.{ending} cannot be read: it is .*{kind}"):
+        read_body_file(tmp_path / f"body.{ending}")
+
+
+def test_a_file_of_pytorch_is_called_so(tmp_path):
+    torch.save({"v_template": torch.zeros(3, 3)}, tmp_path / "body.pkl")
+    for read in (read_body_file, lambda path: read_h36m_regressor(path, 30)):
+        with pytest.raises(ValueError, match=r"body\.pkl .*it is a file of PyTorch"):
+            read(tmp_path / "body.pkl")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(np.array([{"a": 1}, None], dtype=object), "other things than numbers"), (b"junk", "it is text"),
+     (b"", "it is an empty file"), (b"<html>", "a web page"), (b"\x93NUMPY\x01\x00", "other things than numbers")],
+)  # fmt: skip
+def test_a_regressor_of_junk_gets_its_name_and_no_bad_advice(tmp_path, content, words):
+    path = tmp_path / "J_regressor.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        np.save(path, content, allow_pickle=True)
+    with pytest.raises(ValueError, match=rf"J_regressor\.npy is no 17-joint regressor .*{words}") as refused:
+        read_h36m_regressor(path, 30)
+    assert "pickle" not in str(refused.value) and "unsafe" not in str(refused.value)
