@@ -3,16 +3,17 @@
     python dataset_def/export_calibration.py --folder data/calibration --kind pose2sim
 
 Reads   h36m_meta.mat of one subject's folders (the embedded data by default)
-Writes  <folder>/Calib.toml, Calib.qca.txt, intri.yml and extri.yml, cameras.yml, cameras.json, or cam01.mat ...
+Writes  <folder>/Calib.toml, Calib.qca.txt, intri.yml and extri.yml, cameras.yml, cameras.json, cam01.mat ...,
+        anipose's calibration.toml (mm), Caliscope's camera_array.toml, CMU Panoptic's calibration.json (cm), COLMAP's
+        cameras.txt and images.txt, or nerfstudio's transforms.json
 Next    the other program, or dataset_def/import_multiview.py --calibration
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from config import Paths
-from dataset_def.calibration.files import write_calibration
+from dataset_def.calibration.files import Format, write_calibration
 from dataset_def.h36m_files import find_folders, load_camera, meta_path
 from utils.camera import Camera
 from utils.settings import start
@@ -24,7 +25,7 @@ class ExportCalibrationConfig:
 
     folder: Path
     """Gets the file or files."""
-    kind: Literal["opencv", "opencv_json", "pose2sim", "qualisys", "easymocap", "h36m"] = "pose2sim"
+    kind: Format = "pose2sim"
     """The format; the file names follow from it."""
     paths: Paths = field(default_factory=Paths)
     subject: int = 1

@@ -88,6 +88,15 @@ class NumberedFolder(NamedTuple):
 
     path: Path
     numbers: tuple[int, ...]
+    form: str = ""
+    """What stands around the numbers, but for the folder's own name: other forms come from other programs, which count
+    for themselves."""
+
+
+def numbered_folder(folder: Path, numbers: tuple[int, ...], first: Path) -> NumberedFolder:
+    """Describe a folder whose first file is given."""
+    around = "".join(_parts(first.stem)[0])
+    return NumberedFolder(folder, numbers, around.replace("".join(_parts(folder.name)[0]) or around, ""))
 
 
 def _overlap(one: Collection[int], other: Collection[int]) -> bool:
@@ -114,7 +123,8 @@ def check_same_frames(cameras: Mapping[str, NumberedFolder], moved: Collection[s
     fullest = max(sets, key=lambda name: len(sets[name]))
     for name, numbers in sets.items():
         expected = set(missing_between(numbers))
-        if name not in moved and fullest not in moved and _overlap(numbers, sets[fullest]):
+        is_alike = cameras[name].form == cameras[fullest].form and _overlap(numbers, sets[fullest])
+        if name not in moved and fullest not in moved and is_alike:
             expected |= {number for number in sets[fullest] if number < max(numbers)}
         missing = sorted(expected - numbers)
         if missing and missing[-1] < min(numbers):

@@ -1,15 +1,19 @@
 """Cameras as calibration files describe them, and what turns them into cameras of ours: names, unit, sizes, up.
 
-Here, too, is what the formats share: values of OpenCV's YAML and JSON, rotations in either form.
+Here, too, is what the formats share: the map of one camera under the keys that programs use, the one reader of
+distortion and lens models, text in any encoding, values of YAML and JSON, rotations in either form.
 """
 
+import codecs
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
+import yaml
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
@@ -34,7 +38,7 @@ class StoredCamera(NamedTuple):
     """Width and height; None where the format does not tell."""
     k: Float[np.ndarray, "k"] = np.zeros(3)
     p: Float[np.ndarray, "2"] = np.zeros(2)
-    distortion: Literal["h36m", "opencv"] = "opencv"
+    distortion: Literal["h36m", "opencv", "fisheye"] = "opencv"
 
 
 class Calibration(NamedTuple):
@@ -102,12 +106,24 @@ def lens(K: Float[np.ndarray, "3 3"], where: str) -> tuple[Float[np.ndarray, "2"
     return focal_px, centre_px + PIXEL_CENTRE_PX
 
 
-def distortion(values: Float[np.ndarray, "n"], where: str) -> tuple[Float[np.ndarray, "k"], Float[np.ndarray, "2"]]:
-    """Split OpenCV's distortion coefficients (k1, k2, p1, p2[, k3[, k4, k5, k6[, ...]]]) into radial and tangential.
+class Lens(NamedTuple):
+    """How a lens bends straight lines."""
+
+    k: Float[np.ndarray, "k"]
+    p: Float[np.ndarray, "2"]
+    model: Literal["opencv", "fisheye"]
+
+
+def lens_of(values: Float[np.ndarray, "n"], is_fisheye: bool, where: str) -> Lens:
+    """Split OpenCV's distortion coefficients: k1, k2, p1, p2[, k3[, k4, k5, k6[, ...]]], or k1 .. k4 of its fisheye.
 
     Raises:
         ValueError: another number of coefficients, or a thin prism or tilted sensor, which are not undone here.
     """
+    if is_fisheye:
+        if len(values) < 4 or np.any(values[4:]):
+            raise ValueError(f"{where}: a fisheye lens with {len(values)} distortion coefficients; OpenCV's has 4")
+        return Lens(values[:4], np.zeros(2), "fisheye")
     if len(values) not in (4, 5, 8, 12, 14):
         raise ValueError(f"{where}: {len(values)} distortion coefficients; OpenCV has 4, 5, 8, 12 or 14")
     if np.any(values[8:]):
@@ -115,7 +131,132 @@ def distortion(values: Float[np.ndarray, "n"], where: str) -> tuple[Float[np.nda
                          "undone here; calibrate without them, or undistort the videos first")  # fmt: skip
     filled = np.concatenate([values[:8], np.zeros(max(0, 8 - len(values)))])
     k = filled[[0, 1, 4, 5, 6, 7]]
-    return (k if np.any(k[3:]) else k[:3]), filled[2:4]
+    return Lens(k if np.any(k[3:]) else k[:3], filled[2:4], "opencv")
+
+
+DISTORTION_KEYS = frozenset((
+    "d", "dist", "dists", "distortion", "distortions", "distcoef", "distcoefs", "distcoeff", "distcoeffs",
+    "distcoefficients", "distortioncoef", "distortioncoefs", "distortioncoeff", "distortioncoeffs",
+    "distortioncoefficient", "distortioncoefficients", "distortionparams", "distortionparameters", "distortionvector",
+    "lensdistortion",
+))  # fmt: skip
+"""Keys of distortion coefficients, without case and separators."""
+LENS_MODEL_KEYS = frozenset(("distortionmodel", "distortiontype", "lensmodel", "lenstype", "projection",
+                             "projectionmodel", "projectiontype"))  # fmt: skip
+"""Keys whose value must be a lens model that is known."""
+CAMERA_MODEL_KEYS = frozenset(("model", "cameramodel", "cameratype"))
+"""Keys whose value may also be the name of a product."""
+FISHEYE_KEYS = frozenset(("fisheye", "isfisheye", "usefisheye"))
+COEFFICIENT_NAMES = ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
+PINHOLE_MODELS = frozenset((
+    "", "none", "pinhole", "perspective", "rectilinear", "standard", "opencv", "fullopencv", "plumbbob", "radtan",
+    "rationalpolynomial", "rational", "brown", "brownconrady", "simplepinhole", "pinholeradtan", "linear",
+))  # fmt: skip
+FISHEYE_MODELS = frozenset((
+    "fisheye", "opencvfisheye", "equidistant", "kannalabrandt", "kannalabrandt4", "kb", "kb4", "pinholeequi", "equi",
+))  # fmt: skip
+OTHER_MODELS = frozenset((
+    "omni", "omnidir", "omnidirectional", "mei", "ucm", "eucm", "unified", "ds", "doublesphere", "fov", "division",
+    "scaramuzza", "ocam", "thinprismfisheye", "simpleradial", "radial", "simpleradialfisheye", "radialfisheye",
+    "inversebrownconrady", "modifiedbrownconrady", "ftheta", "equisolid", "stereographic", "orthographic",
+    "equirectangular", "spherical",
+))  # fmt: skip
+SPEAKS_OF_LENS = re.compile(r"dist(?!ance)|fish|lens|radial|tangent|kappa|projection|^[kp][1-9]$|prism")
+"""Keys (plain) that say something about how the lens bends."""
+LISTED_IN = ("coefficients", "coeffs", "coefs", "params", "parameters", "values", "data", "coef")
+
+
+def speaks_of_lens(key: str) -> bool:
+    """Tell whether a key says how a lens bends."""
+    plain = plain_name(key)
+    return bool(SPEAKS_OF_LENS.search(plain)) or plain in DISTORTION_KEYS | CAMERA_MODEL_KEYS
+
+
+def is_true(value: object, what: str) -> bool:
+    """Read yes or no as the formats write it."""
+    text = str(value).strip().lower()
+    if text in ("true", "1", "1.0", "yes", "on"):
+        return True
+    if text in ("false", "0", "0.0", "no", "off", "", "none", "null"):
+        return False
+    raise ValueError(f"{what} is {value!r}; use true or false")
+
+
+def _is_fisheye(where: str, table: Mapping[str, object]) -> bool:
+    """Read which model the lens has, from whatever keys speak of it.
+
+    Raises:
+        ValueError: a model that is not known, or two that contradict each other.
+    """
+    said: dict[str, bool] = {}
+    for key, value in table.items():
+        plain = plain_name(key)
+        if plain in FISHEYE_KEYS:
+            said[key] = is_true(value, f"{where}: {key}")
+        elif plain in LENS_MODEL_KEYS | CAMERA_MODEL_KEYS:
+            model = plain_name(str(value)) if value is not None else ""
+            if model in PINHOLE_MODELS | FISHEYE_MODELS:
+                said[key] = model in FISHEYE_MODELS
+            elif plain in LENS_MODEL_KEYS or model in OTHER_MODELS:
+                raise ValueError(f"{where}: {key} is {value!r}, a lens model that is not undone here (OpenCV's and its "
+                                 "fisheye are); undistort the videos first")  # fmt: skip
+    if len(set(said.values())) > 1:
+        raise ValueError(f"{where}: {' and '.join(said)} contradict each other about the lens; leave one away")
+    return any(said.values())
+
+
+def _named_coefficients(where: str, table: Mapping[str, object], is_fisheye: bool) -> list[float]:
+    """Read k1, k2, ... that stand by name."""
+    models = LENS_MODEL_KEYS | CAMERA_MODEL_KEYS | FISHEYE_KEYS
+    found = {plain_name(key): finite_number(value, f"{where}: {key}")
+             for key, value in table.items() if plain_name(key) not in models}  # fmt: skip
+    order = ("k1", "k2", "k3", "k4") if is_fisheye else COEFFICIENT_NAMES
+    unknown = sorted(name for name in found if name not in order and found[name])
+    if unknown:
+        raise ValueError(f"{where}: the distortion coefficients {', '.join(unknown)} are not undone here; undistort "
+                         "the videos first")  # fmt: skip
+    return [found.get(name, 0.0) for name in order]
+
+
+def _coefficient_list(where: str, value: object, is_fisheye: bool) -> Float[np.ndarray, "n"]:
+    """Read coefficients however they are listed: flat, nested, in a matrix, or by name."""
+    if value is None:
+        return np.zeros(4)
+    if isinstance(value, dict):
+        inner = [key for key in value if plain_name(key) in LISTED_IN]
+        if inner:
+            return _coefficient_list(where, value[inner[0]], is_fisheye)
+        return np.array(_named_coefficients(where, value, is_fisheye))
+    sizes = ((4,), (5,), (8,), (12,), (14,))
+    return numbers(value, where, *sizes)
+
+
+def read_lens(where: str, table: Mapping[str, Any]) -> Lens:
+    """Read the distortion and the lens model of one camera from a map of any format.
+
+    Raises:
+        ValueError: a key that speaks of the lens and is not understood, or values that are impossible.
+    """
+    given = [key for key in table if plain_name(key) in DISTORTION_KEYS]
+    inner = {key: value for name in given if isinstance(table[name], dict) for key, value in table[name].items()}
+    is_fisheye = _is_fisheye(where, {**table, **{key: value for key, value in inner.items() if speaks_of_lens(key)}})
+    single = [key for key in table if re.fullmatch(r"[kp][1-9]", plain_name(key))]
+    known = {*given, *single}
+    unknown = [
+        key for key in table
+        if speaks_of_lens(key) and key not in known
+        and plain_name(key) not in LENS_MODEL_KEYS | CAMERA_MODEL_KEYS | FISHEYE_KEYS
+    ]  # fmt: skip
+    if unknown:
+        raise ValueError(f"{where}: {', '.join(unknown)} seems to say how the lens bends, and is not understood; use "
+                         "distortion_coefficients with OpenCV's k1, k2, p1, p2[, k3, ...]")  # fmt: skip
+    if len(given) > 1 or (given and single):
+        raise ValueError(f"{where}: {' and '.join([*given, *single])} are both there; leave one away")
+    if given:
+        values = _coefficient_list(f"{where}: {given[0]}", table[given[0]], is_fisheye)
+    else:
+        values = np.array(_named_coefficients(where, {key: table[key] for key in single}, is_fisheye))
+    return lens_of(values, is_fisheye, where)
 
 
 def coefficients(camera: Camera, least: int = 5) -> Float[np.ndarray, "n"]:
@@ -124,6 +265,8 @@ def coefficients(camera: Camera, least: int = 5) -> Float[np.ndarray, "n"]:
     Raises:
         ValueError: its tangential distortion is in Human3.6M's form, which OpenCV's cannot express.
     """
+    if camera.distortion == "fisheye":
+        return np.array(camera.k)
     if camera.distortion == "h36m" and np.any(camera.p):
         raise ValueError(
             "a camera has Human3.6M's tangential distortion, which OpenCV's formula cannot express; write the "
@@ -138,16 +281,29 @@ def plain_name(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
+CALLED_CAMERA = re.compile(r"(?:camera|cam|port|view|video|c|v)?0*(\d+)")
+
+
+def camera_number(name: str) -> str:
+    """Give the number in a name that says nothing else, such as cam_01 or port_1; empty for other names."""
+    match = CALLED_CAMERA.fullmatch(plain_name(name))
+    return match.group(1) if match else ""
+
+
 def matching(required: Sequence[str], there: Mapping[str, object], what: str) -> list[str]:
-    """Find the keys that belong to some camera names: the same, or the same but for case and separators.
+    """Find the keys that belong to some camera names: the same, the same but for case and separators, or the number.
 
     Raises:
         ValueError: a camera that is not there, or whose name fits twice.
     """
     by_plain: dict[str, list[str]] = {}
+    by_number: dict[str, list[str]] = {}
     for key in there:
         by_plain.setdefault(plain_name(key), []).append(key)
+        by_number.setdefault(camera_number(key), []).append(key)
     found = [[name] if name in there else by_plain.get(plain_name(name), []) for name in required]
+    found = [keys or (by_number.get(camera_number(name), []) if camera_number(name) else [])
+             for name, keys in zip(required, found, strict=True)]  # fmt: skip
     missing = [name for name, keys in zip(required, found, strict=True) if not keys]
     if missing:
         raise ValueError(f"{what} has no camera {', '.join(missing)} (it has {', '.join(there) or 'none'}); complete "
@@ -189,52 +345,159 @@ def our_camera(stored: StoredCamera, unit: Unit, size_px: tuple[int, int], up: U
 
 
 Tree = dict[str, Any]
-MATRIX_KEYS = {"rows", "cols", "dt", "data"}
-"""What OpenCV writes of a matrix."""
+MATRIX_KEYS = {"rows", "cols", "data"}
+"""What OpenCV and ROS write of a matrix."""
+ACCEPTED_KEYS: dict[str, tuple[str, ...]] = {
+    "K": ("K", "camera_matrix", "cameraMatrix", "intrinsic_matrix", "mtx", "matrix", "intrinsics", "intrinsic"),
+    "dist": ("dist", "distortion_coefficients", "distCoeffs", "distortions", "D"),
+    "R": ("R", "Rot", "rvec", "rotation", "rotation_matrix", "rotation_vector", "rotvec"),
+    "T": ("T", "t", "tvec", "translation", "translation_vector"),
+    "width": ("width", "image_width", "img_width", "W"),
+    "height": ("height", "image_height", "img_height", "H"),
+    "size": ("size", "image_size", "resolution"),
+}
+"""The accepted keys of every value, in any case and with any separators; distortion has more (DISTORTION_KEYS)."""
+PLAIN_KEYS = {what: frozenset(plain_name(key) for key in keys) for what, keys in ACCEPTED_KEYS.items()}
+
+
+def keys_of(tree: object, value: str) -> list[str]:
+    """List the keys under which a map has a value."""
+    return [key for key in tree if plain_name(key) in PLAIN_KEYS[value]] if isinstance(tree, dict) else []
+
+
+def taken(where: str, tree: Tree, value: str) -> object:
+    """Take a value by any of its keys.
+
+    Raises:
+        ValueError: it is missing, or there twice.
+    """
+    found = keys_of(tree, value)
+    if not found:
+        raise ValueError(f"{where}: {value} is missing; it may be called {', '.join(ACCEPTED_KEYS[value])}")
+    if len(found) > 1 and value != "R":
+        raise ValueError(f"{where}: {' and '.join(found)} are both there; leave one away")
+    return tree[found[0]]
+
+
+def camera_of(where: str, tree: Tree) -> StoredCamera:
+    """Read the map of one camera, of any format that keeps OpenCV's values."""
+    focal_px, centre_px = lens(numbers(taken(where, tree, "K"), f"{where}: K", (3, 3), (9,)).reshape(3, 3), where)
+    R = rotation_of(taken(where, tree, "R"), f"{where}: R")
+    T = numbers(taken(where, tree, "T"), f"{where}: T", (3,))
+    k, p, model = read_lens(where, tree)
+    sizes = [finite_number(taken(where, tree, side), f"{where}: {side}")
+             for side in ("width", "height") if keys_of(tree, side)]  # fmt: skip
+    if len(sizes) != 2 and keys_of(tree, "size"):
+        sizes = list(numbers(taken(where, tree, "size"), f"{where}: size", (2,)))
+    size_px = (int(sizes[0]), int(sizes[1])) if len(sizes) == 2 else None
+    return StoredCamera(R, -R.T @ T, focal_px, centre_px, size_px, k, p, model)
+
+
+def cameras_below(tree: Tree, depth: int = 3) -> Iterator[tuple[str, Tree]]:
+    """Find the maps of cameras at any depth, by the name above them; what maps above say of the lens holds for all."""
+    shared = {key: value for key, value in tree.items() if speaks_of_lens(key) and not keys_of(value, "K")}
+    for name, part in tree.items():
+        if keys_of(part, "K"):
+            yield str(part.get("name", name)), shared | part
+        elif isinstance(part, dict) and depth > 0 and name not in shared:
+            for inner, found in cameras_below(part, depth - 1):
+                yield inner, shared | found
+
+
+def by_ending(tree: Tree) -> dict[str, Tree]:
+    """Sort keys with a camera's name behind them (K_left, dist_left, ...) into a map per camera."""
+    names = []
+    for key in tree:
+        pieces = key.split("_")
+        starts = ["_".join(pieces[:end]) for end in range(1, len(pieces))]
+        names += [key[len(start) + 1 :] for start in starts if plain_name(start) in PLAIN_KEYS["K"]][:1]
+    found: dict[str, Tree] = {name: {} for name in names if name}
+    for key, value in tree.items():
+        of = max((name for name in found if key.endswith(f"_{name}")), key=len, default=None)
+        if of is not None:
+            found[of][key[: -len(of) - 1]] = value
+        elif speaks_of_lens(key):
+            for camera in found.values():
+                camera.setdefault(key, value)
+    return found
 
 
 def rotation_of(value: object, what: str) -> Float[np.ndarray, "3 3"]:
-    """Read a rotation: a 3 x 3 matrix, or a rotation vector in radians as OpenCV's Rodrigues makes it."""
-    found = numbers(value, what, (3, 3), (3,))
-    return proper_rotation(found, what) if found.ndim == 2 else Rotation.from_rotvec(found).as_matrix()
+    """Read a rotation: a 3 x 3 matrix (or its nine numbers), or a rotation vector in radians as Rodrigues makes it."""
+    found = numbers(value, what, (3, 3), (3,), (9,))
+    return (
+        Rotation.from_rotvec(found).as_matrix() if found.shape == (3,) else proper_rotation(found.reshape(3, 3), what)
+    )
+
+
+BYTE_ORDER_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+
+def text_of(path: Path) -> str:
+    """Read a text file as other programs save it: UTF-8 or UTF-16, with or without a byte order mark."""
+    content = path.read_bytes()
+    for mark, encoding in BYTE_ORDER_MARKS:
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding, errors="replace")
+    if content[:1] and content[1:2] == b"\0":
+        return content.decode("utf-16-le", errors="replace")
+    if content[:1] == b"\0":
+        return content.decode("utf-16-be", errors="replace")
+    return content.decode("utf-8", errors="replace")
 
 
 def read_tree(path: Path) -> Tree:
-    """Read a YAML or JSON file into dictionaries, lists, texts, numbers, and arrays for OpenCV's matrices.
+    """Read a YAML or JSON file into dictionaries, lists, texts, numbers (YAML's as text), and arrays for matrices.
 
     Raises:
         ValueError: neither YAML nor JSON, or not by name.
     """
-    text = path.read_text(errors="replace")
-    is_json = path.suffix.lower() == ".json" or text.lstrip()[:1] == "{"
+    text = text_of(path)
+    is_json = path.suffix.lower() == ".json"
     try:
-        tree = _plain(json.loads(text)) if is_json else _read_yaml(text)
-    except (ValueError, TypeError, KeyError, RecursionError, SystemError, cv2.error) as error:
+        tree = _plain(json.loads(text)) if is_json else _read_yaml(text)  # JSON is YAML, too
+    except (ValueError, TypeError, KeyError, RecursionError, SystemError, cv2.error, yaml.YAMLError) as error:
         kind = "JSON" if is_json else "YAML"
-        reason = str(error).strip().splitlines()[-1][:120] if str(error).strip() else "empty or damaged"
+        reason = " ".join(str(error).split())[-120:] if str(error).strip() else "empty or damaged"
         raise ValueError(f"{path} cannot be read as {kind} ({reason}); write the calibration again") from error
     if not isinstance(tree, dict) or not tree:
         raise ValueError(f"{path} does not hold values by name; see --help for the keys that are read")
     return tree
 
 
+def _matrix(value: Mapping[str, Any]) -> Float[np.ndarray, "..."]:
+    """Lay the numbers of a matrix out."""
+    data = np.array(value["data"], dtype=float)
+    rows, columns = int(value["rows"]), int(value["cols"])
+    return data.reshape(rows, columns) if data.size == rows * columns else data.reshape(rows, columns, -1)
+
+
 def _plain(value: object) -> Any:
-    """Turn what json read into the same tree as a YAML file."""
+    """Give names as text and matrices as arrays."""
     if isinstance(value, dict):
         if value.keys() >= MATRIX_KEYS:
-            return np.array(value["data"], dtype=float).reshape(int(value["rows"]), int(value["cols"]))
-        return {key: _plain(part) for key, part in value.items()}
+            return _matrix(value)
+        return {str(key): _plain(part) for key, part in value.items()}
     return [_plain(part) for part in value] if isinstance(value, list) else value
 
 
 def _read_yaml(text: str) -> Any:
-    """Read YAML with OpenCV's own parser, which knows its matrices."""
-    flags = cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY | cv2.FILE_STORAGE_FORMAT_YAML
-    storage = cv2.FileStorage(text, flags)
+    """Read YAML of any writer; numbers stay text, so that a camera 01 keeps its name.
+
+    What PyYAML does not accept and OpenCV's own parser does is read by that.
+    """
+    body = re.sub(r"\A\s*%YAML[^\n]*\n", "", text.replace("\r\n", "\n"))  # OpenCV's first line is no YAML
     try:
-        return _node(storage.root()) if storage.isOpened() else {}
-    finally:
-        storage.release()
+        return _plain(yaml.load(body, Loader=yaml.BaseLoader))
+    except yaml.YAMLError:
+        flags = cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY | cv2.FILE_STORAGE_FORMAT_YAML
+        storage = cv2.FileStorage(text, flags)
+        try:
+            if not storage.isOpened():
+                raise
+            return _node(storage.root())
+        finally:
+            storage.release()
 
 
 def _node(node: cv2.FileNode) -> Any:

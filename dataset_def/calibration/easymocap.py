@@ -7,18 +7,18 @@ T_<name> (x_cam = R x_world + T) in extri.yml; H_<name> and W_<name>, where pres
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from scipy.spatial.transform import Rotation
 
 from dataset_def.calibration.camera_values import (
     Calibration,
     StoredCamera,
     Tree,
+    by_ending,
     coefficients,
-    distortion,
     finite_number,
     lens,
     numbers,
+    read_lens,
     read_tree,
     rotation_of,
     yaml_matrix,
@@ -34,18 +34,13 @@ def read_easymocap(intri: Path, extri: Path) -> Calibration:
         ValueError: a camera of one file is not in the other, or lacks a value.
     """
     inner, outer = read_tree(intri), read_tree(extri)
-    names = [_text(name) for name in inner.get("names", [])]
+    names = [str(name) for name in inner.get("names", [])]
     names = names or [key.removeprefix("K_") for key in inner if key.startswith("K_")]
     if not names:
         raise ValueError(f"{intri} names no camera: neither `names` nor a key like K_01; write it again")
     if len(set(names)) < len(names):
         raise ValueError(f"{intri} has two cameras with the same name; give every camera its own")
     return Calibration(f"{intri} and {extri}", {n: _camera(n, inner, outer, intri, extri) for n in names}, "m")
-
-
-def _text(name: object) -> str:
-    """Give a name as text; a YAML reader may have taken 01 for a number."""
-    return f"{name:g}" if isinstance(name, float) else str(name)
 
 
 def _camera(name: str, inner: Tree, outer: Tree, intri: Path, extri: Path) -> StoredCamera:
@@ -58,13 +53,12 @@ def _camera(name: str, inner: Tree, outer: Tree, intri: Path, extri: Path) -> St
     focal_px, centre_px = lens(numbers(inner[f"K_{name}"], f"{intri}: K_{name}", (3, 3)), f"{intri}, camera {name}")
     R = rotation_of(outer[rotation_key], f"{extri}: {rotation_key}")
     T = numbers(outer[f"T_{name}"], f"{extri}: T_{name}", (3,))
-    dist = inner.get(f"dist_{name}", inner.get(f"D_{name}", np.zeros(5)))
-    k, p = distortion(numbers(dist, f"{intri}: dist_{name}", (4,), (5,), (8,), (12,), (14,)), f"{intri}, {name}")
+    k, p, model = read_lens(f"{intri}, camera {name}", by_ending(inner).get(name, {}))
     sizes = [
         finite_number(inner[f"{side}_{name}"], f"{intri}: {side}_{name}") for side in "WH" if f"{side}_{name}" in inner
     ]
     size_px = (int(sizes[0]), int(sizes[1])) if len(sizes) == 2 else None
-    return StoredCamera(R, -R.T @ T, focal_px, centre_px, size_px, k, p)
+    return StoredCamera(R, -R.T @ T, focal_px, centre_px, size_px, k, p, model)
 
 
 def write_easymocap(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
@@ -72,6 +66,8 @@ def write_easymocap(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
     names = "\n".join(["names:", *(f'   - "{name}"' for name in cameras)])
     inner, outer = ["%YAML:1.0", "---", names], ["%YAML:1.0", "---", names]
     for name, camera in cameras.items():
+        if camera.distortion == "fisheye":
+            raise ValueError(f"camera {name} has a fisheye lens, which EasyMocap's files cannot describe; use pose2sim")
         R = camera.R_cam_from_world
         K = camera.K
         K[:2, 2] -= 0.5

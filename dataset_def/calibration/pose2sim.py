@@ -1,11 +1,12 @@
 """Reads and writes the cameras of Pose2Sim: Calib.toml, in metres, with OpenCV's conventions.
 
 Per camera a table with `name`, `size` (width, height), `matrix` (3 x 3), `distortions` (4, 5 or 8), `rotation` (a
-rotation vector or a matrix), `translation` (x_cam = R x_world + t) and `fisheye`.
+rotation vector or a matrix), `translation` (x_cam = R x_world + t) and `fisheye`.  anipose and FreeMoCap write the same
+in other units, Caliscope a table `cameras` of such tables by number, where cameras without a matrix are ignored ones.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,62 +16,112 @@ from dataset_def.calibration.camera_values import (
     PIXEL_CENTRE_PX,
     Calibration,
     StoredCamera,
+    Tree,
+    camera_number,
+    camera_of,
+    cameras_below,
     coefficients,
-    distortion,
-    lens,
-    numbers,
-    rotation_of,
+    keys_of,
+    speaks_of_lens,
+    text_of,
 )
 from utils.artifacts import atomic_write
 from utils.camera import Camera
 
 
 def read_pose2sim(path: Path) -> Calibration:
-    """Read the cameras of a Calib.toml, by name."""
+    """Read the cameras of a .toml, by name: Pose2Sim's, anipose's and FreeMoCap's, or Caliscope's nested tables."""
     try:
-        content = tomllib.loads(path.read_text(errors="replace"))
+        content = tomllib.loads(text_of(path))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path} is no TOML file ({error}); write the calibration again") from error
-    tables = {key: table for key, table in content.items() if isinstance(table, dict) and "matrix" in table}
+    tables = [(_name(key, table), table) for key, table in cameras_below(content)]
     if not tables:
         raise ValueError(f"{path} has no camera: a table with matrix, distortions, rotation and translation each")
-    named = {str(table.get("name", key)): _camera(f"{path}, camera {key}", table) for key, table in tables.items()}
+    named = {name: _camera(f"{path}, camera {name}", table) for name, table in tables}
     if len(named) < len(tables):
         raise ValueError(f"{path} has two cameras with the same name; give every camera its own")
-    return Calibration(str(path), named, "m")
+    return Calibration(str(path), named, "m" if _are_metres(named) else "")
 
 
-def _camera(where: str, table: Mapping[str, object]) -> StoredCamera:
+def _name(key: str, table: Mapping[str, object]) -> str:
+    """Name a camera; Caliscope's tables are numbers."""
+    return f"cam_{key}" if key.isdecimal() and "name" not in table else key
+
+
+def _are_metres(cameras: Mapping[str, StoredCamera]) -> bool:
+    """Tell whether lengths can be metres, as Pose2Sim and Caliscope write them; anipose and FreeMoCap write others."""
+    centres = np.array([camera.centre_world for camera in cameras.values()])
+    return float(np.linalg.norm(centres[:, None] - centres[None], axis=-1).max()) <= MOST_SPAN_M
+
+
+MOST_SPAN_M = 100.0
+"""Cameras around a person are no farther apart."""
+
+
+def _camera(where: str, table: Tree) -> StoredCamera:
     """Read the table of one camera."""
-    missing = [key for key in ("distortions", "rotation", "translation") if key not in table]
+    missing = [key for key in ("distortions", "rotation", "translation") if not keys_of(table, MEANS[key])
+               and not (key == "distortions" and any(speaks_of_lens(one) for one in table))]  # fmt: skip
     if missing:
         raise ValueError(f"{where}: {', '.join(missing)} is missing; write the calibration again")
-    if table.get("fisheye"):
-        raise ValueError(f"{where} has a fisheye lens, which is not undone here; undistort its video first")
-    focal_px, centre_px = lens(numbers(table["matrix"], f"{where}: matrix", (3, 3)), where)
-    R = rotation_of(table["rotation"], f"{where}: rotation")
-    size = numbers(table["size"], f"{where}: size", (2,)) if "size" in table else None
-    k, p = distortion(numbers(table["distortions"], f"{where}: distortions", (4,), (5,), (8,)), where)
-    translation = numbers(table["translation"], f"{where}: translation", (3,))
-    size_px = None if size is None else (int(size[0]), int(size[1]))
-    return StoredCamera(R, -R.T @ translation, focal_px, centre_px, size_px, k, p)
+    return camera_of(where, table)
+
+
+MEANS = {"distortions": "dist", "rotation": "R", "translation": "T"}
+
+
+def _table(name: str, camera: Camera, unit_per_m: float) -> dict[str, object]:
+    """Give a camera's values as the format's text."""
+    (fx, fy), (cx, cy) = camera.focal_px, camera.centre_px - PIXEL_CENTRE_PX
+    values = {
+        "matrix": [[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]],
+        "distortions": coefficients(camera, 4),
+        "rotation": Rotation.from_matrix(camera.R_cam_from_world).as_rotvec(),
+        "translation": -camera.R_cam_from_world @ camera.centre_world_m * unit_per_m,
+    }
+    listed = {key: str(np.array(value).tolist()) for key, value in values.items()}
+    return listed | {"fisheye": str(camera.distortion == "fisheye").lower()}
+
+
+def _written(path: Path, parts: Sequence[tuple[str, dict[str, object]]], end: str) -> list[Path]:
+    """Write a file of tables."""
+    tables = ["\n".join([head, *(f"{key} = {value}" for key, value in table.items())]) for head, table in parts]
+    with atomic_write(path) as partial:
+        partial.write_text("\n\n".join([*tables, end]))
+    return [path]
+
+
+METADATA = "[metadata]\nadjusted = false\nerror = 0.0\n"
+MM_PER_M = 1e3
 
 
 def write_pose2sim(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
-    """Write Calib.toml."""
+    """Write Calib.toml, in metres."""
     parts = []
     for name, camera in cameras.items():
-        (fx, fy), (cx, cy) = camera.focal_px, camera.centre_px - PIXEL_CENTRE_PX
-        values = {
-            "size": [float(camera.width_px), float(camera.height_px)],
-            "matrix": [[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]],
-            "distortions": coefficients(camera, 4),
-            "rotation": Rotation.from_matrix(camera.R_cam_from_world).as_rotvec(),
-            "translation": -camera.R_cam_from_world @ camera.centre_world_m,
-        }
-        lines = [f"{key} = {np.array(value).tolist()}" for key, value in values.items()]
-        parts.append("\n".join([f'["{name}"]', f'name = "{name}"', *lines, "fisheye = false"]))
-    path = folder / "Calib.toml"
-    with atomic_write(path) as partial:
-        partial.write_text("\n\n".join([*parts, "[metadata]\nadjusted = false\nerror = 0.0\n"]))
-    return [path]
+        size = {"name": f'"{name}"', "size": [float(camera.width_px), float(camera.height_px)]}
+        parts.append((f'["{name}"]', size | _table(name, camera, 1.0)))
+    return _written(folder / "Calib.toml", parts, METADATA)
+
+
+def write_anipose(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
+    """Write calibration.toml as anipose and FreeMoCap do, in millimetres, which the file itself does not say."""
+    parts = []
+    for number, (name, camera) in enumerate(cameras.items()):
+        size = {"name": f'"{name}"', "size": [camera.width_px, camera.height_px]}
+        parts.append((f"[cam_{number}]", size | _table(name, camera, MM_PER_M)))
+    return _written(folder / "calibration.toml", parts, METADATA)
+
+
+def write_caliscope(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
+    """Write camera_array.toml, in metres; cameras have numbers there, those in their names where these tell one."""
+    numbers = [camera_number(name) for name in cameras]
+    if "" in numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(f"Caliscope's cameras are numbers, and {', '.join(cameras)} are not all cam1, cam2, ...; use "
+                         "another format")  # fmt: skip
+    parts: list[tuple[str, dict[str, object]]] = [("[cameras]", {})]
+    for number, (name, camera) in zip(numbers, cameras.items(), strict=True):
+        head = {"cam_id": number, "size": [camera.width_px, camera.height_px], "rotation_count": 0, "error": 0.0}
+        parts.append((f"[cameras.{number}]", head | _table(name, camera, 1.0)))
+    return _written(folder / "camera_array.toml", parts, "")

@@ -12,6 +12,8 @@ from dataset_def.calibration.camera_values import (
     StoredCamera,
     finite_number,
     proper_rotation,
+    speaks_of_lens,
+    text_of,
 )
 from utils.artifacts import atomic_write
 from utils.camera import Camera
@@ -33,7 +35,7 @@ def read_qualisys(path: Path) -> Calibration:
     Source: own derivation, checked by the reprojection of a real recording's keypoints.
     """
     try:
-        root = ElementTree.fromstring(path.read_text(errors="replace"))
+        root = ElementTree.fromstring(text_of(path))
     except ElementTree.ParseError as error:
         raise ValueError(
             f"{path} is not the XML that Qualisys writes ({error}); export the calibration again"
@@ -50,6 +52,10 @@ def _camera(where: str, tag: ElementTree.Element) -> StoredCamera:
     video, transform, intrinsic = (_child(tag, part, where) for part in ("fov_video", "transform", "intrinsic"))
     rotation = np.array([[_value(transform, f"r{i}{j}", where) for j in (1, 2, 3)] for i in (1, 2, 3)])
     left_px, top_px, right_px, bottom_px = (_value(video, side, where) for side in ("left", "top", "right", "bottom"))
+    for name in intrinsic:
+        if speaks_of_lens(name) and name not in (*RADIAL, *TANGENTIAL) and _value(intrinsic, name, where):
+            raise ValueError(f"{where}: {name} seems to say how the lens bends, and is not undone here; undistort the "
+                             "videos first")  # fmt: skip
     centre_px = [_value(intrinsic, f"centerPoint{axis}", where) / SUBPIXELS for axis in "UV"]
     return StoredCamera(
         R_cam_from_world=OURS_FROM_QUALISYS @ proper_rotation(rotation, where),

@@ -18,6 +18,7 @@ from dataset_def.multiview.recording import BackgroundPicture, as_ideal_camera, 
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import pinhole
 from dataset_def.multiview.write_layout import LabelledRecording
+from dataset_def.video import read_given_mask
 from utils.artifacts import atomic_write, load_background, save_background
 from utils.camera import Camera
 from utils.image import PERSON_ABOVE, read_image, read_mask
@@ -233,7 +234,7 @@ def write_mask(job: MaskJob) -> None:
 
 def write_given_mask(job: GivenMaskJob) -> None:
     """Write a mask of the user's as the ideal camera sees it."""
-    colour = np.repeat(read_mask(job.given)[..., None], 3, axis=-1)
+    colour = np.repeat(read_given_mask(job.given)[..., None], 3, axis=-1)
     write_whole(job.mask, np.where(as_ideal_camera(colour, job.camera)[..., 0] > PERSON_ABOVE, 255, 0).astype(np.uint8))
 
 

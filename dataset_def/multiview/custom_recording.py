@@ -8,17 +8,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dataset_def.calibration.camera_values import METRES, Calibration, Unit, matching, our_camera, plain_name
+from dataset_def.calibration.camera_values import (
+    METRES,
+    Calibration,
+    StoredCamera,
+    Unit,
+    matching,
+    our_camera,
+    plain_name,
+)
 from dataset_def.calibration.files import read_calibration
-from dataset_def.frame_files import NumberedFolder, check_same_frames, frame_numbers, is_hidden, origin_of, rows_of
-from dataset_def.multiview.check_calibration import span_m
+from dataset_def.frame_files import check_same_frames, frame_numbers, is_hidden, numbered_folder, origin_of, rows_of
+from dataset_def.multiview.check_calibration import PRINCIPAL_POINT_RANGE, span_m
 from dataset_def.multiview.keypoint_files import BODY_25B, CameraKeypoints, read_camera_keypoints
 from dataset_def.multiview.keypoint_tables import read_names, read_table
 from dataset_def.multiview.recording import BackgroundPicture, MultiviewRecording, People, RecordedView
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import check_size
-from dataset_def.video import VideoInfo, images_in, is_video_or_folder, probe, read_picture
+from dataset_def.video import VideoInfo, images_in, is_video_or_folder, probe, read_given_mask, read_picture
 from utils.camera import Camera, resized
+from utils.person_box import NO_PERSON, mask_fault, series_fault
 
 SHORTER_FRAMES = 2
 SHORTER_SHARE = 0.01
@@ -108,6 +117,12 @@ def common_rate(videos: dict[str, VideoInfo], config: ImportMultiviewConfig) -> 
     rates = {name: one.frames_per_second for name, one in videos.items() if one.frames_per_second}
     if config.frames_per_second:
         return config.frames_per_second
+    uneven = next((one.uneven for one in videos.values() if one.uneven), "")
+    if uneven:
+        raise ValueError(
+            f"{uneven}, and cameras are matched by frames; write it evenly (ffmpeg -i IN -fps_mode cfr -r 30 OUT), "
+            "or say that its frames were taken evenly all the same with --frames-per-second"
+        )
     if not rates:
         if config.keypoints is not None and config.smooth_hz:
             raise ValueError("images do not tell how fast they were taken, which smoothing the joints needs; give "
@@ -136,6 +151,23 @@ def unit_of(calibration: Calibration, given: Unit, cameras: list[Camera]) -> Uni
                      f"{sizes}, where the brackets tell how far the farthest cameras would be apart")  # fmt: skip
 
 
+def check_middle(name: str, one: VideoInfo, camera: StoredCamera, where: str) -> None:
+    """Stop if a calibration that tells no size of picture seems to be for another size.
+
+    Raises:
+        ValueError: with what to add to the file.
+    """
+    low, high = PRINCIPAL_POINT_RANGE
+    middle = camera.centre_px / (one.width_px, one.height_px)
+    if (middle < low).any() or (middle > high).any():
+        factor = float(np.round(2 * 2 * middle.mean()) / 2)
+        raise ValueError(f"{name}'s principal point ({camera.centre_px[0]:.0f}, {camera.centre_px[1]:.0f}) is far "
+                         f"from the middle of its {one.width_px} x {one.height_px} picture, and {where} tells no size; "
+                         f"if it was made at another size, perhaps {round(factor * one.width_px)} x "
+                         f"{round(factor * one.height_px)}, write that into it (width and height; EasyMocap: "
+                         f"W_{name} and H_{name} in intri.yml) and add --video-size scaled")  # fmt: skip
+
+
 def cameras_of(config: ImportMultiviewConfig, videos: dict[str, VideoInfo]) -> list[Camera]:
     """Read the cameras of the videos, in metres and with z up, for the size that the videos have."""
     calibration = read_calibration(config.calibration)
@@ -146,6 +178,8 @@ def cameras_of(config: ImportMultiviewConfig, videos: dict[str, VideoInfo]) -> l
     unit = unit_of(calibration, config.calibration_unit, as_metres)
     cameras = []
     for (name, one), camera in zip(videos.items(), stored, strict=True):
+        if camera.size_px is None and not config.accept_calibration:
+            check_middle(name, one, camera, calibration.where)
         found = our_camera(camera, unit, (one.width_px, one.height_px), config.up)
         check_size(f"{one.path} (camera {name})", one.width_px, one.height_px, found, config.video_size)
         cameras.append(resized(found, one.width_px, one.height_px) if config.video_size == "scaled" else found)
@@ -239,7 +273,21 @@ def check_masks(videos: VideoInfo, folder: Path) -> Path:
             f"--masks: {images[0]} is {width_px} x {height_px} pixels, {videos.path} "
             f"{videos.width_px} x {videos.height_px}; they must be alike"
         )
+    fault = series_fault([mask_fault(read_given_mask(path)) for path in evenly_chosen(images)])
+    if fault == NO_PERSON:  # it may be seen in some of the others
+        fault = "" if any(not mask_fault(read_given_mask(path)) for path in images) else fault
+    if fault:
+        raise ValueError(f"--masks: what lies in {folder}, such as {images[len(images) // 2].name}, {fault}")
     return folder
+
+
+MASKS_LOOKED_AT = 16
+
+
+def evenly_chosen(images: list[Path]) -> list[Path]:
+    """Choose some of many."""
+    rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), MASKS_LOOKED_AT)).astype(int))
+    return [images[row] for row in rows]
 
 
 def custom_recording(config: ImportMultiviewConfig) -> MultiviewRecording:
@@ -250,7 +298,9 @@ def custom_recording(config: ImportMultiviewConfig) -> MultiviewRecording:
     """
     videos = {name: probe(path) for name, path in named_videos(config.videos).items()}
     folders_of_images = {
-        name: NumberedFolder(one.path, one.numbers) for name, one in videos.items() if one.numbers is not None
+        name: numbered_folder(one.path, one.numbers, images_in(one.path)[0])
+        for name, one in videos.items()
+        if one.numbers is not None
     }
     check_same_frames(folders_of_images, [text.partition("=")[0] for text in config.offsets])
     cameras = cameras_of(config, videos)

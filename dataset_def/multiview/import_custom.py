@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 
 from config import Paths
@@ -47,13 +48,15 @@ from dataset_def.multiview.masks_from_motion import (
     write_silhouettes,
 )
 from dataset_def.multiview.people import TrackedPerson
-from dataset_def.multiview.recording import MultiviewRecording
+from dataset_def.multiview.recording import MultiviewRecording, as_ideal_camera
 from dataset_def.multiview.report import rig_and_reprojection, write_json
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import pinhole
 from dataset_def.multiview.write_layout import LabelledRecording, label_recording, write_video
+from dataset_def.video import read_given_mask
 from utils.artifacts import commit
-from utils.camera import Camera
+from utils.camera import Camera, project, to_camera
+from utils.image import PERSON_ABOVE
 from utils.processes import for_each
 
 SAME = 1e-3
@@ -137,6 +140,39 @@ def place_person(
     return recording, labels, numbers
 
 
+LEAST_INSIDE = 0.5
+"""Share of a person's joints that a mask must cover, in the median over time; thin limbs lie at its edge."""
+MASK_REACH = 0.03
+"""Joints count as inside if a mask is so near, over the longer side of the picture."""
+
+
+def check_masks_show_person(recording: MultiviewRecording, labels: PlacedJoints) -> None:
+    """Stop if the given masks lie elsewhere than the joints that the keypoints give.
+
+    Raises:
+        ValueError: with the camera, and what may be the cause.
+    """
+    rows = np.unique(np.linspace(0, recording.num_instants - 1, min(recording.num_instants, 16)).astype(int))
+    for number, view in enumerate(recording.views):
+        files, shares = recording.mask_files(number), []
+        reach_px = max(1, round(MASK_REACH * max(view.camera.width_px, view.camera.height_px)))
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach_px + 1, 2 * reach_px + 1))
+        for row in rows if files else ():
+            points_m = labels.joints_world_m[row][np.isfinite(labels.joints_world_m[row]).all(axis=-1)]
+            in_front_m = to_camera(view.camera, points_m)
+            in_front_m = in_front_m[in_front_m[:, 2] > 0]
+            mask = cv2.dilate(read_given_mask(files[row]), disc) > PERSON_ABOVE
+            mask = as_ideal_camera(np.repeat(mask[..., None], 3, -1).astype(np.uint8), view.camera)[..., 0] > 0
+            x, y = project(pinhole(view.camera), in_front_m).astype(int).T
+            seen = (x >= 0) & (y >= 0) & (x < mask.shape[1]) & (y < mask.shape[0])
+            if seen.any() and mask.any():
+                shares.append(mask[y[seen], x[seen]].mean())
+        if shares and np.median(shares) < LEAST_INSIDE:
+            raise ValueError(f"--masks: those of camera {view.name} cover {np.median(shares):.0%} of the joints that "
+                             "the keypoints give; they may be inverted, mirrored, of another camera or person, or out "
+                             "of step")  # fmt: skip
+
+
 def people_table(everybody: list[TrackedPerson], most: int = 5) -> list[dict[str, Any]]:
     """List who was seen, the first as --person 1, and where he was most of the time."""
     return [
@@ -216,6 +252,7 @@ def import_custom(config: ImportMultiviewConfig) -> Paths:
     numbers: dict[str, Any] = {}
     if recording.people is not None:
         recording, labels, numbers = place_person(config, recording)
+        check_masks_show_person(recording, labels)
     labelled = label_recording(
         recording, labels, config.subject, config.action, config.sequence_frames, config.test_frames
     )

@@ -19,9 +19,10 @@ class ImportMultiviewConfig:
     """Custom recording: one synchronised video or folder of images per camera, as NAME=PATH or PATH (the camera is then
     named as the file), or one folder that holds them."""
     calibration: tuple[Path, ...] = ()
-    """Of a custom recording: Pose2Sim's .toml, Qualisys' .qca.txt, EasyMocap's intri.yml, OpenCV's .yml or .json with
-    K, dist, R (or rvec) and T (or tvec) per camera (dataset_def/calibration/opencv.py lists all keys), or
-    one Human3.6M-like .mat per camera."""
+    """Of a custom recording: the .toml of Pose2Sim, anipose, FreeMoCap or Caliscope, Qualisys' .qca.txt, EasyMocap's
+    intri.yml, OpenCV's .yml or .json with K, dist, R (or rvec) and T (or tvec) per camera
+    (dataset_def/calibration/opencv.py lists all keys), CMU Panoptic's .json, COLMAP's cameras.txt and images.txt,
+    nerfstudio's transforms.json, or one Human3.6M-like .mat per camera."""
     calibration_unit: Literal["", "m", "cm", "mm"] = ""
     """Of the lengths in the calibration; needed where neither the format nor the file tells (OpenCV's)."""
     up: Literal["z", "-z", "y", "-y", "x", "-x"] = "z"

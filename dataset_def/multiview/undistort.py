@@ -41,6 +41,10 @@ def check_size(name: str, width_px: int, height_px: int, camera: Camera, allowed
     is_scaled = abs(height_px - scale * camera.height_px) <= 1 + 0.5 * scale
     if allowed == "scaled" and is_scaled:
         return
+    if (height_px, width_px) == calibrated:
+        raise ValueError(f"{name} is {width_px} x {height_px} pixels and its calibration is for {calibrated[0]} x "
+                         f"{calibrated[1]}: one of them is turned by a quarter; turn the video back (ffmpeg -vf "
+                         "transpose=1 or 2), or calibrate the turned one")  # fmt: skip
     remedy = "if the video was made smaller or larger evenly, add --video-size scaled" if is_scaled else (
         "if it was shrunk between black bars, add --video-size letterboxed"
     )  # fmt: skip
@@ -75,7 +79,8 @@ def sampling_map(camera: Camera, box: Letterbox) -> Float32[np.ndarray, "H W 2"]
 
 def pinhole(camera: Camera) -> Camera:
     """Describe the ideal camera: the same without distortion."""
-    return camera._replace(k=np.zeros(3), p=np.zeros(2))
+    distortion = "opencv" if camera.distortion == "fisheye" else camera.distortion
+    return camera._replace(k=np.zeros(3), p=np.zeros(2), distortion=distortion)
 
 
 def undistorted_px(camera: Camera, points_px: Float[np.ndarray, "*n 2"]) -> Float[np.ndarray, "*n 2"]:

@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from dataset_def.photos.pictures import Picture, Pictures
 from dataset_def.photos.segmentation import SEGMENTATION_NETWORK, SEGMENTATION_REMEDY, PersonSegmenter, is_available
+from dataset_def.video import images_in, read_given_mask
 from utils.artifacts import atomic_write
-from utils.image import read_mask
 from utils.person_box import (
     Box,
     box_of_mask,
@@ -123,10 +123,11 @@ def _by_masks(place: Path) -> Finder:
     """Read masks: one file for all frames, or a folder with a mask of each frame's name."""
     if not place.exists():
         raise FileNotFoundError(f"mask {place} does not exist")
+    masks = {path.stem: path for path in images_in(place)} if place.is_dir() else {}
 
     def box(_: int, picture: Picture) -> Box:
-        path = place / f"{picture.name}.png" if place.is_dir() else place
-        mask = read_mask(path)
+        path = masks.get(picture.name, place / f"{picture.name}.png") if place.is_dir() else place
+        mask = read_given_mask(path)
         if mask.shape != picture.rgb.shape[:2]:
             raise ValueError(f"mask {path} is {mask.shape[1]} x {mask.shape[0]} pixels, its picture "
                              f"{picture.rgb.shape[1]} x {picture.rgb.shape[0]}; make them the same size")  # fmt: skip

@@ -1,7 +1,9 @@
 """The pictures that a user has: an image, a folder of images, a video file or a camera, one RGB frame after another."""
 
 import signal
-from collections.abc import Callable, Iterable, Iterator
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Literal, NamedTuple, TypeVar
@@ -10,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from dataset_def.video import IMAGE_ENDINGS, VIDEOS, opened_video, read_picture
+from dataset_def.video import IMAGE_ENDINGS, VIDEOS, images_in, not_a_video, opened_video, read_picture, read_stamps
 
 
 class Picture(NamedTuple):
@@ -55,19 +57,40 @@ def open_pictures(source: str, longest: int = 0) -> Pictures:
     if path.suffix.lower() in VIDEOS:
         return _video(path, longest)
     if path.suffix.lower() in IMAGE_ENDINGS:
-        picture = Picture(path.stem, read_picture(path))
+        picture = Picture(readable(path.stem), read_picture(path))
         return Pictures("image", source, 1, None, lambda: iter([picture]))
     raise ValueError(f"{path} is neither an image ({', '.join(IMAGE_ENDINGS)}) nor a video ({', '.join(VIDEOS)})")
 
 
+def unique_names(files: Sequence[Path]) -> list[str]:
+    """Name pictures after their files: the stem, with the ending where two have the same, always all different."""
+    stems = Counter(readable(path.stem).lower() for path in files)
+    names: list[str] = []
+    taken: set[str] = {stem for stem, times in stems.items() if times == 1}
+    for path in files:
+        name = readable(path.stem)
+        if stems[name.lower()] > 1:
+            name, number = readable(path.name).replace(".", "_"), 1
+            base = name
+            while name.lower() in taken:
+                number += 1
+                name = f"{base}_{number}"
+            taken.add(name.lower())
+        names.append(name)
+    return names
+
+
+def readable(name: str) -> str:
+    """Give a file's name as text that can be printed and stored, whatever bytes it has."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _folder(folder: Path, longest: int) -> Pictures:
     """List the images of a folder, in the order of their names."""
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
+    paths = images_in(folder)
     if not paths:
         raise ValueError(f"{folder} holds no image ({', '.join(IMAGE_ENDINGS)})")
-    stems = [path.stem for path in paths]
-    names = [path.stem if stems.count(path.stem) == 1 else path.name.replace(".", "_") for path in paths]
-    chosen = list(zip(names, paths, strict=True))[: longest or None]
+    chosen = list(zip(unique_names(paths), paths, strict=True))[: longest or None]
     return Pictures("folder", str(folder), len(chosen), None,
                     lambda: (Picture(name, read_picture(path)) for name, path in chosen))  # fmt: skip
 
@@ -76,11 +99,17 @@ def _video(path: Path, longest: int) -> Pictures:
     """Open a video file; its own count of frames is an estimate."""
     video = opened_video(path)
     count, rate = int(video.get(cv2.CAP_PROP_FRAME_COUNT)), video.get(cv2.CAP_PROP_FPS)
-    is_read = video.read()[0]
+    if not video.read()[0]:
+        raise not_a_video(path, video)
     video.release()
-    if not is_read:
-        raise ValueError(f"{path} ({path.stat().st_size} bytes) is not a video that OpenCV can read; copy it again")
-    rate = rate if 0 < rate < 1000 else 25.0
+    stamps = read_stamps(path)
+    if stamps.is_uneven:
+        warnings.warn(
+            f"{stamps.described(path)}; motion is written at the mean rate, so that it is not timed as it was: convert "
+            "the video first (ffmpeg -i IN -fps_mode cfr -r 30 OUT)",
+            stacklevel=2,
+        )
+    rate = stamps.frames_per_second if stamps.is_uneven else rate if 0 < rate < 1000 else 25.0
     known = max(count, 1)
     return Pictures("video", str(path), min(known, longest or known), rate,
                     lambda: _numbered(_captured(opened_video(path)), longest))  # fmt: skip

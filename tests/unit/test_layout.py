@@ -115,7 +115,8 @@ SHORT = {
 """Files that may be shorter, and why."""
 IMPORTED_ONCE = {
     "reads or writes one format, chosen among others": (
-        *(f"dataset_def/calibration/{name}.py" for name in ("easymocap", "h36m", "opencv", "pose2sim", "qualisys")),
+        *(f"dataset_def/calibration/{name}.py" for name in (
+            "colmap", "easymocap", "h36m", "opencv", "pose2sim", "qualisys")),
         "dataset_def/multiview/pose2sim_session.py", "dataset_def/synthetic/motion/cmu.py",
         "dataset_def/synthetic/sequence_files.py", "utils/export/bvh.py", "utils/export/tables.py",
         "models/open_body/source.py", "dataset_def/poses/readers.py",

@@ -114,3 +114,51 @@ def test_a_second_ctrl_c_stops_everything():
         for _ in until_interrupted(iter(range(100))):
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
+
+
+def test_hidden_files_are_no_pictures_and_names_of_pictures_are_unique(tmp_path):
+    for number, name in enumerate(("a.jpg", "a.png", "a_jpg.png", "A.PNG", "._a.jpg")):
+        if number < 4:
+            Image.fromarray(np.full((10, 12, 3), 50 * number, np.uint8)).save(tmp_path / name)
+        else:
+            (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    names = [frame.name for frame in open_pictures(str(tmp_path)).frames()]
+    assert len(names) == 4 and len({name.lower() for name in names}) == 4 and "a_jpg" in names
+
+
+def test_sixteen_bits_are_brought_to_eight_and_other_depths_are_refused_or_read_as_they_are(tmp_path):
+    grey = np.tile(np.arange(256, dtype=np.uint8), (4, 1))
+    for name in ("deep.png", "deep.tif"):
+        cv2.imwrite(str(tmp_path / name), grey.astype(np.uint16) * 257)
+        np.testing.assert_array_equal(read_picture(tmp_path / name), np.repeat(grey[..., None], 3, -1))
+    Image.fromarray(grey).convert("P").save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(read_picture(tmp_path / "palette.png")[..., 0], grey)
+    Image.fromarray(grey.astype(np.float32)).save(tmp_path / "float.tif")
+    np.testing.assert_array_equal(read_picture(tmp_path / "float.tif")[..., 1], grey)
+    for name, values in (("unit.tif", grey.astype(np.float32) / 255), ("depth.tif", grey.astype(np.int32) * 1000)):
+        Image.fromarray(values).save(tmp_path / name)
+        with pytest.raises(ValueError, match=r"grey levels of 32 bits .* save it with 8 or 16 bits"):
+            read_picture(tmp_path / name)
+
+
+def test_what_a_picture_is_decides_and_not_its_ending(tmp_path):
+    Image.fromarray(np.full((10, 12, 3), 90, np.uint8)).save(tmp_path / "p.png")
+    (tmp_path / "p.jpg").write_bytes((tmp_path / "p.png").read_bytes())
+    assert read_picture(tmp_path / "p.jpg")[0, 0].tolist() == [90, 90, 90]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\0\0\0\x24ftypheic" + b"\0" * 60, r"it is a HEIC picture; convert it, .* `magick photo.heic photo.jpg`"),
+        (b"\0\0\0\x18ftypmp42" + b"\0" * 60, "it is an MP4 or MOV video; give it the ending of a video"),
+        (b"<!DOCTYPE html><html>log in</html>", "it is a web page .html.*; download it again"),
+        (b"%PDF-1.7", "it is a PDF; give a picture instead"),
+        (b"\xff\x0a" + b"\0" * 60, "it is a JPEG XL picture"),
+        (b"version https://git-lfs.github.com/spec/v1", "pointer of Git LFS"),
+    ],
+)
+def test_sound_files_of_another_kind_are_called_by_it(tmp_path, content, words):
+    (tmp_path / "p.jpg").write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        read_picture(tmp_path / "p.jpg")
