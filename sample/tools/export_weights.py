@@ -1,12 +1,13 @@
-"""Write trained weights as one small file in 8 bits: encoder, decoder and pose head; the prior; the mesh head.
+"""Write trained weights as one small file in 8 bits: encoder, decoder and pose head; prior; mesh head; teacher.
 
     python sample/tools/export_weights.py --checkpoint runs/pose/long/checkpoint_best.pt --stage-1-run runs/enc_dec/long
         --metrics runs/enc_dec/long/metrics.json runs/pose/long/metrics.json
 
-Reads   checkpoint_best.pt of stage 2 (mode frozen), 3 or 4, config.json beside it and of stage 1
+Reads   checkpoint_best.pt of stage 2 (mode frozen), 3 or 4, or of the teacher that reads masks; config.json beside it
+        and of stage 1
 Writes  models/assets/open_weights.pt, which every script takes where it takes a checkpoint of stage 1 or 2;
-        open_prior.pt; or open_mesh.pt, whose encoder is that of open_weights.pt beside it; each with a .json that tells
-        how it was made (commands, commits, settings, steps, metrics), without the folders
+        open_prior.pt; open_teacher.pt; or open_mesh.pt, whose encoder is that of open_weights.pt beside it; each with a
+        .json that tells how it was made (commands, commits, settings, steps, metrics), without the folders
 """
 
 import json
@@ -40,9 +41,9 @@ class ExportConfig:
 
     checkpoint: Path
     """checkpoint_best.pt of stage 2 with a frozen encoder (it then holds encoder, decoder and pose head), of stage 3,
-    or of stage 4 (its head alone)."""
+    of stage 4 (its head alone), or of sample/train_SMPL_from_masks.py."""
     output: Path | None = None
-    """Without it, open_weights.pt, open_prior.pt or open_mesh.pt in models/assets, after the stage."""
+    """Without it, open_weights.pt, open_prior.pt, open_mesh.pt or open_teacher.pt in models/assets, after the stage."""
     encoder: Path = ROOT / "models" / "assets" / "open_weights.pt"
     """Of stage 4: the exported encoder that the head was trained with; it must lie in the folder of the output."""
     appearance_of: Path | None = None
@@ -122,14 +123,14 @@ def mesh_parts(config: ExportConfig) -> Parts:
     return Parts(head, settings, {"file": config.encoder.name})
 
 
-def prior_parts(config: ExportConfig) -> Parts:
-    """Give the weights of stage 3 and its settings."""
-    checkpoint = load_checkpoint(config.checkpoint, "gan")
+def whole_parts(config: ExportConfig, stage: str) -> Parts:
+    """Give the weights and settings of a stage that stands alone: the prior, the teacher."""
+    checkpoint = load_checkpoint(config.checkpoint, stage)
     return Parts(packed(checkpoint["states"]["model"]), shareable(checkpoint["config"]), {})
 
 
-FILES = {"pose": "open_weights.pt", "gan": "open_prior.pt", "mesh": "open_mesh.pt"}
-NUMBERS = {"pose": "stage_2", "gan": "stage_3", "mesh": "stage_4"}
+FILES = {"pose": "open_weights.pt", "gan": "open_prior.pt", "mesh": "open_mesh.pt", "masks": "open_teacher.pt"}
+NUMBERS = {"pose": "stage_2", "gan": "stage_3", "mesh": "stage_4", "masks": "teacher"}
 
 
 def starts_of(run: Path) -> list[dict[str, Any]]:
@@ -173,7 +174,7 @@ def parts_of(config: ExportConfig, stage: str) -> Parts:
     """Choose what is exported of a checkpoint."""
     if stage == "pose":
         return pose_parts(config, starts_of_stage_1(config))
-    return mesh_parts(config) if stage == "mesh" else prior_parts(config)
+    return mesh_parts(config) if stage == "mesh" else whole_parts(config, stage)
 
 
 def reported_geometry(config: ExportConfig) -> dict[str, Any]:
@@ -190,7 +191,7 @@ def reported_geometry(config: ExportConfig) -> dict[str, Any]:
 
 def main(config: ExportConfig) -> int:
     """Convert, write, and return the number of parameters."""
-    checkpoint = load_checkpoint(config.checkpoint, "pose", "gan", "mesh")
+    checkpoint = load_checkpoint(config.checkpoint, *FILES)
     stage, parts = checkpoint["stage"], parts_of(config, checkpoint["stage"])
     output = config.output or ROOT / "models" / "assets" / FILES[stage]
     save_checkpoint(output, stage, checkpoint["step"], parts.settings, {"model": parts.weights})

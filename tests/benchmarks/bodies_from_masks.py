@@ -8,6 +8,7 @@ by side; the last one that ends writes tests/benchmarks/results/bodies_from_mask
 """
 
 import json
+import re
 import shutil
 import time
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from config import ROOT, MasksConfig, Paths, PoseSources
+from config import ROOT, Damage, MasksConfig, MasksNetwork, Paths, PoseSources
 from dataset_def.h36m_files import background_path, image_path, mask_path
 from dataset_def.h36m_index import FrameTable, every_nth, load_table, save_geometry, select_rows
 from dataset_def.mask_centres import mask_shape, triangulated
@@ -65,6 +66,11 @@ class Row(NamedTuple):
     """true, damaged or segmented."""
     reads: str
 
+    @property
+    def finds_root(self) -> bool:
+        """Tell whether bodies stand where their masks say, not at the true pelvis."""
+        return self.teacher in ("masks", "undamaged")
+
 
 MASKS_AND_POSES = "masks, cameras, unpaired poses"
 ROWS: dict[str, Row] = {
@@ -91,6 +97,8 @@ def teacher_config(settings: Settings, name: str, seed: int) -> MasksConfig:
         "s1": pelvis | {"fits": settings.work / "fit" / f"labelled_{seed}" / "pseudo_labels.npz"},
         "cmu": pelvis | {"bank": replace(bank, generator=False, cmu=settings.cmu)},
         "masks": {},
+        "undamaged": {"damage": Damage(share=0, missing=0)},
+        "one_reading": pelvis | {"network": MasksNetwork(own_axes=0)},
     }
     loop = replace(plain.loop, seed=seed, threads=1, resume=has_started(settings, name, seed))
     return replace(plain, **({"name": f"{name}_{seed}", "paths": paths, "bank": bank, "loop": loop} | changes[name]))
@@ -125,7 +133,7 @@ def fit_config(settings: Settings, row: Row, name: str, seed: int) -> FitConfig:
         paths = damaged_paths(settings, row.masks, paths)
     plain = FitConfig(
         name=f"{name}_{seed}", teacher=trained(settings, row.teacher, seed), paths=paths, subjects=PEOPLE,
-        every=settings.every, processes=settings.processes, root="masks" if row.teacher == "masks" else "pelvis",
+        every=settings.every, processes=settings.processes, root="masks" if row.finds_root else "pelvis",
     )  # fmt: skip
     return replace(plain, **row.changes)
 
@@ -196,13 +204,17 @@ def middles_world_m(paths: Paths, table: FrameTable, rows: np.ndarray) -> np.nda
     return found
 
 
-def measured(settings: Settings, name: str, seed: int) -> dict[str, Any]:
+def file_name(name: str) -> str:
+    """Turn the name of a row into that of its files."""
+    return re.sub(r"\W+", "_", name)
+
+
+def measured(settings: Settings, row: Row, name: str, seed: int) -> dict[str, Any]:
     """Measure a cell, or read what was measured."""
-    cell = settings.work / "cells" / f"{name}_{seed}.json"
+    cell = settings.work / "cells" / f"{file_name(name)}_{seed}.json"
     if cell.is_file():
         return json.loads(cell.read_text())
-    row = ROWS[name]
-    config = fit_config(settings, row, name, seed)
+    config = fit_config(settings, row, file_name(name), seed)
     since_s = time.process_time()
     fit_SMPL.main(config)
     spent_s = time.process_time() - since_s
@@ -219,7 +231,7 @@ def merged(cells: list[dict[str, Any]], row: Row) -> dict[str, Any]:
     fits = [cell["fit"] for cell in cells]
     line: dict[str, Any] = {"reads": row.reads, "num_frames": fits[0]["num_frames"], "seeds": len(cells)}
     for name in COLUMNS[:-1]:
-        if name in fits[0] and (name != "world_joints_mm" or row.teacher == "masks"):
+        if name in fits[0] and (name != "world_joints_mm" or row.finds_root):
             line[name] = float(np.mean([one[name] for one in fits]))
         if name in INTERVALS and name in line:
             bounds = np.array([one[f"{name}_interval"] for one in fits])
@@ -247,11 +259,11 @@ def table_of(rows: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write(settings: Settings, protocol: str) -> None:
+def write(settings: Settings, table: dict[str, Row], protocol: str, prefix: str = "") -> None:
     """Put together what is measured so far; rows with fewer seeds say so."""
     rows = {}
-    for name, row in ROWS.items():
-        files = sorted((settings.work / "cells").glob(f"{name}_[0-9].json"))
+    for name, row in table.items():
+        files = sorted((settings.work / "cells").glob(f"{file_name(prefix + name)}_[0-9].json"))
         if files:
             rows[name] = merged([json.loads(path.read_text()) for path in files], row)
     save_result(settings.result, protocol, rows=[{"name": name} | line for name, line in rows.items()])
@@ -271,13 +283,13 @@ PROTOCOL = (
 )
 
 
-def main(settings: Settings) -> None:
-    """Measure all cells, row by row, and write the table after each."""
-    for name in settings.rows or tuple(ROWS):
+def measure(settings: Settings, table: dict[str, Row], protocol: str, prefix: str = "") -> None:
+    """Measure all cells of a table, row by row, and write it after each; the prefix keeps the tables' files apart."""
+    for name in settings.rows or tuple(table):
         for seed in settings.seeds:
-            measured(settings, name, seed)
-            write(settings, PROTOCOL.format(every=settings.every))
+            measured(settings, table[name], prefix + name, seed)
+            write(settings, table, protocol.format(every=settings.every), prefix)
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    measure(tyro.cli(Settings), ROWS, PROTOCOL)
