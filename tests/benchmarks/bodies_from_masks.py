@@ -20,7 +20,7 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from config import ROOT, Damage, MasksConfig, MasksNetwork, Paths, PoseSources
+from config import ROOT, Damage, MasksConfig, Paths, PoseSources
 from dataset_def.h36m_files import background_path, image_path, mask_path
 from dataset_def.h36m_index import FrameTable, every_nth, load_table, save_geometry, select_rows
 from dataset_def.mask_centres import mask_shape, triangulated
@@ -98,7 +98,6 @@ def teacher_config(settings: Settings, name: str, seed: int) -> MasksConfig:
         "cmu": pelvis | {"bank": replace(bank, generator=False, cmu=settings.cmu)},
         "masks": {},
         "undamaged": {"damage": Damage(share=0, missing=0)},
-        "one_reading": pelvis | {"network": MasksNetwork(own_axes=0)},
     }
     loop = replace(plain.loop, seed=seed, threads=1, resume=has_started(settings, name, seed))
     return replace(plain, **({"name": f"{name}_{seed}", "paths": paths, "bank": bank, "loop": loop} | changes[name]))

@@ -25,8 +25,8 @@ from models.masks_fit import MasksFit, MasksFitLoss, MasksFitSteps, no_joints
 from models.open_body.decimate import decimate
 from models.smpl import Body, load_body
 from models.SMPL_from_masks import BodyDrawer, BodyFromMasks
-from sample import fit_SMPL_from_masks, train_SMPL_from_masks
-from sample.fit_SMPL_from_masks import FitMasksConfig
+from sample import fit_SMPL, train_SMPL_from_masks
+from sample.fit_SMPL import FitConfig
 from utils.artifacts import atomic_write, save_result
 from utils.views import MeshViews
 
@@ -59,13 +59,13 @@ def whole_way(settings: Settings) -> dict[str, Any]:
         paths = replace(settings.paths, runs_location=Path(folder))
         bank = PoseSources(cache_location=Path(folder) / "poses")
         train = MasksConfig(name="cost", paths=paths, bank=bank)
-        fit = FitMasksConfig(name="cost", paths=paths, teacher=Path(folder) / "masks" / "cost" / "checkpoint_best.pt",
+        fit = FitConfig(name="cost", paths=paths, teacher=Path(folder) / "masks" / "cost" / "checkpoint_best.pt",
                              subjects=train.subjects.train)  # fmt: skip
         location = paths.models_smpl_location
         phases = {
             "bank_s": seconds_of(lambda: [open_bank(bank, location, part) for part in ("train", "held_out")]),
             "training_s": seconds_of(lambda: train_SMPL_from_masks.main(train)),
-            "fits_s": seconds_of(lambda: fit_SMPL_from_masks.main(fit)),
+            "fits_s": seconds_of(lambda: fit_SMPL.main(fit)),
         }
         with np.load(Path(folder) / "fit" / "cost" / "pseudo_labels.npz") as labels:
             count = len(labels["_frames"])

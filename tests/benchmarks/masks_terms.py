@@ -1,8 +1,8 @@
-"""What each term of the fit, the second reading and damage in the training bring to bodies from masks: a small table.
+"""What each term of the fit and damage in the training bring to bodies from masks: a small table.
 
     python tests/benchmarks/masks_terms.py --seeds 0
 
-Shares teachers with bodies_from_masks.py (and trains two more: without damage, and with one reading alone), fits the
+Shares teachers with bodies_from_masks.py (and trains one more, without damage), fits the
 same people with one thing changed at a time.  Nothing is chosen by it: it reports.
 """
 
@@ -32,7 +32,6 @@ ROWS: dict[str, Row] = {
     "shape of the teacher": changed(steps=replace(STEPS, shape_steps=0)),
     "no fit": changed(steps=replace(STEPS, shape_steps=0, steps=0)),
     "120 steps": changed(steps=replace(STEPS, steps=120)),
-    "teacher of one reading": Row("one_reading", {}, "true", f"root, {MASKS_AND_POSES}"),
     "trained with damage, true masks": Row("masks", {}, "true", MASKS_AND_POSES),
     "trained with damage, damaged masks": Row("masks", {}, "damaged", MASKS_AND_POSES),
     "trained with damage, three cameras": Row("masks", {"cameras": (1, 2, 3)}, "true", MASKS_AND_POSES),
