@@ -36,7 +36,7 @@ def test_it_is_small_and_needs_nothing_but_masks(teacher):
     assert teacher.centre == "masks" and teacher.network.provenance["cameras"] == "any"
 
 
-@pytest.mark.parametrize(("views", "limit_mm"), [(2, 140), (4, 90), (8, 85)])
+@pytest.mark.parametrize(("views", "limit_mm"), [(2, 125), (4, 80), (8, 70)])
 def test_it_reads_people_in_new_poses_from_any_cameras(teacher, bank, views, limit_mm):
     config, body = MasksConfig(), load_body(BODY)
     coarse, betas = coarse_body(body, coarse_faces(BODY)), torch.full((4, 10), torch.nan)
