@@ -325,12 +325,12 @@ class ImageAugmentation:
     mirror: float = setting(0.0, low=0, high=1)
     """Share of mirrored images."""
     background: float = setting(0.0, low=0, high=1)
-    """Share of images whose room is replaced by another empty one; needs masks and backgrounds."""
+    """Share of images whose room is replaced by an empty one of subjects.train; needs masks and backgrounds."""
     saturation: float = setting(0.0, low=0, high=1)
     """Strength of changes of the saturation: at 1 it is 0.3 to 1.2 times, mostly paler."""
     end: float = setting(1.0, low=0, high=1)
-    """What is left of roll, colour, saturation and background at the last step; they fall linearly.  Shifts do not
-    fall: a network that has seen none for a while reads people beside the middle of the crop badly."""
+    """What is left of roll, colour and saturation at the last step; they fall linearly, and background half as far.
+    Shifts do not fall: a network that has seen none for a while reads people beside the middle of the crop badly."""
 
     @property
     def needs_margin(self) -> bool:

@@ -158,14 +158,17 @@ class WidePoseData(Dataset[WideCrops]):
     ) -> None:
         self.wide, self.seed = wide_crop(paths, crop), seed
         self.poses = PoseData(paths, frames, CropSettings(self.wide), pseudo_labels)
+        self.room_rows = self.poses.rows
 
     def labels_root_m(self) -> Float[Tensor, "N 17 3"]:
         """Give all poses, in the order of the items."""
         return self.poses.labels_root_m()
 
-    def open_rooms(self, is_needed: bool, are_masks_needed: bool) -> None:
+    def open_rooms(self, of: tuple[int, ...], is_needed: bool, are_masks_needed: bool) -> None:
         """Read the empty rooms now, so that a missing one stops a script before it writes anything.
 
+        Args:
+            of: subjects whose rooms are laid behind people, beside those of the items; no label of them is read.
         Raises:
             ValueError: the data set has no masks, and rooms or something else need them.
         """
@@ -173,7 +176,10 @@ class WidePoseData(Dataset[WideCrops]):
             raise ValueError("the data set has no masks; make them and the index anew, or set --augment.background 0 "
                              "--maps-loss.mask 0")  # fmt: skip
         if is_needed:
-            self.poses.reader.read_backgrounds(self.poses.rows)
+            targets_m = self.poses.reader.targets_m
+            others = np.flatnonzero(np.isin(self.poses.table.frames[:, 0], of) & np.isfinite(targets_m).all(1))
+            self.room_rows = np.union1d(self.poses.rows, others)
+            self.poses.reader.read_backgrounds(self.room_rows)
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -183,7 +189,7 @@ class WidePoseData(Dataset[WideCrops]):
         rows, reader, table = self.poses.rows, self.poses.reader, self.poses.table
         row = int(rows[index])
         crop = reader.read(row)
-        other = int(np.random.default_rng([self.seed, epoch, index]).choice(rows))
+        other = int(np.random.default_rng([self.seed, epoch, index]).choice(self.room_rows))
         room = reader.read(other).background if reader.backgrounds else np.zeros_like(crop.image)
         target_m, camera = reader.targets_m[row], crop.camera
         joints_m = (self.poses.joints_world_m[table.row_instant[row]] - target_m) @ camera.R_cam_from_world.T

@@ -112,8 +112,11 @@ def test_a_shifted_camera_is_the_crop_camera_of_the_shifted_target():
 
 def test_another_room_changes_what_is_behind_and_not_the_person(paths):
     data = WidePoseData(paths, FRAMES, CROP, seed=0)
-    data.open_rooms(is_needed=True, are_masks_needed=True)
+    data.open_rooms((1, 9), is_needed=True, are_masks_needed=True)
     wide = next(iter(in_order(data, 8)))
+    assert set(data.poses.table.frames[data.room_rows, 0]) == {1, 9} and set(
+        data.poses.table.frames[data.poses.rows, 0]
+    ) == {1}
     both = [cut_changed(wide, no_changes(8), torch.full((8,), swapped), CROP, MIRRORED) for swapped in (False, True)]
     apart = (both[0].image - both[1].image).abs().mean(1, keepdim=True)
     assert apart[both[0].mask == 1].max() < 1e-6
@@ -156,7 +159,7 @@ def test_a_data_set_without_masks_is_refused_where_they_are_needed(tmp_path):
     paths = write_tiny_h36m(tmp_path, subjects=(1,), actions=(2,), frames=1, size_px=96, with_masks=False)
     h36m_preprocess.main(PreprocessConfig(paths=paths, processes=1, pack_px=96))
     data = WidePoseData(paths, FRAMES, CROP, seed=0)
-    data.open_rooms(is_needed=False, are_masks_needed=False)
+    data.open_rooms((1, 9), is_needed=False, are_masks_needed=False)
     with pytest.raises(ValueError, match=r"no masks.*--maps-loss.mask 0"):
-        data.open_rooms(is_needed=False, are_masks_needed=True)
+        data.open_rooms((1, 9), is_needed=False, are_masks_needed=True)
     assert to_unit_rgb(data[0, 0].image.permute(1, 2, 0).numpy()).shape == (3, 96, 96)
