@@ -165,25 +165,3 @@ def partners_apart(
     lacking_m = (least_m - (apart_m * left_world[:, None]).sum(-1, keepdim=True)).clamp_min(0)
     moved = lacking_m / 2 * left_world[:, None]
     return torch.cat([left_m + moved, right_m - moved], dim=1)
-
-
-FASTER_THAN_M = 0.4
-"""Between the instants before and after: of those who move more the direction has a cosine of 0.97 with forward."""
-
-
-def moving_forward(
-    centre_world_m: Float[Tensor, "T 3"], is_same_sequence: Float[Tensor, "S"]
-) -> tuple[Float[Tensor, "T 2"], Float[Tensor, "T"]]:
-    """Read headings off the movement of the masks' centre: people walk forward.  No label is read.
-
-    Args:
-        centre_world_m: instants in the order of time, sequence after sequence.
-        is_same_sequence: of each neighbouring pair (T - 1), 1 or 0.
-    Returns:
-        Horizontal unit vectors, and 1 where they are known.
-    """
-    step_m = (centre_world_m[1:, :2] - centre_world_m[:-1, :2]) * is_same_sequence[:, None]
-    step_m = torch.where(step_m.isfinite(), step_m, torch.zeros_like(step_m))  # a centre that no mask tells
-    moved_m = torch.nn.functional.pad(step_m, (0, 0, 0, 1)) + torch.nn.functional.pad(step_m, (0, 0, 1, 0))
-    length_m = moved_m.norm(dim=-1)
-    return moved_m / length_m.clamp_min(1e-9)[:, None], (length_m > FASTER_THAN_M).to(moved_m)

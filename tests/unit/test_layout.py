@@ -139,7 +139,8 @@ IMPORTED_ONCE = {
         "dataset_def/multiview/custom_recording.py", "dataset_def/multiview/masks_from_motion.py",
         "dataset_def/photos/crop.py", "dataset_def/synthetic/motion/hands.py",
         "dataset_def/synthetic/motion/walking.py", "dataset_def/synthetic/scene/raycast.py",
-        "dataset_def/synthetic/scene/render.py", "models/open_body/joints.py", "models/points_from_masks.py",
+        "dataset_def/synthetic/scene/render.py", "models/heading.py",
+        "models/open_body/joints.py", "models/points_from_masks.py",
         "utils/report/compare.py", "utils/report/curves.py", "utils/report/headline.py",
     ),
 }  # fmt: skip

@@ -8,7 +8,6 @@ from models.points_from_masks import (
     MaskViews,
     Transport,
     agreed,
-    moving_forward,
     partners_apart,
     projected,
     shares_of_mask,
@@ -112,11 +111,3 @@ def test_partners_are_pushed_apart_by_what_they_lack_and_no_more():
     assert torch.allclose(apart_m, torch.tensor([[0.25, 1.0]]))
     assert torch.allclose((found[:, :2] + found[:, 2:]), (points_m[:, :2] + points_m[:, 2:]))
     assert torch.equal(found[:, [1, 3]], points_m[:, [1, 3]])
-
-
-def test_who_moves_faces_where_he_moves_and_sequences_do_not_touch():
-    nan = float("nan")
-    centre_m = torch.tensor([[0, 0, 1], [0.3, 0, 1], [0.6, 0, 1], [9, 9, 1], [9, 9.05, 1.0], [9, 9.1, 1], [nan] * 3])
-    forward, is_known = moving_forward(centre_m, torch.tensor([1.0, 1, 0, 1, 1, 1]))
-    assert is_known.tolist() == [0, 1, 0, 0, 0, 0, 0]
-    assert torch.allclose(forward[1], torch.tensor([1.0, 0.0])) and torch.isfinite(forward).all()
