@@ -207,6 +207,18 @@ def stored_table(config: PreprocessConfig, fingerprint: str) -> FrameTable | Non
     return table if made_alike else None
 
 
+def next_step(config: PreprocessConfig, table: FrameTable) -> str:
+    """Say how to go on: with the empty rooms, or, where nobody has a label but all have masks, with bodies from these.
+
+    An import gives the last part of a recording a number of its own, to be tested on.
+    """
+    if np.isfinite(table.joints_world_m).any() or not table.has_masks:
+        return next_command("dataset_def/h36m_get_background.py", config.paths)
+    who = tuple(np.unique(table.frames[:, 0]).tolist())
+    test = who[-1:] if len(who) > 1 else None
+    return next_command("sample/fit_SMPL.py", config.paths, subjects=who, people__test=test)
+
+
 def main(config: PreprocessConfig) -> None:
     """Write index and crops."""
     folders = find_folders(config.paths)
@@ -223,7 +235,7 @@ def main(config: PreprocessConfig) -> None:
         f"{len(table.frames)} frames of {len(folders)} folders in {index_path(config.paths)}; {num_known} have a crop "
         f"centre of kind {config.centre}, masks: {'yes' if table.has_masks else 'none'}"
     )
-    print(next_command("dataset_def/h36m_get_background.py", config.paths))
+    print(next_step(config, table))
 
 
 if __name__ == "__main__":

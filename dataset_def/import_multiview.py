@@ -7,12 +7,14 @@
 Reads   own: two or more synchronised videos or image folders with their calibration, perhaps 2D keypoints or masks;
         pose2sim's: the wheel with videos, calibration and 2D keypoints of a man who walks on a beam
 Writes  <frames>/s_20_act_14_subact_0n_ca_0m, 15 frames each, and s_21_... for the last 25 frames (the same person),
-        masks, backgrounds, and about the import report.json, reprojection.png, rig.png.  Custom recordings are checked
+        masks, backgrounds, keypoints/s_20_act_14.npz where there are any (sample/fit_SMPL.py takes them), and about the
+        import report.json, reprojection.png, rig.png.  Custom recordings are checked
         first, and nothing is left of one that is refused; of pose2sim's, what exists is kept
 Next    dataset_def/h36m_preprocess.py with the same paths; h36m_get_background.py keeps the backgrounds made here
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,13 @@ from dataset_def.multiview.backgrounds import background_jobs, mask_jobs, num_fi
 from dataset_def.multiview.import_custom import import_custom, recording_name, silhouettes
 from dataset_def.multiview.joints import PlacedJoints, label, median_errors_px, refined, track
 from dataset_def.multiview.recording import MultiviewRecording
-from dataset_def.multiview.report import rig_and_reprojection, write_json
+from dataset_def.multiview.report import rig_and_reprojection, write_json, write_keypoints
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.write_layout import label_recording, write_video
 from utils.artifacts import file_hash, lock_settings
 from utils.camera import Camera
 from utils.processes import for_each
-from utils.settings import DATA_PLACES, flags, start
+from utils.settings import DATA_PLACES, next_command, start
 
 SETTINGS = ("subject", "sequence_frames", "test_frames", "refine_cameras", "outlier_px", "smooth_hz")
 """Settings that change what is written."""
@@ -93,15 +95,22 @@ def import_pose2sim(config: ImportMultiviewConfig) -> Paths:
         for_each(write_mask, mask_jobs(config, labelled), config.processes, "masks")
     numbers["background_px"] = num_filled_px(config, len(recording.views))
     rig_and_reprojection(config, labelled)
+    write_keypoints(config.report_location.parent / "keypoints", recording_name(config), labelled)
     write_json(report, {"cameras": recording.names} | numbers)
     print(report.read_text())
     return config.paths
 
 
+def places(paths: Paths) -> dict[str, Path]:
+    """Name where the parts of a data set lie."""
+    return {name: getattr(paths, name) for name in DATA_PLACES}
+
+
 def main(config: ImportMultiviewConfig) -> None:
     """Import a recording, and say how to go on."""
     if not config.videos:
-        import_pose2sim(config)
+        paths = import_pose2sim(config)
+        print(next_command("dataset_def/h36m_preprocess.py", replace(Paths(), **places(paths))))
         return
     paths = import_custom(config)
     report = paths.h36m_location.parent / "about" / recording_name(config) / "report.json"
@@ -115,10 +124,9 @@ def main(config: ImportMultiviewConfig) -> None:
     if others > 0:
         print(f"{others} more people were seen in some frames (\"people\" in the report, --person chooses another); "
               "look whether the pictures show the right one")  # fmt: skip
-    centre = "" if config.keypoints and "pelvis" not in missing else " --centre masks"
-    print(f"{report.parent}/rig.png and reprojection.png show how the calibration fits.  Next:\n"
-          f"python dataset_def/h36m_preprocess.py{centre}"
-          f"{flags(paths, *DATA_PLACES)}")  # fmt: skip
+    centre = None if config.keypoints and "pelvis" not in missing else "masks"
+    print(f"{report.parent}/rig.png and reprojection.png show how the calibration fits")
+    print(next_command("dataset_def/h36m_preprocess.py", replace(Paths(), **places(paths)), centre=centre))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import roma
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from config import ranged, setting
@@ -36,6 +36,11 @@ JOINT_LR = 0.05
 (9.5 instead of 5.4 mm)."""
 STIFF = {"foot": 10.0, "hand": 10.0, "ankle": 3.0, "wrist": 3.0}
 """Joints that no joint tells about stay nearer to a standing person's, by this factor."""
+LESS_BY = 0.04
+"""A frame that covers its masks by so much less than a neighbour begins again in the neighbour's pose; one that covers
+them by so much less than the middle frame does so next to any better neighbour."""
+BETTER_BY = 0.01
+"""And keeps what comes of it if the overlap is higher by this."""
 SITTING_RAD = {"hip": -1.4, "knee": 1.6}
 """Bends of the sitting start, about x."""
 
@@ -82,6 +87,9 @@ class MasksFitSteps:
     lr: float = setting(0.05, low=1e-06, high=1)
     """Adam's step size for rotations (6D) and metres; falls to a tenth."""
     shape_lr: float = setting(0.03, low=1e-06, high=1)
+    neighbour_rounds: int = setting(40, low=0)
+    """Rounds in which a frame that covers its masks less than the frame before or after it begins again in that one's
+    pose, and keeps the better end; 0 for none."""
     usual_cloth_m: float = setting(USUAL_CLOTH_M, low=0, high=0.2)
     """Thickness that a part's cloth is held at."""
 
@@ -301,6 +309,47 @@ class MasksFit:
             coverage = self.coverage(*self.surface(rotations, person, pelvis)[:1], observations.views)
             overlap = overlap_of(coverage, observations.views.mask, observations.views.exists)
         return MasksFitted(rotations.detach(), pelvis.detach(), overlap)
+
+    def fit_in_time(self, start: EstimatedBodies, observations: MasksObservations, person: Person) -> MasksFitted:
+        """Fit the poses of frames that follow each other, and let those that went wrong learn from their neighbours.
+
+        What a fit begins with is wrong now and then, most often in poses that the teacher has not seen; next to such a
+        frame there is often one that went right.  From there the right pose spreads, a frame per round.
+        """
+        found = self.fit(start, observations, person)
+        tried: dict[tuple[int, int], float] = {}
+        for _ in range(self.config.neighbour_rounds):
+            score = found.overlap.nanmean(dim=1).tolist()
+            usual = sorted(score)[len(score) // 2]
+            pairs = [(row, other) for row in range(len(score)) for other in (row - 1, row + 1)
+                     if 0 <= other < len(score) and score[other] > tried.get((row, other), 0.0) + BETTER_BY
+                     and score[other] > score[row] + (LESS_BY if score[row] > usual - LESS_BY else 0)]  # fmt: skip
+            if not pairs:
+                break
+            tried |= {(row, other): score[other] for row, other in pairs}
+            rows, others = (torch.tensor(part, device=found.overlap.device) for part in zip(*pairs, strict=True))
+            found = self._with_better(
+                found, rows, self.fit(*self._moved_over(found, observations, person, rows, others))
+            )
+        return found
+
+    def _moved_over(
+        self, found: MasksFitted, observations: MasksObservations, person: Person, rows: Tensor, others: Tensor
+    ) -> tuple[EstimatedBodies, MasksObservations, Person]:
+        """Give frames the poses of others, where these stand in the world, as the start of a fit."""
+        target_m = observations.views.target_world_m[:, 0]
+        pelvis_m = found.pelvis_world_m[others] + target_m[others] - target_m[rows]
+        start = EstimatedBodies(found.rotations_world[others], person.betas.expand(len(rows), -1), pelvis_m)
+        return start, take(observations, rows), person
+
+    def _with_better(self, found: MasksFitted, rows: Int[Tensor, "R"], again: MasksFitted) -> MasksFitted:
+        """Put in those frames that cover their masks better now; a frame may come more than once."""
+        parts = [value.clone() for value in found]
+        for place, row in enumerate(rows.tolist()):
+            if again.overlap[place].nanmean() > parts[2][row].nanmean() + BETTER_BY:
+                for part, value in zip(parts, again, strict=True):
+                    part[row] = value[place]
+        return MasksFitted(*parts)
 
     def _moved(
         self, start: EstimatedBodies, observations: MasksObservations, person: Person, steps: int, fits_person: bool

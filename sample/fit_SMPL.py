@@ -293,7 +293,7 @@ def fit_part(item: tuple[Part, Person], config: FitConfig, folder: Path) -> None
     person = Person(*to_device(person, tools.device))
     observations = observations_of(tools, part.instants, config)
     guess, apart = begin(tools, observations, person.betas if config.start == "joints" else None)
-    found = tools.fit.fit(guess, observations, person)
+    found = tools.fit.fit_in_time(guess, observations, person)
     with torch.no_grad():
         betas = person.betas.expand(len(part.instants), -1)
         zero = betas.new_zeros(len(betas), 3)

@@ -25,7 +25,7 @@ from dataset_def.h36m_files import (
     meta_path,
 )
 from dataset_def.h36m_index import CENTRES, FrameTable, check_backgrounds, index_path, load_table
-from utils.artifacts import COMMANDS
+from utils.artifacts import COMMANDS, load_keypoints
 from utils.person_box import NO_PERSON, mask_fault, series_fault
 from utils.settings import DATA_PLACES, flags, short
 
@@ -96,8 +96,10 @@ def check_layout(title: str, paths: Paths, is_asked: bool) -> list[CheckLine]:
     has_labels = bool(np.isfinite(seen[0].meta.joints_world_m).any())
     lines = [_frames(title, paths, folders, seen, is_asked)]
     if not has_labels:
-        lines.append(CheckLine("note", f"{title}, joints", "no 3D labels in the first folder", "stage 2 and its tests"))
-    lines.append(_masks(title, paths, folders, seen, is_asked))
+        remedy = "bodies fitted to masks stand in: " + _command(paths, "sample/fit_SMPL.py")
+        found = "no 3D labels in the first folder"
+        lines.append(CheckLine("note", f"{title}, joints", found, "stage 2 and its tests", remedy))
+    lines += [_masks(title, paths, folders, seen, is_asked), *_keypoints(title, paths)]
     index_line, table = _index(title, paths)
     return [*lines, index_line, *_source_of(title, paths, folders, table)]
 
@@ -199,6 +201,21 @@ def _masks(title: str, paths: Paths, folders: list[FolderKey], seen: list[Opened
     )
 
 
+def _keypoints(title: str, paths: Paths) -> list[CheckLine]:
+    """Describe the 2D keypoints that an import kept; nothing where there are none."""
+    lines = []
+    for path in sorted((paths.h36m_location.parent / "keypoints").glob("*.npz")):
+        try:
+            stored = load_keypoints(path)
+        except PROBLEMS as error:
+            lines.append(CheckLine("note", f"{title}, 2D keypoints", sentence(error), "fits with --keypoints"))
+            continue
+        share = (stored.confidence > 0).mean()
+        found = f"{len(stored.frames)} frames in {short(path)}, {share:.0%} of the joints seen"
+        lines.append(CheckLine("ok", f"{title}, 2D keypoints", found))
+    return lines
+
+
 def _command(paths: Paths, script: str) -> str:
     """Give a script's command for these places."""
     return f"python {script}" + flags(paths, *DATA_PLACES)
@@ -258,10 +275,24 @@ def _backgrounds(title: str, paths: Paths, folders: list[FolderKey], table: Fram
 def check_runs(paths: Paths) -> list[CheckLine]:
     """List the runs of every stage with their checkpoints."""
     folders = sorted({path.parent for path in paths.runs_location.glob("*/*/checkpoint_*.pt")})
+    fits = [_fits(parts.parent) for parts in sorted(paths.runs_location.glob("fit/*/parts"))]
     if not folders:
         place = short(paths.runs_location)
-        return [CheckLine("none", "checkpoints", f"none in {place}", "the stages after the first", COMMANDS["enc_dec"])]
-    return [_run(folder) for folder in folders]
+        nothing = CheckLine(
+            "none", "checkpoints", f"none in {place}", "the stages after the first", COMMANDS["enc_dec"]
+        )
+        return [nothing, *fits]
+    return [*(_run(folder) for folder in folders), *fits]
+
+
+def _fits(folder: Path) -> CheckLine:
+    """Describe bodies that were fitted to masks; pseudo-labels are written when all of them are done."""
+    what, parts = f"run fit/{folder.name}", len(list((folder / "parts").glob("*.npz")))
+    labels = folder / "pseudo_labels.npz"
+    if labels.is_file() and not zipfile.is_zipfile(labels):
+        return CheckLine("note", what, "pseudo_labels.npz is damaged", "--pseudo-labels of stages 2 and 4", "fit again")
+    there = [name for name in ("pseudo_labels.npz", "truth") if (folder / name).exists()]
+    return CheckLine("ok", what, ", ".join([f"{parts} parts", *there]))
 
 
 def _run(folder: Path) -> CheckLine:

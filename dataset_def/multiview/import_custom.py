@@ -49,7 +49,7 @@ from dataset_def.multiview.masks_from_motion import (
 )
 from dataset_def.multiview.people import TrackedPerson
 from dataset_def.multiview.recording import MultiviewRecording, as_ideal_camera
-from dataset_def.multiview.report import rig_and_reprojection, write_json
+from dataset_def.multiview.report import rig_and_reprojection, write_json, write_keypoints
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import pinhole
 from dataset_def.multiview.write_layout import LabelledRecording, label_recording, write_video
@@ -263,6 +263,7 @@ def import_custom(config: ImportMultiviewConfig) -> Paths:
         there = replace(config, paths=Paths.under(stage), report_location=metadata_folder)
         numbers |= write_labelled_recording(there, labelled)
         rig_and_reprojection(there, labelled)
+        write_keypoints(stage / "keypoints", recording_name(config), labelled)
         write_json(metadata_folder / "report.json", provenance(config, recording) | numbers)
     return Paths.under(to)
 

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from dataset_def.multiview.check_calibration import Sightings, median
 from dataset_def.multiview.geometry import distances_px, refine_rotations, triangulate
-from dataset_def.multiview.keypoint_files import BODY_25B, h36m_from_body_25b, with_head
+from dataset_def.multiview.keypoint_files import BODY_25B, MIDDLES, h36m_from_body_25b, with_head
 from dataset_def.multiview.people import TrackedPerson, picked, tracked_people
 from dataset_def.multiview.recording import People
 from dataset_def.multiview.undistort import pinhole, undistorted_px
@@ -194,6 +194,17 @@ def never_placed(labels: PlacedJoints) -> list[str]:
     """Name the joints that no two cameras ever saw together."""
     is_missing = np.isnan(labels.joints_world_m).any(axis=(0, 2))
     return [name for name, missing in zip(H36M_17, is_missing, strict=True) if missing]
+
+
+def joints_px(seen_px: Float[np.ndarray, "*n 25 3"]) -> tuple[Float[np.ndarray, "*n 17 2"], Float[np.ndarray, "*n 17"]]:
+    """Pick or average the 17 joints of Human3.6M from keypoints in one picture, and say how sure they are, 0 to 1.
+
+    A mean of keypoints is as sure as the least sure of them; what is not seen is zero.
+    """
+    rows = [[BODY_25B.index(name) for name in MIDDLES.get(joint, (joint,))] for joint in H36M_17]
+    sure = np.stack([seen_px[..., row, 2].min(axis=-1) for row in rows], axis=-1).clip(0, 1)
+    sure = np.where(sure >= LEAST_CONFIDENCE, sure, 0.0)
+    return np.where(sure[..., None] > 0, h36m_from_body_25b(seen_px)[..., :2], 0.0), sure
 
 
 def median_errors_px(cameras: list[Camera], labels: PlacedJoints) -> list[float | None]:

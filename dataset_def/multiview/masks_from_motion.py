@@ -25,7 +25,7 @@ from dataset_def.multiview.write_layout import LabelledRecording
 from dataset_def.photos.segmentation import SEGMENTATION_NETWORK, PersonSegmenter
 from utils.artifacts import load_background, save_background
 from utils.camera import Camera
-from utils.image import read_image, read_mask
+from utils.image import PERSON_ABOVE, read_image, read_mask
 from utils.processes import for_each
 
 MOST_MEDIAN_FRAMES = 60
@@ -59,8 +59,10 @@ class ViewJob(NamedTuple):
     background: BackgroundPicture | None
     first_background: Path
     """File for the background that the foreground components are found with."""
+    known: Path
+    """File that tells where a picture shows that background."""
     network: Path | None
-    """Of the segmentation extra, where it tells the foreground."""
+    """Of the segmentation extra, where it tells the foreground that no picture of the background does."""
 
 
 class SilhouetteJob(NamedTuple):
@@ -68,6 +70,7 @@ class SilhouetteJob(NamedTuple):
 
     image: Path
     first_background: Path
+    known: Path
     network: Path | None
     component: int
     """Which of the frame's foreground components is the person; -1 for none."""
@@ -82,21 +85,22 @@ def view_jobs(config: ImportMultiviewConfig, labelled: LabelledRecording) -> lis
             view.camera,
             view.background,
             config.report_location / f"first_room_ca_{number:02d}.npy",
+            config.report_location / f"first_room_known_ca_{number:02d}.png",
             SEGMENTATION_NETWORK if config.cut_out == "segmentation" else None,
         )
         for number, view in enumerate(labelled.recording.views, start=1)
     ]
 
 
-def first_background(job: ViewJob) -> UInt8[np.ndarray, "H W 3"]:
-    """Read the picture of the background, or take the median over time, and where the picture shows people."""
+def first_background(job: ViewJob) -> tuple[UInt8[np.ndarray, "H W 3"], Bool[np.ndarray, "H W"]]:
+    """Read the picture of the background, and where it shows that; elsewhere, take the median over time."""
     picture, known = background_picture(job.background, job.camera)
     if known.all():
-        return picture
+        return picture, known
     rows = np.linspace(0, len(job.images) - 1, min(len(job.images), MOST_MEDIAN_FRAMES)).round().astype(int)
     stack = np.stack([read_image(job.images[row]) for row in rows])
     stack.partition(len(stack) // 2, axis=0)
-    return np.where(known[..., None], picture, stack[len(stack) // 2])
+    return np.where(known[..., None], picture, stack[len(stack) // 2]), known
 
 
 @lru_cache(maxsize=1)
@@ -105,13 +109,14 @@ def segmenter(network: Path) -> PersonSegmenter:
     return PersonSegmenter(network)
 
 
-def foreground(
-    image: UInt8[np.ndarray, "H W 3"], background: UInt8[np.ndarray, "H W 3"], network: Path | None
-) -> Float32[np.ndarray, "H W"]:
+def foreground(image: UInt8[np.ndarray, "H W 3"], job: "ViewJob | SilhouetteJob") -> Float32[np.ndarray, "H W"]:
     """Tell how far each pixel is from the background, or how likely it is a person: 0 to 255."""
-    if network is None:
-        return difference_from(background, np.ones(background.shape[:2], dtype=bool), image)
-    return (SEGMENTED_LEVELS * segmenter(network).closely(image)).astype(np.float32)
+    background = load_background(job.first_background)
+    changed = difference_from(background, np.ones(background.shape[:2], dtype=bool), image)
+    if job.network is None:
+        return changed
+    likely = (SEGMENTED_LEVELS * segmenter(job.network).closely(image)).astype(np.float32)
+    return np.where(read_mask(job.known) > PERSON_ABOVE, changed, likely)
 
 
 def patches(changed: Float32[np.ndarray, "H W"]) -> tuple[Int[np.ndarray, "h w"], list[int], float]:
@@ -141,11 +146,12 @@ def outline_points(patch: Bool[np.ndarray, "h w"], scale: float) -> Float[np.nda
 
 def find_people(job: ViewJob) -> list[Float[np.ndarray, "_ 3 3"]]:
     """Store the background of one camera, and find what may be people in all its frames."""
-    background = first_background(job)
+    background, known = first_background(job)
     save_background(job.first_background, background)
+    write_whole(job.known, np.where(known, 255, 0).astype(np.uint8))
     everybody = []
     for path in job.images:
-        numbered, numbers, scale = patches(foreground(read_image(path), background, job.network))
+        numbered, numbers, scale = patches(foreground(read_image(path), job))
         points = [outline_points(numbered == number, scale) for number in numbers]
         everybody.append(np.array(points).reshape(-1, 3, 3))
     return everybody
@@ -185,6 +191,7 @@ def silhouette_jobs(
         SilhouetteJob(
             image=image_path(config.paths, sequence.key(number, frame)),
             first_background=job.first_background,
+            known=job.known,
             network=job.network,
             component=int(chosen.members[instant, number - 1]),
             mask=mask_path(config.paths, sequence.key(number, frame)),
@@ -196,14 +203,14 @@ def silhouette_jobs(
 
 def write_silhouette(job: SilhouetteJob) -> None:
     """Write the mask of one frame; empty where the person is not seen."""
-    image, background = read_image(job.image), load_background(job.first_background)
-    changed = foreground(image, background, job.network)
+    image = read_image(job.image)
     if job.component < 0:
-        write_whole(job.mask, np.zeros(background.shape[:2], np.uint8))
+        write_whole(job.mask, np.zeros(image.shape[:2], np.uint8))
         return
+    changed = foreground(image, job)
     numbered, numbers, _ = patches(changed)
     patch = (numbered == numbers[job.component]).astype(np.uint8)
-    whole = cv2.resize(patch, background.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    whole = cv2.resize(patch, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     write_whole(job.mask, cut_patch(image, changed, whole))
 
 
@@ -252,6 +259,7 @@ def write_silhouettes(
     for_each(write_silhouette, silhouette_jobs(config, labelled, jobs, chosen), config.processes, "masks")
     for job in jobs:
         job.first_background.unlink()
+        job.known.unlink()
     return everybody
 
 

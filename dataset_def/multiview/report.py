@@ -14,11 +14,11 @@ from config import Paths
 from dataset_def.h36m_files import image_path, mask_path
 from dataset_def.mask_centres import mask_shape, triangulated
 from dataset_def.multiview.check_calibration import median
-from dataset_def.multiview.joints import LEAST_CONFIDENCE, view_errors_px
+from dataset_def.multiview.joints import LEAST_CONFIDENCE, joints_px, view_errors_px
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import pinhole
 from dataset_def.multiview.write_layout import LabelledRecording
-from utils.artifacts import atomic_write
+from utils.artifacts import Keypoints, atomic_write, save_keypoints
 from utils.camera import Camera, project, to_camera, to_rays, to_world
 from utils.figures.common import LABEL_SIZE, MIDDLE, bone_colour, show_image, with_caption
 from utils.image import read_image, read_mask
@@ -230,6 +230,21 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a json file whole."""
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def write_keypoints(folder: Path, name: str, labelled: LabelledRecording) -> None:
+    """Keep the 2D keypoints of the imported person with the data set, for sample/fit_SMPL.py; nothing without any."""
+    if labelled.labels is None:
+        return
+    frames, seen_px = [], []
+    for sequence, frame, instant in labelled.instants():
+        for view in range(len(labelled.recording.views)):
+            frames.append(sequence.key(view + 1, frame))
+            seen_px.append(labelled.labels.track.keypoints_px[instant, view])
+    points_px, sure = joints_px(np.array(seen_px))
+    order = np.lexsort(np.array(frames).T[::-1])
+    found = [np.array(frames, np.int32), points_px.astype(np.float32), sure.astype(np.float32)]
+    save_keypoints(folder / f"{name}.npz", Keypoints(*(values[order] for values in found)))
 
 
 def path_world_m(config: ImportMultiviewConfig, labelled: LabelledRecording) -> Float[np.ndarray, "T 3"]:

@@ -53,8 +53,8 @@ class ImportMultiviewConfig:
     them they are cut out by the program itself."""
     cut_out: Literal["auto", "keypoints", "movement", "segmentation"] = "auto"
     """What masks are cut out by where none are given: keypoints where there are any; what differs from the picture of
-    the background, or from the median over time; or the network of the segmentation extra (pip install -e .[video],
-    python dataset_def/photos/person.py), for people who hardly move before a background that nobody photographed.
+    the background, or from the median over time; or, where no picture shows the background, the network of the
+    segmentation extra (pip install -e .[video], python dataset_def/photos/person.py), for people who hardly move.
     auto: keypoints, and movement without them."""
     backgrounds: Path | None = None
     """Pictures of the background without people, one per camera and named as it; without them, a median over time."""

@@ -12,16 +12,19 @@ import torch
 
 from config import Loop, MasksConfig, MasksNetwork, Optim, Paths, PoseSources, PreprocessConfig, Subjects
 from dataset_def import h36m_preprocess
+from dataset_def.calibration.files import write_calibration
 from dataset_def.h36m_files import folder_name
 from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import SyntheticConfig
 from models.masks_fit import MasksFitSteps
 from models.SMPL_from_masks import load_teacher
-from sample import fit_SMPL, make_figures, train_SMPL_from_masks
+from sample import fit_SMPL, make_figures, report, train_SMPL_from_masks
 from sample import test_SMPL_from_masks as masks_test
 from sample.fit_SMPL import FitConfig
 from sample.make_figures import FiguresConfig
 from sample.test_SMPL_from_masks import TestMasksConfig as MasksTestConfig
+from tests.helpers.own_clips import write_recording
+from tests.helpers.readme_commands import commands_of, module_of, settings_of
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions, load_pseudo_labels
 from utils.history import load_history
 
@@ -126,6 +129,12 @@ def test_test_subjects_get_fits_to_measure_but_no_pseudo_labels(place, agreeing)
     figures = FiguresConfig(fits=place.fits("tested"), masks=place.run("whole"), folder=place.root / "images")
     drawn = {path.name for path in make_figures.main(figures)}
     assert drawn == {"damage.png", "masks_loss.png", "fits.png", "fits_worst.png"}
+    report.main(report.ReportConfig(runs=(place.fits("tested"),)))
+    page = (place.fits("tested") / "report.html").read_text()
+    assert "Bodies fitted to masks" in page and "joints" in page and "is damaged" not in page
+    report.main(report.ReportConfig(runs=(place.run("whole"),)))
+    page = (place.run("whole") / "report.html").read_text()
+    assert "sample/fit_SMPL.py --teacher" in page, "a teacher is measured by what it leads to"
     fit_SMPL.main(place.fit_config("only_tested", subjects=(9,)))
     assert not (place.fits("only_tested") / "pseudo_labels.npz").exists()
 
@@ -194,3 +203,36 @@ def test_no_joint_is_needed_for_pseudo_labels(place, agreeing):
     assert set(found) == {"fit"} and set(found["fit"]) == {"num_frames", "overlap_percent"}
     with pytest.raises(ValueError, match="joints is labels, but subject 1 has none"):
         fit_SMPL.main(place.fit_config("jointed", paths=paths, joints="labels"))
+
+
+def test_a_recording_without_keypoints_leads_to_bodies_by_the_commands_that_are_printed(
+    place, agreeing, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    cameras = write_recording(place.paths, (1, 2, 1), tmp_path / "clips", (1, 2, 3))
+    for number, name in enumerate(cameras, start=1):
+        folder = tmp_path / "clips" / "masks" / name
+        folder.mkdir(parents=True)
+        for path in sorted((place.paths.masks_location / folder_name(1, 2, 1, number)).iterdir()):
+            (folder / path.name).write_bytes(path.read_bytes())
+    [calibration] = write_calibration("pose2sim", tmp_path, cameras)
+    line = (f"python dataset_def/import_multiview.py --videos clips/videos --calibration {calibration} "
+            "--masks clips/masks --to mine --test-frames 0 --sequence-frames 2")  # fmt: skip
+    flags = {
+        "dataset_def/import_multiview.py": ("--processes 1", "--frames-per-second 1"),
+        "dataset_def/h36m_preprocess.py": ("--no-pack", "--processes 1", "--paths.runs-location runs"),
+        "sample/fit_SMPL.py": (f"--teacher {place.teacher}", "--steps.steps 2", "--steps.shape-steps 2", "--every 1",
+                               "--device cpu", "--processes 1"),
+    }  # fmt: skip
+    ran = []
+    while line:
+        [command] = commands_of(f"```\n{line}\n```")
+        ran.append(command.script)
+        module_of(command.script).main(settings_of(command, flags.get(command.script, ())))
+        printed = [said for said in capsys.readouterr().out.splitlines() if said.startswith("next: ")]
+        line = printed[0].removeprefix("next: ") if printed else ""
+    assert ran == ["dataset_def/import_multiview.py", "dataset_def/h36m_preprocess.py", "sample/fit_SMPL.py",
+                   "sample/test_SMPL_from_masks.py", "sample/make_figures.py"]  # fmt: skip
+    assert (tmp_path / "runs" / "figures" / "fits.png").is_file()
+    labels = load_pseudo_labels(tmp_path / "runs/fit/demo/pseudo_labels.npz", tmp_path / "mine/index/index.npz", (9,))
+    assert labels.frames.tolist() == [[20, 14, 1, 1], [20, 14, 1, 2]]

@@ -36,6 +36,7 @@ from sample import train_3d_pose_from_enc, train_enc_dec, train_SMPL_from_enc
 from sample.test_SMPL import TestMeshConfig as MeshTestConfig
 from tests.helpers.own_clips import write_keypoints, write_video
 from tests.helpers.tiny_h36m import write_tiny_h36m
+from utils.artifacts import load_keypoints
 from utils.camera import Camera
 from utils.image import read_image
 from utils.skeleton import H36M_17
@@ -131,6 +132,8 @@ def test_any_number_of_cameras_is_imported_and_trains_the_stages_on_images(clips
     assert report["cameras"] == names
     assert len(report["agreement"]["epipolar_px"]) == num_cameras * (num_cameras - 1) // 2
     assert max(report["agreement"]["epipolar_px"].values()) < 0.01
+    kept = load_keypoints(tmp_path / "mine" / "keypoints" / "s_20_act_14.npz")
+    assert len(kept.frames) == FRAMES * num_cameras and kept.confidence[:, H36M_17.index("left_wrist")].min() == 1
     for number, name in enumerate(names, start=1):
         meta = load_meta(meta_path(paths, (20, ACTION, 1, number)))
         for field in Camera._fields[:6]:

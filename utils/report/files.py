@@ -24,9 +24,13 @@ STAGES = {
     "pose": ("Stage 2: 3D pose", "sample/test_pose.py"),
     "gan": ("Stage 3: prior of poses and shapes", "sample/test_GAN.py"),
     "mesh": ("Stage 4: body mesh", "sample/test_SMPL.py"),
+    "masks": ("The teacher: bodies from masks", "sample/fit_SMPL.py"),
+    "fit": ("Bodies fitted to masks", "sample/test_SMPL_from_masks.py"),
 }
 """Title of every stage, and the script that tests it."""
-TRAIN_SCRIPTS = {"gan": "sample/train_GAN.py", "mesh": "sample/train_SMPL_from_enc.py"}
+TRAIN_SCRIPTS = {"gan": "sample/train_GAN.py", "mesh": "sample/train_SMPL_from_enc.py", "fit": "sample/fit_SMPL.py"}
+NAMES_THE_RUN = {"masks": "--teacher {}/checkpoint_best.pt", "fit": "--fits {}"}
+"""How a stage's script is told the run, where it is not `--checkpoint`."""
 PICTURES = ("*.png", "*.jpg")
 
 Content = TypeVar("Content")
@@ -68,7 +72,9 @@ def read_run(folder: Path) -> RunFiles:
     notes: list[str] = []
     metadata: dict[str, Any] = attempt(notes, {}, lambda: read_metadata(folder, stage_of_path(folder)))
     stage = str(metadata.get("stage", "")) or stage_of_path(folder)
-    history: list[dict[str, float]] = attempt(notes, [], lambda: read_history(folder, stage))
+    history: list[dict[str, float]] = []
+    if stage != "fit":
+        history = attempt(notes, [], lambda: read_history(folder, stage))
     metrics, predictions = read_tests(folder, stage, notes)
     pictures = sorted(path for place in (folder, folder / "figures") for kind in PICTURES for path in place.glob(kind))
     if not (metadata or history or metrics or predictions):
@@ -99,8 +105,10 @@ def train_command(stage: str) -> str:
 
 def test_command(folder: Path, stage: str) -> str:
     """Name the command that tests the run."""
-    script = STAGES[stage][1] if stage in STAGES else "the stage's test script (sample/test_*.py)"
-    return f"python {script} --checkpoint {folder / 'checkpoint_best.pt'}" if stage in STAGES else script
+    if stage not in STAGES:
+        return "the stage's test script (sample/test_*.py)"
+    run = NAMES_THE_RUN.get(stage, "--checkpoint {}/checkpoint_best.pt").format(folder)
+    return f"python {STAGES[stage][1]} {run}"
 
 
 def read_metadata(folder: Path, stage: str) -> dict[str, Any]:
@@ -111,6 +119,8 @@ def read_metadata(folder: Path, stage: str) -> dict[str, Any]:
         metadata = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); a train script writes it when the run starts") from error
+    if stage == "fit" and isinstance(metadata, dict):
+        return {"stage": stage, "settings": metadata, "starts": []}
     if not isinstance(metadata, dict) or not {"stage", "settings", "starts"} <= metadata.keys():
         raise ValueError(f"{path} is no description of a run (stage, settings, starts)")
     return metadata

@@ -20,7 +20,7 @@ from dataset_def.checks.sources import MOST_REASONS, check_amass, check_cmu, che
 from dataset_def.h36m_get_background import BackgroundConfig
 from tests.helpers.labels_h5 import write_labels_h5
 from tests.helpers.official_h36m import write_official
-from utils.artifacts import save_checkpoint
+from utils.artifacts import Keypoints, save_checkpoint, save_keypoints
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +215,24 @@ def test_runs_are_listed_and_a_cut_checkpoint_is_noticed(tmp_path):
     content = (place / "checkpoint_best.pt").read_bytes()
     (place / "checkpoint_last.pt").write_bytes(content[: len(content) // 2])
     assert check_runs(paths)[0].found == "checkpoint_last.pt is damaged"
+
+
+def test_fits_and_2d_keypoints_are_listed(tmp_path):
+    (tmp_path / "runs" / "fit" / "mine" / "parts").mkdir(parents=True)
+    (tmp_path / "runs" / "fit" / "mine" / "parts" / "one.npz").write_bytes(b"")
+    paths = Paths(runs_location=tmp_path / "runs")
+    assert [line.found for line in check_runs(paths)][1:] == ["1 parts"]
+    (tmp_path / "runs" / "fit" / "mine" / "pseudo_labels.npz").write_bytes(b"PK no more")
+    assert check_runs(paths)[1].found == "pseudo_labels.npz is damaged"
+    own = write_tiny_h36m(tmp_path / "own", subjects=(1,), actions=(2,), frames=1, size_px=64)
+    sure = np.zeros((1, 17), np.float32)
+    sure[0, :9] = 0.8
+    found = Keypoints(np.array([[1, 2, 1, 1, 1]], np.int32), np.zeros((1, 17, 2), np.float32), sure)
+    save_keypoints(tmp_path / "own" / "keypoints" / "s_01.npz", found)
+    (tmp_path / "own" / "keypoints" / "s_02.npz").write_bytes(b"PK no more")
+    lines = [line for line in check_layout("own", own, True) if line.what == "own, 2D keypoints"]
+    assert "1 frames in" in lines[0].found and "53% of the joints seen" in lines[0].found
+    assert lines[1].mark == "note" and "is damaged" in lines[1].found
 
 
 def test_every_line_is_one_line_of_plain_letters(ready):

@@ -205,3 +205,24 @@ def test_parts_keep_neighbours_together_and_frames_are_spread():
     assert [len(part.instants) for part in parts] == [4, 3, 4] and parts[0].name == "s_05_part_000"
     assert [one.frame for part in parts for one in part.instants] == list(range(1, 12))
     assert shape_frames(9, 3).tolist() == [0, 4, 8] and shape_frames(2, 24).tolist() == [0, 1]
+
+
+def test_a_frame_that_went_wrong_begins_again_in_its_neighbour_s_pose(drawn):
+    config = MasksFitSteps(steps=15, neighbour_rounds=3)
+    fit = MasksFit(small_body(), MasksFitLoss(), config, True)
+    same = EstimatedBodies(*(value[:1].expand(3, *value.shape[1:]) for value in start_of(drawn)))
+    views = type(drawn.views)(*(value[:1].expand(3, *value.shape[1:]) for value in drawn.views))
+    observations = no_joints(views)._replace(pelvis_world_m=same.pelvis_world_m)
+    wrong = same.rotations_world.clone()
+    wrong[1] = wrong[1] @ roma.rotvec_to_rotmat(torch.tensor([0.0, 0.0, 1.2]))
+    start = same._replace(rotations_world=wrong)
+    alone, together = fit.fit(start, observations, person(drawn)), fit.fit_in_time(start, observations, person(drawn))
+    before, after = (one.overlap.nanmean(dim=1) for one in (alone, together))
+    assert before[1] < before[0] - 0.1 and after[1] > before[1] + 0.1, f"{before.tolist()} became {after.tolist()}"
+    assert (after > before - 0.005).all(), "nothing gets worse"
+    none = MasksFit(small_body(), MasksFitLoss(), MasksFitSteps(steps=15, neighbour_rounds=0), True)
+    assert torch.equal(none.fit_in_time(start, observations, person(drawn)).overlap, alone.overlap)
+
+
+def start_of(drawn) -> EstimatedBodies:
+    return EstimatedBodies(drawn.rotations_world, drawn.betas, drawn.pelvis_world_m)
