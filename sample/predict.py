@@ -25,7 +25,7 @@ from tqdm import tqdm
 from config import ASSETS, Device, Paths, ranged, setting
 from dataset_def.photos.crop import PhotoCrop, photo_crop
 from dataset_def.photos.person import Finder, make_finder
-from dataset_def.photos.pictures import Picture, Pictures, open_pictures
+from dataset_def.photos.pictures import Picture, Pictures, open_pictures, readable
 from dataset_def.photos.segmentation import SEGMENTATION_NETWORK
 from models.SMPL_from_latent import load_body_of, load_mesh
 from utils.artifacts import atomic_folder
@@ -287,7 +287,7 @@ def predict(predictor: Predictor, out: Path, config: PredictConfig) -> int:
 
 def main(config: PredictConfig) -> Path:
     """Predict, write, and return the folder."""
-    out = config.out or config.paths.runs_location / "predict" / (Path(config.input).stem or "pictures")
+    out = config.out or config.paths.runs_location / "predict" / (readable(Path(config.input).stem) or "pictures")
     print(which_weights("checkpoint", config.checkpoint, config.paths.runs_location / "mesh"))
     count = predict(Predictor(config.checkpoint, config.device, config.paths), out, config)
     print(f"{count} frames: {out}")

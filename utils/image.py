@@ -14,6 +14,24 @@ TAIL = {"jpg": b"\xff\xd9", "png": b"IEND"}
 """What a complete file has within its last bytes; OpenCV itself fills the missing part of a .jpg with grey."""
 
 
+def ends_inside(content: bytes, kind: str) -> bool:
+    """Tell whether a picture ends well before its file does: phones and programs append data of their own.
+
+    The end of a .jpg is looked for behind the header, as a small picture may lie in that, whole.
+    """
+    if kind == "png":
+        return content.rfind(b"IEND") > 0
+    place = 2
+    while content[place : place + 1] == b"\xff" and place + 4 <= len(content):
+        if content[place + 1] == JPG_START_OF_SCAN:
+            return content.find(TAIL["jpg"], place) > 0
+        place += 2 + int.from_bytes(content[place + 2 : place + 4], "big")
+    return False
+
+
+JPG_START_OF_SCAN = 0xDA
+
+
 def read_bytes(path: Path, what: str) -> UInt8[np.ndarray, "n"]:
     """Read a whole image file and check that it is there and complete."""
     try:
@@ -23,7 +41,7 @@ def read_bytes(path: Path, what: str) -> UInt8[np.ndarray, "n"]:
             f"{what} {path} does not exist; copy it there, or run the script that made it"
         ) from None
     kind = "png" if content[:4] == b"\x89PNG" else "jpg"
-    if TAIL[kind] not in content[-1024:]:
+    if TAIL[kind] not in content[-1024:] and not ends_inside(content, kind):
         raise ValueError(f"{what} {path} is truncated or no {kind} ({len(content)} bytes); copy it again")
     return np.frombuffer(content, np.uint8)
 

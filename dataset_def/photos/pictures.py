@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dataset_def.video import IMAGE_ENDINGS, VIDEOS, images_in, not_a_video, opened_video, read_picture, read_stamps
+from utils.file_kinds import kind_of
 
 
 class Picture(NamedTuple):
@@ -54,12 +55,14 @@ def open_pictures(source: str, longest: int = 0) -> Pictures:
         return _folder(path, longest)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; give the path of an image, a folder or a video")
-    if path.suffix.lower() in VIDEOS:
+    kind = kind_of(path)
+    if path.suffix.lower() in VIDEOS or (path.suffix.lower() not in IMAGE_ENDINGS and "video" in kind):
         return _video(path, longest)
-    if path.suffix.lower() in IMAGE_ENDINGS:
+    if path.suffix.lower() in IMAGE_ENDINGS or "picture" in kind:
         picture = Picture(readable(path.stem), read_picture(path))
         return Pictures("image", source, 1, None, lambda: iter([picture]))
-    raise ValueError(f"{path} is neither an image ({', '.join(IMAGE_ENDINGS)}) nor a video ({', '.join(VIDEOS)})")
+    what = f": it is {kind}" if kind and kind != "text" else ""
+    raise ValueError(f"{path} is neither an image ({', '.join(IMAGE_ENDINGS)}) nor a video ({', '.join(VIDEOS)}){what}")
 
 
 def unique_names(files: Sequence[Path]) -> list[str]:

@@ -1,5 +1,7 @@
 """What predict.py writes: pictures and meshes frame by frame, and at the end joints, parameters and motions."""
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
@@ -108,6 +110,7 @@ class OverlayVideo:
     def __init__(self, path: Path, frames_per_second: float, height_px: int):
         self.path, self.rate, self.height_px = path, frames_per_second, height_px // 2 * 2
         self.writer: cv2.VideoWriter | None = None
+        self.num_frames = 0
 
     def add(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
         """Write a frame.
@@ -116,16 +119,30 @@ class OverlayVideo:
             ValueError: OpenCV cannot write the video there.
         """
         if self.writer is None:
+            if any("\udc80" <= letter <= "\udcff" for letter in str(self.path)):
+                raise ValueError(
+                    f"{self.path}: OpenCV writes no video under a name that is no UTF-8; choose another --out"
+                )
             size = (image.shape[1], image.shape[0])
             self.writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter.fourcc(*"mp4v"), self.rate, size)
             if not self.writer.isOpened():
                 raise ValueError(f"{self.path} cannot be written by OpenCV; choose another --out")
         self.writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        self.num_frames += 1
 
     def close(self) -> None:
-        """Finish the file."""
+        """Finish the file.
+
+        Raises:
+            OSError: it is not whole: OpenCV says nothing itself when the disk is full.
+        """
         if self.writer is not None:
             self.writer.release()
+            found = cv2.VideoCapture(str(self.path))
+            written = int(found.get(cv2.CAP_PROP_FRAME_COUNT)) if found.isOpened() else 0
+            found.release()
+            if written < self.num_frames:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
 
 
 def write_frame(

@@ -37,6 +37,20 @@ def test_a_truncated_file_is_refused(tmp_path, ending, share):
         read_image(path)
 
 
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_what_a_phone_appends_to_a_picture_does_no_harm_and_a_thumbnail_is_no_end(tmp_path, ending):
+    path = tmp_path / f"noise.{ending}"
+    write_image(path, np.random.default_rng(0).integers(0, 256, (80, 80, 3)).astype(np.uint8))
+    whole, read = path.read_bytes(), read_image(path)
+    path.write_bytes(whole + b"SEFH" + bytes(5000))
+    np.testing.assert_array_equal(read_image(path), read)
+    if ending == "jpg":
+        thumbnail = b"\xff\xe1" + (2 + 60).to_bytes(2, "big") + b"Exif\xff\xd8 small \xff\xd9".ljust(60, b"\0")
+        path.write_bytes(whole[:2] + thumbnail + whole[2:-2000])
+        with pytest.raises(ValueError, match=" is truncated"):
+            read_image(path)
+
+
 def test_a_missing_file_and_a_damaged_one_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         read_image(tmp_path / "none.jpg")

@@ -162,3 +162,15 @@ def test_sound_files_of_another_kind_are_called_by_it(tmp_path, content, words):
     (tmp_path / "p.jpg").write_bytes(content)
     with pytest.raises(ValueError, match=words):
         read_picture(tmp_path / "p.jpg")
+
+
+def test_sound_files_with_another_ending_are_read_and_others_named(tmp_path):
+    Image.fromarray(np.full((10, 12, 3), 90, np.uint8)).save(tmp_path / "p.png")
+    (tmp_path / "p.jfif").write_bytes((tmp_path / "p.png").read_bytes())
+    assert open_pictures(str(tmp_path / "p.jfif")).kind == "image"
+    write_video(tmp_path / "v.mp4", 3)
+    (tmp_path / "v.3gp").write_bytes((tmp_path / "v.mp4").read_bytes())
+    assert open_pictures(str(tmp_path / "v.3gp")).kind == "video"
+    (tmp_path / "p.heic").write_bytes(b"\0\0\0\x24ftypheic" + b"\0" * 60)
+    with pytest.raises(ValueError, match=r"p\.heic is no image that can be read: it is a HEIC picture; convert it"):
+        open_pictures(str(tmp_path / "p.heic"))
