@@ -141,6 +141,15 @@ def check_same_frames(cameras: Mapping[str, NumberedFolder], moved: Collection[s
             )
 
 
+def _have_holes(frames: Mapping[str, Sequence[int] | None]) -> bool:
+    """Tell whether pictures skip numbers (in all cameras alike), so that only numbers tell what belongs together."""
+    return (
+        bool(frames)
+        and all(there is not None for there in frames.values())
+        and any(missing_between(there) for there in frames.values() if there is not None)
+    )
+
+
 def origin_of(
     numbers: Mapping[str, Collection[int]], frames: Mapping[str, Sequence[int] | None], begins: int | None, what: str
 ) -> int | None:
@@ -158,6 +167,13 @@ def origin_of(
     """
     some = {name: of_camera for name, of_camera in numbers.items() if of_camera}
     own = {name: frames[name] for name in some}
+    if _have_holes(own):
+        strange = [name for name, there in own.items() if there is not None
+                   and len(set(there) & set(some[name])) < SAME_SHAPE * len(there)]  # fmt: skip
+        if strange:
+            raise ValueError(f"the pictures of {strange[0]} leave numbers out, and {what} are numbered otherwise; "
+                             "number both alike")  # fmt: skip
+        return None
     if not some or all(there is not None and set(some[name]) <= set(there) for name, there in own.items()):
         return None if some and all(there is not None for there in own.values()) else (begins or 0)
     first = min(min(of_camera) for of_camera in some.values())
@@ -171,7 +187,7 @@ def origin_of(
 
 
 def rows_of(numbers: Sequence[int], frames: Sequence[int] | None, origin: int | None) -> list[int]:
-    """Find the row of the frame that each number means.
+    """Find the row of the frame that each number means; -1 for a number that no frame has.
 
     Args:
         frames: numbers in the names of the frames themselves; None for a video.
@@ -180,4 +196,4 @@ def rows_of(numbers: Sequence[int], frames: Sequence[int] | None, origin: int | 
     if origin is not None or frames is None:
         return [number - (origin or 0) for number in numbers]
     places = {number: row for row, number in enumerate(frames)}
-    return [places[number] for number in numbers]
+    return [places.get(number, -1) for number in numbers]

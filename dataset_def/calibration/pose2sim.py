@@ -80,7 +80,7 @@ def _table(name: str, camera: Camera, unit_per_m: float) -> dict[str, object]:
         "rotation": Rotation.from_matrix(camera.R_cam_from_world).as_rotvec(),
         "translation": -camera.R_cam_from_world @ camera.centre_world_m * unit_per_m,
     }
-    listed = {key: str(np.array(value).tolist()) for key, value in values.items()}
+    listed: dict[str, object] = {key: str(np.array(value).tolist()) for key, value in values.items()}
     return listed | {"fisheye": str(camera.distortion == "fisheye").lower()}
 
 

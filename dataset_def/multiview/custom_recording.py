@@ -18,7 +18,15 @@ from dataset_def.calibration.camera_values import (
     plain_name,
 )
 from dataset_def.calibration.files import read_calibration
-from dataset_def.frame_files import check_same_frames, frame_numbers, is_hidden, numbered_folder, origin_of, rows_of
+from dataset_def.frame_files import (
+    check_same_frames,
+    frame_numbers,
+    is_hidden,
+    missing_between,
+    numbered_folder,
+    origin_of,
+    rows_of,
+)
 from dataset_def.multiview.check_calibration import PRINCIPAL_POINT_RANGE, span_m
 from dataset_def.multiview.keypoint_files import BODY_25B, CameraKeypoints, read_camera_keypoints
 from dataset_def.multiview.keypoint_tables import read_names, read_table
@@ -217,7 +225,7 @@ def placed_by_number(found: CameraKeypoints, one: VideoInfo, name: str, origin: 
                          "need one .json per frame")  # fmt: skip
     people: list[np.ndarray] = [np.zeros((0, len(BODY_25B), 3))] * one.num_frames
     for row, everybody in zip(rows, found.people, strict=True):
-        if row < one.num_frames:
+        if 0 <= row < one.num_frames:
             people[row] = everybody
     absent = sorted(set(range(one.num_frames)) - set(rows))
     if absent:
@@ -262,11 +270,19 @@ def check_masks(videos: VideoInfo, folder: Path) -> Path:
         absent = sorted(set(videos.numbers) - set(numbers))
         raise ValueError(f"--masks: {folder} has no mask of frame {absent[0]} ({len(absent)} of {videos.num_frames} "
                          "are missing); they need one per frame: add an empty one where nobody is seen")  # fmt: skip
+    absent = missing_between(numbers) if numbers is not None and videos.numbers is None else []
     if len(images) != videos.num_frames:
+        which = f" (number {absent[0]} is missing)" if absent else ""
         raise ValueError(
-            f"--masks: {folder} has {len(images)} masks, {videos.path} has {videos.num_frames} frames; "
+            f"--masks: {folder}{which} has {len(images)} masks, {videos.path} has {videos.num_frames} frames; "
             "they need one per frame"
         )
+    if numbers is not None and videos.numbers is not None:
+        shift = numbers[0] - videos.numbers[0]
+        other = [number for number, frame in zip(numbers, videos.numbers, strict=True) if number - shift != frame]
+        if other:
+            raise ValueError(f"--masks: {folder} has a mask number {other[0]}, and {videos.path} no picture of that "
+                             "number; number both alike")  # fmt: skip
     height_px, width_px = read_picture(images[0]).shape[:2]
     if (width_px, height_px) != (videos.width_px, videos.height_px):
         raise ValueError(

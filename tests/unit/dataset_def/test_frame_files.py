@@ -1,8 +1,8 @@
 """Files of frames are matched by the numbers in their names, on a recording whose joints are known: 0.0 mm."""
 
-import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dataset_def.frame_files import check_same_frames, files_in, frame_numbers, missing_between
@@ -18,6 +18,14 @@ TRUE_MM = 0.01
 @pytest.fixture
 def recording(tmp_path) -> SmallRecording:
     return small_recording(tmp_path)
+
+
+def write_masks(recording: SmallRecording) -> None:
+    """A person in the middle of every picture, under the pictures' own names."""
+    mask = np.zeros((96, 96), np.uint8)
+    mask[20:80, 30:60] = 255
+    for path in (recording.root / "images").rglob("*.png"):
+        write_image(recording.root / "masks" / path.parent.name / path.name, mask)
 
 
 def paths(*names: str) -> list[Path]:
@@ -126,11 +134,35 @@ def test_pictures_removed_from_all_cameras_are_no_hole(recording):
 
 def test_a_mask_that_is_missing_is_named_by_its_frame(recording):
     openpose(recording)
-    for camera in NAMES:
-        shutil.copytree(recording.root / "images" / camera, recording.root / "masks" / camera)
+    write_masks(recording)
     (recording.root / "masks" / "cam2" / "000004.png").unlink()
     with pytest.raises(ValueError, match=r"cam2 has no mask of frame 4 \(1 of 12 are missing"):
         recording.error_mm(masks=recording.root / "masks")
     write_image(recording.root / "masks" / "cam2" / "extra.png", recording.joints_m[0, :, :1].astype("uint8"))
     with pytest.raises(ValueError, match=r"extra\.png lies among 11 files"):
+        recording.error_mm(masks=recording.root / "masks")
+
+
+def test_pictures_that_leave_numbers_out_in_all_cameras_are_matched_by_number(recording):
+    openpose(recording, name="{:06d}.json", first=1)
+    for camera in NAMES:
+        (recording.root / "images" / camera / "000007.png").unlink()
+    recording.points_m = np.delete(recording.points_m, 6, axis=0)
+    assert recording.error_mm() < TRUE_MM
+    for camera in NAMES:
+        for path in (recording.root / "keypoints" / camera).iterdir():
+            path.rename(path.with_name(f"x{path.name}"))
+        for path in sorted((recording.root / "keypoints" / camera).iterdir()):
+            path.rename(path.with_name(f"{int(path.stem[1:]) + 400}.json"))
+    with pytest.raises(ValueError, match=r"leave numbers out, and the keypoints in .* are numbered otherwise"):
+        recording.error_mm()
+
+
+def test_masks_of_other_numbers_than_the_pictures_are_refused(recording):
+    openpose(recording, name="{:06d}.json", first=1)
+    write_masks(recording)
+    for camera in NAMES:
+        (recording.root / "images" / camera / "000007.png").unlink()
+        (recording.root / "masks" / camera / "000004.png").unlink()
+    with pytest.raises(ValueError, match=r"cam1 has a mask number 5, and .* no picture of that number; number both"):
         recording.error_mm(masks=recording.root / "masks")
