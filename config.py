@@ -141,9 +141,11 @@ class Crop:
     """Side of the crop; the networks need a multiple of 16."""
     side_m: float = setting(2.3, low=0.5, high=10)
     """Side of the crop in metres at the distance of its centre; a person fits into 2 to 2.5."""
-    centre: Literal["pelvis", "masks", "box"] = "pelvis"
-    """What the virtual camera points at: the true pelvis (a 3D label), the triangulated centroid of the masks, or the
-    centre of the mask's box in this view alone (the last two read masks, of all cameras or of one, and no 3D label)."""
+    centre: Literal["pelvis", "masks", "box"] = "masks"
+    """What the virtual camera points at: the triangulated centroid of the masks of all cameras, the centre of the
+    mask's box in this view alone, or the true pelvis of everybody, as in the papers.  That is a 3D label, and one that
+    tells the heading: the masks' centroid lies in front of the pelvis in 99 % of all instants.  The choice travels with
+    the checkpoint; stages 2 and 4 cut their crops as stage 1 did."""
 
     def __post_init__(self) -> None:
         if self.size_px % 16:
@@ -155,7 +157,7 @@ class Subjects:
     """Who is used for what."""
 
     train: tuple[int, ...] = (1, 5, 6, 7, 8)
-    """Subjects whose images train stage 1 (of their joints it reads the pelvis, where crop.centre is the pelvis)."""
+    """Subjects whose images train stage 1 (and whose pelvis it reads, where crop.centre is the pelvis)."""
     labelled: tuple[int, ...] = (1,)
     """Subjects whose 3D joints train stage 2."""
     test: tuple[int, ...] = (9, 11)
@@ -233,8 +235,9 @@ class PreprocessConfig:
     """Side of a packed crop; larger than the networks' crop because it also holds the margin for rotation."""
     pack_side_m: float = setting(3.0, low=0.5, high=20)
     """Side of a packed crop in metres."""
-    centre: Literal["pelvis", "masks", "box"] = "pelvis"
-    """What a packed crop is centred on; training on packed crops uses the same."""
+    centre: Literal["pelvis", "masks", "box"] = "masks"
+    """What a packed crop is centred on; training on packed crops uses the same.  Crops of several kinds lie side by
+    side: run it again with another centre, such as pelvis for models/assets/open_weights.pt."""
     processes: int = setting(0, low=0)
 
 
@@ -364,6 +367,11 @@ class ImageLoss:
     person: float = setting(4.0, low=0.01)
     """Weight of the person's pixels (mask, where masks exist) against 1 for the rest.  Weight 4 and compositing
     together cut the error on the person after 500 steps from 0.55 to 0.42 (a trial on synthetic data)."""
+
+    @property
+    def uses_masks(self) -> bool:
+        """Whether any term needs masks."""
+        return self.opacity > 0 or self.person != 1
 
 
 @dataclass(frozen=True)
@@ -704,8 +712,9 @@ class MeshConfig:
     paths: Paths = field(default_factory=Paths)
     subjects: Subjects = field(default_factory=Subjects)
     silhouettes_of: tuple[int, ...] = (1, 5, 6, 7, 8)
-    """Subjects whose images are compared with masks and judged by the prior.  Of their joints only the pelvis is read:
-    it places the body and, where crop.centre is the pelvis, the crop.  The thesis had subject 1."""
+    """Subjects whose images are compared with masks and judged by the prior.  Bodies stand where the crops' centre
+    says: of an encoder that was trained with crop.centre pelvis that is the true pelvis of all these people, a 3D
+    label; of others no joint is read but those of subjects.labelled.  The thesis had subject 1."""
     pseudo_labels: Path | None = None
     """pseudo_labels.npz of sample/fit_SMPL.py: joints of people who have no labels, beside those of
     subjects.labelled (which may then be empty)."""
@@ -737,6 +746,11 @@ class MeshConfig:
         if self.loss.prior and self.prior is None:
             raise ValueError("loss.prior is set, but prior names no discriminator; give --prior runs/gan/<name>/"
                              "checkpoint_best.pt, or set --loss.prior 0")  # fmt: skip
+
+    @property
+    def prior_in_loss(self) -> Path | None:
+        """The prior that the loss has a weight for; None if it has none."""
+        return self.prior if self.loss.prior else None
 
 
 # --------------------------------------------------------------------------------------------- bodies from masks
@@ -959,12 +973,13 @@ def rhodin() -> Preset:
     (`--loss.network resnet18` gives them), ours are divided by their standard deviations; pixels are compared in
     [0, 1]; 400,000 of the nominal 600,000 steps, which they report to be enough; the crop's 2.3 m, the held-out
     sequences, every 5th frame, and the pose head's batch of 32 without roll are ours; they have no mesh, so stages 3
-    and 4 are ours.  On the embedded data preprocess with `--every 1`.
+    and 4 are ours.  Crops are centred on the true pelvis of everybody, as theirs.  On the embedded data preprocess with
+    `--every 1`.
     """
     return Preset(
         enc_dec=EncDecConfig(
             name="rhodin",
-            crop=Crop(size_px=128),
+            crop=Crop(size_px=128, centre="pelvis"),
             encoder=EncoderConfig(kind="unet", dropout=0.3, own_appearance_encoder=False),
             decoder=DecoderConfig(kind="paper", dropout=0.3, composite=False),
             augment=ImageAugmentation(),
@@ -981,7 +996,7 @@ def rhodin() -> Preset:
         ),
         gan=GanConfig(name="rhodin"),
         mesh=MeshConfig(encoder=tyro.MISSING, name="rhodin", mask_px=128, optim=Optim(steps=20_000, bf16=False)),
-        preprocess=PreprocessConfig(every=5, pack_px=192),
+        preprocess=PreprocessConfig(every=5, pack_px=192, centre="pelvis"),
     )
 
 
@@ -989,17 +1004,19 @@ def seed() -> Preset:
     """The recipe of the thesis that this project continues, to show the difference.
 
     Open choices: its colour order, division by 256, ReLU and pairing are known; its optimiser's settings, the weights
-    of its losses and the sizes between its fully connected layers (1,024 here, which gives the known 160 M) are not.
-    Of stage 4: tanh on axis-angle, hips left out, silhouettes some thousand times weaker than joints, one subject; the
-    shape of its head is ours, masks have 64 px, and L_gan is off (the weight is not known; `--prior` and
-    `--loss.prior` switch it on).  Of stage 3: one flat network on all 72 + 10 numbers, which sees
-    the root; its size and its loss are ours.  On the embedded data give both fewer steps.
+    of stage 1's losses and the sizes between its fully connected layers (1,024 here, which gives the known 160 M) are
+    not.
+    Crops are centred on the true pelvis of everybody.  Of stage 4: tanh on axis-angle, hips left out, L_pose in
+    millimetres, L_gan with weight 10, silhouettes some thousand times weaker than joints, one subject; the shape of its
+    head and the least squares of L_gan (its own was a cross-entropy) are ours, and masks have 64 px.  Of stage 3: one
+    flat network on all 72 + 10 numbers, which sees the root (`--prior runs/gan/seed/checkpoint_best.pt`); its size and
+    its loss are ours.  On the embedded data give both fewer steps.
     It takes the appearance from another action, so make the embedded data with `--outfits 1`.
     """
     return Preset(
         enc_dec=EncDecConfig(
             name="seed",
-            crop=Crop(size_px=128),
+            crop=Crop(size_px=128, centre="pelvis"),
             encoder=EncoderConfig(kind="seed", width=64, relu_on_points=True, own_appearance_encoder=False),
             decoder=DecoderConfig(kind="seed", composite=False),
             pairing=Pairing(same_view=0.0, appearance_from="other_action"),
@@ -1029,12 +1046,19 @@ def seed() -> Preset:
             silhouettes_of=(1,),
             head=MeshHeadConfig(kind="seed"),
             loss=MeshLoss(
-                prior=0.0, hips=False, soft_iou=1e-4, mesh_to_mask=0.0, mask_to_mesh=0.0, betas=0.0, soft_iou_after=0.0
+                pose=1000.0,
+                hips=False,
+                soft_iou=0.1,
+                mesh_to_mask=0.0,
+                mask_to_mesh=0.0,
+                prior=10.0,
+                betas=0.0,
+                soft_iou_after=0.0,
             ),
             augment=ImageAugmentation(roll_rad=0.0),
             optim=Optim(steps=20_000, schedule="constant", warmup_steps=0, bf16=False),
         ),
-        preprocess=PreprocessConfig(every=5, pack_px=192),
+        preprocess=PreprocessConfig(every=5, pack_px=192, centre="pelvis"),
     )
 
 

@@ -12,8 +12,9 @@ Next    dataset_def/h36m_preprocess.py with the same paths; not h36m_get_backgro
 
 Kept: what the crops show, the exact direction of every crop and joint, and the poses.  Every crop is laid into one
 fixed picture per subject and camera.  Not in the files, so not kept: which action a sequence shows (its number becomes
-the action, so name --subjects.held-out anew), person masks (set --loss.opacity 0), the original frames, and where
-cameras and people stood.  Their places are found from the crops' directions and from --side-m, which scales them.
+the action, so name --subjects.held-out anew), person masks (give --centre pelvis to the index, --crop.centre pelvis and
+--loss.opacity 0 to stage 1), the original frames, and where cameras and people stood.  Their places are found from the
+crops' directions and from --side-m, which scales them.
 """
 
 import json
@@ -183,7 +184,7 @@ def main(config: ConvertLabelsConfig) -> None:
     for subject, found in metadata["subjects"].items():
         print(f"S{subject}: {found['instants']} instants, cameras {found['cameras']}; crops centred on the "
               f"{found['crops_are_centred_on']}, lines of sight miss it by {found['miss_m']} m")  # fmt: skip
-    print(f"joints in labels.h5: {labels.joints_were}; next: python dataset_def/h36m_preprocess.py"
+    print(f"joints in labels.h5: {labels.joints_were}; next: python dataset_def/h36m_preprocess.py --centre pelvis"
           + flags(config.paths, *DATA_PLACES))  # fmt: skip
 
 

@@ -19,11 +19,13 @@ from dataset_def.h36m_index import (
     FrameChoice,
     load_table,
     select_frames,
+    subjects_of,
     with_known_centre,
 )
 from dataset_def.h36m_pose_data import PoseSample, joints_root_m
 from utils.camera import Camera
 from utils.image import PERSON_ABOVE, to_unit_rgb
+from utils.tiers import NOTHING, Reads
 from utils.views import MeshViews
 
 MOST_COVERED = 0.8
@@ -204,6 +206,17 @@ class MeshData(Dataset[MeshSample]):
         joints_world_m = self.table.joints_world_m[self.table.row_instant[row]]
         is_known = self.table.key(row).subject in self.labelled and np.isfinite(joints_world_m).all()
         return joints_world_m if is_known else None
+
+    def reads(self, uses_masks: bool) -> Reads:
+        """Say whose data the samples are made from.
+
+        Args:
+            uses_masks: whether their masks count for anything.
+        """
+        who = subjects_of(self.table, self.rows)
+        masks = Reads(masks=who) if uses_masks else NOTHING
+        labels = self.reader.traced(Reads(joints=who & frozenset(self.labelled)))
+        return self.reader.reads(self.rows) | labels | masks
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -16,10 +16,11 @@ from numpy.lib.format import open_memmap
 
 from config import Crop, ImageAugmentation, Paths
 from dataset_def.crop import crop_camera, cut, undistorted
-from dataset_def.h36m_files import FrameKey, background_path, load_image, load_mask
-from dataset_def.h36m_index import Centre, FrameTable, check_backgrounds, targets_world_m
+from dataset_def.h36m_files import FrameKey, background_path, load_image, load_mask, told_by_keypoints
+from dataset_def.h36m_index import Centre, FrameTable, check_backgrounds, subjects_of, targets_world_m
 from utils.artifacts import COMMANDS, damaged, load_arrays, load_background, save_arrays
 from utils.camera import Camera, resized
+from utils.tiers import Reads, of_crops
 
 
 class PackMetadata(NamedTuple):
@@ -225,6 +226,14 @@ class CropReader:
     def read(self, row: int, roll_rad: float = 0.0, shift_world_m: Float[np.ndarray, "3"] | None = None) -> "FrameCrop":
         """Give the crop of a frame, rolled in the image plane and moved off the centre."""
         return FrameCrop(self, row, self.camera(row, roll_rad, shift_world_m), self._source(row))
+
+    def reads(self, rows: Int[np.ndarray, "n"]) -> Reads:
+        """Say whose data the crops of some rows read."""
+        return self.traced(of_crops(self.crop, subjects_of(self.table, rows)))
+
+    def traced(self, reads: Reads) -> Reads:
+        """Trace labels of the data set back to 2D keypoints, where they were triangulated from some."""
+        return reads.triangulated(told_by_keypoints(self.paths, reads.root | reads.joints))
 
     def _source(self, row: int) -> FramePictures | PackedPictures:
         """Give the pictures that crops of a frame are cut from."""

@@ -1,6 +1,6 @@
 """Stage 1's samples: four views of one person, two cameras at each of two instants.
 
-The only 3D label read is the pelvis that crops are centred on (crop.centre), for every subject; masks need none.
+No joint is read but, where crops are centred on the pelvis (crop.centre), the true pelvis of every subject.
 """
 
 from typing import NamedTuple
@@ -13,8 +13,9 @@ from torch.utils.data import Dataset
 
 from config import Pairing, Paths
 from dataset_def.h36m_crops import CropReader, CropSettings, random_shift
-from dataset_def.h36m_index import FrameChoice, load_table, select_frames, with_known_centre
+from dataset_def.h36m_index import FrameChoice, load_table, select_frames, subjects_of, with_known_centre
 from utils.image import to_unit_rgb
+from utils.tiers import NOTHING, Reads
 from utils.views import FlatViews, flat_views
 
 VIEWS_PER_INSTANT = 2
@@ -99,6 +100,16 @@ class EncoderData(Dataset[ViewGroup]):
     def has_masks(self) -> bool:
         """Whether the masks are the data's own, not all ones."""
         return self.table.has_masks
+
+    def reads(self, uses_masks: bool) -> Reads:
+        """Say whose data the samples are made from.
+
+        Args:
+            uses_masks: whether their masks count for anything.
+        """
+        rows = np.concatenate(self.rows)
+        masks = Reads(masks=subjects_of(self.table, rows)) if uses_masks and self.has_masks else NOTHING
+        return self.reader.reads(rows) | masks
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -6,6 +6,7 @@ says whose formula they belong to (`h36m`, the default, or `opencv`).
 
 import re
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,6 +123,15 @@ def background_path(paths: Paths, subject: int, camera: int) -> Path:
 def has_masks(paths: Paths) -> bool:
     """Tell whether the data set comes with person masks."""
     return paths.masks_location.is_dir() and any(paths.masks_location.iterdir())
+
+
+FROM_KEYPOINTS = "joints_from_keypoints"
+"""An empty file in the folders whose joints were triangulated from 2D keypoints."""
+
+
+def told_by_keypoints(paths: Paths, subjects: Collection[int]) -> list[int]:
+    """List the subjects whose joints were triangulated from 2D keypoints (dataset_def/import_multiview.py)."""
+    return [who for who in subjects if any(paths.h36m_location.glob(f"s_{who:02d}_*/{FROM_KEYPOINTS}"))]
 
 
 def listed_frames(folder: Path) -> set[int]:

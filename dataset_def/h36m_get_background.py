@@ -84,7 +84,8 @@ def main(config: BackgroundConfig) -> None:
         save_arrays(backgrounds_provenance(config.paths), "backgrounds", fingerprint=np.array(table.fingerprint))
     for_each(partial(make_background, config, table), missing, 1, "median images")
     print(f"{len(everyone)} backgrounds in {config.paths.backgrounds_location}, {len(missing)} of them new")
-    print(next_command("sample/train_enc_dec.py", config.paths))
+    without_masks = {} if table.has_masks else {"crop__centre": "pelvis", "loss__opacity": "0"}
+    print(next_command("sample/train_enc_dec.py", config.paths, **without_masks))
 
 
 if __name__ == "__main__":

@@ -129,7 +129,8 @@ def targets_world_m(table: FrameTable, centre: Centre) -> Float[np.ndarray, "N 3
         return table.joints_world_m[table.row_instant, H36M_17.index("pelvis")]
     if not table.has_masks:
         raise ValueError(f"crop.centre is {centre!r}, but the index was made without masks; put the masks into "
-                         f"paths.masks_location and run: {COMMANDS['index']}")  # fmt: skip
+                         f"paths.masks_location and run: {COMMANDS['index']}; or centre crops on the true pelvis, a 3D "
+                         "label: --centre pelvis for the index, --crop.centre pelvis for stage 1")  # fmt: skip
     return table.masks_world_m[table.row_instant] if centre == "masks" else table.box_world_m
 
 
@@ -183,6 +184,11 @@ def with_known_centre(rows: Int[np.ndarray, "n"], targets_m: Float[np.ndarray, "
         warnings.warn(f"{len(rows) - len(known)} of {len(rows)} frames have no crop centre of kind {centre!r} and are "
                       "left out", stacklevel=3)  # fmt: skip
     return known
+
+
+def subjects_of(table: FrameTable, rows: Int[np.ndarray, "n"]) -> frozenset[int]:
+    """List the subjects of some rows."""
+    return frozenset(np.unique(table.frames[rows, 0]).tolist())
 
 
 def every_nth(table: FrameTable, rows: Int[np.ndarray, "n"], every: int) -> Int[np.ndarray, "m"]:

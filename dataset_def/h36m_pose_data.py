@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from config import Crop, Paths
 from dataset_def.augmentation import WideCrops
 from dataset_def.h36m_crops import CropReader, CropSettings, load_metadata, pack_folder
+from dataset_def.h36m_files import told_by_keypoints
 from dataset_def.h36m_index import (
     FrameChoice,
     FrameTable,
@@ -26,11 +27,13 @@ from dataset_def.h36m_index import (
     select_frames,
     select_rows,
     spread_sequences,
+    subjects_of,
     with_known_centre,
 )
 from utils.artifacts import Embeddings, PseudoLabels, load_embeddings
 from utils.image import to_unit_rgb
 from utils.skeleton import H36M_17
+from utils.tiers import NOTHING, Reads
 
 
 class PoseSample(NamedTuple):
@@ -73,6 +76,13 @@ class PoseData(Dataset[PoseSample]):
             others = in_part(self.table, self._take(pseudo_labels, frames.subjects), frames.part, frames.held_out)
             rows = np.union1d(rows, every_nth(self.table, others, frames.every))
         self.rows = with_known_centre(rows, self.reader.targets_m, crops.crop.centre)
+        known = Reads(joints=subjects_of(self.table, self.rows) & frozenset(frames.subjects))
+        self.labels_read = self.reader.traced(known) | (NOTHING if pseudo_labels is None else pseudo_labels.reads)
+        """What the joints come from: labels, or what pseudo-labels were made from."""
+
+    def reads(self) -> Reads:
+        """Say whose data the samples are made from."""
+        return self.reader.reads(self.rows) | self.labels_read
 
     def _check_labels(self, rows: np.ndarray) -> None:
         """Stop if a frame has no 3D label."""
@@ -159,6 +169,12 @@ class WidePoseData(Dataset[WideCrops]):
         self.wide, self.seed = wide_crop(paths, crop), seed
         self.poses = PoseData(paths, frames, CropSettings(self.wide), pseudo_labels)
         self.room_rows = self.poses.rows
+        self.uses_masks = False
+
+    def reads(self) -> Reads:
+        """Say whose data the samples are made from; an empty room is cut where its people are."""
+        masks = subjects_of(self.poses.table, self.poses.rows) if self.uses_masks else frozenset()
+        return self.poses.reads() | self.poses.reader.reads(self.room_rows) | Reads(masks=masks)
 
     def labels_root_m(self) -> Float[Tensor, "N 17 3"]:
         """Give all poses, in the order of the items."""
@@ -175,6 +191,7 @@ class WidePoseData(Dataset[WideCrops]):
         if (is_needed or are_masks_needed) and not self.poses.table.has_masks:
             raise ValueError("the data set has no masks; make them and the index anew, or set --augment.background 0 "
                              "--maps-loss.mask 0")  # fmt: skip
+        self.uses_masks = is_needed or are_masks_needed
         if is_needed:
             targets_m = self.poses.reader.targets_m
             others = np.flatnonzero(np.isin(self.poses.table.frames[:, 0], of) & np.isfinite(targets_m).all(1))
@@ -257,8 +274,14 @@ class EmbeddedPoseData(Dataset[EmbeddedSample]):
             raise ValueError(
                 f"some frames of subjects {list(frames.subjects)} have no 3D labels; choose labelled subjects"
             )
+        who = subjects_of(table, rows[items])
+        self.labels_read = Reads(pixels=who, cameras=who, joints=who).triangulated(told_by_keypoints(paths, who))
         self.points_crop = torch.from_numpy(embeddings.points[items])
         self.joints_root_m = torch.from_numpy(labels_m.astype(np.float32))
+
+    def reads(self) -> Reads:
+        """Say whose data the samples are made from; the crop's centre was the encoder's."""
+        return self.labels_read
 
     def labels_root_m(self) -> Float[Tensor, "N 17 3"]:
         """Give all true poses, in the order of the items."""

@@ -178,8 +178,8 @@ def pack(config: PreprocessConfig, table: FrameTable) -> None:
     targets_m = targets_world_m(table, config.centre)
     if not np.isfinite(targets_m).any():
         raise ValueError(
-            f"no frame has a crop centre of kind {config.centre!r}: pelvis needs 3D labels, masks and box need masks; "
-            "choose another --centre"
+            f"no frame has a crop centre of kind {config.centre!r}: masks needs masks in two views at least, box needs "
+            "masks, pelvis needs 3D labels; choose another --centre"
         )
     start_pack(folder, len(table.frames), metadata)
     by_folder = np.split(np.arange(len(table.frames)), np.cumsum(np.bincount(table.row_camera))[:-1])

@@ -124,9 +124,8 @@ def main(config: ImportMultiviewConfig) -> None:
     if others > 0:
         print(f"{others} more people were seen in some frames (\"people\" in the report, --person chooses another); "
               "look whether the pictures show the right one")  # fmt: skip
-    centre = None if config.keypoints and "pelvis" not in missing else "masks"
     print(f"{report.parent}/rig.png and reprojection.png show how the calibration fits")
-    print(next_command("dataset_def/h36m_preprocess.py", replace(Paths(), **places(paths)), centre=centre))
+    print(next_command("dataset_def/h36m_preprocess.py", replace(Paths(), **places(paths))))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 No joint is read but, where the crop's centre is the pelvis, the pelvis itself.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +15,12 @@ from torch import Tensor
 from config import Paths
 from dataset_def.crop import crop_camera, cut
 from dataset_def.h36m_crops import PackedCrops, load_metadata, pack_folder
-from dataset_def.h36m_files import load_mask, mask_path
+from dataset_def.h36m_files import load_mask, mask_path, told_by_keypoints
 from dataset_def.h36m_index import Centre, FrameTable, every_nth, load_table, targets_world_m
 from dataset_def.h36m_SMPL_data import mask_problem
 from utils.artifacts import COMMANDS, load_keypoints
 from utils.camera import Camera, to_rays
+from utils.tiers import Reads
 from utils.views import MeshViews
 
 COARSER_BY = 1.05
@@ -106,6 +108,16 @@ class MaskReader:
             self.packed = PackedCrops(paths, centre, self.table, metadata) if is_fine else None
         self.bad: list[BadView] = []
         """Views that were left out so far."""
+
+    def reads_centres(self, subjects: Collection[int]) -> Reads:
+        """Say what is read of people where only what their crops look at is asked for."""
+        who = frozenset(subjects)
+        found = Reads(cameras=who, root=who) if self.centre == "pelvis" else Reads(cameras=who, masks=who)
+        return found.triangulated(told_by_keypoints(self.paths, who))
+
+    def reads(self, subjects: Collection[int]) -> Reads:
+        """Say what is read of people with their masks."""
+        return self.reads_centres(subjects) | Reads(masks=frozenset(subjects))
 
     def known(self, rows: Int[np.ndarray, "n"]) -> Int[np.ndarray, "m"]:
         """Keep the rows whose crop has a centre."""

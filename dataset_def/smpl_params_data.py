@@ -14,6 +14,7 @@ from config import PoseSources
 from dataset_def.poses.sources import PoseTable, find_sources, read_source
 from utils.artifacts import PseudoLabels
 from utils.body_file import NUM_BETAS, read_body_file
+from utils.tiers import Reads
 
 SMPL_VERTICES, SMPL_FACES = 6890, 13776
 PosePart = Literal["train", "held_out"]
@@ -105,6 +106,7 @@ class PoseBank(NamedTuple):
     """NaN where a shape is to be drawn."""
     about: str
     """What was read, in words."""
+    reads: Reads
 
 
 def upright_turn(source: str, root: Float[Tensor, "N 3 3"]) -> Float[Tensor, "3 3"]:
@@ -143,14 +145,15 @@ def bank_of_fits(labels: PseudoLabels, held_out: tuple[tuple[int, int], ...], pa
     rotations = roma.rotvec_to_rotmat(torch.from_numpy(labels.theta[chosen]).unflatten(1, (-1, 3)))
     people = sorted(set(labels.frames[chosen, 0].tolist()))
     about = f"{len(rotations):,} poses fitted to subjects {people}"
-    return PoseBank(rotations, torch.full((len(rotations), labels.betas.shape[1]), torch.nan), about)
+    return PoseBank(rotations, torch.full((len(rotations), labels.betas.shape[1]), torch.nan), about, labels.reads)
 
 
 def open_bank(config: PoseSources, body_location: Path, part: PosePart) -> PoseBank:
     """Read a part of all sources that the settings name."""
     with_shapes = is_smpl(body_location)
     rotations, betas, about = [], [], []
-    for table in open_tables(config, body_location):
+    tables = open_tables(config, body_location)
+    for table in tables:
         data = ParameterData([table], part, config, with_shapes)
         theta = torch.from_numpy(data.theta.astype(np.float32))
         turned = roma.rotvec_to_rotmat(theta.unflatten(1, (-1, 3)))
@@ -158,4 +161,5 @@ def open_bank(config: PoseSources, body_location: Path, part: PosePart) -> PoseB
         rotations.append(turned)
         betas.append(torch.from_numpy(data.betas))
         about.append(f"{len(turned):,} poses of {len(set(data.sequence.tolist()))} sequences of {table.source}")
-    return PoseBank(torch.cat(rotations), torch.cat(betas), "; ".join(about))
+    reads = Reads(poses=frozenset(table.source for table in tables))
+    return PoseBank(torch.cat(rotations), torch.cat(betas), "; ".join(about), reads)

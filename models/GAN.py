@@ -18,9 +18,10 @@ from config import GanConfig, GanNetworkConfig
 from models.kinematics import NUM_JOINTS_BELOW_ROOT, WHOLE_FEATURES, placed_pose, whole_features, with_root
 from models.pose_noise import OTHER_SIDE, mirror_pose
 from models.smpl import load_body
-from utils.artifacts import Checkpoint, file_hash, load_checkpoint, load_weights
+from utils.artifacts import Checkpoint, file_hash, load_checkpoint, load_weights, stored_reads
 from utils.settings import config_from_dict
 from utils.skeleton import SMPL_24
+from utils.tiers import Reads, of_poses
 
 JOINTS_ALONE = slice(0, NUM_JOINTS_BELOW_ROOT)
 IN_CONTEXT = slice(NUM_JOINTS_BELOW_ROOT, 2 * NUM_JOINTS_BELOW_ROOT)
@@ -348,6 +349,12 @@ def load_gan(path: Path, body_location: Path) -> StoredGan:
     generate = Generator(config.network, provenance["num_betas"])
     fill(generate, states["generator"], path)
     return StoredGan(discriminator, generate, config, checkpoint["step"])
+
+
+def prior_reads(path: Path) -> Reads:
+    """Say what poses a prior was trained on."""
+    checkpoint = load_checkpoint(path, "gan")
+    return stored_reads(checkpoint) or of_poses(config_from_dict(GanConfig, checkpoint["config"]).data)
 
 
 def load_prior_for(path: Path, body_location: Path) -> AnyDiscriminator:

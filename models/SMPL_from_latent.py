@@ -14,9 +14,10 @@ from models.baselines import thesis_rotations
 from models.encoder_decoder import STAGE_1_STEP, EncoderDecoder, StoredEncoder, encoder_for, geometry_hash, load_encoder
 from models.kinematics import along_the_tree, relative_to_parent, upright_rotations
 from models.smpl import Body, load_body
-from utils.artifacts import file_hash, load_checkpoint, load_weights
+from utils.artifacts import file_hash, load_checkpoint, load_weights, stored_reads
 from utils.body_file import NUM_BETAS
 from utils.settings import config_from_dict, to_plain
+from utils.tiers import Reads, of_stage_1, of_stage_4
 
 POSE_START_SCALE = 0.1
 """The last layer starts with so much of its usual weights, so that a training begins near the standing person."""
@@ -159,6 +160,8 @@ class StoredMesh(NamedTuple):
     body_hash: str
     """Hash of the body file that the network was trained with; its shape numbers mean nothing on another."""
     num_vertices: int
+    reads: Reads
+    """What all stages read."""
 
 
 def mesh_provenance(stage_1: StoredEncoder, body_location: Path, body: Body) -> dict[str, Any]:
@@ -198,6 +201,7 @@ def load_mesh(path: Path, device: torch.device) -> StoredMesh:
         provenance[STAGE_1_STEP],
         provenance["body_hash"],
         provenance["num_vertices"],
+        stored_reads(checkpoint) or of_stage_4(mesh_config, encoder_config.crop, of_stage_1(encoder_config)),
     )
 
 

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from config import MasksNetwork
+from config import MasksConfig, MasksNetwork
 from models.body_surface import (
     part_of_body,
     pelvis_m,
@@ -26,8 +26,9 @@ from models.body_surface import (
 )
 from models.silhouette import Topology, silhouette
 from models.smpl import Body, load_body
-from utils.artifacts import file_hash, load_checkpoint
+from utils.artifacts import file_hash, load_checkpoint, stored_reads
 from utils.settings import config_from_dict
+from utils.tiers import Reads, of_teacher
 from utils.views import MeshViews, about_up, azimuth_rad, placed_in_views
 
 START_SCALE = 0.1
@@ -356,3 +357,9 @@ def load_teacher(path: Path, body_location: Path) -> Teacher:
     network.load_state_dict(states)
     network.eval().requires_grad_(False)
     return Teacher(network, provenance["centre"], network.config.size_px, provenance["side_m"])
+
+
+def teacher_reads(path: Path) -> Reads:
+    """Say what a teacher was made from."""
+    checkpoint = load_checkpoint(path, "masks")
+    return stored_reads(checkpoint) or of_teacher(config_from_dict(MasksConfig, checkpoint["config"]))

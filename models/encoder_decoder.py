@@ -19,8 +19,9 @@ from models.encoders import CompactBackbone, PointSampledEncoder, VectorBackbone
 from models.heat_maps import HeatMapBackbone, PointsFromMaps
 from models.layers import EqualizedLinear
 from models.perceptual import imagenet_normalised
-from utils.artifacts import load_checkpoint, load_weights
+from utils.artifacts import load_checkpoint, load_weights, stored_reads
 from utils.settings import config_from_dict
+from utils.tiers import Reads, of_stage_1, reads_from
 from utils.views import turned
 
 
@@ -192,8 +193,8 @@ def build_encoder_decoder(config: EncDecConfig) -> EncoderDecoder:
     return EncoderDecoder(config)
 
 
-STAGE_1_STEP = "stage_1_step"
-"""Key of the encoder's step beside its settings; checkpoints of earlier versions lack it."""
+STAGE_1_STEP, STAGE_1_READS = "stage_1_step", "stage_1_reads"
+"""Keys of the encoder's step, and of what it read, beside its settings; checkpoints of earlier versions lack them."""
 
 READS_APPEARANCE_AND_DRAWS = ("appearance_backbone.", "to_appearance.", "refine.", "decoder.")
 """How the names of weights begin that the geometry does not need; `refine` is of an earlier version."""
@@ -202,13 +203,15 @@ UNKNOWN_STEP = -1
 
 
 class StoredEncoder(NamedTuple):
-    """Stage 1's network and its settings."""
+    """Stage 1's network, its settings, and what it was made from."""
 
     network: EncoderDecoder
     """Its decoder is a `Refusal` where the file holds none that this version has."""
     config: EncDecConfig
     step: int
     """Stage 1's, also when read from a checkpoint of stage 2; UNKNOWN_STEP if that does not tell it."""
+    reads: Reads
+    """What stage 1 read, also when read from a checkpoint of stage 2."""
 
 
 def settings_of_encoder(stored: dict[str, Any]) -> tuple[EncDecConfig, bool]:
@@ -276,15 +279,18 @@ def load_encoder(path: Path) -> StoredEncoder:
     """
     checkpoint = load_checkpoint(path, "enc_dec", "pose")
     weights, settings, step = checkpoint["states"]["model"], checkpoint["config"], checkpoint["step"]
+    reads = stored_reads(checkpoint)
     if checkpoint["stage"] == "pose":
         if settings["mode"] not in ("frozen", "embeddings"):
             raise ValueError(f"{path} was trained with mode {settings['mode']}, which moves the encoder away from its "
                              "decoder; give the checkpoint of stage 1")  # fmt: skip
+        told = weights["_extra_state"].get(STAGE_1_READS)
+        reads = None if told is None else reads_from(told)
         settings, step = encoder_provenance(weights)
         weights = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
     network, config, weights = encoder_for(settings, weights, path)
     load_weights(network, weights, path)
-    return StoredEncoder(network, config, step)
+    return StoredEncoder(network, config, step, of_stage_1(config) if reads is None else reads)
 
 
 def hash_of_geometry(weights: Mapping[str, Any]) -> str:
@@ -306,5 +312,6 @@ def geometry_hash(encoder: EncoderDecoder) -> str:
 def encoder_provenance(weights: dict[str, Any]) -> tuple[dict[str, Any], int]:
     """Take stage 1's settings and step from the weights of stage 2."""
     settings = dict(weights["_extra_state"])
+    settings.pop(STAGE_1_READS, None)
     step = settings.pop(STAGE_1_STEP, UNKNOWN_STEP)
     return settings, step

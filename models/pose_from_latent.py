@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from config import EncDecConfig, PoseConfig, PoseHeadConfig
 from models.encoder_decoder import (
+    STAGE_1_READS,
     STAGE_1_STEP,
     EncoderDecoder,
     StoredEncoder,
@@ -22,9 +23,10 @@ from models.encoder_decoder import (
 )
 from models.heat_maps import HeatMapBackbone
 from models.pose_from_maps import JointMaps, PoseFromMaps
-from utils.artifacts import load_checkpoint, load_weights
+from utils.artifacts import load_checkpoint, load_weights, stored_reads
 from utils.settings import config_from_dict, to_plain
 from utils.skeleton import H36M_17, H36M_17_PARENTS
+from utils.tiers import NOTHING, Reads, of_stage_1, of_stage_2
 
 SMALLEST_STD_M = 0.001
 """The pelvis does not vary at all: its labels are divided by this instead of zero."""
@@ -86,7 +88,8 @@ class PoseFromImage(nn.Module):
     """Stage 1's encoder with a pose head behind it.
 
     A frozen encoder takes no gradients, and its BatchNorm statistics do not move.  The settings that build the encoder
-    travel with the weights, so that one checkpoint is enough to predict; so does the step that stage 1 had reached.
+    travel with the weights, so that one checkpoint is enough to predict; so do the step that stage 1 had reached, and
+    what it read.
     """
 
     def __init__(
@@ -96,11 +99,16 @@ class PoseFromImage(nn.Module):
         is_encoder_frozen: bool,
         encoder_settings: dict[str, Any],
         encoder_step: int | None = None,
+        encoder_reads: Reads | None = None,
     ) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
         self.is_encoder_frozen = is_encoder_frozen
-        self.encoder_provenance = encoder_settings | ({} if encoder_step is None else {STAGE_1_STEP: encoder_step})
+        self.encoder_provenance = (
+            encoder_settings
+            | ({} if encoder_step is None else {STAGE_1_STEP: encoder_step})
+            | ({} if encoder_reads is None else {STAGE_1_READS: encoder_reads.plain()})
+        )
         read = (encoder.backbone,) if isinstance(head, PoseFromMaps) else (encoder.backbone, encoder.to_points)
         learned = [p for part in read for p in part.parameters() if p.requires_grad]
         encoder.requires_grad_(False)
@@ -109,11 +117,11 @@ class PoseFromImage(nn.Module):
         self.train()
 
     def get_extra_state(self) -> dict[str, Any]:
-        """Give the encoder's settings and step to the state_dict; plain types only."""
+        """Give the encoder's settings, step and what it read to the state_dict; plain types only."""
         return self.encoder_provenance
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take the encoder's settings and step from a state_dict."""
+        """Take the encoder's settings, step and what it read from a state_dict."""
         self.encoder_provenance = state
 
     def train(self, mode: bool = True) -> "PoseFromImage":
@@ -177,7 +185,7 @@ def encoder_of(config: PoseConfig) -> StoredEncoder:
     settings = EncDecConfig(
         name="", crop=chosen.crop, encoder=chosen.encoder, subjects=replace(who, train=who.labelled)
     )
-    return StoredEncoder(build_encoder_decoder(settings), settings, 0)
+    return StoredEncoder(build_encoder_decoder(settings), settings, 0, NOTHING)
 
 
 def build_pose_network(
@@ -199,7 +207,7 @@ def build_pose_network(
     head = build_pose_head(config, stage_1.config, encoder)
     head.set_label_statistics(labels_root_m)
     is_frozen = config.mode in ("embeddings", "frozen", "random")
-    return PoseFromImage(encoder, head, is_frozen, to_plain(stage_1.config), stage_1.step)
+    return PoseFromImage(encoder, head, is_frozen, to_plain(stage_1.config), stage_1.step, stage_1.reads)
 
 
 FIXED = {"weight_decay": 0.0}
@@ -235,6 +243,8 @@ class StoredPose(NamedTuple):
     encoder_config: EncDecConfig
     config: PoseConfig
     step: int
+    reads: Reads
+    """What both stages read."""
 
 
 def load_pose(path: Path, device: torch.device) -> StoredPose:
@@ -247,4 +257,5 @@ def load_pose(path: Path, device: torch.device) -> StoredPose:
     network = PoseFromImage(encoder, head, is_encoder_frozen=True, encoder_settings={})
     load_weights(network, weights, path)
     network.to(device).eval().requires_grad_(False)
-    return StoredPose(network, encoder_config, config, checkpoint["step"])
+    reads = stored_reads(checkpoint) or of_stage_2(config, encoder_config.crop, of_stage_1(encoder_config))
+    return StoredPose(network, encoder_config, config, checkpoint["step"], reads)

@@ -1,12 +1,12 @@
-"""Fit bodies to the masks of all cameras, without any 3D label: pseudo-labels that stages 2 and 4 train on.
+"""Fit bodies to the masks of all cameras: pseudo-labels that stages 2 and 4 train on.
 
     python sample/fit_SMPL.py --subjects 5 6 7 8
     python sample/fit_SMPL.py --keypoints data/mine/keypoints/s_20_act_14.npz --dataset data/mine --subjects 20
     python sample/fit_SMPL.py --joints labels --start joints --stand-in --subjects 9 11
 
-Reads   the teacher (sample/train_SMPL_from_masks.py), the index, the masks (tier: masks + unpaired poses); 2D keypoints
-        with --keypoints (tier: + pretrained 2D keypoints); the joints of labelled people with --joints labels, their
-        pelvis with --root pelvis (tier: all labels)
+Reads   the teacher (sample/train_SMPL_from_masks.py), the index, the masks (tier: cameras + masks + unpaired poses); 2D
+        keypoints with --keypoints; the joints of labelled people with --joints labels; the true pelvis with --root
+        pelvis, with --start joints, and where the teacher was trained about it.  What a teacher read counts too
 Writes  runs/fit/<name>/pseudo_labels.npz, which stages 2 and 4 take with --pseudo-labels; parts/*.npz on the way (a
         second run goes on where the first stopped); with --stand-in truth/*.npz, which sample/test_SMPL.py takes as
         paths.truth_location where the true bodies are not known
@@ -14,10 +14,11 @@ Next    sample/test_SMPL_from_masks.py --fits runs/fit/<name>; sample/train_3d_p
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache, partial, reduce
 from itertools import pairwise
+from operator import or_
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -28,10 +29,11 @@ from jaxtyping import Float, Int
 
 from config import ASSETS, Device, Paths, Subjects, ranged, setting
 from dataset_def.ground_truth_bodies import FITTED, SequenceBodies, save_bodies, sequence_path
+from dataset_def.h36m_files import told_by_keypoints
 from dataset_def.h36m_index import index_path, select_rows, spread_sequences
 from dataset_def.masks_data import Instant, KeypointReader, MaskReader
 from models.body_surface import coarse_body, coarse_faces, pelvis_m
-from models.GAN import load_prior_for
+from models.GAN import load_prior_for, prior_reads
 from models.masks_fit import (
     JointsStart,
     MasksFit,
@@ -43,13 +45,14 @@ from models.masks_fit import (
     shape_frames,
 )
 from models.smpl import Body, load_body
-from models.SMPL_from_masks import BodyDrawer, BodyFromMasks, EstimatedBodies, load_teacher
+from models.SMPL_from_masks import BodyDrawer, BodyFromMasks, EstimatedBodies, load_teacher, teacher_reads
 from utils.artifacts import PseudoLabels, commit, file_hash, load_arrays, lock_settings, save_arrays, save_pseudo_labels
 from utils.batches import to_device
 from utils.engine import check_name, choose_device
 from utils.processes import for_each
 from utils.settings import next_command, short, start, to_plain
 from utils.skeleton import H36M_17
+from utils.tiers import Reads
 
 COMMAND = "python sample/fit_SMPL.py"
 FREE = ("device", "processes", "overwrite", "subjects", "stand_in")
@@ -367,11 +370,17 @@ def instants_by_subject(config: FitConfig, reader: MaskReader) -> dict[int, list
     return found
 
 
-def what_is_read(config: FitConfig) -> str:
-    """Say what fits with these settings know."""
-    also = {"pelvis": config.root == "pelvis", "joints": config.joints == "labels", "2D keypoints": config.keypoints}
-    start = ["unpaired poses"] if config.start == "teacher" else []
-    return ", ".join(["masks", "cameras", *start, *(name for name, is_read in also.items() if is_read)])
+def reads_of(config: FitConfig, reader: MaskReader, subjects: Collection[int]) -> Reads:
+    """Say whose data fits of some people are made from, with what their teacher and their prior read."""
+    who = frozenset(subjects)
+    found = [reader.reads(who)]
+    found += [teacher_reads(config.teacher)] if config.start == "teacher" else []
+    labels = Reads(root=who if config.root == "pelvis" else frozenset(),
+                   joints=who if config.joints == "labels" else frozenset())  # fmt: skip
+    found += [labels.triangulated(told_by_keypoints(config.paths, who))]
+    found += [Reads(keypoints=who)] if config.keypoints else []
+    found += [prior_reads(config.prior)] if config.prior is not None else []
+    return reduce(or_, found)
 
 
 def gathered(parts: Sequence[FittedPart], config: FitConfig) -> PseudoLabels:
@@ -379,7 +388,8 @@ def gathered(parts: Sequence[FittedPart], config: FitConfig) -> PseudoLabels:
     frames = np.concatenate([part.frames for part in parts])
     order = np.lexsort(frames.T[::-1])
     confidence = confidence_of(joined_overlap(parts), np.concatenate([part.apart_rad for part in parts]))
-    about = {"reads": what_is_read(config), "settings": to_plain(config), "commit": commit()}
+    reads = reads_of(config, tools_of(config).reader, np.unique(frames[:, 0]).tolist())
+    about = {"tier": reads.tier, "reads": reads.plain(), "settings": to_plain(config), "commit": commit()}
 
     def joined(name: str) -> np.ndarray:
         return np.concatenate([getattr(part, name) for part in parts])[order].astype(np.float32)
@@ -416,7 +426,7 @@ def say_what_is_there(labels: PseudoLabels, kept: int, folder: Path, config: Fit
     """Print what was written, and how to go on."""
     written = f"; {kept:,} of them in {short(folder / 'pseudo_labels.npz')}" if kept else ""
     print(f"{len(labels.frames):,} bodies of subjects {sorted(np.unique(labels.frames[:, 0]).tolist())}, mean "
-          f"confidence {labels.confidence.mean():.2f}{written}")  # fmt: skip
+          f"confidence {labels.confidence.mean():.2f}{written}; they read {labels.reads.tier}")  # fmt: skip
     print(next_command("sample/test_SMPL_from_masks.py", config.paths, fits=folder))
 
 

@@ -21,7 +21,7 @@ from dataset_def.poses.corruptions import CORRUPTIONS
 from dataset_def.poses.sources import PoseTable, cmu_source, find_sources, read_source
 from dataset_def.smpl_params_data import held_out_recordings
 from models.encoder_decoder import load_encoder
-from models.GAN import AnyDiscriminator, Generator, StoredGan, load_gan
+from models.GAN import AnyDiscriminator, Generator, StoredGan, load_gan, prior_reads
 from models.kinematics import with_root
 from models.smpl import Body, load_body
 from utils.artifacts import save_metrics, save_predictions
@@ -29,6 +29,7 @@ from utils.body_file import NUM_BETAS
 from utils.bootstrap import auc_intervals
 from utils.engine import choose_device
 from utils.settings import chosen_subjects, named, next_command, start
+from utils.tiers import Reads
 
 
 @dataclass(frozen=True)
@@ -239,8 +240,9 @@ def main(config: TestGanConfig) -> dict[str, Any]:
         {"prior": config.checkpoint, "body": config.paths.models_smpl_location},
     )
     save_predictions(out / "predictions.npz", *measured_on, step=np.array(stored.step), **arrays)
-    save_metrics(out / "metrics.json", *measured_on, metrics)
-    print(auc_table(metrics))
+    reads = prior_reads(config.checkpoint)
+    save_metrics(out / "metrics.json", *measured_on, metrics, reads=reads, at_test=Reads(poses=frozenset(metrics)))
+    print(f"the prior reads {reads.tier} ({', '.join(sorted(reads.poses))})\n{auc_table(metrics)}")
     print(next_stage(config.checkpoint, config.paths))
     return metrics
 

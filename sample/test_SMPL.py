@@ -35,6 +35,7 @@ from utils.metrics import spread_over_bins
 from utils.report.frames import best_and_worst
 from utils.report.summaries import RULES, Circumstances, all_summaries, circumstances, report
 from utils.settings import next_command, start
+from utils.tiers import Reads
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,13 @@ class TestedFrames(NamedTuple):
     bodies: TestedBodies
     which: Circumstances
     pictures: dict[str, np.ndarray]
+    reads: Reads
+    """What the test gives to the network."""
 
 
 def write(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop, tested: TestedFrames) -> dict[str, Any]:
     """Write both files and print the tables; return the metrics."""
-    frames, truth_source, found, which, pictures = tested
+    frames, truth_source, found, which, pictures, at_test = tested
     is_same = crop.centre == stage_4.config.crop.centre
     folder, suffix = config.out or config.checkpoint.parent, "" if is_same else f"_{crop.centre}"
     every = "all frames" if config.every == 1 else f"one frame in {config.every}"
@@ -122,8 +125,10 @@ def write(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop, tested: Teste
         R_crop_from_world=found.R_crop_from_world.numpy(), facing_rad=which.facing_rad,
         is_sitting=which.is_sitting, **pictures,
     )  # fmt: skip
-    save_metrics(folder / f"metrics{suffix}.json", split, frames, inputs, metrics)
-    print(f"{split}: {len(frames)} frames\n{report(shown, 'predicted')}")
+    others = {"mean_body": stage_4.reads.labels_alone}
+    save_metrics(folder / f"metrics{suffix}.json", split, frames, inputs, metrics, reads=stage_4.reads, at_test=at_test,
+                 others=others)  # fmt: skip
+    print(f"{split}: {len(frames)} frames; predicted reads {stage_4.reads.tier}\n{report(shown, 'predicted')}")
     return metrics
 
 
@@ -147,11 +152,12 @@ def main(config: TestMeshConfig) -> dict[str, Any]:
     pictures = mesh_examples(sample, stage_4, measure) | {"example_row": np.array(chosen)}
     pictures |= extremes(data, found.errors["predicted"]["mpjpe_17_mm"], frames, config.examples)
     truth_source = "none" if truth is None else truth.source
-    metrics = write(config, stage_4, crop, TestedFrames(frames, truth_source, found, which, pictures))
-    tested = {stage: config.paths.runs_location / stage / config.checkpoint.parent.name for stage in STAGES}
-    tested = {stage: run for stage, run in tested.items() if (run / "predictions.npz").is_file()}
+    tested = TestedFrames(frames, truth_source, found, which, pictures, data.reader.reads(data.rows))
+    metrics = write(config, stage_4, crop, tested)
+    before = {stage: config.paths.runs_location / stage / config.checkpoint.parent.name for stage in STAGES}
+    before = {stage: run for stage, run in before.items() if (run / "predictions.npz").is_file()}
     mesh = config.out or config.checkpoint.parent
-    print(next_command("sample/make_figures.py", config.paths, **tested, mesh=mesh))
+    print(next_command("sample/make_figures.py", config.paths, **before, mesh=mesh))
     return metrics
 
 

@@ -35,9 +35,9 @@ from sample.fit_SMPL import (
     joined_overlap,
     load_part,
     masks_reader,
-    what_is_read,
+    reads_of,
 )
-from utils.artifacts import atomic_write, commit, must_exist, save_metrics, save_predictions
+from utils.artifacts import atomic_write, must_exist, save_metrics, save_predictions
 from utils.bootstrap import mean_interval
 from utils.camera import to_camera
 from utils.draw_mesh import overlay
@@ -274,19 +274,19 @@ def rows_of(body: Body, fits: Fits, truth: Truth | None) -> tuple[dict[str, Any]
     return rows, values | {f"{kind}_{name}": some for kind, one in errors.items() for name, some in one.items()}
 
 
-def save_table(config: TestMasksConfig, row: dict[str, Any], split: str) -> None:
+def save_table(config: TestMasksConfig, row: dict[str, Any], split: str, tier: str) -> None:
     """Write the numbers of the fits as a result file."""
     assert config.result is not None
     settings = fit_settings(config.fits)
     begins = "a teacher" if settings.start == "teacher" else "known joints"
-    protocol = (f"bodies fitted to {what_is_read(settings)}, beginning with {begins}; {split}, one in "
-                f"{settings.every}; {settings.steps.steps} steps; about the pelvis, no alignment but where a name says "
+    protocol = (f"bodies fitted to masks, beginning with {begins}; {split}, one in {settings.every}; "
+                f"{settings.steps.steps} steps; about the pelvis, no alignment but where a name says "
                 "so; true bodies lack the clothes that masks show")  # fmt: skip
     line = {"num_frames": row["num_frames"], "num_sequences": row["num_sequences"]}
     for name in (name for name in row if f"{name}_interval" in row):
         low, high = row[f"{name}_interval"]
         line[name] = {"mean": row[name], "low": low, "high": high}
-    save_rows(config.result, protocol, {"fit": line})
+    save_rows(config.result, protocol, {"fit": line}, {"fit": tier})
 
 
 def main(config: TestMasksConfig) -> dict[str, Any]:
@@ -300,8 +300,8 @@ def main(config: TestMasksConfig) -> dict[str, Any]:
     inputs = {"index": index_path(config.paths), "body": config.paths.models_smpl_location}
     told = np.zeros((len(fits.frames), 5), np.int32)
     told[:, [0, 1, 2, 4]] = fits.frames
-    about = {"reads": what_is_read(settings), "commit": commit()}
-    save_metrics(config.fits / "metrics.json", split, told, inputs, rows | {"about": about})
+    reads = reads_of(settings, reader, np.unique(fits.frames[:, 0]).tolist())
+    save_metrics(config.fits / "metrics.json", split, told, inputs, rows, reads=reads, at_test=reads)
     worst = np.argsort(values["fit_overlap_percent"] if truth is None else -values["fit_joints_mm"])[: config.worst]
     shown = np.linspace(0, len(fits.frames) - 1, min(config.examples, len(fits.frames))).round().astype(int)
     drawn = drawn_again(config, reader, body, fits, worst)
@@ -313,8 +313,8 @@ def main(config: TestMasksConfig) -> dict[str, Any]:
         with atomic_write(config.fits / "figures" / f"{name}.png") as partial:
             figure.savefig(partial, format="png")
     if config.result is not None:
-        save_table(config, rows["fit"], split)
-    print(said_of(rows, split, what_is_read(settings)))
+        save_table(config, rows["fit"], split, reads.tier)
+    print(said_of(rows, split, reads.tier))
     print(next_command("sample/make_figures.py", config.paths, fits=config.fits))
     return rows
 

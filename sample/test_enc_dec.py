@@ -138,8 +138,8 @@ def view_examples(data: EncoderData, count: int) -> ViewGroup:
 def main(config: TestEncDecConfig) -> dict[str, Any]:
     """Draw, measure, write and print; return the metrics."""
     device = choose_device(config.device)
-    network, trained, step = load_encoder_decoder(config.checkpoint)
-    network.to(device).eval()
+    stored = load_encoder_decoder(config.checkpoint)
+    network, trained, step = stored.network.to(device).eval(), stored.config, stored.step
     pairing = Pairing(same_view=0.0, appearance_from="other_time")
     crops = CropSettings(trained.crop, seed=config.seed)
     data = EncoderData(config.paths, FrameChoice(config.subjects), crops, pairing)
@@ -154,12 +154,14 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
     pictures = example_pictures(network, groups.paired(), groups.background, groups.R_crop_from_world)
     folder = config.out or config.checkpoint.parent
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
-    save_metrics(folder / "metrics.json", split, measured.frames, inputs, {"step": step, **table})
+    save_metrics(folder / "metrics.json", split, measured.frames, inputs, {"step": step, **table}, reads=stored.reads,
+                 at_test=data.reads(uses_masks=False))  # fmt: skip
     save_predictions(folder / "predictions.npz", shown, measured.frames, inputs, step=np.array(step),
                      crop_side_m=np.array(trained.crop.side_m),
                      example_frames=groups.frames[:, 0].cpu().numpy().astype(np.int32), **pictures)  # fmt: skip
     rows = {recipe: [f"{value['mean']:.4f}" for value in errors.values()] for recipe, errors in table.items()}
-    print(f"{split}: {len(measured.frames)} pairs\n{text_table(rows, list(table['predicted']))}")
+    print(f"{split}: {len(measured.frames)} pairs; the network reads {stored.reads.tier}")
+    print(text_table(rows, list(table["predicted"])))
     print(next_command("sample/train_3d_pose_from_enc.py", config.paths, encoder=config.checkpoint,
                        **named(config.checkpoint.parent), **chosen_subjects(trained.subjects)))  # fmt: skip
     return table

@@ -156,7 +156,7 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     frames = found.frames.numpy().astype(np.int32)
 
     errors = errors_of(found.predicted_root_m, found)
-    references = without_image(stored, data, found)
+    references, labels_alone = without_image(stored, data, found), stored.reads.labels_alone
     summaries = {name: intervals(errors_of(pose, found), frames) for name, pose in references.items()}
     overall = intervals(errors, frames)
     by_action = per_action(errors, frames)
@@ -182,11 +182,13 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
         mean_pose_root_m=references["mean_pose"][0].numpy(),
         **pose_examples(data, config.examples, errors["mpjpe_17_mm"], frames),
     )
-    save_metrics(folder / f"metrics{suffix}.json", split, frames, inputs, metrics)
+    save_metrics(folder / f"metrics{suffix}.json", split, frames, inputs, metrics, reads=stored.reads,
+                 at_test=data.reader.reads(data.rows), others=dict.fromkeys(references, labels_alone))  # fmt: skip
 
     shown = {"predicted": overall} | {name.replace("_", " "): summary for name, summary in summaries.items()}
     shown |= {"with mirrored": metrics["with_mirrored"]["overall"]} if config.mirror else {}
-    print(f"{split}: {len(frames)} frames\n{overall_table(shown)}\n\n{action_table(by_action)}")
+    print(f"{split}: {len(frames)} frames; predicted reads {stored.reads.tier}, the others {labels_alone.tier}")
+    print(f"{overall_table(shown)}\n\n{action_table(by_action)}")
     print(next_command("sample/train_GAN.py", config.paths, **named(config.checkpoint.parent)))
     return metrics
 

@@ -31,6 +31,7 @@ from utils.image import jitter_colours, to_pictures
 from utils.metrics import n_mpjpe_mm
 from utils.settings import next_command, start, subjects_to_test
 from utils.skeleton import H36M_17, mirrored
+from utils.tiers import NOTHING
 
 
 def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseData | WidePoseData | EmbeddedPoseData:
@@ -107,7 +108,8 @@ def main(config: PoseConfig) -> float:
     """Train the pose network; return the best held-out N-MPJPE in millimetres."""
     stage_1 = encoder_of(config)
     train, held_out = make_data(config, stage_1, "train"), make_data(config, stage_1, "held_out")
-    run = Run("pose", config)
+    before = NOTHING if config.mode in ("scratch", "random") else stage_1.reads
+    run = Run("pose", config, before | train.reads())
     images = train.some_images(256) if config.mode == "random" and isinstance(train, PoseData) else None
     network = build_pose_network(config, stage_1, train.labels_root_m(), images).to(run.device)
     factor = config.encoder_lr_factor if config.mode == "finetune" else 1.0  # it starts from stage 1: smaller steps

@@ -27,6 +27,7 @@ from utils.body_file import NUM_BETAS
 from utils.engine import OPPONENTS_BETAS, Run, make_optimizer, make_schedule
 from utils.figures.training import prior_picture
 from utils.settings import next_command, start, to_plain
+from utils.tiers import Reads
 
 VALIDATION_POSES = 2000
 """Held-out poses per validation."""
@@ -90,7 +91,7 @@ def main(config: GanConfig) -> float:
     with_shapes, tables = is_smpl(location), open_tables(config.data, location)
     train, held_out = (ParameterData(tables, part, config.data, with_shapes) for part in ("train", "held_out"))
     print(describe_poses(tables, with_shapes))
-    run = Run("gan", config)
+    run = Run("gan", config, Reads(poses=frozenset(table.source for table in tables)))
     discriminator, generate, rest_joints_m = make_networks(config, train, run)
     body = load_body(config.paths.models_smpl_location)
     looked_at = some_bodies(held_out, run, VALIDATION_POSES)
@@ -112,11 +113,12 @@ def main(config: GanConfig) -> float:
         terms = gan_losses.discriminator_terms(
             judge, discriminator, gan_losses.discriminator_batch(real, generate, discriminator, config.noise, noise)
         )
+        total = weighted_sum(terms, to_plain(config.loss))
         optimizer.zero_grad(set_to_none=True)
-        weighted_sum(terms, to_plain(config.loss)).backward()
+        total.backward()
         optimizer.step()
         schedule.step()
-        run.log(**terms)
+        run.log(total=total, **terms)
         if step % config.generator_every == 0:
             discriminator.requires_grad_(False)
             fooled = gan_losses.generator_loss(discriminator, make(generate.random_numbers(config.batch, noise)))

@@ -20,7 +20,7 @@ from dataset_def.h36m_index import FrameChoice, index_path
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import LabelledAndSeen, MeshData, side_by_side
 from models.encoder_decoder import StoredEncoder, load_encoder
-from models.GAN import load_prior_for
+from models.GAN import load_prior_for, prior_reads
 from models.losses import weighted_sum
 from models.mesh_losses import GroupFactors, MaskSettings, MeshObjective, annealed, full_weights
 from models.smpl import load_body
@@ -52,7 +52,7 @@ def make_objective(config: MeshConfig, stage_1: StoredEncoder) -> MeshObjective:
     """Load the body and the prior that belongs to it, and put the loss terms together."""
     where, crop = config.paths.models_smpl_location, stage_1.config.crop
     body = load_body(where, h36m_regressor=config.paths.h36m_regressor_location)
-    prior = load_prior_for(config.prior, where) if config.prior is not None and config.loss.prior else None
+    prior = None if config.prior_in_loss is None else load_prior_for(config.prior_in_loss, where)
     masks = MaskSettings(config.mask_px, crop.side_m, crop.centre, config.samples, config.backend)
     return MeshObjective(body, prior, config.loss, masks).requires_grad_(False)
 
@@ -107,9 +107,10 @@ def main(config: MeshConfig) -> float:
     stage_1 = load_encoder(config.encoder)
     labelled, seen, held_out = make_data(config, stage_1)
     objective = make_objective(config, stage_1)
-    run = Run("mesh", config)
-    if config.prior is not None and config.loss.prior and run.is_main:
-        print(which_weights("prior", config.prior, config.paths.runs_location / "gan"))
+    prior, read = config.prior_in_loss, stage_1.reads | labelled.reads() | seen.reads(config.loss.uses_masks)
+    run = Run("mesh", config, read if prior is None else read | prior_reads(prior))
+    if prior is not None:
+        run.tell(which_weights("prior", prior, config.paths.runs_location / "gan"))
     objective.to(run.device)
     head = MeshFromLatent(stage_1.config.encoder.points, config.head)
     provenance = mesh_provenance(stage_1, config.paths.models_smpl_location, objective.body)
@@ -139,8 +140,7 @@ def main(config: MeshConfig) -> float:
             if run.draws:
                 run.picture(drawn_examples(network, held_out, objective, stage_1.config.crop.side_m, run))
             run.save_best(errors["held_out_mpjpe_17_mm"])
-    run.tell(next_command("sample/test_SMPL.py", config.paths, checkpoint=run.best_checkpoint,
-                          prior=config.prior if config.loss.prior else None,
+    run.tell(next_command("sample/test_SMPL.py", config.paths, checkpoint=run.best_checkpoint, prior=prior,
                           **subjects_to_test(config.subjects)))  # fmt: skip
     assert run.best is not None
     return run.best

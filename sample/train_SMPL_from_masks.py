@@ -4,7 +4,7 @@
     python sample/train_SMPL_from_masks.py --cameras any --name any      # for 2 to 8 cameras anywhere
 
 Reads   poses of the embedded motion generator, or of SURREAL, AMASS, CMU, or bodies fitted to labelled people; where
-        the data's cameras stand.  No image, no mask and no label of anybody (tier: masks + unpaired poses)
+        the data's cameras stand about people, who are found by their masks (by their true pelvis with --centre pelvis)
 Writes  runs/masks/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt, figures}
 Next    sample/test_SMPL_from_masks.py; sample/fit_SMPL.py --teacher runs/masks/<name>/checkpoint_best.pt
 """
@@ -47,6 +47,7 @@ from utils.artifacts import atomic_write, file_hash, load_pseudo_labels
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.figures.masks import damage_figure
 from utils.settings import start, to_plain
+from utils.tiers import Reads
 
 
 def poses_of(config: MasksConfig, part: PosePart) -> PoseBank:
@@ -57,17 +58,18 @@ def poses_of(config: MasksConfig, part: PosePart) -> PoseBank:
     return bank_of_fits(labels, config.subjects.held_out, part)
 
 
-def make_drawing(config: MasksConfig, body: Body, bank: PoseBank) -> Drawing:
-    """Put together what bodies are drawn from."""
-    rigs = None
+def make_drawing(config: MasksConfig, body: Body, bank: PoseBank) -> tuple[Drawing, Reads]:
+    """Put together what bodies are drawn from, and say what that reads."""
+    rigs, reads = None, bank.reads
     if config.cameras == "data":
         reader = MaskReader(config.paths, config.centre, config.network.size_px, config.side_m)
+        reads |= reader.reads_centres(config.subjects.train)
         rows = select_rows(reader.table, config.subjects.train, "train", config.subjects.held_out)
         rigs = Rigs(*camera_offsets(reader, reader.choose(rows, 4)))
     coarse = coarse_body(body, coarse_faces(config.paths.models_smpl_location))
     betas = bank.betas[:, : body.num_betas]
     return Drawing(coarse, bank.rotations, betas, rigs, config.poses, config.damage, config.network.size_px,
-                   config.side_m, config.centre, config.shift_m)  # fmt: skip
+                   config.side_m, config.centre, config.shift_m), reads  # fmt: skip
 
 
 def provenance_of(config: MasksConfig) -> dict[str, Any]:
@@ -97,9 +99,9 @@ def main(config: MasksConfig) -> float:
     location = config.paths.models_smpl_location
     body = load_body(location, h36m_regressor=config.paths.h36m_regressor_location)
     train, held_out = (poses_of(config, part) for part in ("train", "held_out"))
-    drawing = make_drawing(config, body, train)
+    drawing, reads = make_drawing(config, body, train)
     print(f"poses: {train.about}; cameras: {config.cameras}; crops about the {config.centre}")
-    run = Run("masks", config)
+    run = Run("masks", config, reads)
     other = drawing._replace(bank=held_out.rotations, betas=held_out.betas[:, : drawing.betas.shape[1]])
     unseen = draw(other, config.held_out_bodies, torch.Generator().manual_seed(HELD_OUT_SEED))
     network = BodyFromMasks(body.parents, drawing.betas.shape[1], config.network, provenance_of(config)).to(run.device)

@@ -1,6 +1,7 @@
 """Stage 1.  Learn the geometry of a person by drawing one camera's view from another.
 
-Of 3D labels it reads the pelvis of every subject, on which crops are centred (crop.centre), and no other joint.
+Crops are centred on masks.  The only 3D label that can be read is the true pelvis of everybody, as in the paper:
+crop.centre pelvis, which presets rhodin and seed have.
 
     python sample/train_enc_dec.py --name demo
     torchrun --nproc-per-node 2 sample/train_enc_dec.py --preset full
@@ -22,7 +23,7 @@ from config import EncDecConfig
 from dataset_def.h36m_crops import crops_of
 from dataset_def.h36m_encoder_data import VIEWS_PER_INSTANT, EncoderData
 from dataset_def.h36m_index import FrameChoice
-from models.encoder_decoder import EncoderDecoder, build_encoder_decoder, load_encoder_decoder
+from models.encoder_decoder import EncoderDecoder, StoredEncoder, build_encoder_decoder, load_encoder_decoder
 from models.losses import ImageDifference, weighted_sum
 from utils.batches import in_order, some_of, to_device
 from utils.engine import Run, make_optimizer, make_schedule
@@ -41,14 +42,14 @@ def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> Encod
     return EncoderData(config.paths, frames, crops, pairing)
 
 
-def begin_with(path: Path, config: EncDecConfig) -> EncoderDecoder:
+def begin_with(path: Path, config: EncDecConfig) -> StoredEncoder:
     """Take the weights of another run of the same network."""
     stored = load_encoder_decoder(path)
     for name in ("encoder", "decoder", "normalise"):
         if getattr(stored.config, name) != getattr(config, name):
             raise ValueError(f"{path} has {name} {getattr(stored.config, name)}, this run {getattr(config, name)}; "
                              "give the same settings, or leave out --start-from")  # fmt: skip
-    return stored.network
+    return stored
 
 
 def predict_views(predict: nn.Module, views: FlatViews, pose_image: Tensor, run: Run, bf16: bool) -> Tensor:
@@ -91,11 +92,13 @@ def drawn_examples(model: EncoderDecoder, data: EncoderData, side_m: float, run:
 
 def main(config: EncDecConfig) -> float:
     """Train, and return the best held-out pixel error."""
-    run = Run("enc_dec", config)
     data, held_out = make_data(config, "train"), make_data(config, "held_out")
+    begun = begin_with(config.start_from, config) if config.start_from else None
+    read = data.reads(config.loss.uses_masks)
+    run = Run("enc_dec", config, read if begun is None else read | begun.reads)
     if config.loss.opacity and not data.has_masks:
         raise ValueError(f"{config.paths.masks_location} has no masks; make them, or set --loss.opacity 0")
-    model = begin_with(config.start_from, config) if config.start_from else build_encoder_decoder(config)
+    model = build_encoder_decoder(config) if begun is None else begun.network
     model = model.to(run.device, memory_format=torch.channels_last)
     compare = ImageDifference(config.loss).to(run.device)
     optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], config.optim)

@@ -14,10 +14,10 @@ import shutil
 import subprocess
 import tokenize
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict, cast
+from typing import Any, NamedTuple, NotRequired, TypedDict, cast
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from utils.machine import hardware, versions
 from utils.safe_pickle import load_pickled_arrays
 from utils.settings import flat, with_todays_names
 from utils.small_weights import unpacked
+from utils.tiers import NOT_RECORDED, Reads, reads_from, stated
 
 FORMAT = 1
 CHECKPOINT_FORMAT = 2
@@ -302,16 +303,20 @@ class Checkpoint(TypedDict):
     """A state_dict per tracked object: model, optimizer, ..."""
     progress: dict[str, Any]
     """What Run needs to go on: the best held-out value, and validations since then."""
+    reads: NotRequired[dict[str, list[Any]]]
+    """What was read to make it, this stage and those before; files of earlier versions do not tell."""
 
 
 def save_checkpoint(
     path: Path, stage: str, step: int, config: dict[str, Any], states: dict[str, Any],
-    progress: dict[str, Any] | None = None,
+    progress: dict[str, Any] | None = None, reads: Reads | None = None,
 ) -> None:  # fmt: skip
     """Write a checkpoint; `config` is plain (see utils/settings.py)."""
     content = Checkpoint(
         format=CHECKPOINT_FORMAT, stage=stage, step=step, config=config, states=states, progress=progress or {}
     )
+    if reads is not None:
+        content["reads"] = reads.plain()
     with atomic_write(path) as partial:
         try:
             torch.save(content, partial)
@@ -351,6 +356,11 @@ def upgrade_checkpoint(path: Path) -> bool:
     with atomic_write(path) as partial:
         torch.save(dict(upgraded(content)), partial)
     return True
+
+
+def stored_reads(checkpoint: Checkpoint) -> Reads | None:
+    """Give what was read to make a checkpoint; None if it was written before checkpoints told."""
+    return reads_from(checkpoint["reads"]) if "reads" in checkpoint else None
 
 
 def load_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:
@@ -455,10 +465,18 @@ def load_predictions(path: Path, command: str) -> tuple[dict[str, Any], dict[str
 
 
 def save_metrics(
-    path: Path, split: str, frames: Int32[np.ndarray, "N 5"], inputs: dict[str, Path], metrics: dict[str, Any]
-) -> None:
-    """Write numbers as json, with what they were computed on; units belong in the keys."""
-    content = {"format": FORMAT, "kind": "metrics", **provenance(split, frames, inputs), "metrics": metrics}
+    path: Path, split: str, frames: Int32[np.ndarray, "N 5"], inputs: dict[str, Path], metrics: dict[str, Any],
+    *, reads: Reads, at_test: Reads, others: Mapping[str, Reads] | None = None,
+) -> None:  # fmt: skip
+    """Write numbers as json, with what they were computed on and made from; units belong in the keys.
+
+    Args:
+        reads: whose data the training read, with the stages before it.
+        at_test: what the test itself gives to the networks.
+        others: what rows beside the network's were made from, by their key among the metrics.
+    """
+    tier = stated(reads, at_test, others)
+    content = {"format": FORMAT, "kind": "metrics", **provenance(split, frames, inputs), **tier, "metrics": metrics}
     with atomic_write(path) as partial:
         partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
 
@@ -509,6 +527,16 @@ class PseudoLabels(NamedTuple):
     teacher_hash: str
     """Of the checkpoint that the fits began with."""
     index_hash: str
+
+    @property
+    def reads(self) -> Reads:
+        """Say what they were made from; files of the first days told it in words."""
+        told = json.loads(self.provenance).get("reads", "")
+        if not isinstance(told, str):
+            return reads_from(told)
+        who = frozenset(np.unique(self.frames[:, 0]).tolist())
+        joints = who if "joints" in told else frozenset()
+        return Reads(cameras=who, masks=who, poses=frozenset({NOT_RECORDED}), joints=joints)
 
 
 def refuse_test_subjects(path: Path, frames: Int32[np.ndarray, "I 4"], test: tuple[int, ...]) -> None:

@@ -31,6 +31,7 @@ from utils.batches import Batches, batch_loader, to_device
 from utils.history import History
 from utils.machine import hardware, now, versions
 from utils.settings import check_same_settings, to_plain
+from utils.tiers import NOTHING, Reads
 
 
 class TrainConfig(Protocol):
@@ -143,10 +144,14 @@ IN_USE = "wait until it ends, or choose another --name"
 
 
 class Run:
-    """One training run: runs/<stage>/<name>."""
+    """One training run: runs/<stage>/<name>.
 
-    def __init__(self, stage: str, config: TrainConfig):
-        self.stage, self.loop = stage, config.loop
+    Args:
+        reads: whose data the run reads, with the stages that it builds on; it goes into every checkpoint.
+    """
+
+    def __init__(self, stage: str, config: TrainConfig, reads: Reads = NOTHING):
+        self.stage, self.loop, self.reads = stage, config.loop, reads
         self.rank, self.processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         self.device = choose_device(config.device, int(os.environ.get("LOCAL_RANK", 0)))
         self.settings = to_plain(config)
@@ -232,7 +237,8 @@ class Run:
             }
         )
         with atomic_write(config_file) as partial:
-            partial.write_text(json.dumps({"stage": self.stage, "settings": self.settings, "starts": starts}, indent=1))
+            told = {"stage": self.stage, "tier": self.reads.tier, "reads": self.reads.plain()}
+            partial.write_text(json.dumps(told | {"settings": self.settings, "starts": starts}, indent=1))
         self.history.open(self.folder, self.step)
 
     def track(self, **states: Stateful) -> None:
@@ -340,7 +346,7 @@ class Run:
         if self.is_main:
             states = {name: state.state_dict() for name, state in tracked.items()}
             progress = {"best": self.best, "evals_since_best": self.evals_since_best}
-            save_checkpoint(self.folder / name, self.stage, self.step, self.settings, states, progress)
+            save_checkpoint(self.folder / name, self.stage, self.step, self.settings, states, progress, self.reads)
 
 
 def check_name(name: str) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dataset_def.h36m_files import FrameKey, folder_name
+from dataset_def.h36m_files import FROM_KEYPOINTS, FrameKey, folder_name
 from dataset_def.h36m_writer import write_meta
 from dataset_def.multiview.joints import PlacedJoints
 from dataset_def.multiview.recording import MultiviewRecording, RecordedView
@@ -103,6 +103,8 @@ def write_video(job: VideoJob) -> None:
                 raise ValueError(f"{job.view.videos} ends before frame {missing}; copy it again")
             rows = slice(sequence.first, sequence.first + sequence.num_frames)
             write_meta(partial / "h36m_meta.mat", pinhole(job.view.camera), job.joints_world_m[rows])
+            if np.isfinite(job.joints_world_m[rows]).any():
+                (partial / FROM_KEYPOINTS).touch()
 
 
 class LabelledRecording(NamedTuple):

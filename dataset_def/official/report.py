@@ -113,7 +113,8 @@ def lines(config: ConvertConfig, report: dict[str, Any]) -> list[str]:
 def next_command(config: ConvertConfig) -> str:
     """Give the command that goes on with these frames."""
     places = flags(config.paths, *DATA_PLACES)
-    return f"python dataset_def/h36m_preprocess.py --every {config.every}{places}"
+    centre = "" if config.masks else " --centre pelvis"
+    return f"python dataset_def/h36m_preprocess.py --every {config.every}{centre}{places}"
 
 
 SAMPLED_RECORDINGS = 4

@@ -21,6 +21,7 @@ from utils.artifacts import atomic_write
 from utils.bootstrap import Statistic, compare, difference_interval, mean_interval, median_interval
 from utils.report.measures import MEASURES
 from utils.report.summaries import written_interval
+from utils.tiers import NOT_RECORDED
 
 Recipe = TypeVar("Recipe", bound=str)
 Settings = TypeVar("Settings", PoseConfig, MeshConfig)
@@ -50,6 +51,8 @@ class Tested(NamedTuple):
     """Whether the person faces away from the camera, where columns ask for it."""
     more: Mapping[str, Any] = {}
     """What else the test found, for rows that need no training of their own."""
+    tier: str = NOT_RECORDED
+    """What it was made from (utils/tiers.py)."""
 
 
 class Column(NamedTuple):
@@ -140,6 +143,11 @@ def difference_and_percent(
         gain = compare(mine, others, frames)
         found[key] = {"difference": gain.difference._asdict(), "percent": gain.percent._asdict()}
     return found
+
+
+def tier_of_row(seeds: Sequence[Tested]) -> str:
+    """Say what a row was made from; its seeds must agree."""
+    return " / ".join(sorted({cell.tier for cell in seeds}))
 
 
 def written_row(row: Row, columns: Mapping[str, Column]) -> list[str]:

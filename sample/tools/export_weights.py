@@ -20,6 +20,7 @@ import torch
 
 from config import ROOT
 from models.encoder_decoder import (
+    STAGE_1_READS,
     STAGE_1_STEP,
     UNKNOWN_STEP,
     StoredEncoder,
@@ -29,10 +30,14 @@ from models.encoder_decoder import (
     load_encoder,
     load_encoder_decoder,
 )
-from models.SMPL_from_latent import ENCODER_FILE, GEOMETRY_HASH
+from models.GAN import prior_reads
+from models.pose_from_latent import load_pose
+from models.SMPL_from_latent import ENCODER_FILE, GEOMETRY_HASH, load_mesh
+from models.SMPL_from_masks import teacher_reads
 from utils.artifacts import atomic_write, commit, load_checkpoint, load_metrics, must_exist, save_checkpoint
 from utils.settings import start, to_plain, without_folders
 from utils.small_weights import packed
+from utils.tiers import Reads
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Parts(NamedTuple):
     weights: dict[str, Any]
     settings: dict[str, Any]
     stage_1: dict[str, Any]
+    reads: Reads
+    """What all stages in the file read."""
 
 
 def require_same_encoder(stage_1: StoredEncoder, run: Path) -> int:
@@ -86,7 +93,8 @@ def with_appearance_of(path: Path, weights: dict[str, Any], stage_1: StoredEncod
                          "fit; give a file with the same geometry, or leave out --appearance-of")  # fmt: skip
     head = {name: value for name, value in weights.items() if name.startswith("head.")}
     encoder = {f"encoder.{name}": value for name, value in other.network.state_dict().items()}
-    return head | encoder | {"_extra_state": to_plain(other.config) | {STAGE_1_STEP: other.step}}
+    reads = (stage_1.reads | other.reads).plain()
+    return head | encoder | {"_extra_state": to_plain(other.config) | {STAGE_1_STEP: other.step, STAGE_1_READS: reads}}
 
 
 def pose_parts(config: ExportConfig, starts: list[dict[str, Any]] | None) -> Parts:
@@ -99,11 +107,15 @@ def pose_parts(config: ExportConfig, starts: list[dict[str, Any]] | None) -> Par
         stage_1 = load_encoder_decoder(config.appearance_of)
     step = stage_1.step if run is None else require_same_encoder(stage_1, run)
     weights = packed(weights)
+    told = weights["_extra_state"].get(STAGE_1_READS, stage_1.reads.plain())
     provenance = shareable(encoder_provenance(weights)[0])
-    weights["_extra_state"] = provenance | ({} if step == UNKNOWN_STEP else {STAGE_1_STEP: step})
+    weights["_extra_state"] = (
+        provenance | {STAGE_1_READS: told} | ({} if step == UNKNOWN_STEP else {STAGE_1_STEP: step})
+    )
     plain = checkpoint["config"]
     settings = shareable(plain, encoder="stage_1.pt", embeddings=plain["embeddings"] and "embeddings.pkl")
-    return Parts(weights, settings, {"steps": step, "starts": starts, "settings": provenance})
+    reads = load_pose(config.checkpoint, torch.device("cpu")).reads | stage_1.reads
+    return Parts(weights, settings, {"steps": step, "starts": starts, "settings": provenance}, reads)
 
 
 def mesh_parts(config: ExportConfig) -> Parts:
@@ -120,13 +132,16 @@ def mesh_parts(config: ExportConfig) -> Parts:
     head["_extra_state"] = provenance | {ENCODER_FILE: config.encoder.name, GEOMETRY_HASH: found}
     prior = checkpoint["config"]["prior"] and "open_prior.pt"
     settings = shareable(checkpoint["config"], encoder=config.encoder.name, prior=prior)
-    return Parts(head, settings, {"file": config.encoder.name})
+    reads = load_mesh(config.checkpoint, torch.device("cpu")).reads
+    return Parts(head, settings, {"file": config.encoder.name}, reads)
 
 
 def whole_parts(config: ExportConfig, stage: str) -> Parts:
     """Give the weights and settings of a stage that stands alone: the prior, the teacher."""
     checkpoint = load_checkpoint(config.checkpoint, stage)
-    return Parts(packed(checkpoint["states"]["model"]), shareable(checkpoint["config"]), {})
+    weights, settings = packed(checkpoint["states"]["model"]), shareable(checkpoint["config"])
+    reads = prior_reads(config.checkpoint) if stage == "gan" else teacher_reads(config.checkpoint)
+    return Parts(weights, settings, {}, reads)
 
 
 FILES = {"pose": "open_weights.pt", "gan": "open_prior.pt", "mesh": "open_mesh.pt", "masks": "open_teacher.pt"}
@@ -194,10 +209,12 @@ def main(config: ExportConfig) -> int:
     checkpoint = load_checkpoint(config.checkpoint, *FILES)
     stage, parts = checkpoint["stage"], parts_of(config, checkpoint["stage"])
     output = config.output or ROOT / "models" / "assets" / FILES[stage]
-    save_checkpoint(output, stage, checkpoint["step"], parts.settings, {"model": parts.weights})
+    save_checkpoint(output, stage, checkpoint["step"], parts.settings, {"model": parts.weights}, reads=parts.reads)
     count = sum(w.numel() for w in load_checkpoint(output, stage)["states"]["model"].values() if torch.is_tensor(w))
     metadata = {
         "description": config.description,
+        "tier": parts.reads.tier,
+        "reads": parts.reads.plain(),
         "parameters": count,
         "commit": commit(),
         **reported_geometry(config),

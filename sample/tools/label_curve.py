@@ -47,15 +47,17 @@ from sample.tools.experiment import (
     run_cells,
     summarise,
     table_lines,
+    tier_of_row,
     train_once,
     write_markdown,
     written_row,
 )
-from utils.artifacts import file_hash, load_checkpoint, load_predictions, must_exist, save_result
+from utils.artifacts import file_hash, load_checkpoint, load_metrics, load_predictions, must_exist, save_result
 from utils.metrics import pose_errors
 from utils.reference_poses import REFERENCES, reference_poses
 from utils.report.summaries import written_interval
 from utils.settings import start, to_plain
+from utils.tiers import NOT_RECORDED, Reads
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,10 @@ def read_cell(run: Path) -> Tested:
     found, of_mean = (
         as_arrays(pose_errors(pose, true, R)) for pose in (torch.from_numpy(stored["predicted_root_m"]), mean_pose)
     )
-    frames = stored["frames"]
-    return Tested(found, frames, int(stored["step"]), more={MEAN_POSE: Tested(of_mean, frames)})
+    frames, told = stored["frames"], load_metrics(run / "metrics.json", COMMAND)
+    tier, of_labels = told.get("tier", NOT_RECORDED), told.get("tier_of", {}).get("mean_pose", NOT_RECORDED)
+    return Tested(found, frames, int(stored["step"]), more={MEAN_POSE: Tested(of_mean, frames, tier=of_labels)},
+                  tier=tier)  # fmt: skip
 
 
 def as_arrays(errors: Mapping[str, Float[torch.Tensor, "N"]]) -> dict[str, Float[np.ndarray, "N"]]:
@@ -129,15 +133,16 @@ def as_arrays(errors: Mapping[str, Float[torch.Tensor, "N"]]) -> dict[str, Float
     return {name: values.double().numpy() for name, values in errors.items()}
 
 
-def markdown(columns: Columns, compared: Compared, protocol_text: str) -> list[str]:
+def markdown(columns: Columns, compared: Compared, tiers: Mapping[str, str], protocol_text: str) -> list[str]:
     """Write the table, the paired comparisons below it, and the protocol."""
     titles = [f"{labels}: {column.heading}" for labels in columns for column in COLUMNS.values()]
-    rows = {row: [text for found in columns.values() for text in written_row(found[row], COLUMNS)]
+    rows = {row: [tiers.get(row, NOT_RECORDED),
+                  *(text for found in columns.values() for text in written_row(found[row], COLUMNS))]
             for row in next(iter(columns.values()))}  # fmt: skip
     gains = {pair: [written_gain(found[pair][key], column) for found in compared.values()
                     for key, column in COLUMNS.items()] for pair in next(iter(compared.values()))}  # fmt: skip
     told = "Paired differences, negative is better for the first:"
-    return [*table_lines(rows, titles), "", told, "", *table_lines(gains, titles), "", protocol_text]
+    return [*table_lines(rows, ["reads", *titles]), "", told, "", *table_lines(gains, titles), "", protocol_text]
 
 
 def written_gain(gain: Mapping[str, Mapping[str, float]], column: Column) -> str:
@@ -180,7 +185,9 @@ def write_references(config: LabelCurveConfig, columns: Columns, num_frames: int
         f"Rows that need no image, {num_frames} images of {test}: the median of {labelled}'s labels, turned to one "
         "heading first; the nearest label is chosen by N-MPJPE. An oracle is told the true heading or the true pose."
     )
-    save_result(path, protocol_text, columns=columns, num_frames=num_frames)
+    tier = Reads(joints=frozenset(config.subjects.labelled)).tier
+    tiers = {row: tier for row in next(iter(columns.values()))}
+    save_result(path, protocol_text, columns=columns, tiers=tiers, num_frames=num_frames)
     return path
 
 
@@ -197,7 +204,8 @@ def write_both(output: Path, references: Path) -> str:
                          f"settings: {COMMAND}")  # fmt: skip
     columns = {title: untrained["columns"][title] | rows for title, rows in trained["columns"].items()}
     protocol_text = f"{trained['protocol']} {untrained['protocol']}"
-    return write_markdown(output, markdown(columns, trained["comparisons"], protocol_text))
+    tiers = trained.get("tiers", {}) | untrained.get("tiers", {})
+    return write_markdown(output, markdown(columns, trained["comparisons"], tiers, protocol_text))
 
 
 def _same_frames(trained: Mapping[str, Any], num_frames: int) -> bool:
@@ -287,18 +295,19 @@ def main(config: LabelCurveConfig) -> Path:
     cells = [Cell(recipe, seed, count) for seed in config.seeds for count in config.sequences for recipe in ROWS]
     remedy = f"their metrics.json under {config.paths.runs_location / 'pose'}"
     results = run_cells("label_curve", cells, lambda cell: run_cell(cell, config), remedy)
-    columns, compared = {}, {}
+    columns, compared, tiers = {}, {}, {}
     for count in config.sequences:
         table = {MEAN_POSE: [results[Cell("frozen", seed, count)].more[MEAN_POSE] for seed in config.seeds]}
         table |= {title: [results[Cell(row, seed, count)] for seed in config.seeds] for row, title in ROWS.items()}
         columns[column_title(count)] = {row: summarise(seeds, COLUMNS) for row, seeds in table.items()}
+        tiers |= {row: tier_of_row(seeds) for row, seeds in table.items()}
         compared[column_title(count)] = {
             f"{ours} minus {baseline}": difference_and_percent(table[ours], table[baseline], COLUMNS)
             for ours, baseline in COMPARED_ROWS
         }
     num_frames = len(results[cells[0]].frames)
     steps = {pose_config(cell, config).name: result.step for cell, result in results.items()}
-    save_result(config.output, protocol(config, num_frames), columns=columns, comparisons=compared,
+    save_result(config.output, protocol(config, num_frames), columns=columns, comparisons=compared, tiers=tiers,
                 num_frames=num_frames, steps_of_tested_checkpoint=steps)  # fmt: skip
     print(write_both(config.output, references))
     return config.output

@@ -42,6 +42,7 @@ from sample.tools.experiment import (
     run_cells,
     summarise,
     table_lines,
+    tier_of_row,
     train_once,
     values_of,
     write_markdown,
@@ -51,6 +52,7 @@ from utils.artifacts import file_hash, load_metrics, load_predictions, save_resu
 from utils.metrics import FRONT_DEGREES
 from utils.report.summaries import BACKWARDS_DEGREES
 from utils.settings import start, to_plain
+from utils.tiers import NOT_RECORDED
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ class MeshAblationConfig:
     encoder: Path
     """checkpoint_best.pt of stage 1 or 2, the same for all rows, such as models/assets/open_weights.pt."""
     prior: Path | None = None
-    """checkpoint_best.pt of stage 3; without it, the rows with L_gan and the prior's score are left out."""
+    """checkpoint_best.pt of stage 3; without it, the rows with L_gan and the prior's score are left out, and the
+    thesis' row does without L_gan."""
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     subjects: Subjects = field(default_factory=Subjects)
@@ -115,13 +118,14 @@ COLUMNS = {
 def read_cell(folder: Path) -> Tested:
     """Read the errors that sample/test_SMPL.py stored."""
     provenance, stored = load_predictions(folder / "predictions.npz", COMMAND)
-    metrics = load_metrics(folder / "metrics.json", COMMAND)["metrics"]
+    told = load_metrics(folder / "metrics.json", COMMAND)
     names = {column.measure for column in COLUMNS.values()} & stored.keys()
     errors = {name: stored[name].astype(float) for name in names}
     errors["backwards_percent"] = 100.0 * (errors["yaw_error_degrees"] > BACKWARDS_DEGREES)
     is_away = np.abs(np.rad2deg(stored["facing_rad"])) >= 180 - FRONT_DEGREES
-    more = {"metrics": metrics, "prior_hash": provenance["input_hashes"].get("prior", "")}
-    return Tested(errors, stored["frames"], int(stored["step"]), is_away, more)
+    more = {"metrics": told["metrics"], "prior_hash": provenance["input_hashes"].get("prior", ""),
+            "tier_of": told.get("tier_of", {})}  # fmt: skip
+    return Tested(errors, stored["frames"], int(stored["step"]), is_away, more, told.get("tier", NOT_RECORDED))
 
 
 def known_columns(table: Mapping[str, Sequence[Tested]]) -> dict[str, Column]:
@@ -148,8 +152,8 @@ def protocol(config: MeshAblationConfig, cell: Tested) -> str:
         "The prior's score is that of the discriminator that L_gan trains against, mean over its parts. ")  # fmt: skip
     return (
         f"{len(config.seeds)} seeds of {config.steps} steps, {config.batch} labelled images of {labelled} and "
-        f"{config.silhouette_batch} images of {seen} a step (masks and prior read the pelvis of everybody, no other "
-        f"joint; the same images in every row, but preset `seed` sees {labelled} alone); one frozen encoder, the same "
+        f"{config.silhouette_batch} images of {seen} a step (the same images in every row, but preset `seed` sees "
+        f"{labelled} alone), cropped and bodies placed as the encoder was trained; one frozen encoder, the same "
         f"augmentation; the last step is tested. Weights: {weights_of(config)}; rows leave terms out; preset `seed` "
         "has its own head (tanh on axis-angle) and weights, but the optimiser and augmentation of the others. Tested "
         f"on {test}, whose images no training read: {len(cell.frames)} images (one frame in {config.every}, all "
@@ -176,11 +180,15 @@ def write_table(config: MeshAblationConfig, table: Mapping[str, Sequence[Tested]
              for name, seeds in table.items() if name != baseline}  # fmt: skip
     protocol_text = protocol(config, first)
     steps = {name: [cell.step for cell in seeds] for name, seeds in table.items()}
-    save_result(config.output, protocol_text, rows=rows, differences=gains, steps_of_tested_checkpoint=steps)
+    tiers = {MEAN_BODY: first.more["tier_of"].get("mean_body", NOT_RECORDED)}
+    tiers |= {name: tier_of_row(seeds) for name, seeds in table.items()}
+    save_result(config.output, protocol_text, rows=rows, differences=gains, tiers={name: tiers[name] for name in rows},
+                steps_of_tested_checkpoint=steps)  # fmt: skip
     headings = [column.heading for column in columns.values()]
-    written, differences = ({name: written_row(row, columns) for name, row in some.items()} for some in (rows, gains))
+    written = {name: [tiers[name], *written_row(row, columns)] for name, row in rows.items()}
+    differences = {name: written_row(row, columns) for name, row in gains.items()}
     told = f"Paired differences from {baseline}, negative is better except where more is better:"
-    return write_markdown(config.output, [*table_lines(written, headings), "", told, "",
+    return write_markdown(config.output, [*table_lines(written, ["reads", *headings]), "", told, "",
                                           *table_lines(differences, headings), "", protocol_text])  # fmt: skip
 
 
@@ -193,6 +201,8 @@ ROWS: dict[Recipe, str] = {
     "seed": "head and weights of preset `seed`",
 }
 NEEDS_PRIOR: tuple[Recipe, ...] = ("gan", "all")
+WITH_PRIOR: tuple[Recipe, ...] = (*NEEDS_PRIOR, "seed")
+"""Rows that use a prior where one is given."""
 MASK_TERMS = {"soft_iou": 0.0, "mesh_to_mask": 0.0, "mask_to_mesh": 0.0}
 
 
@@ -205,7 +215,7 @@ def loss_of(recipe: Recipe, loss: MeshLoss) -> MeshLoss:
 def mesh_config(cell: Cell[Recipe], config: MeshAblationConfig) -> MeshConfig:
     """Give the settings of a cell's training; they differ in the losses, and for preset seed in the head too."""
     settings = MeshConfig(
-        encoder=config.encoder, prior=config.prior if cell.recipe in NEEDS_PRIOR else None, device=config.device,
+        encoder=config.encoder, prior=config.prior if cell.recipe in WITH_PRIOR else None, device=config.device,
         paths=config.paths, subjects=config.subjects, silhouettes_of=config.silhouettes_of, head=config.head,
         loss=loss_of(cell.recipe, config.loss), augment=config.augment, batch=config.batch,
         silhouette_batch=config.silhouette_batch, optim=Optim(steps=config.steps, lr=config.lr), validate_frames=10,
@@ -213,7 +223,8 @@ def mesh_config(cell: Cell[Recipe], config: MeshAblationConfig) -> MeshConfig:
     )  # fmt: skip
     if cell.recipe == "seed":
         its = seed().mesh
-        settings = replace(settings, head=replace(config.head, kind=its.head.kind), loss=its.loss,
+        loss = its.loss if config.prior is not None else replace(its.loss, prior=0.0)
+        settings = replace(settings, head=replace(config.head, kind=its.head.kind), loss=loss,
                            silhouettes_of=config.subjects.labelled)  # fmt: skip
     return replace(settings, name=f"ablation_{cell.recipe}_seed{cell.seed}_{name_of(settings)}")
 

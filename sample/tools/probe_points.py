@@ -114,9 +114,10 @@ def main(config: ProbeConfig) -> dict[str, dict[str, dict[str, float]]]:
     crops = CropSettings(replace(stored.config.crop, centre=config.centre or stored.config.crop.centre))
     who = config.subjects
     test = read_points(network, PoseData(config.paths, FrameChoice(who.test, every=config.every), crops), config)
-    rows = {}
+    rows, reads = {}, stored.reads
     for sequences in config.sequences:
         labelled = PoseData(config.paths, FrameChoice(who.labelled, "train", who.held_out, sequences), crops)
+        reads |= labelled.reads()
         read = [read_points(network, labelled, config, is_mirrored) for is_mirrored in (False, True)]
         weights = fit(
             *(torch.cat([getattr(one, name) for one in read]) for name in ("points_m", "joints_m")), config.ridge
@@ -129,9 +130,11 @@ def main(config: ProbeConfig) -> dict[str, dict[str, dict[str, float]]]:
     )
     output = config.output or config.checkpoint.parent / "probe.json"
     hashes = {"checkpoint": file_hash(config.checkpoint), "index": file_hash(config.paths.index_location / "index.npz")}
-    save_result(output, protocol, step=stored.step, input_hashes=hashes, rows=rows)
+    save_result(
+        output, protocol, step=stored.step, input_hashes=hashes, tier=reads.tier, reads=reads.plain(), rows=rows
+    )
     table = {name: [f"{row[key]['mean']:.1f}" for key in SHOWN] for name, row in rows.items()}
-    print(f"{protocol}\n{text_table(table, SHOWN)}")
+    print(f"{protocol}; reads {reads.tier}\n{text_table(table, SHOWN)}")
     return rows
 
 

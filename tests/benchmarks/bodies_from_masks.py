@@ -27,7 +27,7 @@ from dataset_def.mask_centres import mask_shape, triangulated
 from sample import fit_SMPL, train_SMPL_from_masks
 from sample import test_SMPL_from_masks as masks_test
 from sample.fit_SMPL import FitConfig
-from utils.artifacts import atomic_write, load_background, save_result
+from utils.artifacts import atomic_write, load_background, load_metrics, save_result
 from utils.image import read_image, read_mask, write_image
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "bodies_from_masks.json"
@@ -65,6 +65,7 @@ class Row(NamedTuple):
     masks: str
     """true, damaged or segmented."""
     reads: str
+    """For cells that were measured before metrics.json told it."""
 
     @property
     def finds_root(self) -> bool:
@@ -218,7 +219,8 @@ def measured(settings: Settings, row: Row, name: str, seed: int) -> dict[str, An
     fit_SMPL.main(config)
     spent_s = time.process_time() - since_s
     found = masks_test.main(masks_test.TestMasksConfig(fits=settings.work / "fit" / config.name, paths=config.paths))
-    content = {"teacher": found["teacher"], "fit": found["fit"]}
+    tier = load_metrics(settings.work / "fit" / config.name / "metrics.json", "this script")["tier"]
+    content = {"tier": tier, "teacher": found["teacher"], "fit": found["fit"]}
     content["cpu_s_per_frame"] = spent_s / found["fit"]["num_frames"]
     with atomic_write(cell) as partial:
         partial.write_text(json.dumps(content, indent=1))
@@ -228,7 +230,8 @@ def measured(settings: Settings, row: Row, name: str, seed: int) -> dict[str, An
 def merged(cells: list[dict[str, Any]], row: Row) -> dict[str, Any]:
     """Average the seeds of a row; its interval is the widest that contains those of all seeds."""
     fits = [cell["fit"] for cell in cells]
-    line: dict[str, Any] = {"reads": row.reads, "num_frames": fits[0]["num_frames"], "seeds": len(cells)}
+    reads = cells[0].get("tier", row.reads)
+    line: dict[str, Any] = {"reads": reads, "num_frames": fits[0]["num_frames"], "seeds": len(cells)}
     for name in COLUMNS[:-1]:
         if name in fits[0] and (name != "world_joints_mm" or row.finds_root):
             line[name] = float(np.mean([one[name] for one in fits]))

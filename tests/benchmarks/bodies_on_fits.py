@@ -15,9 +15,10 @@ import numpy as np
 import tyro
 
 from config import ROOT
-from utils.artifacts import load_predictions
+from utils.artifacts import load_metrics, load_predictions
 from utils.bootstrap import difference_interval
 from utils.report.summaries import save_rows, summarise
+from utils.tiers import NOT_RECORDED
 
 MEASURES = ("vertex_mm", "pa_vertex_mm")
 COMMAND = "python sample/test_SMPL.py"
@@ -58,7 +59,8 @@ def main(settings: Settings) -> None:
     protocol = (
         f"one network's vertex errors against true and against fitted bodies; {provenance['split']}, fitted ones only"
     )
-    save_rows(settings.result, protocol, rows)
+    tier = load_metrics(settings.truth / "metrics.json", COMMAND).get("tier", NOT_RECORDED)
+    save_rows(settings.result, protocol, rows, dict.fromkeys(rows, tier))
     print(settings.result.with_suffix(".md").read_text())
 
 

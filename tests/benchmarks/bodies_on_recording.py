@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 
 from config import ROOT, Paths
 from models.smpl import load_body
-from sample.fit_SMPL import masks_reader, what_is_read
+from sample.fit_SMPL import masks_reader, reads_of
 from sample.test_SMPL_from_masks import (
     Fits,
     TestMasksConfig,
@@ -89,13 +89,14 @@ def main(settings: Settings) -> dict[str, Any]:
         raise ValueError(f"{settings.paths.h36m_location} has frames without joints from keypoints, which the bodies "
                          "are compared with; import the recording with them")  # fmt: skip
     found = errors_of(fits, true_m)
+    reads = reads_of(replace(config, paths=settings.paths), reader, np.unique(fits.frames[:, 0]).tolist())
     protocol = (
         "pose2sim 0.7.0, the man on the beam, four cameras turned by the small angles that the keypoints ask for; "
         "masks by the pictures of the empty room, and by a segmentation network where these show people; bodies read "
-        f"{what_is_read(config)}; no label, no keypoint.  Distance of 12 limb joints about the middle of the hips, no "
+        f"{reads.tier}.  Distance of 12 limb joints about the middle of the hips, no "
         "alignment, to the joints triangulated from the recording's keypoints, which are true to 3 to 4 cm"
     )
-    save_result(settings.result, protocol, teacher_hash=file_hash(config.teacher), **found)
+    save_result(settings.result, protocol, teacher_hash=file_hash(config.teacher), tier=reads.tier, **found)
     body = load_body(settings.paths.models_smpl_location, h36m_regressor=settings.paths.h36m_regressor_location)
     shown = np.array(settings.shown or np.linspace(0, len(rows) - 1, 3).round().astype(int))
     drawn = TestMasksConfig(fits=settings.fits, paths=settings.paths)

@@ -103,7 +103,11 @@ def test_fits_go_on_where_they_stopped_and_become_pseudo_labels(place, agreeing)
     labels = fit_SMPL.main(place.fit_config("one"))
     stored = load_pseudo_labels(place.fits("one") / "pseudo_labels.npz", place.paths.index_location / "index.npz", (9,))
     assert np.array_equal(stored.frames, labels.frames) and stored.frames.tolist()[0] == [1, 2, 1, 1]
-    assert len(stored.frames) == 4 and stored.theta.shape == (4, 72) and "masks, cameras" in stored.provenance
+    assert (
+        len(stored.frames) == 4
+        and stored.theta.shape == (4, 72)
+        and stored.reads.tier == "cameras + masks + unpaired poses"
+    )
     parts = sorted((place.fits("one") / "parts").iterdir())
     times = {path: path.stat().st_mtime_ns for path in parts}
     parts[0].unlink()

@@ -31,6 +31,7 @@ from dataset_def.h36m_files import folder_name, load_meta, meta_path
 from dataset_def.h36m_get_background import BackgroundConfig
 from dataset_def.multiview.import_custom import import_custom
 from dataset_def.multiview.settings import ImportMultiviewConfig
+from models.pose_from_latent import load_pose
 from sample import test_SMPL as mesh_test
 from sample import train_3d_pose_from_enc, train_enc_dec, train_SMPL_from_enc
 from sample.test_SMPL import TestMeshConfig as MeshTestConfig
@@ -104,7 +105,8 @@ def train_both_stages(paths: Paths) -> None:
         PoseConfig(encoder=encoder, name="own", device="cpu", paths=paths, subjects=SUBJECTS, batch=4, loop=LOOP,
                    head=PoseHeadConfig(hidden=16, dropout=0.0), optim=Optim(steps=4, warmup_steps=0, bf16=False))
     )  # fmt: skip
-    assert (paths.runs_location / "pose" / "own" / "checkpoint_best.pt").is_file()
+    pose = load_pose(paths.runs_location / "pose" / "own" / "checkpoint_best.pt", torch.device("cpu"))
+    assert pose.reads.tier == "pixels + cameras + masks + pretrained 2D keypoints", "which the joints came from"
     train_and_test_bodies(paths, encoder)
 
 

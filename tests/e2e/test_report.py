@@ -18,6 +18,7 @@ from tests.helpers.browser import NO_GL, Page, chromium
 from utils.artifacts import save_metrics, save_predictions
 from utils.metrics import pose_errors
 from utils.report.summaries import intervals, per_action
+from utils.tiers import NOTHING
 
 COUNT = 12
 BODY = ROOT / "models" / "assets" / "open_body.npz"
@@ -36,7 +37,7 @@ def write_run(folder: Path, noise_m: float) -> Path:
     errors = {name: values.double().numpy() for name, values in pose_errors(
         *map(torch.from_numpy, (predicted, true, R))).items()}  # fmt: skip
     found = {"step": 1, "overall": intervals(errors, frames), "per_action": per_action(errors, frames)}
-    save_metrics(folder / "metrics.json", "S9; made up", frames, {}, found)
+    save_metrics(folder / "metrics.json", "S9; made up", frames, {}, found, reads=NOTHING, at_test=NOTHING)
     arrays = {
         "predicted_root_m": predicted, "true_root_m": true, "R_crop_from_world": R, "rotations_crop": rotations.numpy(),
         "betas": betas.numpy(), "extreme_row": np.arange(COUNT), "grid_input": np.zeros((4, 32, 32, 3), np.uint8),

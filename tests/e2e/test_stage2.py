@@ -191,14 +191,19 @@ def test_training_ends_when_the_held_out_error_no_longer_falls(place):
     assert load_checkpoint(place.run("patient") / "checkpoint_last.pt", "pose")["step"] == ended
 
 
-def test_a_label_free_crop_is_reported_beside_the_pelvis_crop(place):
-    train_3d_pose_from_enc.main(place.config("label_free"))
-    at_pelvis = place.test("label_free")
-    at_masks = place.test("label_free", centre="masks")
-    names = {path.name for path in place.run("label_free").iterdir()}
-    assert {"metrics.json", "metrics_masks.json", "predictions.npz", "predictions_masks.npz"} <= names
+def test_a_crop_about_the_true_pelvis_is_reported_beside_the_one_about_masks_and_says_what_it_reads(place):
+    train_3d_pose_from_enc.main(place.config("centred"))
+    at_masks = place.test("centred")
+    at_pelvis = place.test("centred", centre="pelvis")
+    names = {path.name for path in place.run("centred").iterdir()}
+    assert {"metrics.json", "metrics_pelvis.json", "predictions.npz", "predictions_pelvis.npz"} <= names
     assert (at_pelvis["crop_centre"], at_masks["crop_centre"]) == ("pelvis", "masks")
     assert at_pelvis["overall"] != at_masks["overall"]
+    told = [load_metrics(place.run("centred") / f"metrics{end}.json", COMMAND) for end in ("", "_pelvis")]
+    assert [one["tier"] for one in told] == ["pixels + cameras + masks + S1's joints"] * 2
+    assert [sorted(one["reads_at_test"]) for one in told] == [["cameras", "masks", "pixels"],
+                                                              ["cameras", "pixels", "root"]]  # fmt: skip
+    assert told[0]["tier_of"]["constant_pose"] == "S1's joints"
 
 
 def test_stored_latents_are_the_encoders_and_train_the_head(place):

@@ -10,6 +10,7 @@ from models.smpl import load_body
 from models.SMPL_from_latent import MeshFromImage, MeshFromLatent, mesh_provenance
 from utils.artifacts import save_checkpoint
 from utils.settings import to_plain
+from utils.tiers import of_stage_1
 
 
 def write_untrained_mesh(path: Path, seed: int = 0) -> Path:
@@ -19,7 +20,7 @@ def write_untrained_mesh(path: Path, seed: int = 0) -> Path:
         encoder=EncoderConfig(width=4, points=10, appearance=8), decoder=DecoderConfig(width=4)
     )
     mesh_config = MeshConfig(encoder=Path("none.pt"), head=MeshHeadConfig(hidden=16), loss=MeshLoss(prior=0.0))
-    stage_1 = StoredEncoder(build_encoder_decoder(encoder_config), encoder_config, 1)
+    stage_1 = StoredEncoder(build_encoder_decoder(encoder_config), encoder_config, 1, of_stage_1(encoder_config))
     location = mesh_config.paths.models_smpl_location
     provenance = mesh_provenance(stage_1, location, load_body(location))
     network = MeshFromImage(

@@ -31,6 +31,7 @@ from utils.figures.common import (
 from utils.figures.masks import damage_figure, fits_figure, overlays_figure
 from utils.history import load_history
 from utils.report.measures import headings
+from utils.tiers import NOT_RECORDED
 
 YAW_RAD = 0.45
 """Bodies are seen a little from their left."""
@@ -215,7 +216,7 @@ def fits_figures(run: Path, data: str) -> dict[str, Figure]:
     provenance, stored = load_predictions(run / "predictions.npz", command)
     if "example_overlay" not in stored:
         raise ValueError(f"{run}/predictions.npz is of an earlier version and has no pictures; run {command} again")
-    reads = load_metrics(run / "metrics.json", command)["metrics"]["about"]["reads"]
+    reads = load_metrics(run / "metrics.json", command).get("tier", NOT_RECORDED)
     caption = f"{data}; {provenance['split']}".removeprefix("; ") + f".  Reads {reads}."
     which = "with the largest error" if "fit_joints_mm" in stored else "that cover their masks least"
     worst = (stored[f"worst_{name}"] for name in ("mask", "start", "fit", "exists"))

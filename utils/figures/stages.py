@@ -64,13 +64,13 @@ class Stage(NamedTuple):
 
 
 STAGES = (
-    Stage(1, "Novel views", "images of calibrated cameras, masks, pelvis of all",
+    Stage(1, "Novel views", "images of calibrated cameras, masks",
           "sample/train_enc_dec.py", "runs/enc_dec/<name>/checkpoint_best.pt", 210),
     Stage(2, "3D pose", "images and 3D joints of subject 1",
           "sample/train_3d_pose_from_enc.py", "runs/pose/<name>/checkpoint_best.pt", 124),
     Stage(3, "Prior", "poses and shapes, no images",
           "sample/train_GAN.py", "runs/gan/<name>/checkpoint_best.pt", 124),
-    Stage(4, "Body", "images, masks, pelvis of all; 3D joints of subject 1",
+    Stage(4, "Body", "images, masks; 3D joints of subject 1",
           "sample/train_SMPL_from_enc.py", "runs/mesh/<name>/checkpoint_best.pt", 234),
 )  # fmt: skip
 WHY = """Nothing but R says how the person

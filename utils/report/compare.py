@@ -10,6 +10,7 @@ from utils.report.files import shown_setting
 from utils.report.frames import Frames
 from utils.report.measures import HEADLINES, Estimate, Measure, Summary, measure_of
 from utils.settings import flat
+from utils.tiers import NOT_RECORDED
 
 BESIDE = {"away over front": "away_over_front_{key}", "yaw": "yaw_error_{row}_{key}"}
 """Tables whose numbers are compared too, and the keys that they get."""
@@ -24,6 +25,7 @@ class TestedRun(NamedTuple):
     index_hash: str
     summary: Summary | None
     frames: Frames | None
+    tier: str = NOT_RECORDED
 
 
 class Difference(NamedTuple):
@@ -154,4 +156,7 @@ def protocol_notes(runs: Sequence[TestedRun]) -> list[str]:
         if run.index_hash != tested[0].index_hash:
             notes.append(f"{run.title} and {tested[0].title} were measured on different data (the hashes of their "
                          "index differ).")  # fmt: skip
+        if run.tier != tested[0].tier:
+            notes.append(f"{run.title} reads {run.tier}, {tested[0].title} {tested[0].tier}: rows of two tiers, which "
+                         "cannot be compared as recipes.")  # fmt: skip
     return notes

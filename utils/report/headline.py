@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from utils.reference_poses import REFERENCES
 from utils.report.markdown import written_mean
+from utils.tiers import NOT_RECORDED
 
 COLUMNS = {"MPJPE": "mpjpe_17_mm", "N-MPJPE": "n_mpjpe_17_mm", "P-MPJPE": "p_mpjpe_17_mm", "yaw °": "yaw_error_degrees",
            "vertices": "vertex_mm"}  # fmt: skip
@@ -17,8 +18,8 @@ class Row(NamedTuple):
     """One line of the table on the first page."""
 
     title: str
-    reads: str
-    """Which joints of S1 were read, and what else."""
+    joints: str
+    """How many of S1's labels were read."""
     file: str
     place: tuple[str, ...]
     """Keys on the way to the measures."""
@@ -39,21 +40,28 @@ ROWS = (
     Row("committed weights: body", "all", MESH, ("metrics", "overall")),
 )
 ABOUT = (
-    "yaw: error of the heading; vertices: mean distance of the body's, about the pelvis. Crops about the true pelvis "
-    "where not said otherwise. (a): one frame in 4, two seeds, network and augmentation of the demo, MPJPE was not "
-    "stored; others: all frames. Supervised rows read the pictures and joints of S1 alone; all others read pixels, "
-    "cameras, pelvis and masks of the training people as well (5 for the demo; 17 for the committed weights, some with "
-    "hair and face of a test person), and the body the prior. Oracles are told what no picture tells. Brackets: 95 % "
-    "bootstrap over sequences, in (a) and seeds."
+    "reads: whose data the training and the stages before it read; root: the true pelvis of people whose joints are "
+    "not read (5 for the demo; 17 for the committed weights, some with hair and face of a test person). yaw: error "
+    "of the heading; vertices: mean distance of the body's, about the pelvis. Crops, in training and test, about the "
+    "true pelvis where not said otherwise: the default when these rows were measured; the default now are the masks, "
+    "and no row was measured with it yet. (a): one frame in 4, two seeds, network and augmentation of the demo, "
+    "MPJPE was not stored; others: all frames. Oracles are told what no picture tells. Brackets: 95 % bootstrap over "
+    "sequences, in (a) and seeds."
 )
 
 
-def measures(row: Row, results: Path) -> dict[str, Any]:
-    """Find the intervals of a line."""
-    found = json.loads((results / row.file).read_text())
+def measures(row: Row, stored: dict[str, Any]) -> dict[str, Any]:
+    """Find the intervals of a line in its file."""
+    found = stored
     for key in row.place:
         found = found[key]
     return found
+
+
+def tier(row: Row, stored: dict[str, Any]) -> str:
+    """Find what a line was made from: files of several rows tell it by row, those of a test of its network."""
+    by_row = stored.get("tiers", {}) | stored.get("tier_of", {})
+    return by_row.get(row.place[-1], stored.get("tier", NOT_RECORDED))
 
 
 def headline(results: Path) -> str:
@@ -62,9 +70,10 @@ def headline(results: Path) -> str:
     Raises:
         FileNotFoundError: a result is not there.
     """
-    lines = [f"| | joints of S1 | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
+    lines = [f"| | reads | joints of S1 | {' | '.join(COLUMNS)} |", "|---" * (3 + len(COLUMNS)) + "|"]
     for row in ROWS:
-        found = measures(row, results)
+        stored = json.loads((results / row.file).read_text())
+        found = measures(row, stored)
         cells = [written_mean(found[key]) if key in found else "–" for key in COLUMNS.values()]
-        lines.append(f"| {row.title} | {row.reads} | {' | '.join(cells)} |")
+        lines.append(f"| {row.title} | {tier(row, stored)} | {row.joints} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", f"<sub>{ABOUT}</sub>", ""])

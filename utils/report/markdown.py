@@ -10,6 +10,7 @@ from utils.artifacts import load_metrics, must_exist
 from utils.reference_poses import REFERENCES
 from utils.report.measures import headings
 from utils.report.summaries import PRINTED, YAW, written_ratios
+from utils.tiers import NOT_RECORDED, NOTHING, reads_from
 
 NOVEL_VIEWS = headings(("l1_in_box", "psnr_db_in_box", "ssim_in_box", "psnr_db_image"))
 POSE = headings(("mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "pck150_17_percent", "yaw_error_degrees"))
@@ -17,6 +18,8 @@ POSE_ROWS = {
     "overall": "predicted", **REFERENCES, "mean_pose": "mean of the training labels, a stick",
 }  # fmt: skip
 MESH_COLUMNS = headings(key for key in PRINTED if not key.startswith("n_"))
+OWN = ("overall", "predicted", "predicted, appearance of the input")
+"""Keys, among the metrics, of rows that the tested network itself makes."""
 BODIES = {"predicted": "predicted", "mean_body": "mean body", "true_body": "true body"}
 REPORT = ("cameras", "median_error_as_calibrated_px", "median_error_refined_px", "turned_rad", "used_share")
 FOLDED_LETTERS = 300
@@ -33,14 +36,30 @@ def written_mean(found: Mapping[str, float]) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def markdown_table(rows: Rows, columns: Mapping[str, str]) -> str:
-    """Write means with their intervals as a markdown table; a dash where a row lacks a measure."""
+def markdown_table(rows: Rows, columns: Mapping[str, str], tiers: Mapping[str, str] | None = None) -> str:
+    """Write means with their intervals as a markdown table; a dash where a row lacks a measure.
+
+    Args:
+        tiers: what rows were made from, by their name; a column of its own where given.
+    """
     known = {title: key for title, key in columns.items() if any(key in row for row in rows.values())}
-    lines = ["| | " + " | ".join(known) + " |", "|---" * (1 + len(known)) + "|"]
+    titles = [*known] if tiers is None else ["reads", *known]
+    lines = ["| | " + " | ".join(titles) + " |", "|---" * (1 + len(titles)) + "|"]
     for name, row in rows.items():
-        cells = [written_mean(row[key]) if key in row else "–" for key in known.values()]
+        cells = [] if tiers is None else [tiers.get(name, "–")]
+        cells += [written_mean(row[key]) if key in row else "–" for key in known.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def tiers_of(stored: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, str]:
+    """Say what the rows of a kept test were made from: the network's, and those beside it.
+
+    Args:
+        names: the rows' names by their keys among the metrics; the network's own key is not listed in `tier_of`.
+    """
+    beside, own = stored.get("tier_of", {}), stored.get("tier", NOT_RECORDED)
+    return {name: own if key in OWN else beside[key] for key, name in names.items() if key in OWN or key in beside}
 
 
 def fold(title: str, text: str) -> str:
@@ -54,11 +73,11 @@ def turned_text(bodies: Mapping[str, Mapping[str, Any]]) -> str:
     return markdown_table(rows, headings(YAW))
 
 
-def mesh_text(found: Mapping[str, Any]) -> str:
+def mesh_text(found: Mapping[str, Any], tiers: Mapping[str, str]) -> str:
     """Write the errors of bodies: overall, by direction, and how much worse people are who face away."""
     bodies = {title: found if key == "predicted" else found[key] for key, title in BODIES.items()
               if key == "predicted" or key in found}  # fmt: skip
-    parts = [markdown_table({name: one["overall"] for name, one in bodies.items()}, MESH_COLUMNS)]
+    parts = [markdown_table({name: one["overall"] for name, one in bodies.items()}, MESH_COLUMNS, tiers)]
     groups = {f"facing {degrees}°": row for degrees, row in found["by_facing"].items()}
     groups |= found["front_side_away"] | found["by_posture"]
     if found["away_over_front"]:
@@ -92,14 +111,18 @@ def metrics_block(path: Path) -> str:
     stored = load_metrics(path, "python sample/tools/make_readme.py --metrics ...")
     found = stored["metrics"]
     if all(isinstance(one, dict) and "auc" in one for one in found.values()):
-        text = prior_text(found)
+        text = f"{prior_text(found)} The prior reads {stored.get('tier', NOT_RECORDED)}."
     elif "by_facing" in found:
-        text = mesh_text(found)
+        text = mesh_text(found, tiers_of(stored, BODIES))
     elif "predicted" in found:
-        text = markdown_table({name: row for name, row in found.items() if isinstance(row, dict)}, NOVEL_VIEWS)
+        drawn = {name: row for name, row in found.items() if isinstance(row, dict)}
+        text = markdown_table(drawn, NOVEL_VIEWS, tiers_of(stored, {name: name for name in drawn}))
     else:
-        text = markdown_table({title: found[key] for key, title in POSE_ROWS.items() if key in found}, POSE)
-    caption = [stored["split"], f"{stored['num_frames']:,} images" if "step" in found else ""]
+        rows = {title: found[key] for key, title in POSE_ROWS.items() if key in found}
+        text = markdown_table(rows, POSE, tiers_of(stored, POSE_ROWS))
+    at_test = reads_from(stored.get("reads_at_test", {})).tier
+    caption = [stored["split"], "" if at_test == NOTHING.tier else f"the test reads {at_test}"]
+    caption += [f"{stored['num_frames']:,} images" if "step" in found else ""]
     caption += [f"step {found['step']}" if "step" in found else "", f"true bodies: {found.get('truth', '')}"]
     told = "; ".join(part for part in caption if part and not part.endswith(": "))
     return f"{text}\n\n{told}. Brackets: 95 % bootstrap over sequences. `{path.name}`."

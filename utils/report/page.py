@@ -37,10 +37,12 @@ from utils.report.measures import (
     Summary,
     Table,
     headlines,
+    readable,
     sorted_metrics,
     written_number,
 )
 from utils.settings import flat, without_folders
+from utils.tiers import reads_from
 
 PAGE_FOLDER = Path(__file__).resolve().parent
 
@@ -152,7 +154,7 @@ def view_result(name: str, stored: Mapping[str, Any], frames: Frames | None) -> 
     return Result(
         name=name,
         protocol=f"{stored.get('split', 'no protocol recorded')}; {stored.get('num_frames', 0):,} frames",
-        facts=found.facts,
+        facts={"reads": stored.get("tier", UNKNOWN)} | read_at_test(stored) | found.facts,
         origin={"commit": str(stored.get("commit", UNKNOWN))} | hashes,
         predictors=found.predictors,
         shown=headlines(found.predictors.measures),
@@ -160,12 +162,20 @@ def view_result(name: str, stored: Mapping[str, Any], frames: Frames | None) -> 
     )
 
 
+def read_at_test(stored: Mapping[str, Any]) -> dict[str, str]:
+    """Say what the test itself gave to the networks, and what the rows beside them were made from."""
+    at_test = {"at the test": reads_from(stored["reads_at_test"]).tier} if "reads_at_test" in stored else {}
+    return at_test | {f"{readable(name)} reads": tier for name, tier in stored.get("tier_of", {}).items()}
+
+
 def tested(run: RunFiles, frames: Frames | None) -> TestedRun:
     """Hand on a run's first metrics file."""
     stored = next(iter(run.metrics.values()), None)
     found: Summary | None = None if stored is None else sorted_metrics(stored["metrics"])
     split, hashes = ("", {}) if stored is None else (str(stored.get("split", "")), stored.get("input_hashes", {}))
-    return TestedRun(run.title, run.metadata.get("settings", {}), split, str(hashes.get("index", "")), found, frames)
+    tier = UNKNOWN if stored is None else str(stored.get("tier", UNKNOWN))
+    settings = run.metadata.get("settings", {})
+    return TestedRun(run.title, settings, split, str(hashes.get("index", "")), found, frames, tier)
 
 
 def write_page(runs: Sequence[RunFiles], bodies: PoseBodies, count: int, made: str) -> str:

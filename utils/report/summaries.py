@@ -155,13 +155,17 @@ def summary_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
                       ["frames", "seq.", *headings(columns)])  # fmt: skip
 
 
-def save_rows(path: Path, protocol: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
-    """Write summaries as a result file, and as a markdown table of all their measures beside it."""
-    save_result(path, protocol, rows=rows)
+def save_rows(path: Path, protocol: str, rows: Mapping[str, Mapping[str, Any]], tiers: Mapping[str, str]) -> None:
+    """Write summaries as a result file, and as a markdown table of all their measures beside it.
+
+    Args:
+        tiers: what each row was made from.
+    """
+    save_result(path, protocol, rows=rows, tiers=tiers)
     keys = dict.fromkeys(key for line in rows.values() for key in line if not key.startswith("num_"))
-    lines = ["| | frames | sequences | " + " | ".join(keys) + " |", "|---" * (3 + len(keys)) + "|"]
+    lines = ["| | reads | frames | sequences | " + " | ".join(keys) + " |", "|---" * (4 + len(keys)) + "|"]
     for name, line in rows.items():
-        counts = f"{line['num_frames']} | {line['num_sequences']}"
+        counts = f"{tiers[name]} | {line['num_frames']} | {line['num_sequences']}"
         lines.append(
             f"| {name} | {counts} | " + " | ".join(written_interval(line[k]) if k in line else "" for k in keys) + " |"
         )

@@ -61,7 +61,7 @@ def test_a_complete_data_set_is_all_right(ready):
     assert lines["frames"].found.startswith("32 frames in 16 folders of ")
     assert "64 x 66; subjects 1 9; actions 2 3; cameras 1-4" in lines["frames"].found
     assert lines["masks"].found == "for all 16 folders" and lines["backgrounds"].found == "all 8"
-    assert lines["index"].found.startswith("32 frames (all)") and lines["packed crops"].found == "pelvis 32 px"
+    assert lines["index"].found.startswith("32 frames (all)") and lines["packed crops"].found == "masks 32 px"
 
 
 def test_what_is_missing_is_named_with_its_command(copied):

@@ -109,7 +109,7 @@ def test_outside_of_the_crop_the_background_goes_on(converted):
 
 
 def test_the_next_script_reads_it(converted):
-    h36m_preprocess.main(PreprocessConfig(paths=converted.paths, pack_px=48, processes=1))
+    h36m_preprocess.main(PreprocessConfig(paths=converted.paths, pack_px=48, processes=1, centre="pelvis"))
     table = load_table(converted.paths)
     assert len(table.frames) == 2 * 4 * FRAMES and not table.has_masks
 

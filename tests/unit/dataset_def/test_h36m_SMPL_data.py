@@ -177,7 +177,7 @@ def test_masks_without_a_person_or_with_nothing_else_are_refused_by_name(tmp_pat
 
 def test_a_data_set_without_masks_is_refused(tmp_path):
     paths = write_tiny_h36m(tmp_path, subjects=(1,), actions=(2,), frames=2, size_px=96, with_masks=False)
-    h36m_preprocess.main(PreprocessConfig(paths=paths, pack_px=96, pack_side_m=3.2, processes=1))
+    h36m_preprocess.main(PreprocessConfig(paths=paths, pack=False, centre="pelvis", processes=1))
     with pytest.raises(ValueError, match=r"made without masks.*put them into .*masks and make the index again$"):
         data(paths, subjects=(1,))
 

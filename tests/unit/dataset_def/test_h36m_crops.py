@@ -24,7 +24,7 @@ def reader_of(tmp_path, cameras: list[Camera], targets_m: np.ndarray) -> CropRea
     mark_px = project(cameras[0], to_camera(cameras[0], MARK_M))
     draw_disc(image, image[..., 0].copy(), *mark_px, cameras[0].width_px / 80, np.array([255, 255, 255]))
     save_background(background_path(paths, 1, 1), image)
-    return CropReader(paths, table, CropSettings(Crop(size_px=64, side_m=2.6)))
+    return CropReader(paths, table, CropSettings(Crop(size_px=64, side_m=2.6, centre="pelvis")))
 
 
 def found_px(image):

@@ -20,9 +20,9 @@ CROP = Crop(size_px=64, side_m=2.3)
 
 
 def prepared(root, **kind):
-    pack = kind.pop("pack", True)
+    pack, centre = kind.pop("pack", True), kind.pop("centre", "masks")
     paths = write_tiny_h36m(root, **kind)
-    h36m_preprocess.main(PreprocessConfig(paths=paths, processes=1, pack=pack))
+    h36m_preprocess.main(PreprocessConfig(paths=paths, processes=1, pack=pack, centre=centre))
     h36m_get_background.main(BackgroundConfig(paths=paths))
     return paths
 
@@ -206,12 +206,16 @@ def test_two_and_three_cameras_are_enough(tmp_path, cameras):
 
 
 def test_one_camera_is_not_enough(tmp_path):
+    one = prepared(tmp_path, subjects=(1,), actions=(2,), frames=2, cameras=(1,), centre="pelvis")
     with pytest.raises(ValueError, match="at least two"):
-        data(prepared(tmp_path, subjects=(1,), actions=(2,), frames=2, cameras=(1,)))
+        data(one, crop=replace(CROP, centre="pelvis"))
+    with pytest.raises(ValueError, match="masks needs masks in two views"):
+        data(one)
 
 
 def test_without_masks_everything_counts_as_person(tmp_path):
-    groups = data(prepared(tmp_path, subjects=(1,), actions=(2,), frames=2, with_masks=False))
+    bare = prepared(tmp_path, subjects=(1,), actions=(2,), frames=2, with_masks=False, centre="pelvis")
+    groups = data(bare, crop=replace(CROP, centre="pelvis"))
     assert (groups[(0, 0)].mask == 1).all()
 
 

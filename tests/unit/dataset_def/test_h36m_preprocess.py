@@ -22,7 +22,7 @@ def whole(tmp_path_factory):
     paths = write_tiny_h36m(
         tmp_path_factory.mktemp("whole"), subjects=(1, 11), actions=(2, 3), subactions=(1, 2), frames=2
     )
-    main(PreprocessConfig(paths=paths, processes=1))
+    main(PreprocessConfig(paths=paths, processes=1, centre="pelvis"))
     return paths
 
 
@@ -67,13 +67,13 @@ def test_a_packed_crop_shows_each_joint_in_its_colour_where_its_camera_projects_
 def test_a_second_run_with_the_same_settings_writes_nothing(whole):
     before = {path: path.stat().st_mtime_ns for path in whole.index_location.rglob("*") if path.is_file()}
     assert len(before) == 5
-    main(PreprocessConfig(paths=whole, processes=1))
+    main(PreprocessConfig(paths=whole, processes=1, centre="pelvis"))
     assert before == {path: path.stat().st_mtime_ns for path in whole.index_location.rglob("*") if path.is_file()}
 
 
 def test_two_processes_write_the_same_as_one(whole, tmp_path):
     other = replace(whole, index_location=tmp_path)
-    main(PreprocessConfig(paths=other, processes=2))
+    main(PreprocessConfig(paths=other, processes=2, centre="pelvis"))
     for path in whole.index_location.rglob("*.np*"):
         assert path.read_bytes() == (tmp_path / path.relative_to(whole.index_location)).read_bytes(), path.name
 
@@ -89,7 +89,7 @@ def test_other_settings_make_the_index_and_the_crops_again(small):
     main(PreprocessConfig(paths=small, processes=1))
     main(PreprocessConfig(paths=small, processes=1, every=2, pack_px=112))
     assert len(load_index(index_path(small)).frames) == 4 * 2
-    assert open_memmap(pack_folder(small, "pelvis") / "images.npy", "r").shape == (8, 112, 112, 3)
+    assert open_memmap(pack_folder(small, "masks") / "images.npy", "r").shape == (8, 112, 112, 3)
 
 
 def test_crops_of_an_older_index_are_refused(small):
@@ -160,7 +160,7 @@ def test_the_masks_and_the_box_find_the_person_without_labels(whole):
 
 def test_data_without_labels_and_without_masks(tmp_path):
     paths = write_tiny_h36m(tmp_path, subjects=(1,), actions=(2,), frames=2, labels=False, with_masks=False)
-    with pytest.raises(ValueError, match="masks and box need masks"):
+    with pytest.raises(ValueError, match="box needs masks, pelvis needs 3D labels"):
         main(PreprocessConfig(paths=paths, processes=1, centre="pelvis"))
     with pytest.raises(ValueError, match="without masks"):
         main(PreprocessConfig(paths=paths, processes=1, centre="masks"))
@@ -175,7 +175,7 @@ def test_data_without_labels_is_cropped_by_its_masks(tmp_path):
 
 def test_crops_for_two_centres_live_side_by_side(small):
     main(PreprocessConfig(paths=small, processes=1))
-    main(PreprocessConfig(paths=small, processes=1, centre="masks"))
+    main(PreprocessConfig(paths=small, processes=1, centre="pelvis"))
     assert pack_folder(small, "pelvis").is_dir() and pack_folder(small, "masks").is_dir()
     CropReader(small, load_table(small), CropSettings(Crop(centre="masks"), roll_rad=0.35))
 
@@ -189,9 +189,9 @@ def test_an_interrupted_packing_is_done_again(small, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             main(PreprocessConfig(paths=small, processes=1))
     with pytest.raises(FileNotFoundError):
-        open_memmap(pack_folder(small, "pelvis") / "images.npy", "r")
+        open_memmap(pack_folder(small, "masks") / "images.npy", "r")
     main(PreprocessConfig(paths=small, processes=1))
-    assert open_memmap(pack_folder(small, "pelvis") / "images.npy", "r").any((1, 2, 3)).all()
+    assert open_memmap(pack_folder(small, "masks") / "images.npy", "r").any((1, 2, 3)).all()
     assert not list(small.index_location.rglob("*.partial"))
 
 
@@ -215,7 +215,7 @@ def test_packed_crops_are_enough_where_the_frames_are_gone(small):
     reader = CropReader(small, table, CropSettings(Crop()))
     assert reader.read(0).image.any()
     with pytest.raises(FileNotFoundError, match="neither frames"):
-        CropReader(small, table, CropSettings(Crop(centre="masks")))
+        CropReader(small, table, CropSettings(Crop(centre="pelvis")))
 
 
 def test_a_data_set_that_is_not_there(tmp_path):

@@ -38,6 +38,7 @@ from utils.artifacts import (
     scratch_folder,
 )
 from utils.settings import config_from_dict, to_plain
+from utils.tiers import NOTHING
 
 FRAMES = np.array([[1, 2, 1, 1, 1], [1, 2, 1, 2, 1], [9, 16, 2, 4, 30]], np.int32)
 
@@ -94,7 +95,15 @@ def write_all(folder: Path) -> dict[str, Path]:
     )
     save_embeddings(paths["embeddings.pkl"], embeddings_of(paths["c.pt"], paths["index.npz"]))
     save_predictions(paths["p.npz"], "test", FRAMES, {"checkpoint": paths["c.pt"]}, joints_root_m=np.ones((3, 17, 3)))
-    save_metrics(paths["metrics.json"], "test", FRAMES, {"checkpoint": paths["c.pt"]}, {"mpjpe_mm": 51.5})
+    save_metrics(
+        paths["metrics.json"],
+        "test",
+        FRAMES,
+        {"checkpoint": paths["c.pt"]},
+        {"mpjpe_mm": 51.5},
+        reads=NOTHING,
+        at_test=NOTHING,
+    )
     return paths
 
 
@@ -355,7 +364,9 @@ def test_results_carry_their_origin(tmp_path):
 
 def test_a_number_that_is_none_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        save_metrics(tmp_path / "metrics.json", "test", FRAMES, {}, {"mpjpe_mm": float("nan")})
+        save_metrics(
+            tmp_path / "metrics.json", "test", FRAMES, {}, {"mpjpe_mm": float("nan")}, reads=NOTHING, at_test=NOTHING
+        )
     assert not list(tmp_path.iterdir())
 
 

@@ -24,13 +24,15 @@ def test_the_markdown_table_has_a_line_per_recipe_and_a_signed_difference_per_pa
     text = "\n".join(markdown(
         {"all labels": {row: summarise(seeds, COLUMNS) for row, seeds in column.items()}},
         {"all labels": {"ours minus scratch": difference_and_percent(column["ours"], column["scratch"], COLUMNS)}},
+        {"ours": "pixels + cameras"},
         "how it was measured",
     ))  # fmt: skip
     difference = next(line for line in text.splitlines() if line.startswith("| ours minus scratch"))
     assert difference.count("-50.0 [-50.0, -50.0] %") == 3
     assert text.rstrip().endswith("how it was measured")
-    assert any(line.startswith("| scratch") for line in text.splitlines())
-    assert text.startswith("| | all labels: N-MPJPE mm | all labels: P-MPJPE mm | all labels: yaw error ° |")
+    assert any(line.startswith("| scratch | not recorded |") for line in text.splitlines())
+    assert any(line.startswith("| ours | pixels + cameras |") for line in text.splitlines())
+    assert text.startswith("| | reads | all labels: N-MPJPE mm | all labels: P-MPJPE mm | all labels: yaw error ° |")
 
 
 def test_cells_are_run_one_by_one_and_other_frames_are_refused_with_the_remedy():

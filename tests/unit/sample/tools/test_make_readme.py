@@ -14,15 +14,18 @@ from utils.artifacts import save_metrics
 from utils.report.headline import headline
 from utils.report.markdown import NOVEL_VIEWS, block, shortened, written_mean
 from utils.report.summaries import RULES, Circumstances, all_summaries
+from utils.tiers import NOTHING, Reads
 
 RESULTS = ReadmeConfig().results_location
+SEEN = Reads(pixels=frozenset({1}), masks=frozenset({1}))
 
 
 def metrics_file(folder, mean: float):
     interval = {"mean": mean, "low": mean - 1, "high": mean + 1}
     row = dict.fromkeys(NOVEL_VIEWS.values(), interval)
     path = folder / "enc_dec" / "mine" / "metrics.json"
-    save_metrics(path, "S9; a test", np.zeros((1, 5), np.int32), {}, {"step": 7, "predicted": row})
+    frames, metrics = np.zeros((1, 5), np.int32), {"step": 7, "predicted": row}
+    save_metrics(path, "S9; a test", frames, {}, metrics, reads=SEEN, at_test=NOTHING)
     return path
 
 
@@ -33,7 +36,7 @@ def test_a_block_is_replaced_by_the_numbers_of_its_file(tmp_path):
     config = ReadmeConfig(metrics=(metrics_file(tmp_path, 12.5),), results_location=results, readme=(readme,))
     [text] = make_readme.main(config)
     assert "old 1" not in text
-    assert "| predicted | 12.5 [11.5, 13.5] |" in text
+    assert "| predicted | pixels + masks | 12.5 [11.5, 13.5] |" in text
     assert "S9; a test; 1 images; step 7." in text
     assert text.startswith("a\n")
     assert text.endswith("b\n")
@@ -68,15 +71,16 @@ def mesh_metrics(path):
     both = {"predicted": errors, "mean": {"p_mpjpe_17_mm": np.full(6, 200.0)}}
     found = {who: all_summaries(values, frames, which) for who, values in both.items()}
     metrics = {"step": 7, "truth": "a test", "rules": RULES, **found["predicted"], "mean_body": found["mean"]}
-    save_metrics(path, "S9; a test", frames, {}, metrics)
+    save_metrics(path, "S9; a test", frames, {}, metrics, reads=SEEN, at_test=Reads(masks=frozenset({9})),
+                 others={"mean_body": Reads(joints=frozenset({1}))})  # fmt: skip
     return path
 
 
 def test_bodies_are_shown_beside_the_mean_body_and_by_where_they_face(tmp_path):
     lines = block(mesh_metrics(tmp_path / "mesh_mine.json")).splitlines()
-    assert lines[:2] == ["| | P-MPJPE mm | vertices mm | yaw error ° |", "|---|---|---|---|"]
-    assert lines[2].startswith("| predicted | 70.0 [70.0, 70.0] | 20.0 [20.0, 20.0] |")
-    assert lines[3] == "| mean body | 200.0 [200.0, 200.0] | – | – |"
+    assert lines[:2] == ["| | reads | P-MPJPE mm | vertices mm | yaw error ° |", "|---|---|---|---|---|"]
+    assert lines[2].startswith("| predicted | pixels + masks | 70.0 [70.0, 70.0] | 20.0 [20.0, 20.0] |")
+    assert lines[3] == "| mean body | S1's joints | 200.0 [200.0, 200.0] | – | – |"
     assert (
         "Error of people who face away over that of people who face the camera: P-MPJPE 2.00 [2.00, 2.00]" in lines[5]
     )
@@ -84,7 +88,7 @@ def test_bodies_are_shown_beside_the_mean_body_and_by_where_they_face(tmp_path):
     by_group = {line.split(" | ")[0]: line for line in lines}
     assert "100.0 [100.0, 100.0]" in by_group["| facing 180°"] and "| away" in by_group and "| sitting" in by_group
     assert lines.count("</details>") == 2
-    assert lines[-1].startswith("S9; a test; 6 images; step 7; true bodies: a test.")
+    assert lines[-1].startswith("S9; a test; the test reads masks; 6 images; step 7; true bodies: a test.")
 
 
 def test_a_prior_has_a_row_per_way_to_spoil_and_a_column_per_source(tmp_path):
@@ -93,11 +97,13 @@ def test_a_prior_has_a_row_per_way_to_spoil_and_a_column_per_source(tmp_path):
                  "auc": {"plausibility": {"over_twisted": interval(mean), "mean": interval(mean - 0.125)}}}
         for source, mean in (("generator", 0.875), ("cmu", 0.75))
     }  # fmt: skip
-    save_metrics(tmp_path / "gan_mine.json", "unseen poses", np.zeros((8, 5), np.int32), {}, found)
+    frames, poses = np.zeros((8, 5), np.int32), Reads(poses=frozenset({"cmu"}))
+    save_metrics(tmp_path / "gan_mine.json", "unseen poses", frames, {}, found, reads=poses, at_test=poses)
     lines = block(tmp_path / "gan_mine.json").splitlines()
     assert "| | generator, 4 poses, 2 sequences | cmu, 4 poses, 2 sequences |" in lines
     assert "| over twisted | 0.875 [0.812, 0.938] | 0.750 [0.688, 0.812] |" in lines
-    assert lines[-1] == "unseen poses. Brackets: 95 % bootstrap over sequences. `gan_mine.json`."
+    assert lines[-1].startswith("unseen poses; the test reads unpaired poses. Brackets: 95 % bootstrap over sequences.")
+    assert any(line.endswith("The prior reads unpaired poses.") for line in lines)
 
 
 def test_a_budget_is_a_sentence(tmp_path):

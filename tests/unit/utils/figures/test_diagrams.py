@@ -68,8 +68,8 @@ def test_the_stages_show_what_the_committed_networks_make_of_an_image(tmp_path):
     shown = make_figures.shown_by_the_networks(paths, tmp_path / "gan")
     assert len(shown.image) == len(shown.mask) == len(shown.silhouette) == 4
     with torch.no_grad():
-        network = make_figures.load_encoder_decoder(make_figures.WEIGHTS).network.eval()
-        data = make_figures.held_out_images(paths, make_figures.Crop())
+        stage_1 = make_figures.load_encoder_decoder(make_figures.WEIGHTS)
+        network, data = stage_1.network.eval(), make_figures.held_out_images(paths, stage_1.config.crop)
         points_m = network.encode_points(data[0, make_figures.EXAMPLE].image[None])[0].numpy()
     assert np.allclose(shown.points_m, points_m, atol=1e-4), "the encoder's own points, not chosen ones"
     lengths = (np.linalg.norm(one, axis=1) for one in (shown.points_m, shown.points_there_m))

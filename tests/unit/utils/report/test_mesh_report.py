@@ -72,8 +72,11 @@ def test_rows_are_written_with_every_measure_and_an_empty_cell_where_one_is_unkn
     cell = {"mean": 10.04, "low": 9.0, "high": 11.0}
     rows = {"fit": {"num_frames": 8, "num_sequences": 2, "vertex_mm": cell}, "x": {"num_frames": 1, "num_sequences": 1,
             "iou_percent": cell}}  # fmt: skip
-    save_rows(tmp_path / "a.json", "how", rows)
+    save_rows(tmp_path / "a.json", "how", rows, dict.fromkeys(rows, "pixels"))
     lines = (tmp_path / "a.md").read_text().splitlines()
-    assert lines[0] == "| | frames | sequences | vertex_mm | iou_percent |"
-    assert lines[2:4] == ["| fit | 8 | 2 | 10.0 [9.0, 11.0] |  |", "| x | 1 | 1 |  | 10.0 [9.0, 11.0] |"]
+    assert lines[0] == "| | reads | frames | sequences | vertex_mm | iou_percent |"
+    assert lines[2:4] == [
+        "| fit | pixels | 8 | 2 | 10.0 [9.0, 11.0] |  |",
+        "| x | pixels | 1 | 1 |  | 10.0 [9.0, 11.0] |",
+    ]
     assert lines[-1].startswith("How. Brackets: 95 % bootstrap")

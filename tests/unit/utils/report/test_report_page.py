@@ -15,6 +15,7 @@ from utils.image_metrics import image_errors
 from utils.metrics import pose_errors
 from utils.report import compare, curves, files, frames, measures, page, pictures, solids
 from utils.report.files import Setting, changed_settings, defaults, preset_name, trained_for
+from utils.tiers import NOTHING
 
 MEAN = {"mean": 10.0, "low": 8.0, "high": 13.0}
 
@@ -289,7 +290,9 @@ def test_tables_are_folded_only_where_the_run_has_tables_of_its_own(tmp_path):
         "mean_body": {"overall": {"mpjpe_17_mm": MEAN}, "by_posture": {"sitting": {"mpjpe_17_mm": MEAN}}},
     }
     for name, metrics in (("prior", {"generator": auc, "cmu": auc}), ("body", own)):
-        save_metrics(tmp_path / name / "metrics.json", "held out", some_frames(), {}, metrics)
+        save_metrics(
+            tmp_path / name / "metrics.json", "held out", some_frames(), {}, metrics, reads=NOTHING, at_test=NOTHING
+        )
     text = written(tmp_path / "prior")
     assert "The same tables for" not in text and "AUC, real against corrupted poses, cmu" in text
     assert '<span class="beside-it">generator</span>' in text, "whose number stands there"
