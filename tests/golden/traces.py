@@ -40,8 +40,9 @@ NAMES: dict[str, dict[str, str]] = {
     "stage_1": {"total": "total", "pixels": "pixels", "features": "features", "opacity": "opacity",
                 "held out pixels": "held_out_pixels"},
     "stage_2": {"joints": "joint_distance", "n-mpjpe": "train_n_mpjpe_mm", "held out n-mpjpe": "held_out_n_mpjpe_mm"},
-    "stage_3": {"real": "real", "generated": "generated", "perturbed": "noise", "gradient": "gradient_penalty",
-                "generator": "generator", "held out confusion": "held_out_confusion_percent"},
+    "stage_3": {"total": "total", "real": "real", "generated": "generated", "perturbed": "noise",
+                "gradient": "gradient_penalty", "generator": "generator",
+                "held out confusion": "held_out_confusion_percent"},
     "stage_4": {"total": "total", "pose": "pose_m", "prior": "prior", "shape": "betas", "iou": "soft_iou",
                 "mesh to mask": "mesh_to_mask_m", "mask to mesh": "mask_to_mesh_m",
                 "held out mpjpe": "held_out_mpjpe_17_mm", "held out iou": "held_out_iou_percent"},
@@ -59,7 +60,7 @@ NAMES: dict[str, dict[str, str]] = {
               "auc, twisted": "generator/auc/plausibility/over_twisted/mean"},
     "scores": {"real": "generator_real_plausibility", "shuffled": "generator_shuffled_plausibility"},
     "latents": {"points": "points", "appearance": "appearance", "cameras": "R_crop_from_world"},
-    "fit": {"mpjpe": "overall/mpjpe_17_mm/mean", "vertices": "overall/vertex_mm/mean"},
+    "fit": {"mpjpe": "fit/joints_mm", "vertices": "fit/vertices_mm"},
 }  # fmt: skip
 """What a trace calls a number, and what the program's files call it."""
 UNTRACED = {"step", "elapsed_s"}
@@ -108,6 +109,7 @@ class Place:
         self.tiny, self.drawn = root / "tiny", root / "synthetic"
         write_tiny_h36m(self.tiny, actions=(2, 3, 4), frames=3, size_px=96, ending="png")
         self.run("dataset_def/h36m_preprocess.py", *self.data(), "--processes 1")
+        self.run("dataset_def/h36m_preprocess.py", *self.data(), "--processes 1 --centre pelvis")  # committed weights
         self.run("dataset_def/h36m_get_background.py", *self.data())
 
     def data(self, folder: Path | None = None) -> list[str]:
@@ -173,7 +175,7 @@ def trace_stage_2(place: Place) -> dict[str, Trace]:
 
 def trace_stage_3(place: Place) -> dict[str, Trace]:
     """Train stage 3 on few motions of the generator, and test it on others."""
-    place.train("sample/train_GAN.py", f"--data.cache-location {place.root / 'poses'}",
+    place.train("sample/train_GAN.py", f"--data.cache-location {place.root / 'poses'} --optim.warmup-steps 0",
                 "--data.sequences 4 --data.frames 6 --data.processes 1 --batch 8")  # fmt: skip
     place.run("sample/test_GAN.py", f"--checkpoint {place.trained('gan')} --cache-location {place.root / 'poses'}",
               "--processes 1 --device cpu")  # fmt: skip
