@@ -83,6 +83,7 @@ help:  # the head of this file
 $(DATA): | .venv/ready
 	$(RUN) dataset_def/synthetic/make_h36m.py
 	$(RUN) dataset_def/h36m_preprocess.py
+	$(RUN) dataset_def/h36m_preprocess.py --centre pelvis  # crops as the committed weights were trained with
 	$(RUN) dataset_def/h36m_get_background.py
 	touch $@
 

@@ -1,7 +1,7 @@
 """Measure stage 2 on test subjects, beside poses that need no image: mean, constant and nearest training labels.
 
     python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt
-    python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt --centre masks   (reads all views' masks)
+    python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt --centre pelvis   (reads the true pelvis)
     python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt --centre box --mirror --roll-rad 0.35
 
 Reads   checkpoint_best.pt (sample/train_3d_pose_from_enc.py; holds encoder and head), the test subjects' images
