@@ -147,6 +147,29 @@ def joints_in(
     return (joints_m - joints_m[:, :1]) / size[:, None, None], seen_m / size[:, None, None]
 
 
+def points_in_wide(
+    points_m: Float[Tensor, "B P 3"],
+    cameras: NewCameras,
+    size: Float[Tensor, "B"],
+    wide_distance_m: Float[Tensor, "B"],
+    mirrored_points: list[int],
+) -> Float[Tensor, "B P 3"]:
+    """Undo the changes for points that were found in new crops; give them about the wide crop's centre, in its axes.
+
+    Args:
+        points_m: x and y where they are seen, in the plane through the new crop's centre, z the depth behind it.
+        mirrored_points: for every point, its mirror partner.
+    """
+    found_m = points_m * size[:, None, None]
+    ahead_m = found_m[..., 2:] + cameras.distance_m[:, None, None]
+    across_m = found_m[..., :2] * ahead_m / cameras.distance_m[:, None, None]
+    is_mirrored = (cameras.flip < 0)[:, None, None]
+    in_crop_m = torch.cat([across_m[..., :1] * cameras.flip[:, None, None], across_m[..., 1:], ahead_m], dim=-1)
+    in_crop_m = torch.where(is_mirrored, in_crop_m[:, mirrored_points], in_crop_m)
+    in_wide_m = in_crop_m @ cameras.R_crop_from_wide
+    return torch.cat([in_wide_m[..., :2], in_wide_m[..., 2:] - wide_distance_m[:, None, None]], dim=-1)
+
+
 def cut_changed(
     wide: WideCrops, changes: Changes, is_swapped: Bool[Tensor, "B"], crop: Crop, mirrored_rows: list[int]
 ) -> ChangedCrops:

@@ -116,8 +116,15 @@ def yaw_error_degrees(
 def pose_errors(
     predicted: Float[Tensor, "B 17 3"], true: Float[Tensor, "B 17 3"], R_crop_from_world: Float[Tensor, "B 3 3"]
 ) -> dict[str, Float[Tensor, "B"]]:
-    """Measure every pose in every way, over 17, 16 and 14 joints; the keys carry the unit and the joint count."""
-    errors = {"yaw_error_degrees": yaw_error_degrees(predicted, true, R_crop_from_world)}
+    """Measure every pose in every way, over 17, 16 and 14 joints; the keys carry the unit and the joint count.
+
+    Wrists stand apart: a pose of the right heading with arms at rest has a low mean and wrists far off.
+    """
+    wrists = joint_rows(("left_wrist", "right_wrist"))
+    errors = {
+        "yaw_error_degrees": yaw_error_degrees(predicted, true, R_crop_from_world),
+        "wrist_mm": distances_mm(predicted, true)[:, wrists].mean(dim=-1),
+    }
     for count, names in JOINT_SETS.items():
         p, g = (on_pelvis(pose)[:, joint_rows(names)] for pose in (predicted, true))
         errors |= {

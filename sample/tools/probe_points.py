@@ -27,10 +27,10 @@ from models.encoder_decoder import EncoderDecoder, load_encoder
 from utils.artifacts import file_hash, save_result
 from utils.batches import in_order, to_device
 from utils.engine import choose_device
-from utils.metrics import distances_mm, pose_errors
+from utils.metrics import pose_errors
 from utils.report.summaries import intervals, text_table
 from utils.settings import start
-from utils.skeleton import H36M_17, joint_rows, mirrored
+from utils.skeleton import H36M_17, mirrored
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,10 @@ def fit(points_m: Float[Tensor, "N P 3"], joints_m: Float[Tensor, "N J 3"], ridg
 
 
 def errors_of(weights: Float[Tensor, "J P"], test: Probed) -> dict[str, np.ndarray]:
-    """Measure what the weights read on test images, wrists apart."""
+    """Measure what the weights read on test images."""
     joints_m = weights @ test.points_m
     joints_m = joints_m - joints_m[:, :1]
     errors = pose_errors(joints_m, test.joints_m, test.R_crop_from_world)
-    wrists = joint_rows(("left_wrist", "right_wrist"))
-    errors["wrist_mm"] = distances_mm(joints_m, test.joints_m)[:, wrists].mean(1)
     return {name: values.numpy() for name, values in errors.items()}
 
 

@@ -33,7 +33,8 @@ from dataset_def.h36m_get_background import BackgroundConfig
 from dataset_def.h36m_index import FrameChoice
 from dataset_def.h36m_pose_data import EmbeddedPoseData, PoseData
 from models.encoder_decoder import build_encoder_decoder, load_encoder_decoder
-from models.pose_from_latent import load_pose
+from models.pose_from_latent import PoseFromLatent, load_pose
+from models.pose_from_maps import PoseFromMaps
 from sample import save_embeddings, train_3d_pose_from_enc
 from sample import test_pose as pose_test
 from sample.save_embeddings import EmbeddingsConfig
@@ -292,6 +293,23 @@ def test_heat_maps_are_trained_without_stage_1_and_one_checkpoint_is_enough_to_p
     stored = load_pose(place.run("without_stage_1") / "checkpoint_best.pt", torch.device("cpu"))
     with pytest.raises(ValueError, match="trained without stage 1"):
         stored.network.encoder.decoder(torch.zeros(1))
+
+
+def test_behind_stage_1_points_are_read_frozen_and_heat_maps_are_fine_tuned(place, rooms):
+    torch.manual_seed(0)
+    stage_1 = replace(STAGE_1, encoder=HEATMAPS.encoder)
+    encoder = place.paths.runs_location / "heatmaps_stage_1.pt"
+    save_checkpoint(encoder, "enc_dec", 1, to_plain(stage_1), {"model": build_encoder_decoder(stage_1).state_dict()})
+    before = load_encoder_decoder(encoder).network.state_dict()
+    for mode, head in (("frozen", PoseFromLatent), ("finetune", PoseFromMaps)):
+        config = place.config(f"behind_{mode}", encoder=encoder, mode=mode, augment=CHANGED)
+        train_3d_pose_from_enc.main(config)
+        stored = load_pose(place.run(config.name) / "checkpoint_best.pt", torch.device("cpu"))
+        assert isinstance(stored.network.head, head) and to_plain(stored.encoder_config) == to_plain(stage_1)
+        after = stored.network.encoder.state_dict()
+        moved = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, before[name])}
+        assert moved == (set() if mode == "frozen" else {"backbone"})
+        assert place.test(config.name)["mode"] == mode
 
 
 def test_heat_maps_resume_bit_for_bit_and_depend_on_the_seed(place, rooms):

@@ -45,6 +45,7 @@ MEASURES = {
         *(one._replace(key=one.key.format(count), detail=f"{count} joints")
           for count in JOINT_COUNTS for one in OF_JOINTS),
         Measure("yaw_error_degrees", "yaw error", "°", 1, "lower"),
+        Measure("wrist_mm", "wrists", "mm", 1, "lower"),
         Measure("median_degrees", "median yaw error", "°", 1, "lower"),
         Measure("beyond_90_degrees_percent", "beyond 90°", "%", 1, "lower", title_with_unit="beyond 90°, %"),
         Measure("vertex_mm", "vertices", "mm", 1, "lower"),

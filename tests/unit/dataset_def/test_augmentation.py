@@ -12,7 +12,9 @@ from dataset_def.augmentation import (
     augmented,
     cut_changed,
     look_rotations,
+    new_cameras,
     no_changes,
+    points_in_wide,
     resaturated,
     rolls,
 )
@@ -95,6 +97,19 @@ def test_size_and_roll_of_joints_are_those_of_the_picture(wide):
     assert torch.allclose(mirror.joints_root_m, by_hand, atol=1e-5)
     assert torch.allclose(mirror.image, plain.image.flip(-1), atol=1e-5)
     assert torch.allclose(mirror.mask, plain.mask.flip(-1), atol=1e-5)
+
+
+def test_changes_are_undone_for_points_that_new_crops_show(wide):
+    how = changes(roll=-0.4, size=0.8, shift=(-0.2, 0.1))
+    how = how._replace(is_mirrored=torch.arange(8) % 2 == 0)
+    cameras = new_cameras(wide.distance_m, how, CROP.side_m)
+    found = cut_changed(wide, how, torch.zeros(8, dtype=torch.bool), CROP, MIRRORED)
+    ahead_m = wide.joints_m + torch.nn.functional.pad(wide.distance_m[:, None, None], (2, 0))
+    depth_m = (ahead_m @ cameras.R_crop_from_wide.mT)[..., 2:] - cameras.distance_m[:, None, None]
+    depth_m = torch.where(how.is_mirrored[:, None, None], depth_m[:, MIRRORED], depth_m) / how.size[:, None, None]
+    points_m = torch.cat([found.seen_m, depth_m], dim=-1)
+    back_m = points_in_wide(points_m, cameras, how.size, wide.distance_m, MIRRORED)
+    assert torch.allclose(back_m, wide.joints_m, atol=1e-5)
 
 
 def test_a_shifted_camera_is_the_crop_camera_of_the_shifted_target():

@@ -45,6 +45,15 @@ def test_one_joint_30_mm_away_costs_30_over_17():
     assert errors["mpjpe_14_mm"].item() == pytest.approx(30 / 14)
 
 
+def test_wrists_are_measured_apart():
+    true = random_poses()
+    predicted = true.clone()
+    predicted[:, H36M_17.index("left_wrist"), 2] += 0.2
+    errors = pose_errors(predicted, true, torch.eye(3, dtype=torch.float64).expand(4, 3, 3))
+    assert errors["wrist_mm"].tolist() == pytest.approx([100.0] * 4)
+    assert errors["mpjpe_17_mm"].tolist() == pytest.approx([200 / 17] * 4)
+
+
 def test_a_shift_of_the_whole_pose_costs_nothing():
     true = random_poses()
     moved = true + torch.tensor([0.3, -2.0, 5.0], dtype=torch.float64)
