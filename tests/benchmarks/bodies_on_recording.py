@@ -1,9 +1,9 @@
 """Bodies read from the masks of the real recording, beside the joints that its keypoints give.
 
-    python dataset_def/import_multiview.py --cut-out segmentation --sequence-frames 75
+    python dataset_def/import_multiview.py --cut-out movement
     python dataset_def/h36m_preprocess.py --dataset data/real --centre masks
     python sample/fit_SMPL.py --name recording --dataset data/real --subjects 20 21 --every 1
-    python tests/benchmarks/bodies_on_recording.py --fits runs/fit/recording --paths.h36m-location data/real/frames ...
+    python tests/benchmarks/bodies_on_recording.py --fits runs/fit/recording
 
 The cameras are turned by the small angles that the keypoints ask for, in both; nothing else of the keypoints is read by
 the fit.  Writes tests/benchmarks/results/bodies_on_recording.json and images/bodies_on_recording.jpg.
@@ -92,9 +92,10 @@ def main(settings: Settings) -> dict[str, Any]:
     reads = reads_of(replace(config, paths=settings.paths), reader, np.unique(fits.frames[:, 0]).tolist())
     protocol = (
         "pose2sim 0.7.0, the man on the beam, four cameras turned by the small angles that the keypoints ask for; "
-        "masks by the pictures of the empty room, and by a segmentation network where these show people; bodies read "
-        f"{reads.tier}.  Distance of 12 limb joints about the middle of the hips, no "
-        "alignment, to the joints triangulated from the recording's keypoints, which are true to 3 to 4 cm"
+        "masks: what differs from the pictures of the empty room, or where these show people from the median over "
+        f"time; bodies read {reads.tier}; no label, no keypoint; one instant in {config.every}, "
+        f"{config.steps.steps} steps.  Distance of 12 limb joints about the middle of the hips, no alignment, to the "
+        "joints triangulated from the recording's keypoints, which are true to 3 to 4 cm"
     )
     save_result(settings.result, protocol, teacher_hash=file_hash(config.teacher), tier=reads.tier, **found)
     body = load_body(settings.paths.models_smpl_location, h36m_regressor=settings.paths.h36m_regressor_location)
