@@ -216,7 +216,7 @@ def trace_synthetic(place: Place) -> dict[str, Trace]:
 def trace_fits(place: Place) -> dict[str, Trace]:
     """Fit bodies to the drawn people's masks and joints."""
     place.run("sample/fit_SMPL.py", "--name trace --every 1 --sequences 1 --start joints --joints labels --mask-px 48 "
-              "--steps.joint-steps 20 --steps.shape-steps 4 --steps.steps 4", TESTED,
+              "--steps.joint-steps 20 --steps.shape-steps 4 --steps.steps 4 --steps.neighbour-rounds 0", TESTED,
               *place.data(place.drawn))  # fmt: skip
     fits = place.root / "runs" / "fit" / "trace"
     place.run("sample/test_SMPL_from_masks.py", f"--fits {fits}", *place.data(place.drawn))
