@@ -112,6 +112,12 @@ class OpenedFolder(NamedTuple):
     num_frames: int
 
 
+def frame_of(key: FolderKey, number: int) -> FrameKey:
+    """Name a frame of a folder."""
+    subject, action, subaction, camera = key
+    return FrameKey(subject, action, subaction, camera, number)
+
+
 def _opened(paths: Paths, folders: list[FolderKey]) -> list[OpenedFolder]:
     """Look into some folders with the readers that make the index; of large data sets, into some spread evenly.
 
@@ -124,7 +130,7 @@ def _opened(paths: Paths, folders: list[FolderKey]) -> list[OpenedFolder]:
         path = meta_path(paths, key)
         meta, numbers = load_meta(path), listed_frames(path.parent)
         check_complete(path, list(range(1, len(meta.joints_world_m) + 1)), numbers)
-        load_image(paths, FrameKey(*key, min(numbers, default=1)), meta.camera)
+        load_image(paths, frame_of(key, min(numbers, default=1)), meta.camera)
         found.append(OpenedFolder(key, meta, len(numbers)))
     return found
 
@@ -165,10 +171,10 @@ def _mask_fault(paths: Paths, seen: list[OpenedFolder]) -> str:
     sees_person = False
     for key, meta, _ in chosen:
         numbers = np.unique(np.linspace(1, len(meta.joints_world_m), MASKS_EACH).astype(int)).tolist()
-        faults = [mask_fault(load_mask(paths, FrameKey(*key, number), meta.camera)) for number in numbers]
+        faults = [mask_fault(load_mask(paths, frame_of(key, number), meta.camera)) for number in numbers]
         fault = series_fault(faults)
         if fault and fault != NO_PERSON:
-            middle = mask_path(paths, FrameKey(*key, numbers[len(numbers) // 2]))
+            middle = mask_path(paths, frame_of(key, numbers[len(numbers) // 2]))
             return f"{middle} and others beside it: the mask {fault}"
         sees_person |= not all(faults)
     return "" if sees_person else f"no mask that was looked at {NO_PERSON.replace('has no', 'has a')}"
