@@ -122,7 +122,9 @@ def background_path(paths: Paths, subject: int, camera: int) -> Path:
 
 def has_masks(paths: Paths) -> bool:
     """Tell whether the data set comes with person masks."""
-    return paths.masks_location.is_dir() and any(paths.masks_location.iterdir())
+    return paths.masks_location.is_dir() and any(
+        not path.name.startswith(".") for path in paths.masks_location.iterdir()
+    )
 
 
 FROM_KEYPOINTS = "joints_from_keypoints"

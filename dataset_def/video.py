@@ -231,7 +231,9 @@ def images_in(folder: Path) -> list[Path]:
 
 def is_video_or_folder(path: Path) -> bool:
     """Tell whether a path is a video by its name, or a folder with images."""
-    return bool(images_in(path)) if path.is_dir() else path.suffix.lower() in VIDEOS and not is_hidden(path)
+    if is_hidden(path):
+        return False
+    return bool(images_in(path)) if path.is_dir() else path.suffix.lower() in VIDEOS
 
 
 def probe(path: Path) -> VideoInfo:
