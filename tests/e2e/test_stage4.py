@@ -155,7 +155,7 @@ def test_an_inverted_mask_stops_the_script_before_it_writes_anything(tmp_path):
     path = mask_path(bad.paths, load_table(bad.paths).key(3))
     write_image(path, 255 - cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
     (bad.paths.index_location / "index.npz").unlink()
-    for file in (bad.paths.index_location / "crops_pelvis").iterdir():
+    for file in (bad.paths.index_location / "crops_masks").iterdir():
         file.unlink()
     h36m_preprocess.main(bad.preprocess)
     with pytest.raises(ValueError, match=f"{path.name} .*seems inverted"):
