@@ -97,6 +97,20 @@ ROWS: dict[str, Row] = {
 }
 
 
+TITLES = {
+    "generator": "poses of the embedded generator, true root",
+    "s1": "poses of S1 alone, fitted to labels",
+    "cmu": "poses of 24 CMU motions of three people alone",
+    "mask_root": "the generator's, root from the masks",
+    "three_cameras": "as the first, three cameras",
+    "two_cameras": "as the first, two cameras",
+    "damaged": "as the fourth, damaged masks",
+    "segmented": "as the fourth, masks of a segmentation network",
+    "with_labels": "as the first, 17 joints known",
+}
+"""What the rows are, for readers."""
+
+
 def teacher_config(settings: Settings, name: str, seed: int) -> MasksConfig:
     """Give the settings of a teacher."""
     paths = replace(settings.paths, runs_location=settings.work)
@@ -271,7 +285,7 @@ def table_of(rows: dict[str, dict[str, Any]]) -> str:
             told = f"{line[column]:.{2 if 'seconds' in column else 1}f}" if column in line else ""
             cells.append(told + (f" [{bounds[0]:.1f}, {bounds[1]:.1f}]" if bounds and told else ""))
         alone = f"{line['teacher_alone_joints_mm']:.1f}"
-        lines.append(f"| {name} | {line['reads']} | {alone} | " + " | ".join(cells) + " |")
+        lines.append(f"| {TITLES.get(name, name)} | {line['reads']} | {alone} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
