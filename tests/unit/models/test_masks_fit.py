@@ -221,7 +221,8 @@ def test_a_frame_that_went_wrong_begins_again_in_its_neighbour_s_pose(drawn):
     assert before[1] < before[0] - 0.1 and after[1] > before[1] + 0.1, f"{before.tolist()} became {after.tolist()}"
     assert (after > before - 0.005).all(), "nothing gets worse"
     none = MasksFit(small_body(), MasksFitLoss(), MasksFitSteps(steps=15, neighbour_rounds=0), True)
-    assert torch.equal(none.fit_in_time(start, observations, person(drawn)).overlap, alone.overlap)
+    same_again = none.fit_in_time(start, observations, person(drawn)).overlap
+    assert torch.allclose(same_again, alone.overlap, atol=1e-3, equal_nan=True)
 
 
 def start_of(drawn) -> EstimatedBodies:
