@@ -101,7 +101,7 @@ def test_fits_come_near_the_truth_go_on_where_they_stopped_and_stand_in_for_it(p
     assert not (folder / "pseudo_labels.npz").exists(), "nothing may be trained on a test subject"
     tested = masks_test.TestMasksConfig(fits=folder, paths=place.paths, result=place.root / "fits.json")
     found = masks_test.main(tested)["fit"]
-    assert "| fit | 4 | 2 |" in (place.root / "fits.md").read_text()
+    assert "joints | 4 | 2 |" in (place.root / "fits.md").read_text(), "what the row reads, frames, sequences"
     assert json.loads((place.root / "fits.json").read_text())["rows"]["fit"]["joints_mm"]["mean"] == found["joints_mm"]
     assert found["vertices_mm"] < 80 and found["joints_mm"] < 30 and found["overlap_percent"] > 65, found
     assert [load_bodies(path).source for path in sorted((folder / "truth").iterdir())] == [FITTED] * 2
