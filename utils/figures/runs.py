@@ -219,8 +219,8 @@ def fits_figures(run: Path, data: str) -> dict[str, Figure]:
     reads = load_metrics(run / "metrics.json", command).get("tier", NOT_RECORDED)
     caption = f"{data}; {provenance['split']}".removeprefix("; ") + f".  Reads {reads}."
     which = "with the largest error" if "fit_joints_mm" in stored else "that cover their masks least"
-    worst = (stored[f"worst_{name}"] for name in ("mask", "start", "fit", "exists"))
+    mask, start, fit, exists = (stored[f"worst_{name}"] for name in ("mask", "start", "fit", "exists"))
     return {
         "fits": overlays_figure(stored["example_overlay"], f"Bodies fitted to masks.\n{caption}"),
-        "fits_worst": fits_figure(*worst, f"The frames {which} of all.\n{caption}"),
+        "fits_worst": fits_figure(mask, start, fit, exists, f"The frames {which} of all.\n{caption}"),
     }
