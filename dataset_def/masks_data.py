@@ -21,7 +21,7 @@ from dataset_def.h36m_SMPL_data import mask_problem
 from utils.artifacts import COMMANDS, load_keypoints
 from utils.camera import Camera, to_rays
 from utils.tiers import Reads
-from utils.views import MeshViews
+from utils.views import MeshViews, mask_middles_px
 
 COARSER_BY = 1.05
 """Packed masks may be so much coarser than those cut from them; else the masks' files are read."""
@@ -155,10 +155,7 @@ class MaskReader:
     def off_target_m(self, instants: list[Instant], width: int) -> Float[np.ndarray, "T V"]:
         """Measure how far the middle of every mask is from the crop's centre, at that depth; NaN without a mask."""
         views = self.read(instants, width)
-        place = torch.arange(self.size_px) + 0.5 - self.size_px / 2
-        weight = views.mask.sum(dim=(2, 3)).clamp_min(1e-6)
-        across, down = ((views.mask.sum(dim=axis) * place).sum(dim=2) / weight for axis in (2, 3))
-        off_m = torch.hypot(across, down) * (self.side_m / self.size_px)
+        off_m = torch.hypot(*mask_middles_px(views.mask)) * (self.side_m / self.size_px)
         return off_m.masked_fill(~views.exists, torch.nan).numpy()
 
     def _views(self, instant: Instant, width: int) -> MeshViews:

@@ -19,11 +19,10 @@ from config import MasksConfig, MasksNetwork
 from models.body_surface import (
     part_of_body,
     pelvis_m,
-    relative_rotations,
     spread_vertices,
-    total_rotations,
     vertex_normals,
 )
+from models.kinematics import along_the_tree, relative_to_parent
 from models.silhouette import Topology, silhouette
 from models.smpl import Body, load_body
 from utils.artifacts import file_hash, load_checkpoint, stored_reads
@@ -232,7 +231,7 @@ class BodyFromMasks(nn.Module):
             totals = standing_up().to(own_rad)[:, :2].expand(count, joints, 3, 2)
             return ReadInAxes(totals, own_rad.new_zeros(count, self.num_betas), own_rad.new_zeros(count, 3))
         from_world = about_up(own_rad).mT
-        totals = from_world[:, None] @ total_rotations(before.rotations_world, self.parents)[..., :2]
+        totals = from_world[:, None] @ along_the_tree(before.rotations_world, self.parents)[..., :2]
         return ReadInAxes(totals, before.betas, (from_world @ before.pelvis_world_m[..., None])[..., 0])
 
     def _changed(
@@ -242,7 +241,7 @@ class BodyFromMasks(nn.Module):
         joints = len(self.parents)
         columns = start.totals + numbers[:, : 6 * joints].unflatten(1, (joints, 3, 2))
         total = roma.special_gramschmidt(columns)
-        rotations = relative_rotations(to_world[:, None] @ total, self.parents)
+        rotations = relative_to_parent(to_world[:, None] @ total, self.parents)
         pelvis_world_m = (to_world @ (start.pelvis_m + numbers[:, -3:])[..., None])[..., 0]
         return EstimatedBodies(rotations, start.betas + numbers[:, 6 * joints : -3], pelvis_world_m)
 
@@ -258,12 +257,12 @@ class BodyFromMasks(nn.Module):
         azimuths = azimuth_rad(views.R_crop_from_world).unbind(1)
         parts = [self._read(self.fuse, told, views, own_rad) for own_rad in azimuths]
         weight = (views.exists / views.exists.sum(dim=1, keepdim=True)).T
-        totals = torch.stack([total_rotations(part.rotations_world, self.parents) for part in parts])
+        totals = torch.stack([along_the_tree(part.rotations_world, self.parents) for part in parts])
         mean = roma.special_procrustes((totals * weight[..., None, None, None]).sum(dim=0))
         apart_rad = roma.rotmat_geodesic_distance(totals, mean.expand_as(totals), clamping=1 - 1e-7).mean(dim=2)
         betas = torch.einsum("vbn,vb->bn", torch.stack([part.betas for part in parts]), weight)
         pelvis = torch.einsum("vbk,vb->bk", torch.stack([part.pelvis_world_m for part in parts]), weight)
-        found = EstimatedBodies(relative_rotations(mean, self.parents), betas, pelvis)
+        found = EstimatedBodies(relative_to_parent(mean, self.parents), betas, pelvis)
         found = self.read_in_own_axes(told, views, found)[-1]
         for _ in range(self.config.refinements):
             found = self.look_again(views, found, drawer(found, views))
@@ -316,7 +315,7 @@ def masks_terms(
 ) -> dict[str, Float[Tensor, ""]]:
     """Compare bodies, term by term."""
     apart = points(found.rotations_world, found.betas) - points(true.rotations_world, true.betas)
-    totals = [total_rotations(one.rotations_world, parents) for one in (found, true)]
+    totals = [along_the_tree(one.rotations_world, parents) for one in (found, true)]
     return {
         "points": apart.norm(dim=-1).mean(),
         "rotations": (totals[0] - totals[1]).square().sum(dim=(2, 3)).mean(),

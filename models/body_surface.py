@@ -59,30 +59,6 @@ def paired_limbs(parents: tuple[int, ...], opposite: Int[Tensor, "J"]) -> list[l
     return list(groups.values())
 
 
-def mirrored_pose(
-    rotations: Float[Tensor, "B J 3 3"], opposite: Int[Tensor, "J"]
-) -> Float[Tensor, "B J 3 3"]:  # fmt: skip
-    """Give the pose seen in a mirror that stands in the body's middle: sides swap, and so does their handedness.
-
-    Source: a rotation R becomes S R S with the reflection S = diag(-1, 1, 1); own derivation, test_body_surface.py.
-    """
-    S = rotations.new_tensor([-1.0, 1.0, 1.0])
-    return rotations[:, opposite] * S[:, None] * S
-
-
-def total_rotations(relative: Float[Tensor, "B J 3 3"], parents: tuple[int, ...]) -> Float[Tensor, "B J 3 3"]:
-    """Turn rotations relative to the parent into those relative to what the root is relative to."""
-    total = [relative[:, 0]]
-    for child, parent in enumerate(parents[1:], start=1):
-        total.append(total[parent] @ relative[:, child])
-    return torch.stack(total, dim=1)
-
-
-def relative_rotations(total: Float[Tensor, "B J 3 3"], parents: tuple[int, ...]) -> Float[Tensor, "B J 3 3"]:
-    """Undo `total_rotations`."""
-    return torch.cat([total[:, :1], total[:, list(parents[1:])].mT @ total[:, 1:]], dim=1)
-
-
 def vertex_normals(vertices_m: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "B V 3"]:
     """Give outward unit normals, each the mean of the faces around a vertex by their area.
 

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from config import Damage, PoseVariation
-from models.body_surface import mirrored_pose, opposite_joints, paired_limbs, pelvis_m, vertex_normals
+from models.body_surface import opposite_joints, paired_limbs, pelvis_m, vertex_normals
+from models.kinematics import mirrored_pose
 from models.silhouette import Topology
 from models.smpl import Body
 from models.SMPL_from_masks import BodyDrawer, BodyFromMasks, PointsOfBody, covered
 from utils.engine import mixed_seed
 from utils.figures.masks import masks_picture
-from utils.views import MeshViews, about_up, level_rotation
+from utils.views import MeshViews, about_up, level_rotation, mask_middles_px
 
 FEW_PX = 24
 """Side of the first masks, which only tell where the middle of the person seems to be."""
@@ -96,10 +97,7 @@ def middle_world_m(views: MeshViews) -> Float[Tensor, "B 3"]:
 
     Source: least squares over the distances to the rays, as dataset_def.mask_centres; test_drawn_masks.py.
     """
-    size = views.mask.shape[-1]
-    places = torch.arange(size) + 0.5 - size / 2
-    weight = views.mask.sum(dim=(2, 3)).clamp_min(1e-6)
-    x, y = (views.mask.sum(dim=2) @ places) / weight, (views.mask.sum(dim=3) @ places) / weight
+    x, y = mask_middles_px(views.mask)
     ray = torch.stack([x / views.focal_px, y / views.focal_px, torch.ones_like(x)], dim=-1)
     ray = nn.functional.normalize(torch.einsum("bvij,bvi->bvj", views.R_crop_from_world, ray), dim=-1)
     across = (torch.eye(3) - ray[..., :, None] * ray[..., None, :]) * views.exists[..., None, None]

@@ -1,10 +1,10 @@
-"""How poses are described to the discriminator of stage 3; none of it depends on the root's rotation."""
+"""Rotations along a skeleton, and how poses are described to the discriminator of stage 3 (without the root's)."""
 
 from typing import NamedTuple
 
 import roma
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from utils.skeleton import SMPL_24, SMPL_24_PARENTS
@@ -23,18 +23,35 @@ def upright_rotations() -> Float[Tensor, "24 3 3"]:
     return rotations
 
 
-def along_the_tree(relative: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B 24 3 3"]:
+def along_the_tree(
+    relative: Float[Tensor, "B J 3 3"], parents: tuple[int, ...] = SMPL_24_PARENTS
+) -> Float[Tensor, "B J 3 3"]:
     """Turn rotations relative to the parent into those relative to what the root is relative to."""
     total = [relative[:, 0]]
-    for child, parent in enumerate(SMPL_24_PARENTS[1:], start=1):
+    for child, parent in enumerate(parents[1:], start=1):
         total.append(total[parent] @ relative[:, child])
     return torch.stack(total, dim=1)
 
 
-def relative_to_parent(total: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B 24 3 3"]:
+def relative_to_parent(
+    total: Float[Tensor, "B J 3 3"], parents: tuple[int, ...] = SMPL_24_PARENTS
+) -> Float[Tensor, "B J 3 3"]:
     """Undo `along_the_tree`."""
-    parents = total[:, list(SMPL_24_PARENTS[1:])]
-    return torch.cat([total[:, :1], parents.mT @ total[:, 1:]], dim=1)
+    return torch.cat([total[:, :1], total[:, list(parents[1:])].mT @ total[:, 1:]], dim=1)
+
+
+def mirrored_pose(
+    rotations: Float[Tensor, "B J 3 3"], opposite: Int[Tensor, "J"] | list[int]
+) -> Float[Tensor, "B J 3 3"]:
+    """Give the pose seen in a mirror that stands in the body's middle: sides swap, and so does their handedness.
+
+    Args:
+        opposite: for every joint, its counterpart on the other side.
+    Source: a rotation R becomes S R S with the reflection S = diag(-1, 1, 1); own derivation, test_body_surface.py and
+        test_pose_noise.py.
+    """
+    S = rotations.new_tensor([-1.0, 1.0, 1.0])
+    return rotations[:, opposite] * S[:, None] * S
 
 
 NUM_JOINTS_BELOW_ROOT = len(SMPL_24) - 1

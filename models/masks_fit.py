@@ -17,9 +17,9 @@ from config import ranged, setting
 from models.body_surface import pelvis_m, vertex_normals
 from models.kinematics import upright_rotations
 from models.mesh_losses import Scores
-from models.silhouette import Topology, silhouette
+from models.silhouette import Topology
 from models.smpl import Body
-from models.SMPL_from_masks import USUAL_CLOTH_M, EstimatedBodies
+from models.SMPL_from_masks import USUAL_CLOTH_M, EstimatedBodies, covered
 from utils.skeleton import SMPL_24, SMPL_24_PARENTS, joint_rows
 from utils.views import MeshViews, placed_in_views
 
@@ -306,7 +306,8 @@ class MasksFit:
         moving = self._moved(start, observations, person, self.config.steps, False)
         with torch.no_grad():
             rotations, pelvis = moving.rotations(), moving.pelvis_m
-            coverage = self.coverage(*self.surface(rotations, person, pelvis)[:1], observations.views)
+            surface_m = self.surface(rotations, person, pelvis)[0]
+            coverage = covered(surface_m, observations.views, self.topology, SAMPLES)
             overlap = overlap_of(coverage, observations.views.mask, observations.views.exists)
         return MasksFitted(rotations.detach(), pelvis.detach(), overlap)
 
@@ -393,7 +394,7 @@ class MasksFit:
             terms = terms + weights.joint_axis * joint_axis_error(rotations)
         if weights.soft_iou:
             views = observations.views
-            overlap = overlap_of(self.coverage(dressed_m, views), views.mask, views.exists)
+            overlap = overlap_of(covered(dressed_m, views, self.topology, SAMPLES), views.mask, views.exists)
             terms = terms + weights.soft_iou * (1 - overlap).nan_to_num(0).sum(dim=1) / views.exists.sum(
                 dim=1
             ).clamp_min(1)
@@ -439,14 +440,6 @@ class MasksFit:
         thick_m = self.body.weights @ person.cloth_m
         dressed_m = vertices_m + vertex_normals(vertices_m, self.body.faces) * thick_m[:, None]
         return dressed_m - root_m + pelvis_world_m[:, None], joints_m - root_m, points_m
-
-    def coverage(self, surface_m: Float[Tensor, "T N 3"], views: MeshViews) -> Float[Tensor, "T V S S"]:
-        """Draw surfaces in all views; those that do not exist are drawn too, and not looked at."""
-        size = views.mask.shape[-1]
-        vertices_px = placed_in_views(surface_m, views, "pelvis")
-        return silhouette(vertices_px.flatten(0, 1), self.topology, size, size, SAMPLES).unflatten(
-            0, views.exists.shape
-        )
 
 
 def shape_frames(count: int, most: int) -> Tensor:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from config import NoiseConfig
+from models.kinematics import mirrored_pose
 from utils.skeleton import SMPL_24, mirrored
 
 OTHER_SIDE = mirrored(SMPL_24)
@@ -29,12 +30,8 @@ class PerturbedPoses(NamedTuple):
 
 
 def mirror_pose(rotations: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B 24 3 3"]:
-    """Give the pose seen in a mirror that stands in the body's middle: sides swap, and so does their handedness.
-
-    Source: a rotation R becomes S R S with the reflection S = diag(-1, 1, 1); own derivation, test_pose_noise.py.
-    """
-    S = rotations.new_tensor([-1.0, 1.0, 1.0])
-    return rotations[:, OTHER_SIDE] * S[:, None] * S
+    """Give the pose that a mirror shows, of SMPL's skeleton."""
+    return mirrored_pose(rotations, OTHER_SIDE)
 
 
 def sometimes_mirrored(rotations: Float[Tensor, "B 24 3 3"], generator: torch.Generator) -> Float[Tensor, "B 24 3 3"]:

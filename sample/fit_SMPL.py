@@ -45,7 +45,7 @@ from models.masks_fit import (
     shape_frames,
 )
 from models.smpl import Body, load_body
-from models.SMPL_from_masks import BodyDrawer, BodyFromMasks, EstimatedBodies, load_teacher, teacher_reads
+from models.SMPL_from_masks import BodyDrawer, BodyFromMasks, EstimatedBodies, Teacher, load_teacher, teacher_reads
 from utils.artifacts import PseudoLabels, commit, file_hash, load_arrays, lock_settings, save_arrays, save_pseudo_labels
 from utils.batches import to_device
 from utils.engine import check_name, choose_device
@@ -156,11 +156,18 @@ class Tools(NamedTuple):
     device: torch.device
 
 
-def masks_reader(config: FitConfig) -> MaskReader:
-    """Open the masks in the crops that a fit looks at."""
+def teacher_of(config: FitConfig) -> Teacher | None:
+    """Read the teacher that a fit begins with; None for bodies that begin at joints."""
     if config.start == "joints":
+        return None
+    return load_teacher(config.teacher, config.paths.models_smpl_location)
+
+
+def masks_reader(config: FitConfig, teacher: Teacher | None) -> MaskReader:
+    """Open the masks in the crops that a fit looks at."""
+    if teacher is None:
         return MaskReader(config.paths, "pelvis", config.mask_px, SIDE_M)
-    return MaskReader(config.paths, *load_teacher(config.teacher, config.paths.models_smpl_location)[1:])
+    return MaskReader(config.paths, teacher.centre, teacher.size_px, teacher.side_m)
 
 
 @lru_cache(maxsize=1)
@@ -171,12 +178,13 @@ def tools_of(config: FitConfig) -> Tools:
     if not body.has_h36m_joints:
         raise ValueError(f"{location} does not tell where the 17 joints of Human3.6M are, which pseudo-labels hold; "
                          "give --paths.h36m-regressor-location a regressor for this body")  # fmt: skip
+    teacher = teacher_of(config)
     begins_with: BodyFromMasks | JointsStart
-    if config.start == "joints":
+    if teacher is None:
         begins_with = JointsStart(body.to(device), config.loss, config.steps)
     else:
-        begins_with = load_teacher(config.teacher, location).network.to(device)
-    reader = masks_reader(config)
+        begins_with = teacher.network.to(device)
+    reader = masks_reader(config, teacher)
     keypoints = KeypointReader(config.keypoints, reader.table) if config.keypoints else None
     coarse = coarse_body(body.cpu(), coarse_faces(location)).to(device)
     prior = load_prior_for(config.prior, location).to(device) if config.prior is not None else None

@@ -26,8 +26,9 @@ from dataset_def.h36m_files import load_image
 from dataset_def.h36m_index import FrameTable, index_path
 from dataset_def.masks_data import Instant, MaskReader, instants_of, level_camera
 from models.body_surface import coarse_body, coarse_faces, pelvis_m
-from models.masks_fit import MasksFit, MasksFitLoss, MasksFitSteps, Person
+from models.masks_fit import SAMPLES, MasksFit, MasksFitLoss, MasksFitSteps, Person
 from models.smpl import Body, load_body
+from models.SMPL_from_masks import covered
 from sample.fit_SMPL import (
     COMMAND,
     FitConfig,
@@ -36,13 +37,14 @@ from sample.fit_SMPL import (
     load_part,
     masks_reader,
     reads_of,
+    teacher_of,
 )
 from utils.artifacts import atomic_write, must_exist, save_metrics, save_predictions
 from utils.bootstrap import mean_interval
 from utils.camera import to_camera
 from utils.draw_mesh import overlay
 from utils.figures.runs import fits_figures
-from utils.metrics import mpjpe_mm, pa_mpjpe_mm, yaw_error_degrees
+from utils.metrics import distances_mm, pa_mpjpe_mm, vertex_error_mm, yaw_error_degrees
 from utils.report.summaries import save_rows
 from utils.settings import config_from_dict, next_command, start
 from utils.skeleton import H36M_17
@@ -97,34 +99,28 @@ def about_pelvis(body: Body, bodies: Bodies) -> tuple[Float[Tensor, "N V 3"], Fl
     return vertices_m - root_m, body.h36m_joints_m(vertices_m) - root_m
 
 
-def errors_of(body: Body, found: Bodies, truth: Truth) -> dict[str, Float[np.ndarray, "N"]]:
-    """Measure every frame: joints, vertices where true bodies are known, heading."""
+def errors_of(
+    body: Body, found: Bodies, truth: Truth
+) -> tuple[dict[str, Float[np.ndarray, "N"]], Float[np.ndarray, "N 17"]]:
+    """Measure every frame: joints, vertices where true bodies are known, heading; and every joint by itself, in mm."""
     parts: list[dict[str, Tensor]] = []
+    by_joint: list[Tensor] = []
     for first in range(0, len(found.betas), CHUNK):
         rows = slice(first, first + CHUNK)
         vertices_m, joints_m = about_pelvis(body, Bodies(*(value[rows] for value in found)))
         true_m = truth.joints_world_m[rows] - truth.joints_world_m[rows, :1]
         upright = torch.eye(3).expand(len(true_m), 3, 3)
+        by_joint.append(distances_mm(joints_m, true_m))
         here = {
-            "joints_mm": mpjpe_mm(joints_m, true_m),
+            "joints_mm": by_joint[-1].mean(dim=1),
             "joints_aligned_mm": pa_mpjpe_mm(joints_m, true_m),
             "yaw_error_degrees": yaw_error_degrees(joints_m, true_m, upright),
         }
         if truth.bodies is not None:
             true_vertices_m, _ = about_pelvis(body, Bodies(*(value[rows] for value in truth.bodies)))
-            here["vertices_mm"] = 1000 * (vertices_m - true_vertices_m).norm(dim=-1).mean(dim=1)
+            here["vertices_mm"] = vertex_error_mm(vertices_m, true_vertices_m)
         parts.append(here)
-    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}
-
-
-def by_joint_mm(body: Body, found: Bodies, truth: Truth) -> dict[str, float]:
-    """Average the error of every joint."""
-    apart = []
-    for first in range(0, len(found.betas), CHUNK):
-        rows = slice(first, first + CHUNK)
-        _, joints_m = about_pelvis(body, Bodies(*(value[rows] for value in found)))
-        apart.append((joints_m - truth.joints_world_m[rows] + truth.joints_world_m[rows, :1]).norm(dim=-1))
-    return dict(zip(H36M_17, (1000 * torch.cat(apart).mean(dim=0)).tolist(), strict=True))
+    return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}, torch.cat(by_joint).numpy()
 
 
 def summary_of(errors: dict[str, np.ndarray], frames: Int[np.ndarray, "N 4"]) -> dict[str, Any]:
@@ -229,7 +225,7 @@ def drawn_again(
             own = type(views)(*(value[place : place + 1] for value in views))
             with torch.no_grad():
                 surface_m = fit.surface(bodies.rotations_world[row : row + 1], person, pelvis_m[place : place + 1])[0]
-                drawn.append(fit.coverage(surface_m, own)[0].numpy())
+                drawn.append(covered(surface_m, own, fit.topology, SAMPLES)[0].numpy())
         found[name] = np.stack(drawn)
     return found
 
@@ -261,12 +257,11 @@ def rows_of(body: Body, fits: Fits, truth: Truth | None) -> tuple[dict[str, Any]
     plain = {"overlap_percent": float(values["fit_overlap_percent"].mean())}
     if truth is None:
         return {"fit": {"num_frames": len(fits.frames), **plain}}, values
-    errors = {"teacher": errors_of(body, fits.start, truth), "fit": errors_of(body, fits.bodies, truth)}
-    errors["fit"]["world_joints_mm"] = (
-        1000 * (fits.joints_world_m - truth.joints_world_m).norm(dim=-1).mean(dim=1).numpy()
-    )
+    of_fit, by_joint_mm = errors_of(body, fits.bodies, truth)
+    errors = {"teacher": errors_of(body, fits.start, truth)[0], "fit": of_fit}
+    of_fit["world_joints_mm"] = 1000 * (fits.joints_world_m - truth.joints_world_m).norm(dim=-1).mean(dim=1).numpy()
     rows = {name: summary_of(some, fits.frames) for name, some in errors.items()}
-    rows["fit"] |= plain | {"by_joint_mm": by_joint_mm(body, fits.bodies, truth)}
+    rows["fit"] |= plain | {"by_joint_mm": dict(zip(H36M_17, by_joint_mm.mean(axis=0).tolist(), strict=True))}
     order = np.argsort(-fits.confidence)
     rows["fit"]["joints_mm_of_the_most_confident"] = {
         f"{share:.0%}": float(errors["fit"]["joints_mm"][order[: max(1, int(share * len(order)))]].mean())
@@ -293,7 +288,8 @@ def main(config: TestMasksConfig) -> dict[str, Any]:
     """Measure, write and print; return the metrics."""
     fits, settings = read_fits(config.fits), fit_settings(config.fits)
     body = load_body(config.paths.models_smpl_location, h36m_regressor=config.paths.h36m_regressor_location)
-    reader = masks_reader(replace(settings, paths=config.paths))
+    there = replace(settings, paths=config.paths)
+    reader = masks_reader(there, teacher_of(there))
     truth = read_truth(config, reader.table, fits.frames)
     rows, values = rows_of(body, fits, truth)
     split = f"{', '.join(f'S{one}' for one in np.unique(fits.frames[:, 0]))}; {len(fits.frames)} instants"

@@ -17,7 +17,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from tqdm import tqdm
 
@@ -30,12 +29,11 @@ from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
 from utils.engine import choose_device, mixed_precision
 from utils.image import to_picture
-from utils.metrics import mpjpe_mm, pose_errors
+from utils.metrics import mirrored_joints, mpjpe_mm, pose_errors
 from utils.reference_poses import reference_poses
 from utils.report.frames import best_and_worst
 from utils.report.summaries import action_table, intervals, overall_table, per_action
 from utils.settings import named, next_command, start
-from utils.skeleton import H36M_17, mirrored
 
 
 @dataclass(frozen=True)
@@ -84,15 +82,10 @@ def predict_all(
         with mixed_precision(device, stored.config.optim.bf16):
             predicted = stored.network(sample.image.flip(-1) if is_mirrored else sample.image)
         if is_mirrored:
-            predicted = mirrored_pose(predicted)
+            predicted = mirrored_joints(predicted)
         rows = (predicted, sample.joints_root_m, sample.R_crop_from_world, sample.frames)
         parts.append(Predictions(*(row.cpu() for row in rows)))
     return Predictions(*(torch.cat(rows) for rows in zip(*parts, strict=True)))
-
-
-def mirrored_pose(joints_root_m: Float[Tensor, "B 17 3"]) -> Float[Tensor, "B 17 3"]:
-    """Give the pose that a mirror behind the camera shows: left and right change sides."""
-    return (joints_root_m * joints_root_m.new_tensor([-1.0, 1.0, 1.0]))[:, mirrored(H36M_17)]
 
 
 def with_mirrored(found: Predictions, mirror: Predictions) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from utils.skeleton import H36M_17, JOINTS_14, JOINTS_16, SMPL_24, joint_rows
+from utils.skeleton import H36M_17, JOINTS_14, JOINTS_16, SMPL_24, joint_rows, mirrored
 
 JOINT_SETS: dict[str, tuple[str, ...]] = {"17": H36M_17, "16": JOINTS_16, "14": JOINTS_14}
 """The joints over which errors are averaged; 17 counts the pelvis, whose centred error is zero."""
@@ -87,6 +87,11 @@ def auc_percent(predicted: Float[Tensor, "B J 3"], true: Float[Tensor, "B J 3"])
 def share_within_percent(apart_mm: Float[Tensor, "B J"], threshold_mm: float) -> Float[Tensor, "B"]:
     """Give the share of distances that reach at most the threshold."""
     return 100 * (apart_mm <= threshold_mm).to(apart_mm.dtype).mean(dim=-1)
+
+
+def mirrored_joints(pose_m: Float[Tensor, "B 17 3"]) -> Float[Tensor, "B 17 3"]:
+    """Give the pose that a mirror behind the camera shows: left and right change sides."""
+    return (pose_m * pose_m.new_tensor([-1.0, 1.0, 1.0]))[:, mirrored(H36M_17)]
 
 
 def left_minus_right(pose_m: Float[Tensor, "B 17 3"]) -> Float[Tensor, "B 3"]:

@@ -142,6 +142,13 @@ STEEP = 1e-3
 """Horizontal length of a unit viewing direction below which the camera looks straight up or down."""
 
 
+def mask_middles_px(mask: Float[Tensor, "B V S S"]) -> tuple[Float[Tensor, "B V"], Float[Tensor, "B V"]]:
+    """Give the centroid of every mask, right and down from the crop's middle."""
+    place = torch.arange(mask.shape[-1]) + 0.5 - mask.shape[-1] / 2
+    weight = mask.sum(dim=(2, 3)).clamp_min(1e-6)
+    return (mask.sum(dim=2) @ place) / weight, (mask.sum(dim=3) @ place) / weight
+
+
 def level_rotation(offset_world_m: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3 3"]:
     """Turn the world (z up) into a camera (x right, y down, z forward) at this offset from what it looks at.
 

@@ -27,10 +27,9 @@ from models.encoder_decoder import EncoderDecoder, load_encoder
 from utils.artifacts import file_hash, save_result
 from utils.batches import in_order, to_device
 from utils.engine import choose_device
-from utils.metrics import pose_errors
+from utils.metrics import mirrored_joints, pose_errors
 from utils.report.summaries import intervals, text_table
 from utils.settings import start
-from utils.skeleton import H36M_17, mirrored
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def read_points(network: EncoderDecoder, data: PoseData, config: ProbeConfig, is
         parts.append([points_m, sample.joints_root_m, sample.R_crop_from_world, sample.frames])
     points_m, joints_m, R, frames = (torch.cat(rows).cpu() for rows in zip(*parts, strict=True))
     if is_mirrored:
-        joints_m = joints_m[:, mirrored(H36M_17)] * torch.tensor([-1.0, 1.0, 1.0])
+        joints_m = mirrored_joints(joints_m)
     return Probed(points_m, joints_m, R, frames.numpy().astype(np.int32))
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 
 from config import ROOT, Paths
 from models.smpl import load_body
-from sample.fit_SMPL import masks_reader, reads_of
+from sample.fit_SMPL import masks_reader, reads_of, teacher_of
 from sample.test_SMPL_from_masks import (
     Fits,
     TestMasksConfig,
@@ -82,14 +82,15 @@ def sheet(pictures: UInt8[np.ndarray, "E V S S 3"]) -> UInt8[np.ndarray, "H W 3"
 def main(settings: Settings) -> dict[str, Any]:
     """Measure, write and print."""
     fits, config = read_fits(settings.fits), fit_settings(settings.fits)
-    reader = masks_reader(replace(config, paths=settings.paths))
+    there = replace(config, paths=settings.paths)
+    reader = masks_reader(there, teacher_of(there))
     rows = rows_of_frames(reader.table, fits.frames)
     true_m = reader.table.joints_world_m[reader.table.row_instant[rows]]
     if not np.isfinite(true_m).all():
         raise ValueError(f"{settings.paths.h36m_location} has frames without joints from keypoints, which the bodies "
                          "are compared with; import the recording with them")  # fmt: skip
     found = errors_of(fits, true_m)
-    reads = reads_of(replace(config, paths=settings.paths), reader, np.unique(fits.frames[:, 0]).tolist())
+    reads = reads_of(there, reader, np.unique(fits.frames[:, 0]).tolist())
     protocol = (
         "pose2sim 0.7.0, the man on the beam, four cameras turned by the small angles that the keypoints ask for; "
         "masks: what differs from the pictures of the empty room, or where these show people from the median over "

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from config import Damage, MasksLoss, MasksNetwork
-from models.body_surface import total_rotations
 from models.drawn_masks import draw
+from models.kinematics import along_the_tree
 from models.SMPL_from_masks import (
     BodyDrawer,
     BodyFromMasks,
@@ -118,7 +118,7 @@ def test_the_terms_are_zero_for_the_true_bodies_and_tell_a_turned_one(bodies):
     turned[:, 0] = about_up(torch.tensor(torch.pi)) @ turned[:, 0]
     terms = masks_terms(true._replace(rotations_world=turned), true, points, parents)
     assert terms["points"] > 0.1 and terms["betas"] == 0 and terms["pelvis"] == 0
-    totals = total_rotations(turned, parents) - total_rotations(true.rotations_world, parents)
+    totals = along_the_tree(turned, parents) - along_the_tree(true.rotations_world, parents)
     assert torch.isclose(terms["rotations"], totals.square().sum(dim=(2, 3)).mean())
 
 

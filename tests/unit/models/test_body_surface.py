@@ -9,15 +9,13 @@ from config import Paths
 from models.body_surface import (
     coarse_body,
     limbs,
-    mirrored_pose,
     opposite_joints,
     paired_limbs,
     pelvis_m,
-    relative_rotations,
     spread_vertices,
-    total_rotations,
     vertex_normals,
 )
+from models.kinematics import along_the_tree, mirrored_pose, relative_to_parent
 from models.smpl import load_body
 from utils.skeleton import SMPL_24, mirrored
 
@@ -71,8 +69,8 @@ def test_the_mirrored_pose_puts_joints_at_their_mirrored_places(body):
 
 def test_rotations_along_the_tree_and_back(body):
     rotations = some_rotations(2, 24)
-    total = total_rotations(rotations, body.parents)
-    assert torch.allclose(relative_rotations(total, body.parents), rotations, atol=1e-5)
+    total = along_the_tree(rotations, body.parents)
+    assert torch.allclose(relative_to_parent(total, body.parents), rotations, atol=1e-5)
     knee, hip = SMPL_24.index("left_knee"), SMPL_24.index("left_hip")
     assert torch.allclose(total[:, knee], rotations[:, 0] @ rotations[:, hip] @ rotations[:, knee], atol=1e-5)
 

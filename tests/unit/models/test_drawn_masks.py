@@ -7,7 +7,7 @@ import roma
 import torch
 
 from config import Damage, PoseVariation
-from models.body_surface import mirrored_pose, opposite_joints, paired_limbs
+from models.body_surface import opposite_joints, paired_limbs
 from models.drawn_masks import (
     Drawing,
     DrawnBatches,
@@ -24,6 +24,7 @@ from models.drawn_masks import (
     with_edges,
     with_spots,
 )
+from models.kinematics import mirrored_pose
 from models.silhouette import Topology
 from models.SMPL_from_masks import covered
 from tests.helpers.small_body import small_body
