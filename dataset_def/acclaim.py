@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
+from dataset_def.frame_files import is_hidden
 from utils.skeleton import SMPL_24, SMPL_24_PARENTS
 
 METRES_PER_INCH = 0.0254
@@ -89,11 +90,12 @@ def clip_files(folder: Path) -> list[tuple[Path, Path]]:
     Raises:
         FileNotFoundError: no folder, no motions, or a motion without skeleton.
     """
-    inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".amc", ".asf"))
-    motions = [path for path in inside if path.suffix.lower() == ".amc" and not path.name.startswith(".")]
+    inside = sorted(path for path in folder.rglob("*")
+                    if path.suffix.lower() in (".amc", ".asf") and not is_hidden(path))  # fmt: skip
+    motions = [path for path in inside if path.suffix.lower() == ".amc"]
     skeletons: dict[Path, list[Path]] = {}
     for path in inside:
-        if path.suffix.lower() == ".asf" and not path.name.startswith("."):
+        if path.suffix.lower() == ".asf":
             skeletons.setdefault(path.parent, []).append(path)
     if not motions:
         raise FileNotFoundError(f"{folder} holds no .amc files; give a folder with .asf and .amc files side by side")

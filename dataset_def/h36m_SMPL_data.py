@@ -18,6 +18,7 @@ from dataset_def.h36m_files import mask_path
 from dataset_def.h36m_index import (
     FrameChoice,
     load_table,
+    rows_by_instant,
     select_frames,
     subjects_of,
     with_known_centre,
@@ -116,21 +117,24 @@ class SeenMask(NamedTuple):
     is_usable: bool = True
 
 
-def mesh_views(seen: list[SeenMask], num_views: int, side_m: float) -> MeshViews:
+def mesh_views(seen: list[SeenMask], num_views: int, side_m: float | None) -> MeshViews:
     """Put the views of one instant together, padded with copies of the first one that do not exist.
 
     Args:
         num_views: the most that any instant has.
-        side_m: of the crops, at the distance of their targets.
+        side_m: of the crops, at the distance of their targets; None leaves the distances to the masks zero.
     """
     padding = num_views - len(seen)
 
     def stacked(values: list[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.stack(values + values[:1] * padding).astype(np.float32))
 
+    mask = stacked([one.mask for one in seen]) * (1 / 255)
     return MeshViews(
-        mask=stacked([one.mask for one in seen]) * (1 / 255),
-        distance_to_mask_m=stacked([distance_to_mask_px(one.mask) * (side_m / len(one.mask)) for one in seen]),
+        mask=mask,
+        distance_to_mask_m=mask.new_zeros(()).expand_as(mask)
+        if side_m is None
+        else stacked([distance_to_mask_px(one.mask) * (side_m / len(one.mask)) for one in seen]),
         exists=torch.tensor([one.is_usable for one in seen] + [False] * padding),
         R_crop_from_world=stacked([one.camera.R_cam_from_world for one in seen]),
         centre_world_m=stacked([one.camera.centre_world_m for one in seen]),
@@ -167,9 +171,7 @@ class MeshData(Dataset[MeshSample]):
 
     def _group_views(self) -> None:
         """List the rows of all cameras for every instant."""
-        order = self.rows[np.argsort(self.table.row_instant[self.rows], kind="stable")]
-        instants, firsts = np.unique(self.table.row_instant[order], return_index=True)
-        self.instant_rows = dict(zip(instants.tolist(), np.split(order, firsts[1:]), strict=True))
+        self.instant_rows = rows_by_instant(self.table, self.rows)
         self.num_views = max(len(rows) for rows in self.instant_rows.values())
 
     def _check_some_masks(self) -> None:

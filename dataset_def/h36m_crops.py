@@ -173,6 +173,17 @@ class PackedPictures(NamedTuple):
         return cut(self.packed.mask(self.row), self.camera, to)
 
 
+def pictures_of(
+    paths: Paths, table: FrameTable, row: int, packed: PackedCrops | None, target_world_m: Float[np.ndarray, "3"]
+) -> FramePictures | PackedPictures:
+    """Give the pictures that crops of a frame are cut from: as packed about a target, or as its files hold them."""
+    camera = table.camera(row)
+    if packed is None:
+        return FramePictures(paths, table.key(row), camera)
+    px, side_m = packed.metadata.size_px, packed.metadata.side_m
+    return PackedPictures(packed, row, crop_camera(camera, target_world_m, px, side_m))
+
+
 class CropSettings(NamedTuple):
     """How a data set cuts its crops: their size and centre, and how far random ones differ from that."""
 
@@ -237,10 +248,7 @@ class CropReader:
 
     def _source(self, row: int) -> FramePictures | PackedPictures:
         """Give the pictures that crops of a frame are cut from."""
-        if self.packed is None:
-            return FramePictures(self.paths, self.table.key(row), self.table.camera(row))
-        px, side_m = self.packed.metadata.size_px, self.packed.metadata.side_m
-        return PackedPictures(self.packed, row, crop_camera(self.table.camera(row), self.targets_m[row], px, side_m))
+        return pictures_of(self.paths, self.table, row, self.packed, self.targets_m[row])
 
     def read_backgrounds(self, rows: Int[np.ndarray, "n"]) -> None:
         """Read the backgrounds of frames now, so that a missing one stops a script before it writes anything."""

@@ -16,6 +16,7 @@ from jaxtyping import Float, UInt8
 from scipy.io.matlab import MatReadError
 
 from config import Paths
+from dataset_def.frame_files import is_hidden
 from utils.camera import Camera, project, to_camera
 from utils.image import read_image, read_mask
 from utils.skeleton import H36M_17
@@ -122,9 +123,7 @@ def background_path(paths: Paths, subject: int, camera: int) -> Path:
 
 def has_masks(paths: Paths) -> bool:
     """Tell whether the data set comes with person masks."""
-    return paths.masks_location.is_dir() and any(
-        not path.name.startswith(".") for path in paths.masks_location.iterdir()
-    )
+    return paths.masks_location.is_dir() and any(not is_hidden(path) for path in paths.masks_location.iterdir())
 
 
 FROM_KEYPOINTS = "joints_from_keypoints"

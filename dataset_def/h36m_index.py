@@ -191,6 +191,13 @@ def subjects_of(table: FrameTable, rows: Int[np.ndarray, "n"]) -> frozenset[int]
     return frozenset(np.unique(table.frames[rows, 0]).tolist())
 
 
+def rows_by_instant(table: FrameTable, rows: Int[np.ndarray, "n"]) -> dict[int, Int[np.ndarray, "v"]]:
+    """Group rows by their instant, in order of the instants."""
+    order = rows[np.argsort(table.row_instant[rows], kind="stable")]
+    instants, firsts = np.unique(table.row_instant[order], return_index=True)
+    return dict(zip(instants.tolist(), np.split(order, firsts[1:]), strict=True)) if len(order) else {}
+
+
 def every_nth(table: FrameTable, rows: Int[np.ndarray, "n"], every: int) -> Int[np.ndarray, "m"]:
     """Keep every n-th instant of each sequence, in all its views."""
     frame_step = table.every * every

@@ -9,22 +9,20 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from config import Paths
-from dataset_def.crop import crop_camera, cut
-from dataset_def.h36m_crops import PackedCrops, load_metadata, pack_folder
-from dataset_def.h36m_files import load_mask, mask_path, told_by_keypoints
-from dataset_def.h36m_index import Centre, FrameTable, every_nth, load_table, targets_world_m
-from dataset_def.h36m_SMPL_data import mask_problem
+from dataset_def.crop import crop_camera
+from dataset_def.h36m_crops import COARSER_BY, PackedCrops, load_metadata, pack_folder, pictures_of
+from dataset_def.h36m_files import mask_path, told_by_keypoints
+from dataset_def.h36m_index import Centre, FrameTable, every_nth, load_table, rows_by_instant, targets_world_m
+from dataset_def.h36m_SMPL_data import SeenMask, mask_problem, mesh_views
 from utils.artifacts import COMMANDS, load_keypoints
 from utils.camera import Camera, to_rays
 from utils.tiers import Reads
 from utils.views import MeshViews, mask_middles_px
 
-COARSER_BY = 1.05
-"""Packed masks may be so much coarser than those cut from them; else the masks' files are read."""
 NEAREST_RAY = 0.1
 """Depth over length of a ray that a crop's camera still sees before it."""
 
@@ -76,11 +74,8 @@ def instants_of(table: FrameTable, rows: Int[np.ndarray, "n"], cameras: tuple[in
             raise ValueError(f"the index has no frames of cameras {absent}, only of "
                              f"{np.unique(table.frames[rows, 3]).tolist()}; change the cameras setting")  # fmt: skip
         rows = rows[np.isin(table.frames[rows, 3], cameras)]
-    order = rows[np.argsort(table.row_instant[rows], kind="stable")]
-    _, firsts = np.unique(table.row_instant[order], return_index=True)
-    groups = np.split(order, firsts[1:]) if len(order) else []
     found = []
-    for own in groups:
+    for own in rows_by_instant(table, rows).values():
         subject, action, subaction, frame = table.frames[own[0], [0, 1, 2, 4]].tolist()
         found.append(Instant(subject, action, subaction, frame, own))
     alone = [one for one in found if len(one.rows) < 2]
@@ -136,13 +131,6 @@ class MaskReader:
                              "(masks needs no label), or other subjects")  # fmt: skip
         return instants_of(self.table, kept, cameras)
 
-    def _mask(self, row: int, camera: Camera) -> UInt8[np.ndarray, "S S"]:
-        source = self.table.camera(row)
-        if self.packed is None:
-            return cut(load_mask(self.paths, self.table.key(row), source), source, camera)
-        pack = self.packed.metadata
-        return cut(self.packed.mask(row), crop_camera(source, self.targets_m[row], pack.size_px, pack.side_m), camera)
-
     def read(self, instants: list[Instant], most_views: int = 0) -> MeshViews:
         """Read the views of some instants, padded to the most that any of them has (or to `most_views`).
 
@@ -161,26 +149,15 @@ class MaskReader:
     def _views(self, instant: Instant, width: int) -> MeshViews:
         rows = instant.rows.tolist()
         cameras = [level_camera(self.table.camera(row), self.targets_m[row], self.size_px, self.side_m) for row in rows]
-        masks = [self._mask(row, camera) for row, camera in zip(rows, cameras, strict=True)]
+        masks = [pictures_of(self.paths, self.table, row, self.packed, self.targets_m[row]).mask(camera)
+                 for row, camera in zip(rows, cameras, strict=True)]  # fmt: skip
         faults = [mask_problem(mask) for mask in masks]
         self.bad += [BadView(str(mask_path(self.paths, self.table.key(row))), fault, instant[:4])
                      for row, fault in zip(rows, faults, strict=True) if fault is not None]  # fmt: skip
-        padding = width - len(rows)
-
-        def stacked(values: list[np.ndarray]) -> Tensor:
-            return torch.from_numpy(np.stack(values + values[:1] * padding).astype(np.float32))
-
-        mask = stacked(masks) * (1 / 255)
-        exists = torch.tensor([fault is None for fault in faults] + [False] * padding)
-        return MeshViews(
-            mask=mask * exists[:, None, None],
-            distance_to_mask_m=mask.new_zeros(()).expand_as(mask),
-            exists=exists,
-            R_crop_from_world=stacked([camera.R_cam_from_world for camera in cameras]),
-            centre_world_m=stacked([camera.centre_world_m for camera in cameras]),
-            focal_px=stacked([camera.focal_px[0] for camera in cameras]),
-            target_world_m=stacked([self.targets_m[row] for row in rows]),
-        )
+        seen = [SeenMask(mask, camera, self.targets_m[row], fault is None)
+                for row, camera, mask, fault in zip(rows, cameras, masks, faults, strict=True)]  # fmt: skip
+        views = mesh_views(seen, width, None)
+        return views._replace(mask=views.mask * views.exists[:, None, None])
 
 
 class KeypointReader:

@@ -163,6 +163,7 @@ OTHER_MODELS = frozenset((
 ))  # fmt: skip
 SPEAKS_OF_LENS = re.compile(r"dist(?!ance)|fish|lens|radial|tangent|kappa|projection|^[kp][1-9]$|prism")
 """Keys (plain) that say something about how the lens bends."""
+ONE_COEFFICIENT = re.compile(r"[kp][1-9]")
 LISTED_IN = ("coefficients", "coeffs", "coefs", "params", "parameters", "values", "data", "coef")
 
 
@@ -170,6 +171,12 @@ def speaks_of_lens(key: str) -> bool:
     """Tell whether a key says how a lens bends."""
     plain = plain_name(key)
     return bool(SPEAKS_OF_LENS.search(plain)) or plain in DISTORTION_KEYS | CAMERA_MODEL_KEYS
+
+
+def holds_distortion(key: str) -> bool:
+    """Tell whether a key holds coefficients of distortion, all of them or one."""
+    plain = plain_name(key)
+    return plain in DISTORTION_KEYS or bool(ONE_COEFFICIENT.fullmatch(plain))
 
 
 def is_true(value: object, what: str) -> bool:
@@ -240,7 +247,7 @@ def read_lens(where: str, table: Mapping[str, Any]) -> Lens:
     given = [key for key in table if plain_name(key) in DISTORTION_KEYS]
     inner = {key: value for name in given if isinstance(table[name], dict) for key, value in table[name].items()}
     is_fisheye = _is_fisheye(where, {**table, **{key: value for key, value in inner.items() if speaks_of_lens(key)}})
-    single = [key for key in table if re.fullmatch(r"[kp][1-9]", plain_name(key))]
+    single = [key for key in table if ONE_COEFFICIENT.fullmatch(plain_name(key))]
     known = {*given, *single}
     unknown = [
         key for key in table
@@ -349,14 +356,13 @@ MATRIX_KEYS = {"rows", "cols", "data"}
 """What OpenCV and ROS write of a matrix."""
 ACCEPTED_KEYS: dict[str, tuple[str, ...]] = {
     "K": ("K", "camera_matrix", "cameraMatrix", "intrinsic_matrix", "mtx", "matrix", "intrinsics", "intrinsic"),
-    "dist": ("dist", "distortion_coefficients", "distCoeffs", "distortions", "D"),
     "R": ("R", "Rot", "rvec", "rotation", "rotation_matrix", "rotation_vector", "rotvec"),
     "T": ("T", "t", "tvec", "translation", "translation_vector"),
     "width": ("width", "image_width", "img_width", "W"),
     "height": ("height", "image_height", "img_height", "H"),
     "size": ("size", "image_size", "resolution"),
 }
-"""The accepted keys of every value, in any case and with any separators; distortion has more (DISTORTION_KEYS)."""
+"""The accepted keys of every value, in any case and with any separators; those of distortion: DISTORTION_KEYS."""
 PLAIN_KEYS = {what: frozenset(plain_name(key) for key in keys) for what, keys in ACCEPTED_KEYS.items()}
 
 

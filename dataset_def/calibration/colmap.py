@@ -15,7 +15,6 @@ from scipy.spatial.transform import Rotation
 
 from dataset_def.calibration.camera_values import (
     Calibration,
-    Lens,
     StoredCamera,
     coefficients,
     finite_number,
@@ -67,7 +66,7 @@ def _lines(path: Path) -> list[list[str]]:
     return [line.split() for line in text_of(path).splitlines() if not line.startswith("#")]
 
 
-def _lens_of_line(where: str, words: list[str]) -> tuple[StoredCamera, Lens]:
+def _camera_of_line(where: str, words: list[str]) -> StoredCamera:
     """Read one line of cameras.txt, as a camera at the origin."""
     model = words[1]
     if model not in PARAMETERS:
@@ -84,7 +83,7 @@ def _lens_of_line(where: str, words: list[str]) -> tuple[StoredCamera, Lens]:
     order = ("k1", "k2", "k3", "k4") if is_fisheye else ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
     bent = lens_of(np.array([named.get(name, 0.0) for name in order]), is_fisheye, where)
     centre_px, size_px = np.array([named["cx"], named["cy"]]), (int(words[2]), int(words[3]))
-    return StoredCamera(np.eye(3), np.zeros(3), focal_px, centre_px, size_px, bent.k, bent.p, bent.model), bent
+    return StoredCamera(np.eye(3), np.zeros(3), focal_px, centre_px, size_px, bent.k, bent.p, bent.model)
 
 
 def read_colmap(cameras: Path, images: Path) -> Calibration:
@@ -93,7 +92,7 @@ def read_colmap(cameras: Path, images: Path) -> Calibration:
     Raises:
         ValueError: damaged, a lens that is not undone here, or a camera that moves.
     """
-    lenses = {words[0]: _lens_of_line(f"{cameras}, camera {words[0]}", words)[0]
+    lenses = {words[0]: _camera_of_line(f"{cameras}, camera {words[0]}", words)
               for words in _lines(cameras) if len(words) > 4}  # fmt: skip
     heads = [words for words in _lines(images)[::2] if len(words) >= 10]  # every second line lists points
     found: dict[str, StoredCamera] = {}

@@ -21,8 +21,8 @@ from dataset_def.calibration.camera_values import (
     camera_of,
     cameras_below,
     coefficients,
+    holds_distortion,
     keys_of,
-    speaks_of_lens,
     text_of,
 )
 from utils.artifacts import atomic_write
@@ -61,17 +61,15 @@ MOST_SPAN_M = 100.0
 
 def _camera(where: str, table: Tree) -> StoredCamera:
     """Read the table of one camera."""
-    missing = [key for key in ("distortions", "rotation", "translation") if not keys_of(table, MEANS[key])
-               and not (key == "distortions" and any(speaks_of_lens(one) for one in table))]  # fmt: skip
+    is_there = {"distortions": any(holds_distortion(key) for key in table), "rotation": bool(keys_of(table, "R")),
+                "translation": bool(keys_of(table, "T"))}  # fmt: skip
+    missing = [name for name, known in is_there.items() if not known]
     if missing:
         raise ValueError(f"{where}: {', '.join(missing)} is missing; write the calibration again")
     return camera_of(where, table)
 
 
-MEANS = {"distortions": "dist", "rotation": "R", "translation": "T"}
-
-
-def _table(name: str, camera: Camera, unit_per_m: float) -> dict[str, object]:
+def _table(camera: Camera, unit_per_m: float) -> dict[str, object]:
     """Give a camera's values as the format's text."""
     (fx, fy), (cx, cy) = camera.focal_px, camera.centre_px - PIXEL_CENTRE_PX
     values = {
@@ -101,7 +99,7 @@ def write_pose2sim(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
     parts = []
     for name, camera in cameras.items():
         size = {"name": f'"{name}"', "size": [float(camera.width_px), float(camera.height_px)]}
-        parts.append((f'["{name}"]', size | _table(name, camera, 1.0)))
+        parts.append((f'["{name}"]', size | _table(camera, 1.0)))
     return _written(folder / "Calib.toml", parts, METADATA)
 
 
@@ -110,7 +108,7 @@ def write_anipose(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
     parts = []
     for number, (name, camera) in enumerate(cameras.items()):
         size = {"name": f'"{name}"', "size": [camera.width_px, camera.height_px]}
-        parts.append((f"[cam_{number}]", size | _table(name, camera, MM_PER_M)))
+        parts.append((f"[cam_{number}]", size | _table(camera, MM_PER_M)))
     return _written(folder / "calibration.toml", parts, METADATA)
 
 
@@ -121,7 +119,7 @@ def write_caliscope(folder: Path, cameras: Mapping[str, Camera]) -> list[Path]:
         raise ValueError(f"Caliscope's cameras are numbers, and {', '.join(cameras)} are not all cam1, cam2, ...; use "
                          "another format")  # fmt: skip
     parts: list[tuple[str, dict[str, object]]] = [("[cameras]", {})]
-    for number, (name, camera) in zip(numbers, cameras.items(), strict=True):
+    for number, camera in zip(numbers, cameras.values(), strict=True):
         head = {"cam_id": number, "size": [camera.width_px, camera.height_px], "rotation_count": 0, "error": 0.0}
-        parts.append((f"[cameras.{number}]", head | _table(name, camera, 1.0)))
+        parts.append((f"[cameras.{number}]", head | _table(camera, 1.0)))
     return _written(folder / "camera_array.toml", parts, "")

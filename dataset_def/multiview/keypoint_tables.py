@@ -9,6 +9,7 @@ import importlib
 import io
 import pickle
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -164,12 +165,13 @@ def _sleap(path: Path, rows: list[list[str]], given: Mapping[str, str]) -> Camer
     head, body = rows[0], [row for row in rows[1:] if row]
     names = [cell.removesuffix(".x") for cell in head if cell.endswith(".x")]
     column = {cell: number for number, cell in enumerate(head)}
-    frames = sorted({int(row[column["frame_idx"]]) for row in body})
-    most = max([sum(int(row[column["frame_idx"]]) == frame for row in body) for frame in frames], default=1)
+    numbers = [int(row[column["frame_idx"]]) for row in body]
+    frames = sorted(set(numbers))
+    places, most = {frame: place for place, frame in enumerate(frames)}, max(Counter(numbers).values(), default=1)
     individuals = np.full((most, len(frames), len(names), 3), np.nan)
     count: dict[int, int] = {}
-    for row in body:
-        frame = frames.index(int(row[column["frame_idx"]]))
+    for number, row in zip(numbers, body, strict=True):
+        frame = places[number]
         for place, name in enumerate(names):
             parts = [_number(row[column[f"{name}.{axis}"]]) for axis in "xy"]
             score = _number(row[column[f"{name}.score"]]) if f"{name}.score" in column else 1.0

@@ -109,14 +109,22 @@ def segmenter(network: Path) -> PersonSegmenter:
     return PersonSegmenter(network)
 
 
-def foreground(image: UInt8[np.ndarray, "H W 3"], job: "ViewJob | SilhouetteJob") -> Float32[np.ndarray, "H W"]:
-    """Tell how far each pixel is from the background, or how likely it is a person: 0 to 255."""
-    background = load_background(job.first_background)
+def foreground(
+    image: UInt8[np.ndarray, "H W 3"],
+    background: UInt8[np.ndarray, "H W 3"],
+    known: Bool[np.ndarray, "H W"] | None,
+    network: Path | None,
+) -> Float32[np.ndarray, "H W"]:
+    """Tell how far each pixel is from the background, or how likely it is a person: 0 to 255.
+
+    Args:
+        known: where a picture shows the background; looked at where a network tells the rest.
+    """
     changed = difference_from(background, np.ones(background.shape[:2], dtype=bool), image)
-    if job.network is None:
+    if network is None or known is None:
         return changed
-    likely = (SEGMENTED_LEVELS * segmenter(job.network).closely(image)).astype(np.float32)
-    return np.where(read_mask(job.known) > PERSON_ABOVE, changed, likely)
+    likely = (SEGMENTED_LEVELS * segmenter(network).closely(image)).astype(np.float32)
+    return np.where(known, changed, likely)
 
 
 def patches(changed: Float32[np.ndarray, "H W"]) -> tuple[Int[np.ndarray, "h w"], list[int], float]:
@@ -151,7 +159,7 @@ def find_people(job: ViewJob) -> list[Float[np.ndarray, "_ 3 3"]]:
     write_whole(job.known, np.where(known, 255, 0).astype(np.uint8))
     everybody = []
     for path in job.images:
-        numbered, numbers, scale = patches(foreground(read_image(path), job))
+        numbered, numbers, scale = patches(foreground(read_image(path), background, known, job.network))
         points = [outline_points(numbered == number, scale) for number in numbers]
         everybody.append(np.array(points).reshape(-1, 3, 3))
     return everybody
@@ -207,7 +215,8 @@ def write_silhouette(job: SilhouetteJob) -> None:
     if job.component < 0:
         write_whole(job.mask, np.zeros(image.shape[:2], np.uint8))
         return
-    changed = foreground(image, job)
+    known = None if job.network is None else read_mask(job.known) > PERSON_ABOVE
+    changed = foreground(image, load_background(job.first_background), known, job.network)
     numbered, numbers, _ = patches(changed)
     patch = (numbered == numbers[job.component]).astype(np.uint8)
     whole = cv2.resize(patch, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)

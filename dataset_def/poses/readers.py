@@ -16,6 +16,7 @@ from numpy.lib.npyio import NpzFile
 from scipy.spatial.transform import Rotation
 
 from dataset_def.acclaim import BONE_OF_JOINT, clip_files, place_bones, read_amc, read_asf, to_body
+from dataset_def.frame_files import is_hidden
 from dataset_def.h36m_files import DAMAGED
 from dataset_def.synthetic.motion.generate import PLANS, generate_motion
 from dataset_def.synthetic.motion.limbs import subject_style
@@ -80,9 +81,7 @@ def find_amass(folder: Path) -> tuple[list[Path], int]:
     Raises:
         FileNotFoundError: there are none.
     """
-    files = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() == ".npz" and not path.name.startswith(".")
-    )
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".npz" and not is_hidden(path))
     motions = [path for path in files if path.name not in NO_MOTION]
     if not motions:
         raise FileNotFoundError(f"{folder} holds no .npz of AMASS; give the folder of its collections")

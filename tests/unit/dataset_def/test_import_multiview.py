@@ -16,7 +16,7 @@ from dataset_def.h36m_files import load_meta
 from dataset_def.h36m_writer import write_meta
 from dataset_def.import_multiview import lock_import, place_session_person
 from dataset_def.multiview import masks_from_motion, pose2sim_session
-from dataset_def.multiview.backgrounds import INPAINTED, OTHER_PICTURE, OWN, complete, masked_median, write_whole
+from dataset_def.multiview.backgrounds import INPAINTED, OTHER_PICTURE, OWN, complete, masked_median
 from dataset_def.multiview.geometry import refine_rotations, triangulate, turned_camera
 from dataset_def.multiview.joints import fill_gaps, smoothed
 from dataset_def.multiview.keypoint_files import BODY_25B, h36m_from_body_25b, read_people
@@ -25,7 +25,6 @@ from dataset_def.multiview.people import picked, tracked_people
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import check_bars, ideal_image, letterbox, pinhole, sampling_map, undistorted_px
 from dataset_def.multiview.write_layout import cut_into_sequences
-from utils.artifacts import save_background
 from utils.camera import Camera, distort, project, resized, to_camera
 from utils.skeleton import H36M_17
 
@@ -427,13 +426,8 @@ def test_the_difference_tells_the_person_where_a_picture_shows_the_empty_room_el
     known[:20] = True
     image = room.copy()
     image[:, :15] = 200
-    names = ("image.png", "room.npy", "known.png", "mask.png")
-    image_path, room_path, known_path, mask = (tmp_path / name for name in names)
-    job = masks_from_motion.SilhouetteJob(image_path, room_path, known_path, None, 0, mask)
-    save_background(job.first_background, room)
-    write_whole(job.known, np.where(known, 255, 0).astype(np.uint8))
-    plain = masks_from_motion.foreground(image, job)
-    both = masks_from_motion.foreground(image, job._replace(network=tmp_path / "network"))
+    plain = masks_from_motion.foreground(image, room, known, None)
+    both = masks_from_motion.foreground(image, room, known, tmp_path / "network")
     assert np.array_equal(both[:20], plain[:20]) and (plain[:20, :5] > 100).all() and (plain[:, 40:] < 1).all()
     assert (both[20:, 30:] == masks_from_motion.SEGMENTED_LEVELS).all() and (both[20:, :30] == 0).all()
 

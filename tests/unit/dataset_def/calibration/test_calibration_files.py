@@ -123,6 +123,15 @@ def test_a_fisheye_lens_and_a_missing_file_are_refused(tmp_path):
         read_calibration([Path("nowhere.toml")])
 
 
+def test_a_table_without_distortions_is_refused_though_it_says_whether_it_is_a_fisheye(tmp_path):
+    (path,) = write_calibration("pose2sim", tmp_path, CAMERAS)
+    kept = [line for line in path.read_text().splitlines() if not line.startswith("distortions")]
+    path.write_text("\n".join(kept))
+    assert "fisheye = false" in path.read_text()
+    with pytest.raises(ValueError, match="distortions is missing"):
+        read_calibration([path])
+
+
 def test_names_match_but_for_case_and_separators():
     assert matching(["cam01", "CAM-2"], {"cam_01": 0, "cam2": 0}, "x") == ["cam_01", "cam2"]
     with pytest.raises(ValueError, match="has no camera cam03"):
