@@ -1,5 +1,6 @@
 # make demo         environment, embedded data, figures of the committed weights, then all four stages trained here, with
-#                   evaluation, figures, report (16 minutes on 2 cores that compute bfloat16, 36 on 2 that do not)
+#                   evaluation, figures, report (about 16 minutes on 2 cores that compute bfloat16, 36 on 2 that
+#                   do not; timed before all crops were packed a second time)
 # make shown        as far as the figures of the committed weights
 # make test         all tests but the slow ones         make lint          ruff and mypy
 # make table        stage 2 beside its baselines        make mesh_table    stage 4 with and without each loss

@@ -83,23 +83,24 @@ class Row(NamedTuple):
         return self.teacher in ("masks", "undamaged")
 
 
-MASKS_AND_POSES = "masks, cameras, unpaired poses"
+MASKS_AND_POSES = "cameras + masks + unpaired poses"
+ROOT_TOO = "cameras + root + masks + unpaired poses"
 ROWS: dict[str, Row] = {
-    "generator": Row("generator", {}, "true", f"root, {MASKS_AND_POSES}"),
-    "s1": Row("s1", {}, "true", "root, masks, cameras, S1's joints"),
-    "cmu": Row("cmu", {}, "true", f"root, {MASKS_AND_POSES}"),
+    "generator": Row("generator", {}, "true", ROOT_TOO),
+    "s1": Row("s1", {}, "true", f"{ROOT_TOO} + S1's joints"),
+    "cmu": Row("cmu", {}, "true", ROOT_TOO),
     "mask_root": Row("masks", {}, "true", MASKS_AND_POSES),
-    "three_cameras": Row("generator", {"cameras": (1, 2, 3)}, "true", f"root, {MASKS_AND_POSES}"),
-    "two_cameras": Row("generator", {"cameras": (1, 3)}, "true", f"root, {MASKS_AND_POSES}"),
+    "three_cameras": Row("generator", {"cameras": (1, 2, 3)}, "true", ROOT_TOO),
+    "two_cameras": Row("generator", {"cameras": (1, 3)}, "true", ROOT_TOO),
     "damaged": Row("masks", {}, "damaged", MASKS_AND_POSES),
     "segmented": Row("masks", {}, "segmented", MASKS_AND_POSES),
-    "with_labels": Row("generator", {"joints": "labels"}, "true", "all labels, masks, cameras"),
+    "with_labels": Row("generator", {"joints": "labels"}, "true", f"{MASKS_AND_POSES} + all labels"),
 }
 
 
 TITLES = {
     "generator": "poses of the embedded generator, true root",
-    "s1": "poses of S1 alone, fitted to labels",
+    "s1": "poses of S1, fitted to labels from the first row's teacher",
     "cmu": "poses of 24 CMU motions of three people alone",
     "mask_root": "the generator's, root from the masks",
     "three_cameras": "as the first, three cameras",
@@ -296,6 +297,7 @@ def write(settings: Settings, table: dict[str, Row], protocol: str, prefix: str 
         files = sorted((settings.work / "cells").glob(f"{file_name(prefix + name)}_[0-9].json"))
         if files:
             rows[name] = merged([json.loads(path.read_text()) for path in files], row)
+    protocol = protocol.format(every=settings.every, seeds=min(line["seeds"] for line in rows.values()))
     save_result(settings.result, protocol, rows=[{"name": name} | line for name, line in rows.items()])
     with atomic_write(settings.result.with_suffix(".md")) as partial:
         partial.write_text(f"{table_of(rows)}\n\n{protocol}\n")
@@ -304,13 +306,12 @@ def write(settings: Settings, table: dict[str, Row], protocol: str, prefix: str 
 
 PROTOCOL = (
     "Subjects 5 to 8 of the embedded data, one instant in {every}; nobody's joints are read but where a row says so, "
-    "and no image but for the masks of the row segmented.  Joints: mean distance of 17 joints about the pelvis, no "
+    "and no image but for masks that a network cuts out.  Joints: mean distance of 17 joints about the pelvis, no "
     "alignment.  Vertices: the same of all vertices of the true body.  Rows that read the root look at the true "
-    "pelvis; mask_root, damaged and segmented find it.  Means over seeds of the teacher; brackets: 95 % bootstrap over "
-    "subjects, the widest over the seeds.  damaged: edges off by two pixels of 256, holes, blobs, one mask in twenty "
-    "lost.  segmented: masks cut out of the pictures by the selfie segmentation network of MediaPipe, with the "
-    "empty room where it doubts.  Seconds per frame: "
-    "processor seconds of reading, teacher, shape and fit over two, for two cores."
+    "pelvis, the others find it from the masks.  Seeds of the teacher: {seeds}; brackets: 95 % bootstrap over "
+    "subjects, the widest over the seeds.  Damaged masks: edges off by two pixels of 256, holes, blobs, one mask in "
+    "twenty lost.  Segmentation network: the selfie segmentation of MediaPipe, with the empty room where it doubts.  "
+    "Seconds per frame: processor seconds of reading, teacher, shape and fit over two, for two cores."
 )
 
 
@@ -319,7 +320,7 @@ def measure(settings: Settings, table: dict[str, Row], protocol: str, prefix: st
     for name in settings.rows or tuple(table):
         for seed in settings.seeds:
             measured(settings, table[name], prefix + name, seed)
-            write(settings, table, protocol.format(every=settings.every), prefix)
+            write(settings, table, protocol, prefix)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """How well fitted bodies stand in for the truth: a network's vertex errors against both, on the same frames.
 
+    python sample/fit_SMPL.py --joints labels --start joints --root pelvis --stand-in --subjects 9 11
     python sample/test_SMPL.py --checkpoint runs/mesh/demo/checkpoint_best.pt --every 4 --out runs/mesh/on_truth
     python sample/test_SMPL.py --checkpoint runs/mesh/demo/checkpoint_best.pt --every 4 --out runs/mesh/on_fits
         --paths.truth-location runs/fit/demo/truth

@@ -94,9 +94,9 @@ def main(settings: Settings) -> dict[str, Any]:
     protocol = (
         "pose2sim 0.7.0, the man on the beam, four cameras turned by the small angles that the keypoints ask for; "
         "masks: what differs from the pictures of the empty room, or where these show people from the median over "
-        f"time; bodies read {reads.tier}; no label, no keypoint; one instant in {config.every}, "
-        f"{config.steps.steps} steps.  Distance of 12 limb joints about the middle of the hips, no alignment, to the "
-        "joints triangulated from the recording's keypoints, which are true to 3 to 4 cm"
+        f"time; bodies read {reads.tier}; no label, and no keypoint but for these turns; one instant in "
+        f"{config.every}, {config.steps.steps} steps.  Distance of 12 limb joints about the middle of the hips, no "
+        "alignment, to the joints triangulated from the recording's keypoints, which are true to 3 to 4 cm"
     )
     save_result(settings.result, protocol, teacher_hash=file_hash(config.teacher), tier=reads.tier, **found)
     body = load_body(settings.paths.models_smpl_location, h36m_regressor=settings.paths.h36m_regressor_location)

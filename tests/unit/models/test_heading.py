@@ -83,6 +83,11 @@ def test_without_agreement_few_walkers_tell_less():
         for weight in (1.0, 0.0)
     )
     assert with_views.agreement > alone.agreement
+    unknown = scene.is_known == 0
+    told = [heading_of(scene.features, scene.axes, found) for found in (with_views, alone)]
+    forward = scene.forward[:, None].expand_as(told[0])
+    both, one = (torch.nn.functional.cosine_similarity(each, forward, dim=-1)[unknown].mean() for each in told)
+    assert both > one + 0.01
 
 
 def test_noise_has_no_agreement_and_no_walker_is_refused():
