@@ -10,12 +10,10 @@ import pytest
 import scipy.io
 import torch
 
-from config import Loop, MasksConfig, MasksNetwork, Optim, Paths, PoseSources, PreprocessConfig, Subjects
+from config import Loop, MasksConfig, MasksNetwork, Optim, PoseSources, PreprocessConfig, Subjects
 from dataset_def import h36m_preprocess
 from dataset_def.calibration.files import write_calibration
 from dataset_def.h36m_files import folder_name
-from dataset_def.synthetic import make_h36m
-from dataset_def.synthetic.make_h36m import SyntheticConfig
 from models.masks_fit import MasksFitSteps
 from models.SMPL_from_masks import load_teacher
 from sample import fit_SMPL, make_figures, report, train_SMPL_from_masks
@@ -23,6 +21,7 @@ from sample import test_SMPL_from_masks as masks_test
 from sample.fit_SMPL import FitConfig
 from sample.make_figures import FiguresConfig
 from sample.test_SMPL_from_masks import TestMasksConfig as MasksTestConfig
+from tests.helpers.drawn_people import drawn_people
 from tests.helpers.own_clips import write_recording
 from tests.helpers.readme_commands import commands_of, module_of, settings_of
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions, load_pseudo_labels
@@ -37,12 +36,7 @@ class Workplace:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        names = {"h36m": "frames", "masks": "masks", "backgrounds": "backgrounds", "index": "index", "truth": "truth",
-                 "runs": "runs"}  # fmt: skip
-        self.paths = Paths(**{f"{name}_location": root / folder for name, folder in names.items()})
-        data = SyntheticConfig(paths=self.paths, size_px=96, frames=2, outfits=1, processes=1)
-        make_h36m.main(replace(data, subjects=(1, 9), actions=(2, 9), subactions=(1,)))
-        h36m_preprocess.main(PreprocessConfig(paths=self.paths, pack=False, processes=1))
+        self.paths = drawn_people(root)
         self.train_config = MasksConfig(
             name="whole", device="cpu", paths=self.paths, subjects=SUBJECTS, batch=6, loop=LOOP, held_out_bodies=4,
             bank=PoseSources(sequences=4, frames=6, cache_location=root / "poses", processes=1),

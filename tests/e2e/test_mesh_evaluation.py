@@ -15,14 +15,9 @@ from config import (
     Loop,
     MeshHeadConfig,
     MeshLoss,
-    Paths,
-    PreprocessConfig,
     Subjects,
 )
-from dataset_def import h36m_preprocess
 from dataset_def.ground_truth_bodies import FITTED, load_bodies
-from dataset_def.synthetic import make_h36m
-from dataset_def.synthetic.make_h36m import SyntheticConfig
 from models.encoder_decoder import build_encoder_decoder
 from models.masks_fit import MasksFitSteps
 from sample import fit_SMPL, make_figures
@@ -33,6 +28,7 @@ from sample.make_figures import FiguresConfig
 from sample.test_SMPL import TestMeshConfig as MeshTestConfig
 from sample.tools import mesh_ablation
 from sample.tools.mesh_ablation import MeshAblationConfig
+from tests.helpers.drawn_people import drawn_people
 from tests.helpers.untrained_mesh import write_untrained_mesh
 from utils.artifacts import load_metrics, load_predictions, save_checkpoint
 from utils.settings import to_plain
@@ -45,12 +41,7 @@ class Workplace:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        names = {"h36m": "frames", "masks": "masks", "backgrounds": "backgrounds", "index": "index", "truth": "truth",
-                 "runs": "runs"}  # fmt: skip
-        self.paths = Paths(**{f"{name}_location": root / folder for name, folder in names.items()})
-        data = SyntheticConfig(paths=self.paths, size_px=96, frames=2, outfits=1, processes=1)
-        make_h36m.main(replace(data, subjects=(1, 9), actions=(2, 9), subactions=(1,)))
-        h36m_preprocess.main(PreprocessConfig(paths=self.paths, pack=False, processes=1))
+        self.paths = drawn_people(root)
         self.checkpoint = write_untrained_mesh(root / "runs" / "mesh" / "tiny" / "checkpoint_best.pt")
         self.test_config = MeshTestConfig(checkpoint=self.checkpoint, paths=self.paths, subjects=(9,), device="cpu",
                                           examples=3)  # fmt: skip
