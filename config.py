@@ -877,6 +877,118 @@ class MasksConfig:
     """Drawn in poses that are held out, at each validation."""
 
 
+# ------------------------------------------------------------------------------------------- bodies from keypoints
+
+
+@dataclass(frozen=True)
+@ranged("noise")
+class KeypointNoise:
+    """How keypoints of people in pictures go wrong; shares of the bodies unless said otherwise.
+
+    Sizes are medians over half the longer side of the person's box.  Measured on BlazePose (full) before rendered
+    people, whose bodies are known: tests/benchmarks/keypoint_noise.py.
+    """
+
+    seen: tuple[tuple[str, float], ...] = (
+        ("nose", 0.03), ("eye", 0.03), ("ear", 0.025), ("shoulder", 0.028), ("elbow", 0.03), ("wrist", 0.027),
+        ("index", 0.03), ("pinky", 0.03), ("hip", 0.041), ("knee", 0.03), ("ankle", 0.026), ("heel", 0.033),
+        ("toe", 0.033),
+    )  # fmt: skip
+    """By the end of a keypoint's name: the median error where it is in sight."""
+    hidden: tuple[tuple[str, float, float], ...] = (
+        ("elbow", 0.24, 0.083), ("wrist", 0.31, 0.117), ("index", 0.31, 0.153), ("pinky", 0.31, 0.153),
+        ("knee", 0.09, 0.061), ("ankle", 0.03, 0.165), ("heel", 0.03, 0.2), ("toe", 0.03, 0.216),
+    )  # fmt: skip
+    """By the end of a keypoint's name: how often the detector calls it hidden, and the median error then."""
+    tail: float = setting(0.8, low=0, high=3)
+    """Spread of the logarithm of an error: 0.8 makes one in thirty more than four times the median."""
+    swapped_all: float = setting(0.02, low=0, high=1)
+    """Left and right taken for each other everywhere."""
+    swapped_legs: float = setting(0.04, low=0, high=1)
+    swapped_arms: float = setting(0.02, low=0, high=1)
+    cut_off: float = setting(0.25, low=0, high=1)
+    """Bodies of which the picture's edge cuts a part off."""
+    invented: float = setting(0.3, low=0, high=1)
+    """Share of these whose missing points are invented near the edge instead of missing."""
+    missing: float = setting(0.2, low=0, high=1)
+    """Bodies with single points missing, a quarter of them."""
+    without_hands: float = setting(0.35, low=0, high=1)
+    """Bodies whose detector knows neither fingers nor, for half of them, feet."""
+
+
+@dataclass(frozen=True)
+@ranged("views")
+class KeypointViews:
+    """Where the cameras stand that see the bodies."""
+
+    nearest_m: float = setting(1.3, low=0.8, high=100)
+    farthest_m: float = setting(15.0, low=1, high=1000)
+    """Distances are drawn so that each octave comes equally often."""
+    elevation_degrees: float = setting(8.0, low=-90, high=90)
+    """Mean and spread of how steeply cameras look down."""
+    elevation_spread_degrees: float = setting(12.0, low=0, high=90)
+    roll_spread_degrees: float = setting(6.0, low=0, high=180)
+    unusual: float = setting(0.15, low=0, high=1)
+    """Share of the bodies that are seen at any elevation and four times the roll."""
+
+    def __post_init__(self) -> None:
+        if self.nearest_m > self.farthest_m:
+            raise ValueError(f"views.nearest_m is {self.nearest_m} and views.farthest_m {self.farthest_m}; give the "
+                             "smaller one first")  # fmt: skip
+
+
+@dataclass(frozen=True)
+@ranged("network")
+class KeypointsNetwork:
+    """The network that reads bodies off keypoints."""
+
+    hidden: int = setting(448, low=16, high=8192)
+    blocks: int = setting(2, low=0, high=8)
+    """Residual blocks of two layers, in the first reading and in the second."""
+    looks: int = setting(2, low=0, high=8)
+    """How often it looks again at where its body's own keypoints are seen, and changes the body."""
+
+
+@dataclass(frozen=True)
+@ranged("loss")
+class KeypointsLoss:
+    """What the lifter makes small."""
+
+    points: float = setting(1.0, low=0)
+    """Mean distance, metres, of joints and keypoints about the pelvis."""
+    rotations: float = setting(0.05, low=0)
+    """Mean squared difference of the joints' rotation matrices in the camera's axes."""
+    betas: float = setting(0.05, low=0)
+    """Mean squared difference of the shape numbers; keypoints tell little of them."""
+    seen: float = setting(0.5, low=0)
+    """Mean distance of the keypoints in the picture from where they are seen without noise, half boxes."""
+
+
+@dataclass(frozen=True)
+@ranged()
+class KeypointsConfig:
+    """sample/train_SMPL_from_keypoints.py: bodies from the 2D keypoints of one view."""
+
+    name: str = "demo"
+    """The run's folder: runs/lifter/<name>."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    bank: PoseSources = field(default_factory=PoseSources)
+    """The poses."""
+    network: KeypointsNetwork = field(default_factory=KeypointsNetwork)
+    poses: PoseVariation = field(default_factory=PoseVariation)
+    views: KeypointViews = field(default_factory=KeypointViews)
+    noise: KeypointNoise = field(default_factory=KeypointNoise)
+    loss: KeypointsLoss = field(default_factory=KeypointsLoss)
+    optim: Optim = field(
+        default_factory=lambda: Optim(steps=4000, lr=1e-3, warmup_steps=100, gradient_clip=1.0, bf16=False)
+    )
+    loop: Loop = field(default_factory=lambda: Loop(validate_every=500, checkpoint_every=500, log_every=100))
+    batch: int = setting(128, low=2)
+    held_out_bodies: int = setting(1024, low=2)
+    """Drawn in poses that are held out, at each validation."""
+
+
 # ------------------------------------------------------------------------------------------------------------ presets
 
 

@@ -1,11 +1,15 @@
 """Predict the body in one's own pictures, and write it for other programs.
 
-    python sample/predict.py photo.jpg --box 120 40 200 480
+    python sample/predict.py photo.jpg
     python sample/predict.py video.mp4 --out runs/predict/video
+    python sample/predict.py photo.jpg --tier pixels --box 120 40 200 480
 
-In Python, `Predictor()(picture, box)` gives the person of one picture.
+Where the keypoints extra is installed, a pretrained network finds keypoints and the lifter reads the body off them
+(tier keypoints); without it, or with `--tier pixels`, this project's own network reads the picture.  In Python,
+`Predictor()(picture, box)` and `KeypointPredictor()(picture, box)` give the person of one picture.
 
-Reads   an image, a folder, a video or a camera; a checkpoint of stage 4 (sample/train_SMPL_from_enc.py)
+Reads   an image, a folder, a video or a camera; a checkpoint of stage 4 (sample/train_SMPL_from_enc.py), or of the
+        lifter (sample/train_SMPL_from_keypoints.py)
 Writes  <out>/: joints.json and body.npz of all frames; of images <name>_overlay.jpg, <name>_views.jpg and meshes;
         of a video overlay.mp4, motion.glb, motion.bvh
 """
@@ -23,13 +27,19 @@ from jaxtyping import Float, Int, UInt8
 from tqdm import tqdm
 
 from config import ASSETS, Device, Paths, ranged, setting
-from dataset_def.photos.crop import PhotoCrop, photo_crop
-from dataset_def.photos.person import Finder, make_finder
+from dataset_def.photos.blazepose import KEYPOINT_NETWORKS, KEYPOINTS_REMEDY, BlazePose, is_available
+from dataset_def.photos.crop import PhotoCrop, photo_camera, photo_crop
+from dataset_def.photos.keypoints import FollowedPerson, KeypointFinder, PersonKeypoints, given_keypoints
+from dataset_def.photos.person import Finder, make_finder, user_box
 from dataset_def.photos.pictures import Picture, Pictures, open_pictures, readable
 from dataset_def.photos.segmentation import SEGMENTATION_NETWORK
+from models.keypoints_fit import FoundKeypoints, KeypointsFit, KeypointsFitConfig, in_picture
+from models.smpl import load_body
+from models.SMPL_from_keypoints import BoxedKeypoints, LiftedBodies, boxed, load_lifter
 from models.SMPL_from_latent import load_body_of, load_mesh
-from utils.artifacts import atomic_folder
+from utils.artifacts import atomic_folder, file_hash
 from utils.batches import in_chunks
+from utils.camera import Camera, to_rays
 from utils.engine import choose_device
 from utils.export.prediction import (
     BodySurface,
@@ -45,9 +55,10 @@ from utils.export.prediction import (
 from utils.export.rig import rig_of
 from utils.image import to_unit_rgb
 from utils.one_euro import OneEuro, SmoothRotations
-from utils.person_box import Box, check_box, placed_in_box
-from utils.settings import start, which_weights
+from utils.person_box import JUMP_IOU, Box, check_box, overlap_of_boxes, placed_in_box
+from utils.settings import short, start, which_weights
 from utils.skeleton import H36M_17
+from utils.tiers import Reads
 
 
 @dataclass(frozen=True)
@@ -57,8 +68,25 @@ class PredictConfig:
 
     input: tyro.conf.Positional[str]
     """An image, a folder of images, a video, or the number of a camera."""
+    tier: Literal["auto", "keypoints", "pixels"] = "auto"
+    """keypoints: a pretrained network finds 2D keypoints, and a lifter that was trained on unpaired poses reads the
+    body off them.  pixels: this project's own network reads the picture.  auto: keypoints where the keypoints extra is
+    installed (or `keypoints` is given), unless `checkpoint` names another network than the committed one."""
     checkpoint: Path = ASSETS / "open_mesh.pt"
-    """checkpoint_best.pt of stage 4, such as runs/mesh/demo/checkpoint_best.pt; without it, the committed one."""
+    """Tier pixels: checkpoint_best.pt of stage 4, such as runs/mesh/demo/checkpoint_best.pt; without it, the committed
+    one."""
+    lifter: Path = ASSETS / "open_lifter.pt"
+    """Tier keypoints: checkpoint_best.pt of sample/train_SMPL_from_keypoints.py; without it, the committed one."""
+    keypoints: Path | None = None
+    """Tier keypoints: what another program found in the same pictures, instead of the detector: a file, or a folder
+    with a file per frame, of OpenPose, COCO, MMPose, AlphaPose, ..."""
+    skeleton: str = ""
+    """Of these, such as coco_17, where their number does not tell it."""
+    detector: Literal["full", "heavy"] = "full"
+    """heavy is four times as slow, and takes left for right more rarely."""
+    detector_location: Path = KEYPOINT_NETWORKS
+    """Folder with the keypoints extra's networks."""
+    fit: KeypointsFitConfig = field(default_factory=KeypointsFitConfig)
     out: Path | None = None
     """Folder for what is written; without it, runs/predict/<name of the input>."""
     overwrite: bool = False
@@ -67,9 +95,9 @@ class PredictConfig:
     """The person's box in every frame: x y width height, in pixels."""
     mask: Path | None = None
     """A mask of the person (white), or a folder with one per frame."""
-    find: Literal["auto", "movement", "segmentation"] = "auto"
-    """How the person is found where neither box nor mask is given.  auto: by movement in a video, else by the
-    segmentation extra."""
+    find: Literal["auto", "movement", "keypoints", "segmentation"] = "auto"
+    """Tier pixels: how the person is found where neither box nor mask is given.  auto: by movement in the video of a
+    still camera, else by the keypoints extra, or the segmentation extra."""
     segmentation: Path = SEGMENTATION_NETWORK
     """The network of the segmentation extra."""
     focal_px: float | None = None
@@ -99,6 +127,10 @@ class PredictConfig:
             raise ValueError(f"focal_px is {self.focal_px}; give it in pixels, such as 1000 for a photo of 1000 pixels")
         if self.box is not None and self.mask is not None:
             raise ValueError("box and mask both tell where the person is; give one of them")
+        if self.keypoints is not None and self.tier == "pixels":
+            raise ValueError(
+                "tier is pixels, which reads no keypoints; leave out --keypoints, or take --tier keypoints"
+            )
 
 
 SHAPE_CUTOFF_HZ = 0.1
@@ -149,7 +181,14 @@ class Predictor:
         checkpoint, self.device = Path(checkpoint), choose_device(device)
         self.stored = load_mesh(checkpoint, self.device)
         self.body = load_body_of(self.stored, checkpoint, paths or Paths()).to(self.device)
+        self.body_hash = self.stored.body_hash
         self.faces: Int[np.ndarray, "F 3"] = self.body.faces.cpu().numpy()
+        self.metadata = {
+            "tier": self.stored.reads.tier,
+            "weights": short(checkpoint),
+            "weights_sha256": file_hash(checkpoint),
+        }
+        """What every output says about who predicted it."""
 
     def __call__(
         self,
@@ -168,11 +207,20 @@ class Predictor:
         Raises:
             ValueError: this is no such picture, or the box lies outside of it.
         """
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
-            raise ValueError(f"the picture is {rgb.dtype} of shape {rgb.shape}; give uint8 of shape (height, width, 3)")
-        check_box(Box(*box), rgb.shape[1], rgb.shape[0], "the picture")
+        check_picture(rgb, box)
         [person] = PeopleInFrames(self)([self.crop(Picture("picture", rgb), Box(*box), focal_px, person_m)])
         return person
+
+    def people(self, pictures: Pictures, config: PredictConfig) -> Iterator[tuple[PhotoCrop, Person]]:
+        """Predict the person of every frame that shows one, and say how the person is found."""
+        finder = make_finder(
+            pictures, config.box, config.mask, config.find, config.segmentation, config.detector_location
+        )
+        print(f"person found by: {finder.how}")
+        smoothing = (config.smooth_least_hz, config.smooth_speed) if config.smooth else None
+        read = PeopleInFrames(self, pictures.frames_per_second, smoothing)
+        for crops in in_chunks(person_crops(pictures, finder, self, config), config.batch):
+            yield from zip(crops, read(crops), strict=True)
 
     def crop(self, picture: Picture, box: Box, focal_px: float | None, person_m: float) -> PhotoCrop:
         """Cut a person out as the network was trained to see people."""
@@ -195,9 +243,10 @@ class PeopleInFrames:
     ) -> None:
         self.predictor = predictor
         self.is_smooth = smoothing is not None and frames_per_second is not None
-        rate, filtering = frames_per_second or 1.0, smoothing or (1.0, 0.0)
-        self.turn, self.shape = SmoothRotations(rate, *filtering), OneEuro(rate, SHAPE_CUTOFF_HZ, 0.0)
-        self.place = OneEuro(rate, *filtering)
+        self.rate, self.filtering = frames_per_second or 1.0, smoothing or (1.0, 0.0)
+        self.last: Box | None = None
+        self.turn = SmoothRotations(self.rate, *self.filtering)
+        self.shape, self.place = OneEuro(self.rate, SHAPE_CUTOFF_HZ, 0.0), OneEuro(self.rate, *self.filtering)
 
     @torch.no_grad()
     def __call__(self, crops: Sequence[PhotoCrop]) -> list[Person]:
@@ -212,18 +261,33 @@ class PeopleInFrames:
         if not (np.isfinite(rotations).all() and np.isfinite(betas).all()):
             raise ValueError("the network gives numbers that are not finite; its checkpoint is damaged, train it again")
         rotations[:, 0] = np.stack([crop.R_cam_from_crop for crop in crops]) @ rotations[:, 0]
+        starts = np.array([self._jumps(crop.box) for crop in crops])
         if self.is_smooth:
-            rotations = np.stack([self.turn(frame) for frame in rotations])
-            betas = np.stack([self.shape(frame) for frame in betas])
+            smooth = [self._filtered(*row) for row in zip(starts, rotations, betas, strict=True)]
+            rotations, betas = (np.stack(column) for column in zip(*smooth, strict=True))
         nowhere = torch.zeros(len(betas), 3, device=device)
         out = body(*(torch.from_numpy(values).float().to(device) for values in (rotations, betas)), nowhere)
         joints_m = body.h36m_joints_m(out.vertices_m)
         found = [tensor.cpu().double().numpy() for tensor in (out.joints_m[:, 0], joints_m, out.vertices_m)]
-        return [self._placed(crop, *row) for crop, *row in zip(crops, rotations, betas, *found, strict=True)]
+        return [self._placed(*row) for row in zip(starts, crops, rotations, betas, *found, strict=True)]
 
-    def _placed(self, crop: PhotoCrop, rotations: np.ndarray, betas: np.ndarray, root_joint_m: np.ndarray,
-                joints_m: np.ndarray, vertices_m: np.ndarray) -> Person:  # fmt: skip
+    def _jumps(self, box: Box) -> bool:
+        """Tell whether a box is somewhere else than the one before: it is another person's, or was wrong."""
+        before, self.last = self.last, box
+        return before is not None and overlap_of_boxes(before, box) < JUMP_IOU
+
+    def _filtered(self, is_start: bool, rotations: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Filter the next frame; one that jumps begins anew."""
+        if is_start:
+            self.turn = SmoothRotations(self.rate, *self.filtering)
+            self.shape = OneEuro(self.rate, SHAPE_CUTOFF_HZ, 0.0)
+        return self.turn(rotations), self.shape(betas)
+
+    def _placed(self, is_start: bool, crop: PhotoCrop, rotations: np.ndarray, betas: np.ndarray,
+                root_joint_m: np.ndarray, joints_m: np.ndarray, vertices_m: np.ndarray) -> Person:  # fmt: skip
         """Put a body where its box is."""
+        if is_start:
+            self.place = OneEuro(self.rate, *self.filtering)
         pelvis_cam_m = placed_in_box(vertices_m - joints_m[0], crop.box, crop.camera.K, crop.distance_m)
         move_m = (self.place(pelvis_cam_m) if self.is_smooth else pelvis_cam_m) - joints_m[0]
         return Person(rotations, betas, move_m, root_joint_m + move_m, joints_m + move_m, vertices_m + move_m)
@@ -241,55 +305,290 @@ def person_crops(
             yield predictor.crop(picture, last, config.focal_px, config.person_m)
 
 
+class SeenKeypoints(NamedTuple):
+    """One person's keypoints in one frame, and the camera that sees them."""
+
+    picture: Picture
+    box: Box
+    camera: Camera
+    person: PersonKeypoints
+
+
+class KeypointPredictor:
+    """Predicts one person per picture from 2D keypoints: a detector's, or given ones.
+
+        predictor = KeypointPredictor()
+        person = predictor(picture_rgb)
+
+    Args:
+        lifter: checkpoint_best.pt of sample/train_SMPL_from_keypoints.py.
+        networks: the detector; None where all keypoints are given.
+        paths: where the body lies that the lifter was trained with.
+    Raises:
+        ValueError: the lifter was trained on another body.
+    """
+
+    def __init__(
+        self,
+        lifter: Path | str = PredictConfig.lifter,
+        networks: BlazePose | None = None,
+        fit: KeypointsFitConfig | None = None,
+        paths: Paths | None = None,
+    ) -> None:
+        lifter, paths = Path(lifter), paths or Paths()
+        self.lifter = load_lifter(lifter, paths.models_smpl_location)
+        self.body = load_body(paths.models_smpl_location, h36m_regressor=paths.h36m_regressor_location)
+        self.body_hash, self.networks = file_hash(paths.models_smpl_location), networks
+        self.faces: Int[np.ndarray, "F 3"] = self.body.faces.numpy()
+        self.fit = KeypointsFit(self.lifter.network.body, fit or KeypointsFitConfig())
+        reads = self.lifter.reads | Reads(keypoints=frozenset({0}))
+        self.metadata = {"tier": reads.tier, "weights": short(lifter), "weights_sha256": self.lifter.hash}
+        if networks is not None:
+            found = {"detector": f"BlazePose {networks.kind} (MediaPipe, Apache-2.0)"}
+            self.metadata |= found | {"detector_sha256": ", ".join(file_hash(path) for path in networks.files)}
+
+    def __call__(
+        self,
+        rgb: UInt8[np.ndarray, "H W 3"],
+        box: tuple[float, float, float, float] | None = None,
+        focal_px: float | None = PredictConfig.focal_px,
+    ) -> Person:
+        """Predict the person in a box of a picture, or the largest one.
+
+        Raises:
+            ValueError: this is no such picture, the box lies outside of it, or nobody is found.
+        """
+        check_picture(rgb, box)
+        picture, where = Picture("picture", rgb), None if box is None else Box(*box)
+        found = FollowedPerson(self._detector(), False, lambda *_: where)(0, picture)
+        if found is None:
+            raise ValueError("no person was found in the picture; give the box of one")
+        [person] = self.bodies([SeenKeypoints(picture, found.box, photo_camera(picture, focal_px), found)])
+        return person
+
+    def _detector(self) -> BlazePose:
+        if self.networks is None:
+            self.networks = BlazePose()
+        return self.networks
+
+    def people(self, pictures: Pictures, config: PredictConfig) -> Iterator[tuple[SeenKeypoints, Person]]:
+        """Predict the person of every frame that shows one, and say how the person is found."""
+        finder, follower = self._finder(pictures, config)
+        print(f"person found by: {finder.how}")
+        rate = pictures.frames_per_second if config.smooth else None
+        before: list[tuple[SeenKeypoints, LiftedBodies]] = []
+        for seen in in_chunks(self._seen(pictures, finder, config), FRAMES_AT_ONCE if rate else config.batch):
+            for part in split_at_jumps(seen):
+                if part[0].person.is_new:
+                    before = []
+                lifted = self.lifted(part, rate, before)
+                yield from zip(part, self._persons(lifted), strict=True)
+                before = ended(part, lifted) if rate else []
+        if follower is not None:
+            self._tell(follower, pictures)
+
+    def _finder(self, pictures: Pictures, config: PredictConfig) -> tuple[KeypointFinder, FollowedPerson | None]:
+        """Take the given keypoints, or the detector's."""
+        if config.keypoints is not None:
+            box = None if config.box is None else Box(*config.box)
+            return given_keypoints(config.keypoints, config.skeleton, pictures, box), None
+        follower = FollowedPerson(self._detector(), pictures.is_sequence, user_box(config.box, config.mask))
+        where = {True: " in the given box", False: " in the given masks"}
+        told = "" if config.box is None and config.mask is None else where[config.mask is None]
+        return KeypointFinder(f"the keypoint detector{told}", follower), follower
+
+    def _seen(
+        self, pictures: Pictures, finder: KeypointFinder, config: PredictConfig
+    ) -> Iterator[SeenKeypoints]:  # fmt: skip
+        """Find the keypoints of every frame that shows the person."""
+        every = enumerate(pictures.frames())
+        for number, picture in tqdm(every, total=pictures.num_frames, desc="predict", unit="frame", disable=None):
+            person = finder.person(number, picture)
+            if person is not None:
+                yield SeenKeypoints(picture, person.box, photo_camera(picture, config.focal_px), person)
+
+    @staticmethod
+    def _tell(follower: FollowedPerson, pictures: Pictures) -> None:
+        """Say what may have gone wrong."""
+        if follower.num_others > 0:
+            print(f"up to {follower.num_others} more people are in {pictures.source}; the largest one was taken, "
+                  "--box chooses another")  # fmt: skip
+        if follower.num_lost:
+            print(f"the person was out of sight in {follower.num_lost} frames, which are left out")
+
+    @torch.no_grad()
+    def lift(self, seen: Sequence[SeenKeypoints]) -> tuple[LiftedBodies, FoundKeypoints]:
+        """Read bodies off keypoints, frame by frame, without fitting them; both in the picture's camera."""
+        rays = np.stack([to_rays(one.camera, one.person.points_px)[:, :2] for one in seen])
+        sure = np.stack([one.person.confidence for one in seen])
+        rays_t, sure_t = torch.from_numpy(rays).float(), torch.from_numpy(sure).float()
+        there: BoxedKeypoints = boxed(rays_t, sure_t)
+        found = in_picture(self.lifter.network(there)[-1], there.R_box_from_cam)
+        if not bool(torch.isfinite(found.totals).all() and torch.isfinite(found.root_m).all()):
+            raise ValueError("the lifter gives numbers that are not finite; its checkpoint is damaged, train it again")
+        return found, FoundKeypoints(rays_t, sure_t, there.half)
+
+    def lifted(
+        self, seen: Sequence[SeenKeypoints], rate: float | None = None,
+        before: Sequence[tuple[SeenKeypoints, LiftedBodies]] = (),
+    ) -> LiftedBodies:  # fmt: skip
+        """Read bodies off keypoints and fit them.
+
+        Args:
+            rate: frames per second of a video; None for pictures that have nothing to do with each other.
+            before: the last frames before these, which are done.
+        """
+        every = [*(one for one, _ in before), *seen]
+        start, found = self.lift(every)
+        fixed = torch.zeros(len(every), dtype=torch.bool)
+        if before:
+            fixed[: len(before)] = True
+            done = LiftedBodies(*(torch.cat(parts) for parts in zip(*(body for _, body in before), strict=True)))
+            start = LiftedBodies(*(torch.cat([old, new[len(before) :]]) for old, new in zip(done, start, strict=True)))
+        fitted = self.fit.fit(start, found, rate, fixed)
+        return LiftedBodies(*(value[len(before) :] for value in fitted))
+
+    def bodies(self, seen: Sequence[SeenKeypoints]) -> list[Person]:
+        """Predict the bodies of pictures that have nothing to do with each other."""
+        return self._persons(self.lifted(seen))
+
+    @torch.no_grad()
+    def _persons(self, lifted: LiftedBodies) -> list[Person]:
+        """Give the whole bodies."""
+        rotations = lifted.rotations
+        out = self.body(rotations, lifted.betas, torch.zeros_like(lifted.root_m))
+        move_m = lifted.root_m - out.joints_m[:, 0]
+        joints_m = self.body.h36m_joints_m(out.vertices_m) + move_m[:, None]
+        parts = (rotations, lifted.betas, move_m, lifted.root_m, joints_m, out.vertices_m + move_m[:, None])
+        return [Person(*row) for row in zip(*(value.double().numpy() for value in parts), strict=True)]
+
+
+FRAMES_AT_ONCE = 48
+"""Frames of a video that are fitted together, and whose pictures are in memory meanwhile."""
+FRAMES_BEFORE = 4
+"""Frames before these that tell where the motion comes from."""
+
+
+def split_at_jumps(seen: Sequence[SeenKeypoints]) -> list[list[SeenKeypoints]]:
+    """Split frames where another person, or one who was lost, begins."""
+    parts: list[list[SeenKeypoints]] = []
+    for one in seen:
+        if not parts or one.person.is_new:
+            parts.append([])
+        parts[-1].append(one)
+    return parts
+
+
+def ended(seen: Sequence[SeenKeypoints], lifted: LiftedBodies) -> list[tuple[SeenKeypoints, LiftedBodies]]:
+    """Give the last frames and their bodies, for the frames that follow."""
+    rows = range(max(0, len(seen) - FRAMES_BEFORE), len(seen))
+    return [(seen[row], LiftedBodies(*(value[row : row + 1] for value in lifted))) for row in rows]
+
+
+AnyPredictor = Predictor | KeypointPredictor
+
+
+def check_picture(rgb: np.ndarray, box: tuple[float, float, float, float] | None) -> None:
+    """Stop if this is no picture, or the box lies outside of it.
+
+    Raises:
+        ValueError
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
+        raise ValueError(f"the picture is {rgb.dtype} of shape {rgb.shape}; give uint8 of shape (height, width, 3)")
+    if box is not None:
+        check_box(Box(*box), rgb.shape[1], rgb.shape[0], "the picture")
+
+
+FILLS = 0.9
+"""Share of the picture's width and height from which on a box fills it."""
+
+
+def fills(box: Box, picture: Picture) -> bool:
+    """Tell whether a box is nearly the whole picture, as it becomes where the search goes wrong."""
+    height, width = picture.rgb.shape[:2]
+    return box.width_px >= FILLS * width and box.height_px >= FILLS * height
+
+
 def write_all(
-    pictures: Pictures, finder: Finder, predictor: Predictor, out: Path, bodies: PredictedBodies, config: PredictConfig
+    pictures: Pictures, predictor: AnyPredictor, out: Path, bodies: PredictedBodies, config: PredictConfig
 ) -> None:
     """Predict and write every frame; `bodies` keeps those with a person."""
-    rate, faces = pictures.frames_per_second, predictor.faces
-    smoothing = (config.smooth_least_hz, config.smooth_speed) if config.smooth else None
-    read = PeopleInFrames(predictor, rate, smoothing)
+    rate, faces, num_full = pictures.frames_per_second, predictor.faces, 0
     video = OverlayVideo(out / "overlay.mp4", rate, config.video_px) if rate is not None else None
     meshes = (() if video else ("glb", "obj", "ply")) if config.meshes is None else config.meshes
-    for crops in in_chunks(person_crops(pictures, finder, predictor, config), config.batch):
-        for crop, person in zip(crops, read(crops), strict=True):
-            there = FrameBody(crop.picture.name, *person[:-1])
-            bodies.add(there)
-            surface = BodySurface(person.vertices_cam_m, person.joints_cam_m[0], faces)
-            rendered = draw(crop.picture.rgb, surface, crop.camera.K, crop.box, config.view_px)
-            if video:
-                video.add(beside(rendered, config.video_px))
-            write_frame(out, there, None if video else rendered, person.vertices_cam_m, faces, meshes)
+    for seen, person in predictor.people(pictures, config):
+        there = FrameBody(seen.picture.name, *person[:-1])
+        bodies.add(there)
+        num_full += fills(seen.box, seen.picture)
+        surface = BodySurface(person.vertices_cam_m, person.joints_cam_m[0], faces)
+        rendered = draw(seen.picture.rgb, surface, seen.camera.K, seen.box, config.view_px)
+        if video:
+            video.add(beside(rendered, config.video_px))
+        write_frame(out, there, None if video else rendered, person.vertices_cam_m, faces, meshes, predictor.metadata)
     if not bodies:
-        raise ValueError(f"no person was found in {pictures.source} by {finder.how}; give --box X Y WIDTH HEIGHT")
-    write_tables(out, bodies, predictor.stored.body_hash, rate)
+        raise ValueError(f"no person was found in {pictures.source}; give --box X Y WIDTH HEIGHT")
+    if num_full:
+        print(f"warning: in {num_full} of {len(bodies)} frames the person's box fills the picture; if nobody is that "
+              "near, the person was not found: look at the overlay, and give --box X Y WIDTH HEIGHT")  # fmt: skip
+    write_tables(out, bodies, predictor.body_hash, rate, predictor.metadata)
     if video is not None and rate is not None:
         video.close()
         shape = torch.from_numpy(bodies.column("betas").mean(axis=0)).float()
-        write_motion(out, bodies, rig_of(predictor.body, shape), rate)
+        write_motion(out, bodies, rig_of(predictor.body, shape), rate, predictor.metadata)
 
 
-def predict(predictor: Predictor, out: Path, config: PredictConfig) -> int:
+def predict(predictor: AnyPredictor, out: Path, config: PredictConfig) -> int:
     """Predict the bodies in the input, fill the folder and tell what was done; return how many frames it holds."""
     pictures = open_pictures(config.input, config.frames)
     if out.exists() and not config.overwrite:
         raise FileExistsError(f"{out} is there already; give another --out, or --overwrite")
     with atomic_folder(out) as (partial,), TemporaryFile(dir=partial) as rows:
-        finder = make_finder(pictures, config.box, config.mask, config.find, config.segmentation)
         focal = "given" if config.focal_px else "unknown, taken as 1.146 times the picture's longer side"
-        print(f"person found by: {finder.how}\nfocal length: {focal}")
+        print(f"focal length: {focal}")
         bodies = PredictedBodies(rows)
-        write_all(pictures, finder, predictor, partial, bodies, config)
+        write_all(pictures, predictor, partial, bodies, config)
     count = len(bodies)
     if pictures.num_frames is not None and count < 0.9 * pictures.num_frames:
         print(f"{pictures.source} tells of {pictures.num_frames} frames; {count} could be read and show a person")
     return count
 
 
+def takes_keypoints(config: PredictConfig) -> bool:
+    """Choose the tier."""
+    if config.tier != "auto":
+        return config.tier == "keypoints"
+    is_own = config.checkpoint != PredictConfig.checkpoint
+    there = is_available(config.detector_location, config.detector)
+    return config.keypoints is not None or (there and not is_own)
+
+
+def open_predictor(config: PredictConfig) -> AnyPredictor:
+    """Open the networks of the chosen tier, and say first which it is.
+
+    Raises:
+        FileNotFoundError, ValueError: weights or the extra are missing.
+    """
+    if takes_keypoints(config):
+        networks = None if config.keypoints is not None else BlazePose(config.detector_location, config.detector)
+        by = "given keypoints" if networks is None else f"BlazePose {networks.kind}"
+        predictor = KeypointPredictor(config.lifter, networks, config.fit, config.paths)
+        other = "--tier pixels takes this project's own network" if networks is not None else "nothing else is read"
+        print(f"tier: {predictor.metadata['tier']} ({by}); {other}")
+        print(which_weights("lifter", config.lifter, config.paths.runs_location / "lifter"))
+        return predictor
+    pixels = Predictor(config.checkpoint, config.device, config.paths)
+    there = is_available(config.detector_location, config.detector)
+    better = "" if there else f"; real people need the keypoints extra: {KEYPOINTS_REMEDY}"
+    print(f"tier: {pixels.metadata['tier']}{better}")
+    print(which_weights("checkpoint", config.checkpoint, config.paths.runs_location / "mesh"))
+    return pixels
+
+
 def main(config: PredictConfig) -> Path:
     """Predict, write, and return the folder."""
     out = config.out or config.paths.runs_location / "predict" / (readable(Path(config.input).stem) or "pictures")
-    print(which_weights("checkpoint", config.checkpoint, config.paths.runs_location / "mesh"))
-    count = predict(Predictor(config.checkpoint, config.device, config.paths), out, config)
+    count = predict(open_predictor(config), out, config)
     print(f"{count} frames: {out}")
     return out
 

@@ -59,6 +59,7 @@ COMMANDS = {
     "mesh": "python sample/train_SMPL_from_enc.py",
     "embeddings": "python sample/save_embeddings.py",
     "masks": "python sample/train_SMPL_from_masks.py",
+    "lifter": "python sample/train_SMPL_from_keypoints.py",
     "pseudo_labels": "python sample/fit_SMPL.py",
     "keypoints": "python dataset_def/import_multiview.py --keypoints FOLDER",
     "index": "python dataset_def/h36m_preprocess.py",

@@ -1,6 +1,7 @@
 """Boxes around a person: from a mask, from what moves before a still camera, smoothed; and a body put into one."""
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -26,6 +27,15 @@ class Box(NamedTuple):
     top_px: float
     width_px: float
     height_px: float
+
+
+def overlap_of_boxes(one: Box, other: Box) -> float:
+    """Give intersection over union of two boxes."""
+    across_px = min(one.left_px + one.width_px, other.left_px + other.width_px) - max(one.left_px, other.left_px)
+    down_px = min(one.top_px + one.height_px, other.top_px + other.height_px) - max(one.top_px, other.top_px)
+    shared = max(0.0, across_px) * max(0.0, down_px)
+    union = one.width_px * one.height_px + other.width_px * other.height_px - shared
+    return shared / union if union > 0 else 0.0
 
 
 def check_box(box: Box, width_px: int, height_px: int, name: str) -> None:
@@ -132,6 +142,51 @@ def empty_scene(
     return np.nanmedian(np.where(hidden[..., None], np.float32(np.nan), small), axis=0).astype(np.uint8)
 
 
+LEAST_TRACKED = 12
+"""Places of a scene that must be found again to tell whether the camera stood still."""
+STILL_SHARE = 0.03
+"""Of the longer side: a camera that moves its picture by more than this between two frames of a video does not stand
+still.  Somebody who holds it by hand stays below for seconds; one who follows a person does not."""
+PLACES = (6, 8)
+"""Rows and columns of parts of the picture, each of which gives one place: a person is in few of them."""
+
+
+def places_to_follow(gray: UInt8[np.ndarray, "h w"]) -> Float[np.ndarray, "n 2"]:
+    """Choose the best corner of every part of a picture that has one."""
+    found = []
+    for y in np.array_split(np.arange(gray.shape[0]), PLACES[0]):
+        for x in np.array_split(np.arange(gray.shape[1]), PLACES[1]):
+            corner = cv2.goodFeaturesToTrack(gray[y[0] : y[-1] + 1, x[0] : x[-1] + 1], 1, 0.01, 5)
+            found += [] if corner is None else [(corner[0, 0, 0] + x[0], corner[0, 0, 1] + y[0])]
+    return np.array(found, np.float32).reshape(-1, 2)
+
+
+def camera_moves(frames: Sequence[UInt8[np.ndarray, "h w 3"]]) -> bool | None:
+    """Tell whether the camera moved between some frames of a video, by how most of the picture moved.
+
+    Returns:
+        None if the scene shows too little to tell.
+    Source: Lucas, Kanade 1981, in pyramids (OpenCV), there and back; the median over the picture's parts.
+    """
+    grays = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    path, known = np.zeros((1, 2)), 0
+    for one, other in pairwise(grays):
+        places = places_to_follow(one)
+        if len(places) < LEAST_TRACKED:
+            continue
+        there, is_there, _ = cv2.calcOpticalFlowPyrLK(one, other, places, None)
+        back, is_back, _ = cv2.calcOpticalFlowPyrLK(other, one, there, None)
+        is_sure = (is_there[:, 0] > 0) & (is_back[:, 0] > 0) & (np.linalg.norm(back - places, axis=1) < 1)
+        if is_sure.sum() < LEAST_TRACKED:
+            continue
+        known += 1
+        step = np.median((there - places)[is_sure], axis=0)
+        path = np.concatenate([path, path[-1:] + (step if np.linalg.norm(step) > 0.5 else 0)])
+    if known < (len(grays) - 1) / 2 or len(grays) < 2:
+        return None
+    return bool(np.ptp(path, axis=0).max() > STILL_SHARE * max(grays[0].shape))
+
+
 def moving_mask(rgb: UInt8[np.ndarray, "H W 3"], scene: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
     """Find the largest group of patches that differ from the empty scene; all zero if there is none of a person's size.
 
@@ -164,6 +219,23 @@ def box_of_movement(rgb: UInt8[np.ndarray, "H W 3"], scene: UInt8[np.ndarray, "h
     """Put a box around what moves; None if nothing of a person's size does."""
     mask = moving_mask(rgb, scene)
     return _around(mask > 0, max(1.0, max(rgb.shape[:2]) / WORKING_PX)) if mask.any() else None
+
+
+JUMP_IOU = 0.1
+"""A box that overlaps the one before by less is not the same person's."""
+
+
+def jumps_of(boxes: Float[np.ndarray, "N 4"]) -> list[int]:
+    """List the frames whose box is somewhere else than the last one before; frames without a box (NaN) do not count."""
+    known = np.flatnonzero(np.isfinite(boxes).all(1)).tolist()
+    return [now for before, now in pairwise(known)
+            if overlap_of_boxes(Box(*boxes[before]), Box(*boxes[now])) < JUMP_IOU]  # fmt: skip
+
+
+def smooth_between_jumps(boxes: Float[np.ndarray, "N 4"]) -> Float[np.ndarray, "N 4"]:
+    """Smooth boxes over time, but not across a jump."""
+    parts = np.split(boxes, jumps_of(boxes))
+    return np.concatenate([smooth_boxes(part) for part in parts])
 
 
 def smooth_boxes(boxes: Float[np.ndarray, "N 4"], reach: int = 4) -> Float[np.ndarray, "N 4"]:

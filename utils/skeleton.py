@@ -11,6 +11,14 @@ H36M_17_PARENTS: tuple[int, ...] = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12,
 H36M_17_FROM_32: tuple[int, ...] = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
 """Rows of the original 32 joints that make up the 17."""
 
+KEYPOINTS_25: tuple[str, ...] = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle", "left_heel", "right_heel", "left_toe", "right_toe", "left_index", "right_index", "left_pinky",
+    "right_pinky",
+)  # fmt: skip
+"""Points that detectors find in pictures: COCO's 17, heel, big toe, and the knuckles of index and little finger."""
+
 JOINTS_16: tuple[str, ...] = tuple(name for name in H36M_17 if name != "pelvis")
 """The 17 without the pelvis, whose error is zero once poses are centred on it."""
 

@@ -1,23 +1,28 @@
 """Find the box of the person in every frame of a user's pictures, and say how it was found.
 
-    python dataset_def/photos/person.py          fetches the segmentation network's file once (36 MB of a wheel)
+    python dataset_def/photos/person.py          fetches the networks' files once (36 MB of a wheel)
 
-The network is small, travels in a package, and runs with the `[video]` extra; 250 kB of the wheel are kept.
+The networks are small, travel in a package, and run with the `[video]` or the `[keypoints]` extra, which are the same;
+10 MB of the wheel are kept.
 """
 
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from tqdm import tqdm
 
+from dataset_def.photos.blazepose import DETECTOR, KEYPOINT_NETWORKS, BlazePose, landmarks_file
+from dataset_def.photos.blazepose import is_available as has_keypoints
+from dataset_def.photos.keypoints import FollowedPerson, box_of_person
 from dataset_def.photos.pictures import Picture, Pictures
 from dataset_def.photos.segmentation import SEGMENTATION_NETWORK, SEGMENTATION_REMEDY, PersonSegmenter, is_available
 from dataset_def.video import images_in, read_given_mask
@@ -26,43 +31,86 @@ from utils.person_box import (
     Box,
     box_of_mask,
     box_of_movement,
+    camera_moves,
     check_box,
     empty_scene,
     evenly_spaced_frames,
-    smooth_boxes,
+    jumps_of,
+    smooth_between_jumps,
 )
 from utils.settings import start
 
 
 @dataclass(frozen=True)
 class SegmentationConfig:
-    """dataset_def/photos/person.py: fetches the small network that finds people in pictures."""
+    """dataset_def/photos/person.py: fetches the small networks that find people, and their keypoints, in pictures."""
 
     network: Path = SEGMENTATION_NETWORK
+    """Of the segmentation extra."""
+    keypoints: Path = KEYPOINT_NETWORKS
+    """Folder for the networks of the keypoints extra."""
+    heavy: bool = False
+    """Fetch the keypoints extra's large network, too (41 MB from the npm registry; 28 MB are kept)."""
 
 
-MEDIAPIPE = "mediapipe==0.10.21"
-MEMBER = "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite"
+MEDIAPIPE, MEDIAPIPE_POSE = "mediapipe==0.10.21", "@mediapipe/pose@0.5.1675469404"
+MODULES = "mediapipe/modules"
+
+
+def files_in_wheel(config: SegmentationConfig) -> dict[Path, str]:
+    """List the networks' files, and where the wheel has them."""
+    landmarks = landmarks_file("full")
+    return {
+        config.network: f"{MODULES}/selfie_segmentation/selfie_segmentation.tflite",
+        config.keypoints / DETECTOR: f"{MODULES}/pose_detection/{DETECTOR}",
+        config.keypoints / landmarks: f"{MODULES}/pose_landmark/{landmarks}",
+    }
+
+
+def fetched(command: list[str], folder: str, pattern: str, what: str, members: dict[Path, str]) -> Path:
+    """Run a package manager that puts one package into a folder.
+
+    Raises:
+        ValueError: it could not; the sentence says which files are needed, and where.
+    """
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
+    except FileNotFoundError:
+        last = f"{command[0]} is not installed"
+    packages = list(Path(folder).glob(pattern))
+    if not packages:
+        wanted = ", ".join(f"{member} at {path}" for path, member in members.items())
+        raise ValueError(f"{what} could not be fetched ({last}); put of that package {wanted}")
+    return packages[0]
+
+
+def kept(path: Path, content: bytes) -> None:
+    """Write a network's file."""
+    with atomic_write(path) as partial:
+        partial.write_bytes(content)
+    print(path)
 
 
 def main(config: SegmentationConfig) -> Path:
-    """Fetch the wheel with pip, and keep the network's file."""
-    if config.network.is_file():
-        print(f"{config.network} is there already")
-        return config.network
+    """Fetch the packages, and keep the networks' files that are not there yet."""
+    missing = {path: member for path, member in files_in_wheel(config).items() if not path.is_file()}
+    heavy = config.keypoints / landmarks_file("heavy")
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder, MEDIAPIPE]
-        result = subprocess.run(command, capture_output=True, text=True)
-        wheels = list(Path(folder).glob("*.whl"))
-        if result.returncode or not wheels:
-            last = (result.stderr.strip().splitlines() or ["no message"])[-1]
-            raise ValueError(
-                f"pip could not fetch {MEDIAPIPE} ({last}); put {MEMBER} of that wheel at {config.network}"
-            )
-        content = zipfile.ZipFile(wheels[0]).read(MEMBER)
-    with atomic_write(config.network) as partial:
-        partial.write_bytes(content)
-    print(config.network)
+        if missing:
+            pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder, MEDIAPIPE]
+            with zipfile.ZipFile(fetched(pip, folder, "*.whl", MEDIAPIPE, missing)) as wheel:
+                for path, member in missing.items():
+                    kept(path, wheel.read(member))
+        if config.heavy and not heavy.is_file():
+            member = f"package/{heavy.name}"
+            package = fetched(["npm", "pack", MEDIAPIPE_POSE], folder, "*.tgz", MEDIAPIPE_POSE, {heavy: member})
+            with tarfile.open(package) as archive:
+                stream = archive.extractfile(member)
+                assert stream is not None
+                kept(heavy, stream.read())
+    for path in files_in_wheel(config).keys() - missing.keys():
+        print(f"{path} is there already")
     return config.network
 
 
@@ -81,13 +129,15 @@ class Finder(NamedTuple):
     """Number of the frame (from 0) and the frame -> the person's box, None if there is nobody."""
 
 
-How = Literal["auto", "movement", "segmentation"]
+How = Literal["auto", "movement", "keypoints", "segmentation"]
+OTHER_REMEDY = f"give --box X Y WIDTH HEIGHT or --mask, or install the segmentation extra: {SEGMENTATION_REMEDY}"
 
 
 def make_finder(
-    pictures: Pictures, given: tuple[float, float, float, float] | None, mask: Path | None, find: How, network: Path
-) -> Finder:
-    """Choose: the given box, the given masks, what moves in a video, or the segmentation network.
+    pictures: Pictures, given: tuple[float, float, float, float] | None, mask: Path | None, find: How, network: Path,
+    keypoint_networks: Path = KEYPOINT_NETWORKS,
+) -> Finder:  # fmt: skip
+    """Choose: the given box, the given masks, what moves in a video, the keypoint detector, the segmentation network.
 
     Raises:
         ValueError: nothing tells where the person is; the sentence says what to give.
@@ -97,21 +147,68 @@ def make_finder(
         return Finder("the given box", lambda _, picture: _checked(box, picture))
     if mask is not None:
         return _by_masks(mask)
+    wrong = ""
     if pictures.kind == "video" and find in ("auto", "movement"):
-        segmenter = PersonSegmenter(network) if is_available(network) else None
-        boxes = moving_boxes(pictures, segmenter)
-        if np.isfinite(boxes).all(1).mean() >= LEAST_FRAMES_WITH_MOVEMENT:
-            smooth = smooth_boxes(boxes)
-            how = "what moves before the still camera" + (", the scene cleared by segmentation" if segmenter else "")
-            return Finder(how, lambda number, _: Box(*smooth[number].tolist()))
-        if find == "movement" or not is_available(network):
-            raise ValueError(
-                f"nothing of a person's size moves in {pictures.source}; give --box X Y WIDTH HEIGHT or "
-                f"--mask, or install the segmentation extra: {SEGMENTATION_REMEDY}"
-            )
+        finder, wrong = _by_movement(pictures, network)
+        if finder is not None:
+            return finder
+        if find == "movement" or not (is_available(network) or has_keypoints(keypoint_networks)):
+            raise ValueError(f"{wrong}; {OTHER_REMEDY}")
     if find == "movement":
         raise ValueError(f"--find movement needs a video, and {pictures.source} is none; give --box or --mask")
-    return _by_segmentation(pictures, network)
+    because = f" ({wrong})" if wrong else ""
+    if find == "keypoints" or (find == "auto" and has_keypoints(keypoint_networks)):
+        person = FollowedPerson(BlazePose(keypoint_networks), pictures.is_sequence)
+        how = f"the keypoint detector{because}"
+        return Finder(how, lambda number, picture: _in_picture(box_of_person(person(number, picture)), picture))
+    finder = _by_segmentation(pictures, network)
+    return finder._replace(how=finder.how + because)
+
+
+def _in_picture(box: Box | None, picture: Picture) -> Box | None:
+    """Cut a box at the edges of its picture."""
+    if box is None:
+        return None
+    height, width = picture.rgb.shape[:2]
+    left, top = max(box.left_px, 0.0), max(box.top_px, 0.0)
+    right, bottom = min(box.left_px + box.width_px, width), min(box.top_px + box.height_px, height)
+    return Box(left, top, right - left, bottom - top)
+
+
+def _by_movement(pictures: Pictures, network: Path) -> tuple[Finder | None, str]:
+    """Find what moves before a still camera; else say why that does not tell where the person is."""
+    frames = evenly_spaced_frames((picture.rgb for picture in pictures.frames()), SCENE_FRAMES)
+    moves = camera_moves(frames)
+    if moves:
+        return None, f"the camera of {pictures.source} moves, so that what moves in it is no person"
+    segmenter = PersonSegmenter(network) if is_available(network) else None
+    boxes = moving_boxes(pictures, frames, segmenter)
+    if np.isfinite(boxes).all(1).mean() < LEAST_FRAMES_WITH_MOVEMENT:
+        return None, f"nothing of a person's size moves in {pictures.source}"
+    jumps = len(jumps_of(boxes))
+    if jumps > MOST_JUMPS * len(boxes):
+        return None, f"what moves in {pictures.source} jumps {jumps} times, as if there were several people"
+    smooth = smooth_between_jumps(boxes)
+    still = "what moves before the still camera" if moves is False else (
+        "what moves (the scene shows too little to tell whether the camera stands still)"
+    )  # fmt: skip
+    how = still + (", the scene cleared by segmentation" if segmenter else "")
+    how += f"; it jumps {jumps} times, look whether it is one person" if jumps else ""
+    return Finder(how, lambda number, _: Box(*smooth[number].tolist())), ""
+
+
+MOST_JUMPS = 0.05
+"""Share of the frames in which what moves may be somewhere else than before."""
+
+
+def user_box(
+    given: tuple[float, float, float, float] | None, mask: Path | None
+) -> Callable[[int, Picture], Box | None] | None:
+    """Give what the user says about where the person is in a frame; None if that is nothing."""
+    if given is not None:
+        box = Box(*given)
+        return lambda _, picture: _checked(box, picture)
+    return None if mask is None else _by_masks(mask).box
 
 
 def _checked(box: Box, picture: Picture) -> Box:
@@ -136,14 +233,17 @@ def _by_masks(place: Path) -> Finder:
     return Finder(f"masks ({place})", box)
 
 
-def moving_boxes(pictures: Pictures, segmenter: PersonSegmenter | None = None) -> Float[np.ndarray, "N 4"]:
-    """Find what moves in every frame of a video; NaN where nothing does.  Reads the video twice, a frame at a time.
+def moving_boxes(
+    pictures: Pictures, some: Sequence[UInt8[np.ndarray, "h w 3"]], segmenter: PersonSegmenter | None = None
+) -> Float[np.ndarray, "N 4"]:
+    """Find what moves in every frame of a video; NaN where nothing does.
 
     Args:
+        some: small frames, evenly spread, that the empty scene is made of.
         segmenter: keeps people out of the empty scene, if it is there.
     """
     people = None if segmenter is None else segmenter.people
-    scene = empty_scene(evenly_spaced_frames((picture.rgb for picture in pictures.frames()), SCENE_FRAMES), people)
+    scene = empty_scene(some, people)
     boxes = []
     for picture in tqdm(pictures.frames(), total=pictures.num_frames, desc="finding movement", disable=None):
         box = box_of_movement(picture.rgb, scene)

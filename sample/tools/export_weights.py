@@ -1,13 +1,14 @@
-"""Write trained weights as one small file in 8 bits: encoder, decoder and pose head; prior; mesh head; teacher.
+"""Write trained weights as one small file in 8 bits: encoder, decoder, pose head; prior; mesh head; teacher; lifter.
 
     python sample/tools/export_weights.py --checkpoint runs/pose/long/checkpoint_best.pt --stage-1-run runs/enc_dec/long
         --metrics runs/enc_dec/long/metrics.json runs/pose/long/metrics.json
 
-Reads   checkpoint_best.pt of stage 2 (mode frozen), 3 or 4, or of the teacher that reads masks; config.json beside it
-        and of stage 1
+Reads   checkpoint_best.pt of stage 2 (mode frozen), 3 or 4, of the teacher that reads masks, or of the lifter that
+        reads keypoints; config.json beside it and of stage 1
 Writes  models/assets/open_weights.pt, which every script takes where it takes a checkpoint of stage 1 or 2;
-        open_prior.pt; open_teacher.pt; or open_mesh.pt, whose encoder is that of open_weights.pt beside it; each with a
-        .json that tells how it was made (commands, commits, settings, steps, metrics), without the folders
+        open_prior.pt; open_teacher.pt; open_lifter.pt; or open_mesh.pt, whose encoder is that of open_weights.pt
+        beside it; each with a .json that tells how it was made (commands, commits, settings, steps, metrics), without
+        the folders
 """
 
 import json
@@ -32,6 +33,7 @@ from models.encoder_decoder import (
 )
 from models.GAN import prior_reads
 from models.pose_from_latent import load_pose
+from models.SMPL_from_keypoints import lifter_reads
 from models.SMPL_from_latent import ENCODER_FILE, GEOMETRY_HASH, load_mesh
 from models.SMPL_from_masks import teacher_reads
 from utils.artifacts import atomic_write, commit, load_checkpoint, load_metrics, must_exist, save_checkpoint
@@ -46,9 +48,10 @@ class ExportConfig:
 
     checkpoint: Path
     """checkpoint_best.pt of stage 2 with a frozen encoder (it then holds encoder, decoder and pose head), of stage 3,
-    of stage 4 (its head alone), or of sample/train_SMPL_from_masks.py."""
+    of stage 4 (its head alone), of sample/train_SMPL_from_masks.py or of sample/train_SMPL_from_keypoints.py."""
     output: Path | None = None
-    """Without it, open_weights.pt, open_prior.pt, open_mesh.pt or open_teacher.pt in models/assets, after the stage."""
+    """Without it, open_weights.pt, open_prior.pt, open_mesh.pt, open_teacher.pt or open_lifter.pt in models/assets,
+    after the stage."""
     encoder: Path = ROOT / "models" / "assets" / "open_weights.pt"
     """Of stage 4: the exported encoder that the head was trained with; it must lie in the folder of the output."""
     appearance_of: Path | None = None
@@ -137,15 +140,16 @@ def mesh_parts(config: ExportConfig) -> Parts:
 
 
 def whole_parts(config: ExportConfig, stage: str) -> Parts:
-    """Give the weights and settings of a stage that stands alone: the prior, the teacher."""
+    """Give the weights and settings of a stage that stands alone: the prior, the teacher, the lifter."""
     checkpoint = load_checkpoint(config.checkpoint, stage)
     weights, settings = packed(checkpoint["states"]["model"]), shareable(checkpoint["config"])
-    reads = prior_reads(config.checkpoint) if stage == "gan" else teacher_reads(config.checkpoint)
+    reads = {"gan": prior_reads, "masks": teacher_reads, "lifter": lifter_reads}[stage](config.checkpoint)
     return Parts(weights, settings, {}, reads)
 
 
-FILES = {"pose": "open_weights.pt", "gan": "open_prior.pt", "mesh": "open_mesh.pt", "masks": "open_teacher.pt"}
-NUMBERS = {"pose": "stage_2", "gan": "stage_3", "mesh": "stage_4", "masks": "teacher"}
+FILES = {"pose": "open_weights.pt", "gan": "open_prior.pt", "mesh": "open_mesh.pt", "masks": "open_teacher.pt",
+         "lifter": "open_lifter.pt"}  # fmt: skip
+NUMBERS = {"pose": "stage_2", "gan": "stage_3", "mesh": "stage_4", "masks": "teacher", "lifter": "lifter"}
 
 
 def starts_of(run: Path) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ Source: Khronos, glTF 2.0 specification, chapters 3 (concepts), 4 (binary form) 
 
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -119,15 +120,17 @@ def write_static_glb(
     vertices_m: Float[np.ndarray, "V 3"],
     faces: Int[np.ndarray, "F 3"],
     rgb: tuple[float, float, float] = SKIN_RGB,
+    told: Mapping[str, str] | None = None,
 ) -> None:
     """Write one posed mesh; whatever the pose does to the surface is in it.
 
     Args:
         vertices_m: y up (utils/export/rig.py, to_y_up).
+        told: what else the file says about itself, such as the tier.
     """
     binary = Binary()
     attributes, faces_at = add_surface(binary, vertices_m, faces)
-    write_glb(path, document(binary, attributes, faces_at, rgb, {}), binary)
+    write_glb(path, document(binary, attributes, faces_at, rgb, dict(told or {})), binary)
 
 
 def skin_of(rig: Rig, motion: RigMotion) -> Skinned:
@@ -175,7 +178,10 @@ def add_animation(binary: Binary, rig: Rig, turns: Float[np.ndarray, "T J 4"], m
     return {"animations": [{"name": "motion", "samplers": samplers, "channels": channels}]}
 
 
-def write_animated_glb(path: Path, rig: Rig, motion: RigMotion, rgb: tuple[float, float, float] = SKIN_RGB) -> float:
+def write_animated_glb(
+    path: Path, rig: Rig, motion: RigMotion, rgb: tuple[float, float, float] = SKIN_RGB,
+    told: Mapping[str, str] | None = None,
+) -> float:  # fmt: skip
     """Write a body with its bones, skin and motion; return by how much the loss of weights moves the surface, metres.
 
     Two things of the body model do not fit into the format as viewers read it: more than four weights per vertex (the
@@ -190,6 +196,7 @@ def write_animated_glb(path: Path, rig: Rig, motion: RigMotion, rgb: tuple[float
         "frames_per_second": motion.frames_per_second,
         "four_weights_move_the_surface_by_at_most_m": skin.largest_change_m,
         "pose_blend_shapes": "left out" if rig.has_pose_offsets else "the body has none",
+        **(told or {}),
     }
     skeleton = add_skeleton(binary, rig, turns, motion.pelvis_m)
     animation = add_animation(binary, rig, turns, motion)

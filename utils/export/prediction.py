@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -152,19 +152,27 @@ def write_frame(
     vertices_cam_m: Float[np.ndarray, "V 3"],
     faces: Int[np.ndarray, "F 3"],
     meshes: Sequence[Literal["glb", "obj", "ply"]],
+    told: Mapping[str, str] | None = None,
 ) -> None:
     """Write the pictures and the surface of one frame."""
     if rendered is not None:
         write_image(folder / f"{body.name}_overlay.jpg", rendered.overlay)
         write_image(folder / f"{body.name}_views.jpg", rendered.views)
     for ending in meshes:
-        write_mesh(folder / f"{body.name}.{ending}", to_y_up(vertices_cam_m), faces)
+        write_mesh(folder / f"{body.name}.{ending}", to_y_up(vertices_cam_m), faces, told)
 
 
-def write_tables(folder: Path, bodies: PredictedBodies, body_hash: str, frames_per_second: float | None) -> None:
-    """Write joints.json and body.npz of all frames."""
+def write_tables(
+    folder: Path, bodies: PredictedBodies, body_hash: str, frames_per_second: float | None,
+    told: Mapping[str, str] | None = None,
+) -> None:  # fmt: skip
+    """Write joints.json and body.npz of all frames.
+
+    Args:
+        told: what both say about who predicted them: the tier, the weights' hash.
+    """
     write_joints_json(folder / "joints.json", bodies.column("joints_cam_m"), sources=bodies.names,
-                      frames_per_second=frames_per_second)  # fmt: skip
+                      frames_per_second=frames_per_second, told=told)  # fmt: skip
     write_body_parameters(
         folder / "body.npz",
         bodies.column("rotations_cam"),
@@ -172,10 +180,13 @@ def write_tables(folder: Path, bodies: PredictedBodies, body_hash: str, frames_p
         bodies.column("translation_cam_m"),
         body_hash,
         frames_per_second,
+        told,
     )
 
 
-def write_motion(folder: Path, bodies: PredictedBodies, rig: Rig, frames_per_second: float) -> None:
+def write_motion(
+    folder: Path, bodies: PredictedBodies, rig: Rig, frames_per_second: float, told: Mapping[str, str] | None = None
+) -> None:
     """Write the animated skeleton and surface: motion.glb and motion.bvh.
 
     Args:
@@ -183,5 +194,5 @@ def write_motion(folder: Path, bodies: PredictedBodies, rig: Rig, frames_per_sec
     """
     places_m = bodies.column("root_joint_cam_m") - rig.joints_m[0]
     motion = motion_of(rig, bodies.column("rotations_cam"), places_m, frames_per_second)
-    write_animated_glb(folder / "motion.glb", rig, motion)
+    write_animated_glb(folder / "motion.glb", rig, motion, told=told)
     write_bvh(folder / "motion.bvh", rig, motion)

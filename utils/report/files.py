@@ -25,6 +25,7 @@ STAGES = {
     "gan": ("Stage 3: prior of poses and shapes", "sample/test_GAN.py"),
     "mesh": ("Stage 4: body mesh", "sample/test_SMPL.py"),
     "masks": ("The teacher: bodies from masks", "sample/fit_SMPL.py"),
+    "lifter": ("The lifter: bodies from 2D keypoints", "sample/predict.py"),
     "fit": ("Bodies fitted to masks", "sample/test_SMPL_from_masks.py"),
 }
 """Title of every stage, and the script that tests it."""

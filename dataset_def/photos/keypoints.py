@@ -1,0 +1,184 @@
+"""Whose keypoints are read in every frame of a user's pictures: a detector's, or those of another program.
+
+One person is followed.  In a video the detector's second network follows by itself; where it loses the person, or the
+box jumps, people are detected anew and the one nearest to where the person was is taken, or nobody.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from dataset_def.multiview.keypoint_files import BODY_25B, CameraKeypoints, read_camera_keypoints
+from dataset_def.multiview.keypoint_tables import read_table
+from dataset_def.photos.blazepose import BLAZEPOSE, LEAST_PRESENCE, BlazePose, SeenPerson
+from dataset_def.photos.pictures import Picture, Pictures
+from utils.person_box import JUMP_IOU, Box, overlap_of_boxes
+from utils.skeleton import KEYPOINTS_25
+
+SAME_IOU = 0.2
+"""Overlap of a followed person's box with the given one from which on it is the same person."""
+NEAR_BOXES = 1.0
+"""A lost person is found again no farther from the last box than so many of its longer sides."""
+LEAST_KEYPOINTS = 6
+"""Fewer than these tell no body."""
+SURE_OF_OTHERS = 0.05
+"""Confidence of other programs' keypoints below which they count as not seen."""
+OTHER_NAMES = {"left_toe": "left_big_toe", "right_toe": "right_big_toe"}
+
+
+class PersonKeypoints(NamedTuple):
+    """The keypoints of one person in one frame, in the order of KEYPOINTS_25."""
+
+    points_px: Float[np.ndarray, "25 2"]
+    confidence: Float[np.ndarray, "25"]
+    """0 where a keypoint is not known."""
+    box: Box
+    """Around those that are known."""
+    is_new: bool
+    """Whether the person was not followed from the frame before."""
+
+
+class KeypointFinder(NamedTuple):
+    """How keypoints are found."""
+
+    how: str
+    """As words for the user."""
+    person: Callable[[int, Picture], PersonKeypoints | None]
+    """Number of the frame (from 0) and the frame -> the person; None if nobody is found."""
+
+
+def around(points_px: Float[np.ndarray, "n 2"], confidence: Float[np.ndarray, "n"]) -> Box:
+    """Put a box around the points that are known."""
+    known = points_px[confidence > 0]
+    low, high = known.min(axis=0), known.max(axis=0)
+    return Box(*low.tolist(), *(high - low).tolist())
+
+
+def keypoints_of(
+    points_px: Float[np.ndarray, "n 2"], confidence: Float[np.ndarray, "n"], names: tuple[str, ...], is_new: bool
+) -> PersonKeypoints | None:
+    """Put points by name into the order of KEYPOINTS_25; None where too few are known to tell a body."""
+    found_px, sure = np.zeros((len(KEYPOINTS_25), 2)), np.zeros(len(KEYPOINTS_25))
+    for row, name in enumerate(KEYPOINTS_25):
+        own = name if name in names else OTHER_NAMES.get(name, "")
+        if own in names:
+            found_px[row], sure[row] = points_px[names.index(own)], confidence[names.index(own)]
+    if (sure > 0).sum() < LEAST_KEYPOINTS:
+        return None
+    box = around(found_px, sure)
+    return PersonKeypoints(found_px, sure, box, is_new) if min(box.width_px, box.height_px) >= 1 else None
+
+
+class FollowedPerson:
+    """Follows one person with BlazePose; call it with the frames in their order.
+
+    Args:
+        is_sequence: whether neighbouring frames show the same scene a moment later.
+        box_of: gives the person's box in a frame, if the user knows it.
+    """
+
+    def __init__(
+        self, networks: BlazePose, is_sequence: bool, box_of: Callable[[int, Picture], Box | None] | None = None
+    ) -> None:
+        self.networks, self.is_sequence, self.box_of = networks, is_sequence, box_of
+        self.last: SeenPerson | None = None
+        self.is_lost = False
+        self.num_others = 0
+        """Most people that were seen beside the chosen one, where people were looked for."""
+        self.num_lost = 0
+        """Frames in which the person was lost."""
+
+    def __call__(self, number: int, picture: Picture) -> PersonKeypoints | None:
+        """Find the person in the next frame."""
+        box = self.box_of(number, picture) if self.box_of is not None else None
+        seen = self._followed(picture, box)
+        is_new = seen is None or self.is_lost
+        if seen is None:
+            seen = self._found(picture, box)
+        self.is_lost = seen is None
+        self.num_lost += self.last is not None and self.is_lost
+        self.last = (seen or self.last) if self.is_sequence else None
+        return None if seen is None else keypoints_of(seen.points_px, seen.confidence, BLAZEPOSE, is_new)
+
+    def _followed(self, picture: Picture, box: Box | None) -> SeenPerson | None:
+        """Look where the frame before says; None if nobody is there, or not whom the user means."""
+        if not self.is_sequence or self.last is None:
+            return None
+        seen = self.networks.read(picture.rgb, self.last.following)
+        expected = box or self.last.box
+        is_same = overlap_of_boxes(seen.box, expected) > (SAME_IOU if box else JUMP_IOU)
+        return seen if seen.presence >= LEAST_PRESENCE and is_same else None
+
+    def _found(self, picture: Picture, box: Box | None) -> SeenPerson | None:
+        """Look for the person anew: in the box, near where the last frame had the person, or the largest one."""
+        if box is not None:
+            return self.networks.person_in(picture.rgb, box)
+        people = self.networks.people(picture.rgb)
+        self.num_others = max(self.num_others, len(people) - 1)
+        if self.last is not None and self.is_sequence:
+            before = self.last.box
+            people = [one for one in people if apart(one.box, before) < NEAR_BOXES]
+            return min(people, key=lambda one: apart(one.box, before), default=None)
+        return max(people, key=lambda one: one.presence * one.box.width_px * one.box.height_px, default=None)
+
+
+BEYOND_KEYPOINTS = 0.12
+"""A person is larger than the box of the keypoints by so much of its longer side, on each side: head, hands, feet."""
+
+
+def box_of_person(found: PersonKeypoints | None) -> Box | None:
+    """Put a box around the person whose keypoints are known."""
+    if found is None:
+        return None
+    more_px = BEYOND_KEYPOINTS * max(found.box.width_px, found.box.height_px)
+    left_px, top_px, width_px, height_px = found.box
+    return Box(left_px - more_px, top_px - more_px, width_px + 2 * more_px, height_px + 2 * more_px)
+
+
+def apart(one: Box, other: Box) -> float:
+    """Measure how far the middles of two boxes are from each other, over the longer side of the second."""
+    across_px = one.left_px + one.width_px / 2 - other.left_px - other.width_px / 2
+    down_px = one.top_px + one.height_px / 2 - other.top_px - other.height_px / 2
+    return float(np.hypot(across_px, down_px) / max(other.width_px, other.height_px, 1.0))
+
+
+def given_keypoints(path: Path, skeleton: str, pictures: Pictures, box: Box | None) -> KeypointFinder:
+    """Read keypoints that another program found in the same pictures.
+
+    Raises:
+        FileNotFoundError, ValueError: nothing readable there, or another number of frames than the pictures have.
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"keypoints {path} do not exist; give the file or folder that the other program wrote")
+    table = read_camera_keypoints(path, skeleton, lambda file: read_table(file, {}))
+    if pictures.num_frames is not None and pictures.kind in ("image", "folder"):
+        _same_number(path, table, pictures)
+    last: list[Box] = []
+
+    def person(number: int, picture: Picture) -> PersonKeypoints | None:
+        people = table.people[number] if number < len(table.people) else []
+        sure = [np.where(one[:, 2] >= SURE_OF_OTHERS, one[:, 2].clip(0, 1), 0.0) for one in people]
+        found = [keypoints_of(one[:, :2], conf, BODY_25B, False) for one, conf in zip(people, sure, strict=True)]
+        there = [one for one in found if one is not None]
+        expected = box or (last[-1] if last and pictures.is_sequence else None)
+        if expected is None:
+            chosen = max(there, key=lambda one: one.box.width_px * one.box.height_px, default=None)
+        else:
+            chosen = min(there, key=lambda one: apart(one.box, expected), default=None)
+        if chosen is None:
+            return None
+        is_new = bool(last) and overlap_of_boxes(chosen.box, last[-1]) < JUMP_IOU
+        last[:] = [chosen.box]
+        return chosen._replace(is_new=is_new)
+
+    return KeypointFinder(f"keypoints of another program ({path})", person)
+
+
+def _same_number(path: Path, table: CameraKeypoints, pictures: Pictures) -> None:
+    """Refuse keypoints of another number of pictures."""
+    if len(table.people) != pictures.num_frames:
+        raise ValueError(f"{path} has keypoints of {len(table.people)} frames, and {pictures.source} has "
+                         f"{pictures.num_frames}; give those of the same pictures, in the same order")  # fmt: skip

@@ -1,0 +1,118 @@
+"""Whose keypoints are read: names, boxes, one person followed, other programs' files."""
+
+import json
+
+import numpy as np
+import pytest
+
+from dataset_def.multiview.keypoint_files import BODY_25B
+from dataset_def.photos.blazepose import BLAZEPOSE, Region, SeenPerson
+from dataset_def.photos.keypoints import FollowedPerson, apart, box_of_person, given_keypoints, keypoints_of
+from dataset_def.photos.pictures import Picture, Pictures
+from utils.person_box import Box
+from utils.skeleton import KEYPOINTS_25
+
+RGB = np.zeros((200, 400, 3), np.uint8)
+
+
+def seen(left: float, height: float = 100.0, presence: float = 1.0) -> SeenPerson:
+    """Somebody whose points lie on a diagonal."""
+    points = np.linspace((left, 20.0), (left + 40, 20 + height), len(BLAZEPOSE))
+    middle = Region(points.mean(axis=0), height, 0.0)
+    return SeenPerson(points, np.ones(33), np.zeros((33, 3)), presence, middle, np.zeros((256, 256)), middle)
+
+
+class Networks:
+    """A detector that sees listed people, frame by frame; it follows whoever is nearest."""
+
+    def __init__(self, frames: list[list[SeenPerson]]):
+        self.frames, self.number, self.searches = frames, -1, 0
+
+    def read(self, rgb, region):
+        there = self.frames[self.number]
+        nearest = min(there, key=lambda one: np.linalg.norm(one.following.centre_px - region.centre_px), default=None)
+        return seen(0, presence=0.0) if nearest is None else nearest
+
+    def people(self, rgb):
+        self.searches += 1
+        return self.frames[self.number]
+
+    def person_in(self, rgb, box):
+        return min(self.frames[self.number], key=lambda one: apart(one.box, box), default=None)
+
+
+def follow(frames, is_sequence=True, box_of=None):
+    networks = Networks(frames)
+    person = FollowedPerson(networks, is_sequence, box_of)
+    found = []
+    for networks.number in range(len(frames)):
+        found.append(person(networks.number, Picture(f"frame_{networks.number}", RGB)))
+    return found, person, networks
+
+
+def test_the_largest_is_taken_and_followed_while_a_larger_one_comes():
+    frames = [[seen(100), seen(250, 60)], [seen(105), seen(240, 150)], [seen(110), seen(230, 150)]]
+    found, person, networks = follow(frames)
+    assert [round(one.box.left_px) for one in found] == [100, 105, 110]
+    assert [one.is_new for one in found] == [True, False, False]
+    assert networks.searches == 1 and person.num_others == 1
+
+
+def test_who_is_lost_is_found_again_near_by_but_nobody_else_is_taken():
+    frames = [[seen(100)], [seen(330)], [], [seen(120)]]
+    found, person, _ = follow(frames)
+    assert found[0] is not None and found[1] is None and found[2] is None
+    assert found[3] is not None and found[3].is_new and person.num_lost == 2
+
+
+def test_pictures_of_a_folder_have_nothing_to_do_with_each_other():
+    found, _, networks = follow([[seen(100)], [seen(330)]], is_sequence=False)
+    assert [round(one.box.left_px) for one in found] == [100, 330] and networks.searches == 2
+
+
+def test_a_given_box_chooses_and_leads_back():
+    frames = [[seen(100), seen(250, 60)], [seen(100), seen(250, 60)]]
+    found, _, _ = follow(frames, box_of=lambda *_: Box(240, 20, 50, 70))
+    assert [round(one.box.left_px) for one in found] == [250, 250]
+
+
+def test_too_few_points_are_no_body_and_names_decide_the_order():
+    assert keypoints_of(np.arange(66.0).reshape(33, 2), np.r_[np.ones(5), np.zeros(28)], BLAZEPOSE, True) is None
+    points = np.arange(50.0).reshape(25, 2)
+    found = keypoints_of(points, np.ones(25), BODY_25B, False)
+    assert found.points_px[KEYPOINTS_25.index("left_toe")].tolist() == points[BODY_25B.index("left_big_toe")].tolist()
+    assert found.confidence[KEYPOINTS_25.index("left_pinky")] == 0
+    assert box_of_person(None) is None
+    assert box_of_person(found).height_px > found.box.height_px
+
+
+def pictures(count: int, kind="folder") -> Pictures:
+    frames = [Picture(f"p{number}", RGB) for number in range(count)]
+    return Pictures(kind, "pictures", count, None if kind == "folder" else 30.0, lambda: iter(frames))
+
+
+def openpose(left: float, height=100.0) -> dict:
+    points = np.linspace((left, 20.0), (left + 40, 20 + height), 25)
+    return {"pose_keypoints_2d": np.column_stack([points, np.full(25, 0.9)]).ravel().tolist()}
+
+
+def test_openpose_files_of_a_video_are_followed_by_their_boxes(tmp_path):
+    for number, people in enumerate([[openpose(100), openpose(250, 60)], [openpose(240, 150), openpose(104)], []]):
+        (tmp_path / f"v_{number:03d}_keypoints.json").write_text(json.dumps({"people": people}))
+    finder = given_keypoints(tmp_path, "body_25", pictures(3, "video"), None)
+    found = [finder.person(number, Picture("p", RGB)) for number in range(3)]
+    assert [one and round(one.box.left_px) for one in found] == [100, 104, None]
+    other = given_keypoints(tmp_path, "body_25", pictures(3, "video"), Box(240, 20, 40, 60))
+    assert round(other.person(0, Picture("p", RGB)).box.left_px) == 250
+
+
+def test_coco_of_one_picture_is_read_and_another_number_of_pictures_refused(tmp_path):
+    points = np.column_stack([np.linspace((100, 20), (140, 120), 17), np.full(17, 2)]).ravel().tolist()
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps([{"image_id": 1, "category_id": 1, "keypoints": points, "score": 0.9}]))
+    found = given_keypoints(path, "", pictures(1), None).person(0, Picture("p", RGB))
+    assert (found.confidence > 0).sum() == 17 and found.confidence.max() == 1
+    with pytest.raises(ValueError, match="1 frames, and pictures has 2"):
+        given_keypoints(path, "", pictures(2), None)
+    with pytest.raises(FileNotFoundError, match="do not exist"):
+        given_keypoints(tmp_path / "none.json", "", pictures(1), None)
