@@ -18,7 +18,7 @@ from config import GanConfig, GanNetworkConfig
 from models.kinematics import NUM_JOINTS_BELOW_ROOT, WHOLE_FEATURES, placed_pose, whole_features, with_root
 from models.pose_noise import OTHER_SIDE, mirror_pose
 from models.smpl import load_body
-from utils.artifacts import Checkpoint, file_hash, load_checkpoint, load_weights, stored_reads
+from utils.artifacts import Checkpoint, file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.settings import config_from_dict
 from utils.skeleton import SMPL_24
 from utils.tiers import Reads, of_poses
@@ -330,6 +330,7 @@ def fill(network: torch.nn.Module, weights: dict[str, Any], path: Path) -> None:
     network.eval().requires_grad_(False)
 
 
+@rebuilds_from_checkpoint("gan")
 def load_gan(path: Path, body_location: Path) -> StoredGan:
     """Rebuild stage 3's networks from its checkpoint alone, on the CPU.
 
@@ -351,6 +352,7 @@ def load_gan(path: Path, body_location: Path) -> StoredGan:
     return StoredGan(discriminator, generate, config, checkpoint["step"])
 
 
+@rebuilds_from_checkpoint("gan")
 def prior_reads(path: Path) -> Reads:
     """Say what poses a prior was trained on."""
     checkpoint = load_checkpoint(path, "gan")

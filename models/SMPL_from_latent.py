@@ -14,7 +14,7 @@ from models.baselines import thesis_rotations
 from models.encoder_decoder import STAGE_1_STEP, EncoderDecoder, StoredEncoder, encoder_for, geometry_hash, load_encoder
 from models.kinematics import along_the_tree, relative_to_parent, upright_rotations
 from models.smpl import Body, load_body
-from utils.artifacts import file_hash, load_checkpoint, load_weights, stored_reads
+from utils.artifacts import file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.body_file import NUM_BETAS
 from utils.settings import config_from_dict, to_plain
 from utils.tiers import Reads, of_stage_1, of_stage_4
@@ -174,6 +174,7 @@ def mesh_provenance(stage_1: StoredEncoder, body_location: Path, body: Body) -> 
     }
 
 
+@rebuilds_from_checkpoint("mesh")
 def load_mesh(path: Path, device: torch.device) -> StoredMesh:
     """Rebuild encoder and mesh head from stage 4's checkpoint; `load_body_of` gives the body they belong to.
 

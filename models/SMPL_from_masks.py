@@ -25,7 +25,7 @@ from models.body_surface import (
 from models.kinematics import along_the_tree, relative_to_parent
 from models.silhouette import Topology, silhouette
 from models.smpl import Body, load_body
-from utils.artifacts import file_hash, load_checkpoint, stored_reads
+from utils.artifacts import file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.settings import config_from_dict
 from utils.tiers import Reads, of_teacher
 from utils.views import MeshViews, about_up, azimuth_rad, placed_in_views
@@ -339,6 +339,7 @@ class Teacher(NamedTuple):
     side_m: float
 
 
+@rebuilds_from_checkpoint("masks")
 def load_teacher(path: Path, body_location: Path) -> Teacher:
     """Read a teacher for evaluation.
 
@@ -353,11 +354,12 @@ def load_teacher(path: Path, body_location: Path) -> Teacher:
     body = load_body(body_location)
     num_betas = states["fuse.last.weight"].shape[0] - 6 * len(body.parents) - 3
     network = BodyFromMasks(body.parents, num_betas, config_from_dict(MasksNetwork, provenance["network"]), provenance)
-    network.load_state_dict(states)
+    load_weights(network, states, path)
     network.eval().requires_grad_(False)
     return Teacher(network, provenance["centre"], network.config.size_px, provenance["side_m"])
 
 
+@rebuilds_from_checkpoint("masks")
 def teacher_reads(path: Path) -> Reads:
     """Say what a teacher was made from."""
     checkpoint = load_checkpoint(path, "masks")

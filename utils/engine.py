@@ -26,7 +26,16 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from config import Device, Loop, Optim, Paths
-from utils.artifacts import FolderLock, atomic_write, commit, load_checkpoint, lock_file, save_checkpoint
+from utils.artifacts import (
+    FolderLock,
+    atomic_write,
+    commit,
+    load_checkpoint,
+    load_weights,
+    lock_file,
+    save_checkpoint,
+    told_in_one_sentence,
+)
 from utils.batches import Batches, batch_loader, to_device
 from utils.history import History
 from utils.machine import hardware, now, versions
@@ -210,11 +219,12 @@ class Run:
             raise FileExistsError(f"{self.folder} is no run (it has no config.json), so it is not deleted")
 
     def _restore(self) -> None:
-        checkpoint = load_checkpoint(self.folder / "checkpoint_last.pt", self.stage)
+        checkpoint = load_checkpoint(self.last_checkpoint, self.stage)
         check_same_settings(self.settings, checkpoint["config"])
         self.step, self.restored = checkpoint["step"], checkpoint["states"]
-        self.best = checkpoint["progress"]["best"]
-        self.evals_since_best = checkpoint["progress"]["evals_since_best"]
+        with told_in_one_sentence(self.last_checkpoint, self.stage):
+            self.best = checkpoint["progress"]["best"]
+            self.evals_since_best = checkpoint["progress"]["evals_since_best"]
 
     def _open_folder(self) -> None:
         """Make or empty the folder; only now, so that a script which fails before its loop changes nothing."""
@@ -246,7 +256,8 @@ class Run:
         self.tracked |= states
         for name, state in states.items():
             if self.restored:
-                state.load_state_dict(self.restored[name])
+                with told_in_one_sentence(self.last_checkpoint, self.stage):
+                    load_weights(state, self.restored[name], self.last_checkpoint)
 
     def parallel(self, model: nn.Module) -> nn.Module:
         """Wrap a model so that processes exchange gradients; call only the result, only as `model(...)`."""
@@ -307,6 +318,11 @@ class Run:
             ValueError: a value is not finite, named (on a GPU at the latest before anything is saved).
         """
         self.history.note(self.step, scalars)
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Where the state of the run lies from which it can go on."""
+        return self.folder / "checkpoint_last.pt"
 
     @property
     def best_checkpoint(self) -> Path:

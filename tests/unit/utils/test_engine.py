@@ -12,7 +12,7 @@ import torch
 
 from config import Optim, Paths
 from tests.helpers.toy_run import STEPS, Noise, PowerCutError, ToyConfig, network, train
-from utils.artifacts import load_checkpoint
+from utils.artifacts import load_checkpoint, read_checkpoint
 from utils.batches import Batches, in_order
 from utils.engine import Pace, Run, choose_device, make_optimizer, make_schedule, mixed_precision, spoken
 from utils.history import load_history
@@ -154,6 +154,34 @@ def test_resuming_under_other_settings_is_refused(config):
         Run("toy", other)
     with pytest.raises(ValueError, match=r"--loop.seed is 3"):
         Run("toy", with_loop(config, resume=True, seed=3))
+
+
+def without_progress(content):
+    content["progress"] = {}
+
+
+def without_the_optimizer(content):
+    del content["states"]["optimizer"]
+
+
+def of_another_network(content):
+    content["states"]["model"]["0.weight"] = torch.zeros(9, 3)
+
+
+def with_other_moments(content):
+    content["states"]["optimizer"]["param_groups"][0]["params"].pop()
+
+
+@pytest.mark.parametrize("harm", [without_progress, without_the_optimizer, of_another_network, with_other_moments])
+def test_resuming_from_a_file_that_does_not_fit_is_refused_in_one_sentence(config, harm):
+    train(config)
+    path = config.paths.runs_location / "toy" / config.name / "checkpoint_last.pt"
+    content = read_checkpoint(path, "toy")
+    harm(content)
+    torch.save(content, path)
+    with pytest.raises(ValueError) as error:
+        train(replace(with_loop(config, resume=True), optim=replace(config.optim, steps=STEPS + 3)))
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_run_can_go_on_for_more_steps(config):
