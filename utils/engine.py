@@ -22,7 +22,7 @@ import torch.distributed as dist
 from jaxtyping import UInt8
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from config import Device, Loop, Optim, Paths
@@ -36,7 +36,7 @@ from utils.artifacts import (
     save_checkpoint,
     told_in_one_sentence,
 )
-from utils.batches import Batches, batch_loader, to_device
+from utils.batches import Batches, Resident, batch_loader, to_device
 from utils.history import History
 from utils.machine import hardware, now, versions
 from utils.settings import check_same_settings, to_plain
@@ -265,10 +265,16 @@ class Run:
             return model
         return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
 
-    def loader(self, dataset: Dataset, batch_size: int) -> DataLoader[Any]:
-        """Read batches of the whole run's `batch_size`, this process's share, from where the run stands."""
+    def loader(self, dataset: Dataset, batch_size: int, in_memory: bool = False) -> Iterable[Any]:
+        """Read batches of the whole run's `batch_size`, this process's share, from where the run stands.
+
+        Args:
+            in_memory: read every item once, as epoch 0, into the memory of the device, and gather batches there.
+        """
         assert isinstance(dataset, Sized)
         batches = Batches(len(dataset), batch_size, self.loop.seed, self.step, self.rank, self.processes)
+        if in_memory:
+            return Resident(dataset, batches, self.device, self.loop.workers)
         return batch_loader(dataset, batches, self.loop.workers)
 
     def generator(self, step: int) -> torch.Generator:
@@ -279,7 +285,7 @@ class Run:
         """Run the networks inside in bfloat16, where that is switched on and the device computes it."""
         return mixed_precision(self.device, bf16)
 
-    def steps(self, loader: DataLoader[Any], last: int) -> Iterator[tuple[int, Any]]:
+    def steps(self, loader: Iterable[Any], last: int) -> Iterator[tuple[int, Any]]:
         """Yield (step, batch) for the steps still to do, counted from 1; log and save between them."""
         if self.is_main:
             self._open_folder()
