@@ -15,7 +15,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from config import GanConfig, GanNetworkConfig
-from models.kinematics import NUM_JOINTS_BELOW_ROOT, WHOLE_FEATURES, placed_pose, whole_features, with_root
+from models.kinematics import (
+    NUM_JOINTS_BELOW_ROOT,
+    WHOLE_FEATURES,
+    placed_pose,
+    rotations_of_columns,
+    whole_features,
+    with_root,
+)
 from models.pose_noise import OTHER_SIDE, mirror_pose
 from models.smpl import load_body
 from utils.artifacts import Checkpoint, file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
@@ -281,7 +288,7 @@ class Generator(nn.Module):
         if self.is_seed:
             return PosesAndShapes(roma.rotvec_to_rotmat(numbers.unflatten(1, (24, 3))), betas)
         return PosesAndShapes(
-            with_root(roma.special_gramschmidt(numbers.unflatten(1, (NUM_JOINTS_BELOW_ROOT, 3, 2)))), betas
+            with_root(rotations_of_columns(numbers.unflatten(1, (NUM_JOINTS_BELOW_ROOT, 3, 2)))), betas
         )
 
 

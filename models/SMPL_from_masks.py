@@ -22,7 +22,7 @@ from models.body_surface import (
     spread_vertices,
     vertex_normals,
 )
-from models.kinematics import along_the_tree, relative_to_parent
+from models.kinematics import along_the_tree, relative_to_parent, rotations_of_columns
 from models.silhouette import Topology, silhouette
 from models.smpl import Body, load_body
 from utils.artifacts import file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
@@ -240,7 +240,7 @@ class BodyFromMasks(nn.Module):
         """Change a body by the numbers that were read, and turn it into the world."""
         joints = len(self.parents)
         columns = start.totals + numbers[:, : 6 * joints].unflatten(1, (joints, 3, 2))
-        total = roma.special_gramschmidt(columns)
+        total = rotations_of_columns(columns)
         rotations = relative_to_parent(to_world[:, None] @ total, self.parents)
         pelvis_world_m = (to_world @ (start.pelvis_m + numbers[:, -3:])[..., None])[..., 0]
         return EstimatedBodies(rotations, start.betas + numbers[:, 6 * joints : -3], pelvis_world_m)
