@@ -500,6 +500,9 @@ class PoseConfig:
     optim: Optim = field(default_factory=lambda: Optim(steps=1000))
     loop: Loop = field(default_factory=lambda: Loop(validate_every=200, checkpoint_every=200))
     batch: int = setting(32, low=2)  # batch norm needs two
+    in_memory: bool = False
+    """Read all wide crops once and keep them in the memory of the device (3 MB for ten crops of 192 px): for a GPU,
+    and an augmentation that cuts crops from wider ones.  Empty rooms are then dealt anew in every batch."""
     encoder_lr_factor: float = setting(0.3, low=0, high=10)
     """The encoder's step size over the head's, mode finetune."""
     patience: int = setting(0, low=0)
@@ -518,6 +521,11 @@ class PoseConfig:
             )
         if self.mode == "embeddings" and self.pseudo_labels is not None:
             raise ValueError("pseudo_labels need images, and mode embeddings has none; take mode frozen or finetune")
+        if self.in_memory and (self.mode == "embeddings" or not self.augment.needs_margin):
+            raise ValueError(
+                "in_memory keeps wide crops, which only an augmentation with a margin needs (augment.scale, mirror, "
+                "background, saturation); set one of these, or leave in_memory off"
+            )
 
 
 # ------------------------------------------------------------------------------------------------------------ stage 3

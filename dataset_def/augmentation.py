@@ -31,6 +31,12 @@ class WideCrops(NamedTuple):
     confidence: Float[Tensor, "*batch"]
 
 
+def dealt_anew(wide: WideCrops, generator: torch.Generator) -> WideCrops:
+    """Deal the empty rooms of a batch to its images anew, so that crops that are kept in memory meet all rooms."""
+    order = torch.randperm(len(wide.room), generator=generator, device=generator.device)
+    return wide._replace(room=wide.room[order])
+
+
 class ChangedCrops(NamedTuple):
     """Crops as the networks see them, and what belongs to them."""
 

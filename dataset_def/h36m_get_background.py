@@ -7,17 +7,20 @@ Writes  <backgrounds_location>/s_01_ca_02.npy, uint8 RGB (files that exist are k
 Next    sample/train_enc_dec.py
 """
 
+import os
 import tempfile
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 
 from config import Paths, ranged, setting
-from dataset_def.h36m_files import background_path, load_image
+from dataset_def.h36m_files import FrameKey, background_path, load_image
 from dataset_def.h36m_index import FrameTable, backgrounds_provenance, check_backgrounds, load_table
 from utils.artifacts import save_arrays, save_background
+from utils.camera import Camera
 from utils.processes import for_each
 from utils.settings import next_command, start
 
@@ -31,7 +34,9 @@ class BackgroundConfig:
     max_frames: int = setting(200, low=1)
     """Frames per median, spread over all sequences of the subject and camera."""
     memory_mb: int = setting(512, low=1)
-    """Upper bound for the stack of image rows held at once."""
+    """Upper bound for the stack of image rows held at once, in all processes together."""
+    processes: int = setting(0, low=0)
+    """Processes that work; 0 takes one per core."""
 
 
 def evenly_spaced_rows(rows: np.ndarray, count: int) -> np.ndarray:
@@ -54,24 +59,39 @@ def median_in_bands(stack: UInt8[np.ndarray, "T H W 3"], max_bytes: int) -> UInt
     return median
 
 
-def make_background(config: BackgroundConfig, table: FrameTable, who: tuple[int, int]) -> None:
-    """Write the median image of one subject and camera; frames wait in a temporary file, not in memory."""
-    rows = np.flatnonzero((table.frames[:, [0, 3]] == who).all(1))
-    chosen = evenly_spaced_rows(rows, config.max_frames)
-    first = table.camera(chosen[0])
-    shape = (len(chosen), first.height_px, first.width_px, 3)
+class ToFind(NamedTuple):
+    """The frames that one median is taken of."""
+
+    keys: list[FrameKey]
+    cameras: list[Camera]
+
+
+def frames_of(table: FrameTable, who: tuple[int, int], count: int) -> ToFind:
+    """Choose frames of one subject and camera, spread over all sequences."""
+    rows = evenly_spaced_rows(np.flatnonzero((table.frames[:, [0, 3]] == who).all(1)), count)
+    return ToFind([table.key(row) for row in rows], [table.camera(row) for row in rows])
+
+
+def make_background(config: BackgroundConfig, share: int, todo: ToFind) -> None:
+    """Write the median image of one subject and camera; frames wait in a temporary file, not in memory.
+
+    Args:
+        share: processes that share the memory.
+    """
+    first = todo.cameras[0]
+    shape = (len(todo.keys), first.height_px, first.width_px, 3)
     with tempfile.TemporaryFile(dir=config.paths.backgrounds_location) as stream:
         stack = np.memmap(stream, np.uint8, "w+", shape=shape)  # type: ignore[call-overload]  # any open file
-        for number, row in enumerate(chosen):
-            image = load_image(config.paths, table.key(row), table.camera(row))
+        for number, (key, camera) in enumerate(zip(todo.keys, todo.cameras, strict=True)):
+            image = load_image(config.paths, key, camera)
             if image.shape != shape[1:]:
                 raise ValueError(
-                    f"{table.key(row).stem} is {image.shape[1]} x {image.shape[0]} pixels, other frames of the same "
+                    f"{key.stem} is {image.shape[1]} x {image.shape[0]} pixels, other frames of the same "
                     f"subject and camera are {shape[2]} x {shape[1]}"
                 )
             stack[number] = image
-        median = median_in_bands(stack, config.memory_mb * 2**20)
-    save_background(background_path(config.paths, *who), median)
+        median = median_in_bands(stack, config.memory_mb * 2**20 // share)
+    save_background(background_path(config.paths, todo.keys[0].subject, todo.keys[0].camera), median)
 
 
 def main(config: BackgroundConfig) -> None:
@@ -82,7 +102,9 @@ def main(config: BackgroundConfig) -> None:
     check_backgrounds(config.paths, table)
     if len(missing) == len(everyone):
         save_arrays(backgrounds_provenance(config.paths), "backgrounds", fingerprint=np.array(table.fingerprint))
-    for_each(partial(make_background, config, table), missing, 1, "median images")
+    processes = config.processes or os.cpu_count() or 1
+    todo = [frames_of(table, who, config.max_frames) for who in missing]
+    for_each(partial(make_background, config, processes), todo, processes, "median images")
     print(f"{len(everyone)} backgrounds in {config.paths.backgrounds_location}, {len(missing)} of them new")
     without_masks = {} if table.has_masks else {"crop__centre": "pelvis", "loss__opacity": "0"}
     print(next_command("sample/train_enc_dec.py", config.paths, **without_masks))

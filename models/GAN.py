@@ -15,10 +15,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from config import GanConfig, GanNetworkConfig
-from models.kinematics import NUM_JOINTS_BELOW_ROOT, WHOLE_FEATURES, placed_pose, whole_features, with_root
+from models.kinematics import (
+    NUM_JOINTS_BELOW_ROOT,
+    WHOLE_FEATURES,
+    placed_pose,
+    rotations_of_columns,
+    whole_features,
+    with_root,
+)
 from models.pose_noise import OTHER_SIDE, mirror_pose
 from models.smpl import load_body
-from utils.artifacts import Checkpoint, file_hash, load_checkpoint, load_weights, stored_reads
+from utils.artifacts import Checkpoint, file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.settings import config_from_dict
 from utils.skeleton import SMPL_24
 from utils.tiers import Reads, of_poses
@@ -281,7 +288,7 @@ class Generator(nn.Module):
         if self.is_seed:
             return PosesAndShapes(roma.rotvec_to_rotmat(numbers.unflatten(1, (24, 3))), betas)
         return PosesAndShapes(
-            with_root(roma.special_gramschmidt(numbers.unflatten(1, (NUM_JOINTS_BELOW_ROOT, 3, 2)))), betas
+            with_root(rotations_of_columns(numbers.unflatten(1, (NUM_JOINTS_BELOW_ROOT, 3, 2)))), betas
         )
 
 
@@ -330,6 +337,7 @@ def fill(network: torch.nn.Module, weights: dict[str, Any], path: Path) -> None:
     network.eval().requires_grad_(False)
 
 
+@rebuilds_from_checkpoint("gan")
 def load_gan(path: Path, body_location: Path) -> StoredGan:
     """Rebuild stage 3's networks from its checkpoint alone, on the CPU.
 
@@ -351,6 +359,7 @@ def load_gan(path: Path, body_location: Path) -> StoredGan:
     return StoredGan(discriminator, generate, config, checkpoint["step"])
 
 
+@rebuilds_from_checkpoint("gan")
 def prior_reads(path: Path) -> Reads:
     """Say what poses a prior was trained on."""
     checkpoint = load_checkpoint(path, "gan")

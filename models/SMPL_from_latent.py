@@ -4,7 +4,6 @@ import itertools
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import roma
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -12,9 +11,9 @@ from torch import Tensor, nn
 from config import EncDecConfig, MeshConfig, MeshHeadConfig, Paths
 from models.baselines import thesis_rotations
 from models.encoder_decoder import STAGE_1_STEP, EncoderDecoder, StoredEncoder, encoder_for, geometry_hash, load_encoder
-from models.kinematics import along_the_tree, relative_to_parent, upright_rotations
+from models.kinematics import along_the_tree, relative_to_parent, rotations_of_columns, upright_rotations
 from models.smpl import Body, load_body
-from utils.artifacts import file_hash, load_checkpoint, load_weights, stored_reads
+from utils.artifacts import file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.body_file import NUM_BETAS
 from utils.settings import config_from_dict, to_plain
 from utils.tiers import Reads, of_stage_1, of_stage_4
@@ -66,7 +65,7 @@ class MeshFromLatent(nn.Module):
         pose, betas = numbers[:, :-NUM_BETAS], numbers[:, -NUM_BETAS:]
         if self.kind == "seed":
             return BodyEstimate(thesis_rotations(pose), betas.tanh())
-        rotations = roma.special_gramschmidt(self.start + pose.unflatten(1, (24, 3, 2)))
+        rotations = rotations_of_columns(self.start + pose.unflatten(1, (24, 3, 2)))
         return BodyEstimate(relative_to_parent(rotations) if self.kind == "crop" else rotations, betas)
 
 
@@ -174,6 +173,7 @@ def mesh_provenance(stage_1: StoredEncoder, body_location: Path, body: Body) -> 
     }
 
 
+@rebuilds_from_checkpoint("mesh")
 def load_mesh(path: Path, device: torch.device) -> StoredMesh:
     """Rebuild encoder and mesh head from stage 4's checkpoint; `load_body_of` gives the body they belong to.
 

@@ -22,10 +22,10 @@ from models.body_surface import (
     spread_vertices,
     vertex_normals,
 )
-from models.kinematics import along_the_tree, relative_to_parent
+from models.kinematics import along_the_tree, relative_to_parent, rotations_of_columns
 from models.silhouette import Topology, silhouette
 from models.smpl import Body, load_body
-from utils.artifacts import file_hash, load_checkpoint, stored_reads
+from utils.artifacts import file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.settings import config_from_dict
 from utils.tiers import Reads, of_teacher
 from utils.views import MeshViews, about_up, azimuth_rad, placed_in_views
@@ -240,7 +240,7 @@ class BodyFromMasks(nn.Module):
         """Change a body by the numbers that were read, and turn it into the world."""
         joints = len(self.parents)
         columns = start.totals + numbers[:, : 6 * joints].unflatten(1, (joints, 3, 2))
-        total = roma.special_gramschmidt(columns)
+        total = rotations_of_columns(columns)
         rotations = relative_to_parent(to_world[:, None] @ total, self.parents)
         pelvis_world_m = (to_world @ (start.pelvis_m + numbers[:, -3:])[..., None])[..., 0]
         return EstimatedBodies(rotations, start.betas + numbers[:, 6 * joints : -3], pelvis_world_m)
@@ -339,6 +339,7 @@ class Teacher(NamedTuple):
     side_m: float
 
 
+@rebuilds_from_checkpoint("masks")
 def load_teacher(path: Path, body_location: Path) -> Teacher:
     """Read a teacher for evaluation.
 
@@ -353,11 +354,12 @@ def load_teacher(path: Path, body_location: Path) -> Teacher:
     body = load_body(body_location)
     num_betas = states["fuse.last.weight"].shape[0] - 6 * len(body.parents) - 3
     network = BodyFromMasks(body.parents, num_betas, config_from_dict(MasksNetwork, provenance["network"]), provenance)
-    network.load_state_dict(states)
+    load_weights(network, states, path)
     network.eval().requires_grad_(False)
     return Teacher(network, provenance["centre"], network.config.size_px, provenance["side_m"])
 
 
+@rebuilds_from_checkpoint("masks")
 def teacher_reads(path: Path) -> Reads:
     """Say what a teacher was made from."""
     checkpoint = load_checkpoint(path, "masks")

@@ -19,7 +19,7 @@ from models.encoders import CompactBackbone, PointSampledEncoder, VectorBackbone
 from models.heat_maps import HeatMapBackbone, PointsFromMaps
 from models.layers import EqualizedLinear
 from models.perceptual import imagenet_normalised
-from utils.artifacts import load_checkpoint, load_weights, stored_reads
+from utils.artifacts import load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.settings import config_from_dict
 from utils.tiers import Reads, of_stage_1, reads_from
 from utils.views import turned
@@ -271,6 +271,7 @@ def load_encoder_decoder(path: Path) -> StoredEncoder:
     return stored
 
 
+@rebuilds_from_checkpoint("enc_dec")
 def load_encoder(path: Path) -> StoredEncoder:
     """Rebuild stage 1's network for those who need its geometry; where it can, it draws too.
 

@@ -23,6 +23,20 @@ def upright_rotations() -> Float[Tensor, "24 3 3"]:
     return rotations
 
 
+SHORTEST_COLUMN = 1e-6
+"""A column this short, or this near to the other's direction, gives no unit vector: its gradient stays finite."""
+
+
+def rotations_of_columns(columns: Float[Tensor, "*B 3 2"]) -> Float[Tensor, "*B 3 3"]:
+    """Make rotations of their first two columns, which need not be orthogonal or of unit length.
+
+    Where one is zero or both are parallel there is no rotation; the result and its gradient are finite there, so that
+    a step of an optimizer leaves the place, instead of turning all numbers into NaN.
+    Source: Zhou et al., On the continuity of rotation representations, 2019, equation 15.
+    """
+    return roma.special_gramschmidt(columns, epsilon=SHORTEST_COLUMN)
+
+
 def along_the_tree(
     relative: Float[Tensor, "B J 3 3"], parents: tuple[int, ...] = SMPL_24_PARENTS
 ) -> Float[Tensor, "B J 3 3"]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from config import ranged, setting
 from models.body_surface import pelvis_m, vertex_normals
-from models.kinematics import upright_rotations
+from models.kinematics import rotations_of_columns, upright_rotations
 from models.mesh_losses import Scores
 from models.silhouette import Topology
 from models.smpl import Body
@@ -213,10 +213,11 @@ class JointsStart:
             for group in optimizer.param_groups:
                 group["lr"] = JOINT_LR * LAST_LR ** (step / self.config.joint_steps)
             optimizer.zero_grad(set_to_none=True)
-            self._terms(roma.special_gramschmidt(columns), shape, place_m, goal_m)[0].sum().backward()
+            self._terms(rotations_of_columns(columns), shape, place_m, goal_m)[0].sum().backward()
             optimizer.step()
+        check_finite("bent towards their joints", rotations=columns, places=place_m, shape=shape)
         with torch.no_grad():
-            rotations = roma.special_gramschmidt(columns)
+            rotations = rotations_of_columns(columns)
             terms, found_m = self._terms(rotations, shape, place_m, goal_m)
             best = terms.unflatten(0, (len(guesses), -1)).argmin(dim=0)
             rows = best * len(joints_m) + torch.arange(len(best), device=best.device)
@@ -259,6 +260,20 @@ def overlap_of(
     return (shared / union).masked_fill(~exists, torch.nan)
 
 
+def check_finite(done: str, **moved: Tensor) -> None:
+    """Stop a fit at the step that breaks it: one number that is not finite soon makes all of them so.
+
+    Args:
+        done: what was done to the bodies.
+    Raises:
+        ValueError: naming what broke.
+    """
+    for name, value in moved.items():
+        if not value.isfinite().all():
+            raise ValueError(f"{name} became infinite or no number when bodies were {done}; check cameras and joints "
+                             "of these people, or try a smaller step (--steps.lr)")  # fmt: skip
+
+
 class _Moving(nn.Module):
     """What Adam moves."""
 
@@ -270,7 +285,7 @@ class _Moving(nn.Module):
         self.cloth_m = nn.Parameter(person.cloth_m.clone(), requires_grad=fits_person)
 
     def rotations(self) -> Float[Tensor, "T J 3 3"]:
-        return roma.special_gramschmidt(self.columns)
+        return rotations_of_columns(self.columns)
 
 
 class MasksFit:
@@ -373,6 +388,8 @@ class MasksFit:
             optimizer.zero_grad(set_to_none=True)
             self._total(moving, observations, start.rotations_world, guess_m, share, fits_person).backward()
             optimizer.step()
+            check_finite(f"moved by step {step} of {steps}", rotations=moving.columns, places=moving.pelvis_m,
+                         shape=moving.betas, clothes=moving.cloth_m)  # fmt: skip
         return moving
 
     def _total(

@@ -23,7 +23,7 @@ from models.encoder_decoder import (
 )
 from models.heat_maps import HeatMapBackbone
 from models.pose_from_maps import JointMaps, PoseFromMaps
-from utils.artifacts import load_checkpoint, load_weights, stored_reads
+from utils.artifacts import load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.settings import config_from_dict, to_plain
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 from utils.tiers import NOTHING, Reads, of_stage_1, of_stage_2
@@ -247,6 +247,7 @@ class StoredPose(NamedTuple):
     """What both stages read."""
 
 
+@rebuilds_from_checkpoint("pose")
 def load_pose(path: Path, device: torch.device) -> StoredPose:
     """Rebuild encoder and pose head from stage 2's checkpoint alone."""
     checkpoint = load_checkpoint(path, "pose")

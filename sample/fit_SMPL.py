@@ -207,6 +207,7 @@ def with_joints(
         observations = observations._replace(pelvis_world_m=pelvis_m)
     if config.joints == "labels":
         known = joints_m.isfinite().all(dim=2)
+        known = known & known[:, :1]  # joints are compared about the pelvis: without it none of a frame is known
         if not known.any():
             raise ValueError(f"joints is labels, but subject {instants[0].subject} has none; use --joints none")
         root_m = joints_m - joints_m[:, :1]

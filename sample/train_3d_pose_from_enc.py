@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from config import Crop, PoseConfig
-from dataset_def.augmentation import ChangedCrops, WideCrops, augmented
+from dataset_def.augmentation import ChangedCrops, WideCrops, augmented, dealt_anew
 from dataset_def.h36m_crops import crops_of
 from dataset_def.h36m_index import FrameChoice, Part, index_path
 from dataset_def.h36m_pose_data import EmbeddedPoseData, EmbeddedSample, PoseData, PoseSample, WidePoseData
@@ -58,9 +58,9 @@ def changed(
     if isinstance(sample, EmbeddedSample):
         return sample
     if isinstance(sample, WideCrops):
-        return augmented(sample, augment, run.step / config.optim.steps, crop, mirrored(H36M_17), generator)
-    image = jitter_colours(sample.image, augment.colour, augment.permute_channels, generator)
-    return sample._replace(image=image)
+        dealt = dealt_anew(sample, run.generator(run.step)) if config.in_memory else sample
+        return augmented(dealt, augment, run.step / config.optim.steps, crop, mirrored(H36M_17), generator)
+    return sample._replace(image=jitter_colours(sample.image, augment.colour, augment.permute_channels, generator))
 
 
 def losses_of(
@@ -121,7 +121,8 @@ def main(config: PoseConfig) -> float:
     predict = run.parallel(network.for_training() if isinstance(network.head, PoseFromMaps) else trained)
 
     has_ended = config.patience > 0 and run.evals_since_best >= config.patience  # when resumed
-    for _, sample in run.steps(run.loader(train, config.batch), run.step if has_ended else config.optim.steps):
+    last = run.step if has_ended else config.optim.steps
+    for _, sample in run.steps(run.loader(train, config.batch, config.in_memory), last):
         crops = changed(sample, config, stage_1.config.crop, run)
         terms, error_mm = losses_of(crops, config, network.head, predict, run)
         optimizer.zero_grad(set_to_none=True)

@@ -14,10 +14,11 @@ import shutil
 import subprocess
 import tokenize
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple, NotRequired, TypedDict, cast
+from typing import Any, Concatenate, NamedTuple, NotRequired, ParamSpec, Protocol, TypedDict, TypeVar, cast
 
 import numpy as np
 import torch
@@ -370,14 +371,21 @@ def load_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:
     Raises:
         FileNotFoundError, ValueError: missing, damaged or of another stage, with the command that makes it.
     """
-    content = upgraded(read_checkpoint(path, stage, *also))
-    content["states"] = {name: unpacked(one) for name, one in content["states"].items()}
+    stored = read_checkpoint(path, stage, *also)
+    with told_in_one_sentence(path, stored["stage"]):
+        content = upgraded(stored)
+        content["states"] = {name: unpacked(one) for name, one in content["states"].items()}
     return content
+
+
+def command_of(stage: str) -> str:
+    """Say how checkpoints of a stage are made."""
+    return COMMANDS.get(stage, f"the train script of stage {stage}")
 
 
 def read_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:
     """Read a checkpoint of one of the given stages as it is stored: of any readable format, tables perhaps packed."""
-    command = COMMANDS.get(stage, f"the train script of stage {stage}")
+    command = command_of(stage)
     must_exist(path, command)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -388,7 +396,56 @@ def read_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:
     found = content.get("stage")
     expected = found if found in also else stage
     check_kind(path, found, expected, content.get("format"), command, readable=(FORMAT, CHECKPOINT_FORMAT))
+    states = content.get("states")
+    is_whole = isinstance(content.get("step"), int) and isinstance(content.get("config"), dict)
+    if not is_whole or not isinstance(states, dict) or not all(isinstance(one, dict) for one in states.values()):
+        raise damaged(path, command_of(expected))
     return cast(Checkpoint, content)
+
+
+MISFITS = (LookupError, TypeError, AttributeError, RuntimeError)
+"""What Python and PyTorch raise where a part of a checkpoint is missing, or is of another type or size."""
+
+
+@contextmanager
+def told_in_one_sentence(path: Path, stage: str) -> Iterator[None]:
+    """Describe a checkpoint whose parts do not make up what the program inside rebuilds from them.
+
+    Raises:
+        ValueError: naming the file, what is wrong with it, and the command that makes another.
+    """
+    try:
+        yield
+    except (torch.OutOfMemoryError, torch.AcceleratorError):  # the machine's fault, not the file's
+        raise
+    except ValueError as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path}: {error}") from error
+    except MISFITS as error:
+        first = (str(error).splitlines() or [""])[0].strip()[:200]
+        raise ValueError(f"{path} does not hold what a network of stage {stage} is rebuilt from "
+                         f"({type(error).__name__}: {first}): it is damaged, or of another network; make it again "
+                         f"with: {command_of(stage)}") from error  # fmt: skip
+
+
+More = ParamSpec("More")
+Found = TypeVar("Found")
+Reader = Callable[Concatenate[Path, More], Found]
+
+
+def rebuilds_from_checkpoint(stage: str) -> Callable[[Reader[More, Found]], Reader[More, Found]]:
+    """Make a reader, whose first argument is a checkpoint's path, answer one that does not fit in one sentence."""
+
+    def decorated(reader: Reader[More, Found]) -> Reader[More, Found]:
+        @wraps(reader)
+        def read(path: Path, *args: More.args, **kwargs: More.kwargs) -> Found:
+            with told_in_one_sentence(path, stage):
+                return reader(path, *args, **kwargs)
+
+        return read
+
+    return decorated
 
 
 class Embeddings(NamedTuple):
@@ -493,13 +550,20 @@ def load_metrics(path: Path, command: str) -> dict[str, Any]:
     return content
 
 
-def load_weights(network: torch.nn.Module, weights: dict[str, Any], path: Path) -> None:
-    """Put stored weights into a network that must have exactly these."""
+class TakesState(Protocol):
+    """A network, an optimizer, a schedule."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...  # noqa: D102
+
+
+def load_weights(network: TakesState, weights: dict[str, Any], path: Path) -> None:
+    """Put a stored state into a network, or into what trains it, which must have exactly this."""
     try:
-        network.load_state_dict(weights, strict=True)
-    except RuntimeError as error:
+        network.load_state_dict(weights)
+    except (*MISFITS, ValueError) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise ValueError(f"{path} does not fit the network its settings describe; it comes from another version of "
-                         f"this program ({str(error).splitlines()[1].strip()[:200]})") from error  # fmt: skip
+                         f"this program ({lines[:2][-1][:200]})") from error  # fmt: skip
 
 
 def save_result(path: Path, protocol: str, **content: Any) -> None:

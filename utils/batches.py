@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from tqdm import tqdm
 
 EpochIndex = tuple[int, int]
 """(epoch, index): what a data set is asked for."""
@@ -81,6 +82,38 @@ def in_order(dataset: Dataset, batch_size: int, workers: int = 0, every: int = 1
     if not items:
         raise ValueError("the data set is empty; check the subjects and paths")
     return batch_loader(dataset, [items[i : i + batch_size] for i in range(0, len(items), batch_size)], workers)
+
+
+class Resident:
+    """All items of a data set, read once as epoch 0, in the memory of a device; batches are gathered there.
+
+    Args:
+        batches: which items form which batch, from where a run stands.
+    """
+
+    def __init__(self, dataset: Dataset, batches: Batches, device: torch.device, workers: int) -> None:
+        assert isinstance(dataset, Sized)
+        self.batches = batches
+        self.stored: Any = None  # of the data set's own NamedTuple
+        done = 0
+        for part in tqdm(in_order(dataset, READ_TOGETHER, workers), desc="reading into memory", disable=None):
+            if self.stored is None:
+                self.stored = type(part)(
+                    *(one.new_empty((len(dataset), *one.shape[1:]), device=device) for one in part)
+                )
+            rows = slice(done, done + len(part[0]))
+            for kept, new in zip(self.stored, part, strict=True):
+                kept[rows] = new.to(device)
+            done = rows.stop
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield batch after batch, without end."""
+        for items in self.batches:
+            rows = torch.tensor([index for _, index in items], device=self.stored[0].device)
+            yield type(self.stored)(*(one[rows] for one in self.stored))
+
+
+READ_TOGETHER = 64
 
 
 def some_of(dataset: Dataset, count: int) -> Any:

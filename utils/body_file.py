@@ -72,12 +72,13 @@ OTHER_MODELS = {55: "SMPL-X", 52: "SMPL-H", 16: "MANO", 5: "FLAME", 35: "SMAL (a
 
 
 def _check_model(path: Path, arrays: dict[str, Any]) -> None:
-    """Name a model of the same family that is not SMPL's."""
+    """Refuse a body of another skeleton, and name it if it is a model of the same family."""
     table = arrays["kintree_table"]
     joints = table.shape[1] if table.ndim == 2 and table.shape[0] == 2 else 24
-    if joints in OTHER_MODELS:
-        raise ValueError(f"{path} is a model of {OTHER_MODELS[joints]} ({len(arrays['v_template'])} vertices, {joints} "
-                         "joints); SMPL's with 24 joints is needed, such as SMPL_NEUTRAL.pkl or "
+    if joints != 24:
+        model = OTHER_MODELS.get(joints, "another skeleton")
+        raise ValueError(f"{path} is a model of {model} ({len(arrays['v_template'])} vertices, {joints} joints); "
+                         "SMPL's with 24 joints is needed, such as SMPL_NEUTRAL.pkl or "
                          "models/assets/open_body.npz")  # fmt: skip
 
 

@@ -22,12 +22,21 @@ import torch.distributed as dist
 from jaxtyping import UInt8
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from config import Device, Loop, Optim, Paths
-from utils.artifacts import FolderLock, atomic_write, commit, load_checkpoint, lock_file, save_checkpoint
-from utils.batches import Batches, batch_loader, to_device
+from utils.artifacts import (
+    FolderLock,
+    atomic_write,
+    commit,
+    load_checkpoint,
+    load_weights,
+    lock_file,
+    save_checkpoint,
+    told_in_one_sentence,
+)
+from utils.batches import Batches, Resident, batch_loader, to_device
 from utils.history import History
 from utils.machine import hardware, now, versions
 from utils.settings import check_same_settings, to_plain
@@ -210,11 +219,12 @@ class Run:
             raise FileExistsError(f"{self.folder} is no run (it has no config.json), so it is not deleted")
 
     def _restore(self) -> None:
-        checkpoint = load_checkpoint(self.folder / "checkpoint_last.pt", self.stage)
+        checkpoint = load_checkpoint(self.last_checkpoint, self.stage)
         check_same_settings(self.settings, checkpoint["config"])
         self.step, self.restored = checkpoint["step"], checkpoint["states"]
-        self.best = checkpoint["progress"]["best"]
-        self.evals_since_best = checkpoint["progress"]["evals_since_best"]
+        with told_in_one_sentence(self.last_checkpoint, self.stage):
+            self.best = checkpoint["progress"]["best"]
+            self.evals_since_best = checkpoint["progress"]["evals_since_best"]
 
     def _open_folder(self) -> None:
         """Make or empty the folder; only now, so that a script which fails before its loop changes nothing."""
@@ -246,7 +256,8 @@ class Run:
         self.tracked |= states
         for name, state in states.items():
             if self.restored:
-                state.load_state_dict(self.restored[name])
+                with told_in_one_sentence(self.last_checkpoint, self.stage):
+                    load_weights(state, self.restored[name], self.last_checkpoint)
 
     def parallel(self, model: nn.Module) -> nn.Module:
         """Wrap a model so that processes exchange gradients; call only the result, only as `model(...)`."""
@@ -254,10 +265,16 @@ class Run:
             return model
         return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
 
-    def loader(self, dataset: Dataset, batch_size: int) -> DataLoader[Any]:
-        """Read batches of the whole run's `batch_size`, this process's share, from where the run stands."""
+    def loader(self, dataset: Dataset, batch_size: int, in_memory: bool = False) -> Iterable[Any]:
+        """Read batches of the whole run's `batch_size`, this process's share, from where the run stands.
+
+        Args:
+            in_memory: read every item once, as epoch 0, into the memory of the device, and gather batches there.
+        """
         assert isinstance(dataset, Sized)
         batches = Batches(len(dataset), batch_size, self.loop.seed, self.step, self.rank, self.processes)
+        if in_memory:
+            return Resident(dataset, batches, self.device, self.loop.workers)
         return batch_loader(dataset, batches, self.loop.workers)
 
     def generator(self, step: int) -> torch.Generator:
@@ -268,7 +285,7 @@ class Run:
         """Run the networks inside in bfloat16, where that is switched on and the device computes it."""
         return mixed_precision(self.device, bf16)
 
-    def steps(self, loader: DataLoader[Any], last: int) -> Iterator[tuple[int, Any]]:
+    def steps(self, loader: Iterable[Any], last: int) -> Iterator[tuple[int, Any]]:
         """Yield (step, batch) for the steps still to do, counted from 1; log and save between them."""
         if self.is_main:
             self._open_folder()
@@ -307,6 +324,11 @@ class Run:
             ValueError: a value is not finite, named (on a GPU at the latest before anything is saved).
         """
         self.history.note(self.step, scalars)
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Where the state of the run lies from which it can go on."""
+        return self.folder / "checkpoint_last.pt"
 
     @property
     def best_checkpoint(self) -> Path:

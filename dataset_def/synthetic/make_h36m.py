@@ -54,6 +54,8 @@ class SyntheticConfig:
     outfits: int = setting(30, low=1)
     """Different outfits per training or test subject; 1 reproduces the real data, 30 is one per sequence."""
     subjects: tuple[int, ...] = (1, 5, 6, 7, 8, 9, 11)
+    """Any numbers.  Those from 100 on look like nobody else; TEST_PEOPLE, VALIDATION_PEOPLE and MORE_PEOPLE below are
+    the ones that tables and shipped weights use."""
     actions: tuple[int, ...] = tuple(range(2, 17))
     subactions: tuple[int, ...] = (1, 2)
     motion: str = "generator"
@@ -69,6 +71,13 @@ class SyntheticConfig:
         if self.motion != "generator" and not self.motion.startswith("cmu:"):
             raise ValueError(f"motion is {self.motion!r}; use 'generator' or 'cmu:<folder>'")
 
+
+TEST_PEOPLE = (9, 11, 101, 102, 103, 104, 105, 106)
+"""Read by test scripts only."""
+VALIDATION_PEOPLE = (111, 112, 113, 114)
+"""Every choice is made on these."""
+MORE_PEOPLE = tuple(range(121, 158))
+"""People to train on, beside S1 and S5 to S8; none of all these could be taken for one to test or to choose on."""
 
 SETTINGS_FILE = "synthetic_settings.json"
 IMAGE_FORMAT = 1

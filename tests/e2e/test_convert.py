@@ -73,7 +73,7 @@ def index_again(out: Paths, embedded: Paths) -> None:
     """The next scripts take the result for the same data."""
     h36m_preprocess.main(PreprocessConfig(paths=out, every=EVERY, pack_px=32, processes=1))
     h36m_preprocess.main(PreprocessConfig(paths=embedded, every=EVERY, pack_px=32, processes=1))
-    h36m_get_background.main(BackgroundConfig(paths=out))
+    h36m_get_background.main(BackgroundConfig(paths=out, processes=1))
     table, true = load_table(out), load_table(embedded)
     assert np.array_equal(table.frames, true.frames) and table.has_masks
     np.testing.assert_allclose(table.joints_world_m, true.joints_world_m, atol=1e-4)

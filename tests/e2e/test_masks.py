@@ -162,6 +162,30 @@ def test_one_camera_is_not_enough(place):
     assert not place.fits("one_camera").exists()
 
 
+def of_another_skeleton(place: Workplace, joints: int) -> Path:
+    """Write the open body with its first joints alone."""
+    with np.load(place.paths.models_smpl_location, allow_pickle=False) as stored:
+        body = {name: stored[name] for name in stored.files}
+    weights = body["weights"][:, :joints] + 1e-3
+    body |= {
+        "kintree_table": body["kintree_table"][:, :joints], "J_regressor": body["J_regressor"][:joints],
+        "weights": weights / weights.sum(axis=1, keepdims=True), "posedirs": body["posedirs"][:, :, : 9 * (joints - 1)],
+    }  # fmt: skip
+    path = place.root / f"body_of_{joints}.npz"
+    np.savez(path, **body)
+    return path
+
+
+def test_a_body_of_another_skeleton_is_refused_before_anything_is_written(place):
+    paths = replace(place.paths, models_smpl_location=of_another_skeleton(place, 20))
+    told = r"body_of_20.npz is a model of another skeleton \(.* vertices, 20 joints\); SMPL's with 24 joints is needed"
+    with pytest.raises(ValueError, match=told):
+        train_SMPL_from_masks.main(replace(place.train_config, name="skeleton", paths=paths))
+    with pytest.raises(ValueError, match=told):
+        fit_SMPL.main(place.fit_config("skeleton", paths=paths))
+    assert not place.run("skeleton").exists() and not place.fits("skeleton").exists()
+
+
 def test_an_empty_mask_is_left_out_and_a_single_one_left_over_is_named(place, agreeing):
     masks = place.paths.masks_location
     changed = {

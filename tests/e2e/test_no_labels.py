@@ -69,7 +69,7 @@ class Place:
             content = {name: value for name, value in scipy.io.loadmat(meta).items() if name[0] != "_"}
             scipy.io.savemat(meta, content | {"pose3d_world": np.full_like(content["pose3d_world"], np.nan)})
         h36m_preprocess.main(PreprocessConfig(paths=self.paths, processes=1))
-        h36m_get_background.main(BackgroundConfig(paths=self.paths))
+        h36m_get_background.main(BackgroundConfig(paths=self.paths, processes=1))
         bank = PoseSources(sequences=4, frames=6, held_out=0.4, cache_location=root / "poses", processes=1)
         self.stage_1 = EncDecConfig(
             device="cpu", paths=self.paths, subjects=SUBJECTS, groups=2, crop=Crop(size_px=32), optim=OPTIM, loop=LOOP,

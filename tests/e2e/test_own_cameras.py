@@ -93,7 +93,7 @@ def clips(tmp_path_factory) -> Clips:
 def train_both_stages(paths: Paths) -> None:
     """A few steps of stages 1 and 2."""
     h36m_preprocess.main(PreprocessConfig(paths=paths, pack_px=48, processes=1))
-    h36m_get_background.main(BackgroundConfig(paths=paths))
+    h36m_get_background.main(BackgroundConfig(paths=paths, processes=1))
     stage_1 = EncDecConfig(
         name="own", device="cpu", paths=paths, subjects=SUBJECTS, groups=2, crop=Crop(size_px=32),
         encoder=EncoderConfig(width=8, points=12, appearance=8), decoder=DecoderConfig(width=8),

@@ -40,7 +40,7 @@ SUBJECTS = Subjects(train=(1,), labelled=(1,), test=(9,), held_out=((4, 1),))
 def paths(tmp_path_factory) -> Paths:
     written = write_tiny_h36m(tmp_path_factory.mktemp("data"), actions=(2, 3, 4), frames=3, size_px=96)
     h36m_preprocess.main(PreprocessConfig(paths=written, pack_px=48, processes=1))
-    h36m_get_background.main(BackgroundConfig(paths=written))
+    h36m_get_background.main(BackgroundConfig(paths=written, processes=1))
     return written
 
 

@@ -274,7 +274,7 @@ CHANGED = ImageAugmentation(colour=0.5, scale=0.2, shift_m=0.1, mirror=0.5, back
 
 @pytest.fixture(scope="module")
 def rooms(place) -> None:
-    h36m_get_background.main(BackgroundConfig(paths=place.paths))
+    h36m_get_background.main(BackgroundConfig(paths=place.paths, processes=1))
 
 
 def heatmaps_config(place, name: str, **changes) -> PoseConfig:
@@ -329,6 +329,18 @@ def test_heat_maps_resume_bit_for_bit_and_depend_on_the_seed(place, rooms):
     names = [name for name in whole_state if name != "_extra_state"]
     assert all(torch.equal(whole_state[name], part_state[name]) for name in names)
     assert not all(torch.equal(whole_state[name], other[name]) for name in names)
+
+
+def test_crops_kept_in_memory_train_as_those_that_are_read_but_for_the_rooms(place, rooms):
+    quiet = replace(CHANGED, background=0.0)
+    config = replace(heatmaps_config(place, "read", optim=Optim(steps=4, bf16=False)), augment=quiet)
+    train_3d_pose_from_enc.main(config)
+    train_3d_pose_from_enc.main(replace(config, name="kept", in_memory=True))
+    read, kept = (load_checkpoint(place.run(name) / "checkpoint_last.pt", "pose")["states"]["model"]
+                  for name in ("read", "kept"))  # fmt: skip
+    assert all(torch.equal(read[name], kept[name]) for name in read if name != "_extra_state")
+    with pytest.raises(ValueError, match="in_memory keeps wide crops, which only an augmentation"):
+        place.config("none_wide", in_memory=True)
 
 
 def dies_at(step: int, is_due):

@@ -50,7 +50,7 @@ def write_data(folder: Path) -> Paths:
     """Write the data set that all trainings read."""
     paths = write_tiny_h36m(folder, subjects=(1, 5), actions=(2, 3, 4), frames=2, size_px=96)
     h36m_preprocess.main(PreprocessConfig(paths=paths, pack_px=96, processes=1))
-    h36m_get_background.main(BackgroundConfig(paths=paths))
+    h36m_get_background.main(BackgroundConfig(paths=paths, processes=1))
     return paths
 
 

@@ -111,7 +111,7 @@ class Place:
         self.mesh = write_untrained_mesh(root / "mesh.pt")
         self.tiny = write_tiny_h36m(root / "tiny", actions=(2, 4), subactions=(1, 2), frames=2, size_px=96)
         h36m_preprocess.main(PreprocessConfig(paths=self.tiny, processes=1))
-        h36m_get_background.main(BackgroundConfig(paths=self.tiny))
+        h36m_get_background.main(BackgroundConfig(paths=self.tiny, processes=1))
         self.real = self.real_recording()
         self.write_pictures()
         self.write_clips()

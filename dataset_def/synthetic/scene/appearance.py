@@ -65,12 +65,51 @@ class Outfit(NamedTuple):
     """RGB at the vertices, before light, for figures that need no sharp hems."""
 
 
+OWN_LOOKS_FROM = 100
+"""Subjects with this number and above look like nobody else; below it, who is not known shares the looks of one who
+is."""
+
+
+def own_look(rng: np.random.Generator, num_betas: int) -> SubjectAppearance:
+    """Draw build, skin, hair and its cut from whole ranges, so that nobody else has them.
+
+    Colours lie between those of the known subjects, and every cut of hair is a cut of theirs, changed.
+    """
+    first, second = rng.choice(len(SKINS), 2, replace=False)
+    skin = np.array(SKINS[first]) + rng.uniform(0.2, 0.8) * (np.array(SKINS[second]) - np.array(SKINS[first]))
+    first, second = rng.choice(len(HAIRS), 2, replace=False)
+    hair = np.array(HAIRS[first]) + rng.uniform(0.2, 0.8) * (np.array(HAIRS[second]) - np.array(HAIRS[first]))
+    cut = STYLES[int(rng.integers(len(STYLES)))]
+    is_bald = cut.thick_m == 0
+    style = HairStyle(
+        nape=cut.nape if is_bald else cut.nape + rng.uniform(-0.2, 0.2),
+        fringe=cut.fringe if is_bald else cut.fringe + rng.uniform(-0.08, 0.08),
+        thick_m=cut.thick_m * rng.uniform(0.8, 1.3),
+        has_beard=bool(rng.random() < 0.3),
+    )
+    betas = rng.normal(0, 0.8, 10)
+    betas[:2] = rng.uniform(-1.5, 1.5, 2)
+    red, green, blue = np.clip(skin + rng.normal(0, 0.012, 3), 0.05, 0.97).tolist()
+    hair_red, hair_green, hair_blue = hair.tolist()
+    return SubjectAppearance(betas[:num_betas], (red, green, blue), (hair_red, hair_green, hair_blue), style)
+
+
+def are_alike(one: SubjectAppearance, other: SubjectAppearance) -> bool:
+    """Tell whether two people could be taken for each other: skin, hair and its cut are nearly the same."""
+    colours = np.abs(np.array([*one.skin, *one.hair]) - np.array([*other.skin, *other.hair]))
+    cuts = np.abs(np.array(one.style[:2]) - np.array(other.style[:2]))
+    return bool(colours.max() < 0.08 and cuts.max() < 0.15 and one.style.has_beard == other.style.has_beard)
+
+
 def make_person(subject: int, seed: int, body: Body) -> SubjectAppearance:
     """Give a subject its build, skin and hair.
 
-    Known subjects take different slots of one shuffled list; the first two shape directions are spread evenly.
+    Known subjects take different slots of one shuffled list; the first two shape directions are spread evenly.  Those
+    from OWN_LOOKS_FROM on have looks of their own.
     """
     rng = np.random.default_rng([seed, subject, 11])
+    if subject >= OWN_LOOKS_FROM:
+        return own_look(rng, body.num_betas)
     order = np.random.default_rng([seed, 12])
     slots = [order.permutation(len(KNOWN_SUBJECTS)) for _ in range(5)]
     place = KNOWN_SUBJECTS.index(subject) if subject in KNOWN_SUBJECTS else int(rng.integers(len(KNOWN_SUBJECTS)))

@@ -11,6 +11,7 @@ from dataset_def.augmentation import (
     WideCrops,
     augmented,
     cut_changed,
+    dealt_anew,
     look_rotations,
     new_cameras,
     no_changes,
@@ -178,3 +179,12 @@ def test_a_data_set_without_masks_is_refused_where_they_are_needed(tmp_path):
     with pytest.raises(ValueError, match=r"no masks.*--maps-loss.mask 0"):
         data.open_rooms((1, 9), is_needed=False, are_masks_needed=True)
     assert to_unit_rgb(data[0, 0].image.permute(1, 2, 0).numpy()).shape == (3, 96, 96)
+
+
+def test_rooms_are_dealt_to_other_images_and_none_is_lost(wide):
+    numbered = wide._replace(room=torch.arange(8, dtype=torch.uint8)[:, None, None, None].expand_as(wide.room))
+    first, again, other = (dealt_anew(numbered, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    order = first.room[:, 0, 0, 0].tolist()
+    assert sorted(order) == list(range(8)) and order != list(range(8))
+    assert torch.equal(first.room, again.room) and not torch.equal(first.room, other.room)
+    assert torch.equal(first.image, wide.image)

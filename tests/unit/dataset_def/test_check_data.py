@@ -28,7 +28,7 @@ def ready(tmp_path_factory) -> Paths:
     """A data set with everything that is made from it."""
     paths = write_tiny_h36m(tmp_path_factory.mktemp("ready"), subjects=(1, 9), actions=(2, 3), frames=2, size_px=64)
     h36m_preprocess.main(PreprocessConfig(paths=paths, pack_px=32, processes=1))
-    h36m_get_background.main(BackgroundConfig(paths=paths))
+    h36m_get_background.main(BackgroundConfig(paths=paths, processes=1))
     return paths
 
 

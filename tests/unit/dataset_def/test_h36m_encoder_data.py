@@ -23,7 +23,7 @@ def prepared(root, **kind):
     pack, centre = kind.pop("pack", True), kind.pop("centre", "masks")
     paths = write_tiny_h36m(root, **kind)
     h36m_preprocess.main(PreprocessConfig(paths=paths, processes=1, pack=pack, centre=centre))
-    h36m_get_background.main(BackgroundConfig(paths=paths))
+    h36m_get_background.main(BackgroundConfig(paths=paths, processes=1))
     return paths
 
 
@@ -222,7 +222,7 @@ def test_without_masks_everything_counts_as_person(tmp_path):
 def test_without_labels_the_masks_are_enough(tmp_path):
     paths = write_tiny_h36m(tmp_path, subjects=(1,), actions=(2,), frames=2, labels=False)
     h36m_preprocess.main(PreprocessConfig(paths=paths, processes=1, centre="masks"))
-    h36m_get_background.main(BackgroundConfig(paths=paths))
+    h36m_get_background.main(BackgroundConfig(paths=paths, processes=1))
     group = data(paths, crop=Crop(centre="masks"))[(0, 0)]
     assert (group.mask[:, 0, 24:40, 24:40] > 0.5).any((1, 2)).all()
     with pytest.raises(ValueError, match="pelvis needs 3D labels"):

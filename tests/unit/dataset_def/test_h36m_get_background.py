@@ -39,7 +39,7 @@ def paths(tmp_path_factory):
 
 
 def test_the_person_is_gone_and_the_wall_remains_in_rgb(paths):
-    main(BackgroundConfig(paths=paths))
+    main(BackgroundConfig(paths=paths, processes=1))
     for subject in (1, 9):
         for camera in (1, 2, 3, 4):
             background = load_background(background_path(paths, subject, camera))
@@ -49,28 +49,28 @@ def test_the_person_is_gone_and_the_wall_remains_in_rgb(paths):
 
 
 def test_backgrounds_that_exist_are_kept_and_nothing_else_is_left(paths):
-    main(BackgroundConfig(paths=paths))
+    main(BackgroundConfig(paths=paths, processes=1))
     before = {path: path.stat().st_mtime_ns for path in paths.backgrounds_location.iterdir()}
     background_path(paths, 9, 2).unlink()
-    main(BackgroundConfig(paths=paths))
+    main(BackgroundConfig(paths=paths, processes=1))
     after = {path: path.stat().st_mtime_ns for path in paths.backgrounds_location.iterdir()}
     assert len(after) == 9 and sum(before[path] == after[path] for path in before) == 8  # with made_from.npz
 
 
 def test_backgrounds_of_other_data_are_refused(paths, tmp_path):
-    main(BackgroundConfig(paths=paths))
+    main(BackgroundConfig(paths=paths, processes=1))
     others = write_tiny_h36m(tmp_path, actions=(2,), frames=3)
     h36m_preprocess.main(PreprocessConfig(paths=others, pack=False, processes=1))
     mixed = replace(others, backgrounds_location=paths.backgrounds_location)
     with pytest.raises(ValueError, match="made from other data"):
-        main(BackgroundConfig(paths=mixed))
+        main(BackgroundConfig(paths=mixed, processes=1))
     with pytest.raises(ValueError, match="made from other data"):
         EncoderData(mixed, FrameChoice((1,)), CropSettings(Crop(size_px=32)), Pairing())
 
 
 def test_a_background_of_another_size_is_refused(paths, tmp_path):
     copied = replace(paths, backgrounds_location=tmp_path / "backgrounds")
-    main(BackgroundConfig(paths=copied))
+    main(BackgroundConfig(paths=copied, processes=1))
     save_background(background_path(copied, 1, 2), np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(ValueError, match=r"s_01_ca_02\.npy is 64 x 64 pixels, its camera 128 x 128"):
         EncoderData(copied, FrameChoice((1,)), CropSettings(Crop(size_px=32)), Pairing())

@@ -1,6 +1,8 @@
 """Fits to masks: they come near bodies that were drawn, joints help where they are known, bad cameras are named."""
 
 import copy
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from models.masks_fit import (
     take,
 )
 from models.SMPL_from_masks import EstimatedBodies
-from sample.fit_SMPL import check_cameras, confidence_of, parts_of
+from sample.fit_SMPL import FitConfig, check_cameras, confidence_of, parts_of, with_joints
 from tests.helpers.small_body import small_body
 from tests.unit.models.test_drawn_masks import drawing
 from utils.skeleton import SMPL_24
@@ -157,6 +159,88 @@ def test_a_view_that_does_not_exist_has_no_influence(drawn):
         views = drawn.views._replace(mask=mask, exists=exists)
         found.append(fit.fit(disturbed(drawn), no_joints(views), person(drawn)).rotations_world)
     assert torch.equal(*found)
+
+
+def along_each_other(drawn) -> EstimatedBodies:
+    """Give a start in which no joint has a rotation: the second column is the first."""
+    start = disturbed(drawn)
+    columns = start.rotations_world.clone()
+    columns[..., 1] = columns[..., 0]
+    return start._replace(rotations_world=columns)
+
+
+def far_away(drawn) -> EstimatedBodies:
+    return disturbed(drawn)._replace(pelvis_world_m=torch.tensor([[0.0, 0.0, 1.5]]).expand(4, 3).clone())
+
+
+def turned_at_random(drawn) -> EstimatedBodies:
+    return disturbed(drawn)._replace(rotations_world=roma.random_rotmat(4 * 24).view(4, 24, 3, 3))
+
+
+def turned_by_half(drawn) -> EstimatedBodies:
+    half = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    return disturbed(drawn)._replace(rotations_world=half.expand(4, 24, 3, 3).clone())
+
+
+def with_zero_columns(drawn) -> EstimatedBodies:
+    return disturbed(drawn)._replace(rotations_world=torch.zeros(4, 24, 3, 3))
+
+
+@pytest.mark.parametrize("start", [along_each_other, far_away, turned_at_random, turned_by_half, with_zero_columns])
+@pytest.mark.parametrize("masks", ["as drawn", "empty", "full"])
+def test_no_start_makes_a_fit_end_in_what_is_no_number(drawn, start, masks):
+    value = {"as drawn": drawn.views.mask, "empty": 0 * drawn.views.mask, "full": 0 * drawn.views.mask + 1}[masks]
+    fit = MasksFit(small_body(), MasksFitLoss(), replace(STEPS, steps=4, shape_steps=4), False)
+    observations = no_joints(drawn.views._replace(mask=value))
+    points_m = fit.surface(drawn.rotations_world, person(drawn), drawn.pelvis_world_m)[2].detach()
+    sure = torch.zeros(4, 17)
+    sure[0, 3] = 1
+    observations = observations._replace(joints_root_m=points_m, joints_confidence=sure)
+    found_person = fit.person(start(drawn), observations)
+    found = fit.fit(start(drawn), observations, found_person)
+    assert all(value.isfinite().all() for value in (*found_person, *found[:2]))
+
+
+def test_a_fit_at_the_very_joints_and_keypoints_that_are_known_stays_finite(drawn):
+    fit = MasksFit(small_body(), MasksFitLoss(), replace(STEPS, steps=4), False)
+    start = EstimatedBodies(drawn.rotations_world, drawn.betas, drawn.pelvis_world_m)
+    points_m = fit.surface(start.rotations_world, person(drawn), start.pelvis_world_m)[2].detach()
+    seen_px = placed_in_views(points_m + start.pelvis_world_m[:, None], drawn.views, "pelvis")[..., :2]
+    observations = no_joints(drawn.views)._replace(
+        joints_root_m=points_m, joints_confidence=torch.ones(4, 17), keypoints_px=seen_px,
+        keypoints_confidence=torch.ones(seen_px.shape[:3]),
+    )  # fmt: skip
+    found = fit.fit(start, observations, person(drawn))
+    assert joint_errors_mm(fit, found.rotations_world, drawn).max() < 30
+
+
+@pytest.mark.parametrize(
+    "place", [torch.zeros, lambda *size: torch.randn(*size), lambda *size: 1e4 * torch.randn(*size)],
+    ids=["in one point", "anywhere", "kilometres apart"],
+)  # fmt: skip
+def test_joints_of_nobody_do_not_break_the_bending(place):
+    found = JointsStart(small_body(), MasksFitLoss(), MasksFitSteps(joint_steps=8)).bodies(place(3, 17, 3))
+    assert all(value.isfinite().all() for value in found)
+
+
+def test_joints_of_a_frame_whose_pelvis_is_not_known_are_not_known_either(drawn):
+    """They are compared about the pelvis, and would all be taken for being there."""
+    joints_m = np.random.default_rng(0).normal(size=(4, 17, 3)).astype(np.float32)
+    joints_m[0, 0], joints_m[1, 5] = np.nan, np.nan
+    table = SimpleNamespace(joints_world_m=joints_m, row_instant=np.arange(4))
+    tools = SimpleNamespace(reader=SimpleNamespace(table=table))
+    instants = [Instant(1, 2, 1, row + 1, np.array([row])) for row in range(4)]
+    found = with_joints(no_joints(drawn.views), tools, instants, FitConfig(joints="labels"))
+    assert found.joints_confidence.sum(dim=1).tolist() == [0, 16, 17, 17]
+    assert np.allclose(found.joints_root_m[2], joints_m[2] - joints_m[2, :1])
+
+
+def test_a_fit_that_breaks_says_what_broke_and_when(drawn):
+    observations = no_joints(drawn.views)
+    wrong = observations._replace(joints_confidence=torch.ones(4, 17), joints_root_m=torch.full((4, 17, 3), torch.inf))
+    fit = MasksFit(small_body(), MasksFitLoss(), STEPS, False)
+    with pytest.raises(ValueError, match=r"rotations became infinite or no number when bodies were moved by step 1 of"):
+        fit.fit(disturbed(drawn), wrong, person(drawn))
 
 
 def test_shape_and_clothes_are_one_for_all_frames_of_a_person(drawn):

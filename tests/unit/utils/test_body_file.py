@@ -339,7 +339,9 @@ def of_joints(count: int, vertices: int = NUM_VERTICES) -> dict:
     }
 
 
-@pytest.mark.parametrize(("joints", "name"), [(55, "SMPL-X"), (52, "SMPL-H"), (16, "MANO"), (5, "FLAME")])
+@pytest.mark.parametrize(
+    ("joints", "name"), [(55, "SMPL-X"), (52, "SMPL-H"), (16, "MANO"), (5, "FLAME"), (20, "another skeleton")]
+)
 @pytest.mark.parametrize("ending", ["npz", "pkl", "NPZ"])
 def test_models_of_the_same_family_are_called_by_their_names(tmp_path, joints, name, ending):
     path = tmp_path / f"MODEL_NEUTRAL.{ending}"

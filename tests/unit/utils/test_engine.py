@@ -5,15 +5,17 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from config import Optim, Paths
 from tests.helpers.toy_run import STEPS, Noise, PowerCutError, ToyConfig, network, train
-from utils.artifacts import load_checkpoint
-from utils.batches import Batches, in_order
+from utils.artifacts import load_checkpoint, read_checkpoint
+from utils.batches import Batches, Resident, in_order
 from utils.engine import Pace, Run, choose_device, make_optimizer, make_schedule, mixed_precision, spoken
 from utils.history import load_history
 
@@ -156,6 +158,34 @@ def test_resuming_under_other_settings_is_refused(config):
         Run("toy", with_loop(config, resume=True, seed=3))
 
 
+def without_progress(content):
+    content["progress"] = {}
+
+
+def without_the_optimizer(content):
+    del content["states"]["optimizer"]
+
+
+def of_another_network(content):
+    content["states"]["model"]["0.weight"] = torch.zeros(9, 3)
+
+
+def with_other_moments(content):
+    content["states"]["optimizer"]["param_groups"][0]["params"].pop()
+
+
+@pytest.mark.parametrize("harm", [without_progress, without_the_optimizer, of_another_network, with_other_moments])
+def test_resuming_from_a_file_that_does_not_fit_is_refused_in_one_sentence(config, harm):
+    train(config)
+    path = config.paths.runs_location / "toy" / config.name / "checkpoint_last.pt"
+    content = read_checkpoint(path, "toy")
+    harm(content)
+    torch.save(content, path)
+    with pytest.raises(ValueError) as error:
+        train(replace(with_loop(config, resume=True), optim=replace(config.optim, steps=STEPS + 3)))
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
 def test_a_run_can_go_on_for_more_steps(config):
     train(config)
     train(replace(with_loop(config, resume=True), optim=replace(config.optim, steps=STEPS + 3)))
@@ -204,6 +234,37 @@ def test_a_batch_that_cannot_be_shared_is_refused():
         Batches(7, 3, seed=0, processes=2)
     with pytest.raises(ValueError, match="empty"):
         Batches(0, 3, seed=0)
+
+
+class Pair(NamedTuple):
+    number: torch.Tensor
+    square: torch.Tensor
+
+
+class Squares(Dataset):
+    """Items that know when they were read."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+
+    def __len__(self) -> int:
+        return 7
+
+    def __getitem__(self, place: tuple[int, int]) -> Pair:
+        self.reads += 1
+        epoch, index = place
+        assert epoch == 0
+        return Pair(torch.tensor(index), torch.full((2,), float(index**2)))
+
+
+def test_what_is_kept_in_memory_comes_in_the_same_batches_and_is_read_once():
+    data = Squares()
+    kept = Resident(data, Batches(7, 3, seed=5, first=2), torch.device("cpu"), workers=0)
+    assert data.reads == 7
+    for batch, items in zip(kept, take(Batches(7, 3, seed=5, first=2), 6), strict=False):
+        assert batch.number.tolist() == [index for _, index in items]
+        assert batch.square.tolist() == [[index**2.0] * 2 for _, index in items]
+    assert data.reads == 7
 
 
 def test_the_schedule_warms_up_and_ends_at_zero():

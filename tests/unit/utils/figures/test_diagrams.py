@@ -60,7 +60,7 @@ def test_the_stages_name_scripts_that_exist(stage):
 def test_the_stages_show_what_the_committed_networks_make_of_an_image(tmp_path):
     paths = write_tiny_h36m(tmp_path, subjects=(1,), actions=(4,), subactions=(1, 2), frames=2, size_px=96)
     h36m_preprocess.main(PreprocessConfig(paths=paths, processes=1))
-    h36m_get_background.main(BackgroundConfig(paths=paths))
+    h36m_get_background.main(BackgroundConfig(paths=paths, processes=1))
     body = load_body(paths.models_smpl_location)
     bodies = {f"vertices_{kind}_m": body.template_m.numpy()[None] for kind in make_figures.KINDS.values()}
     frames = np.zeros((1, 5), np.int32)

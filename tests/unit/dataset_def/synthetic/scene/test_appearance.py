@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from config import Paths
+from dataset_def.synthetic.make_h36m import MORE_PEOPLE, TEST_PEOPLE, VALIDATION_PEOPLE
 from dataset_def.synthetic.scene import clothes, patterns
-from dataset_def.synthetic.scene.appearance import KNOWN_SUBJECTS, STYLES, make_outfit, make_person
+from dataset_def.synthetic.scene.appearance import KNOWN_SUBJECTS, STYLES, are_alike, make_outfit, make_person
 from models.smpl import Body, load_body
 from utils.skeleton import SMPL_24
 
@@ -31,6 +32,24 @@ def test_subjects_differ_in_build_skin_and_hair(body: Body):
         for other in people[:i]:
             assert np.linalg.norm(one.betas - other.betas) > 1
             assert np.abs(np.subtract(one.skin, other.skin)).max() > 0.02
+
+
+def test_nobody_to_test_or_to_choose_on_has_a_look_alike_among_the_others(body: Body):
+    trained = [1, 5, 6, 7, 8, *MORE_PEOPLE]
+    people = {subject: make_person(subject, 0, body) for subject in (*TEST_PEOPLE, *VALIDATION_PEOPLE, *trained)}
+    for group in (TEST_PEOPLE, VALIDATION_PEOPLE):
+        pairs = [(one, other) for one in group for other in people if other not in group]
+        assert [pair for pair in pairs if are_alike(people[pair[0]], people[pair[1]])] == []
+    # As subjects below 100 do, which is why none of them but the known is used.
+    assert are_alike(make_person(9, 0, body), make_person(25, 0, body))
+
+
+def test_people_with_looks_of_their_own_are_drawn_from_whole_ranges(body: Body):
+    people = [make_person(subject, 0, body) for subject in MORE_PEOPLE]
+    assert len({person.hair for person in people}) == len({person.skin for person in people}) == len(MORE_PEOPLE)
+    assert np.ptp([person.betas[0] for person in people]) > 2
+    assert 0.15 < np.mean([person.style.has_beard for person in people]) < 0.6
+    assert make_person(121, 0, body).skin == people[0].skin != make_person(121, 1, body).skin
 
 
 def test_a_person_and_its_outfits_repeat_for_the_same_numbers(body: Body):
