@@ -2,20 +2,21 @@
 
     pip install -e ".[web]" && python sample/tools/web.py
 
-Reads   a checkpoint of stage 4 (sample/train_SMPL_from_enc.py); pictures that are dropped on the page
+Reads   a checkpoint of the tier that sample/predict.py would take; pictures that are dropped on the page
 Writes  nothing that stays: pictures and meshes lie in a temporary folder until the page is closed
 """
 
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from config import ASSETS, Device, Paths, ranged, setting
+from dataset_def.photos.blazepose import KEYPOINT_NETWORKS
 from dataset_def.photos.segmentation import SEGMENTATION_NETWORK
 from dataset_def.video import IMAGE_ENDINGS
-from sample.predict import PredictConfig, Predictor, predict
-from utils.settings import start, which_weights
+from sample.predict import AnyPredictor, PredictConfig, open_predictor, predict
+from utils.settings import start
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,11 @@ from utils.settings import start, which_weights
 class WebConfig:
     """sample/tools/web.py: a page on this machine, on which a picture is dropped and the mesh is turned."""
 
+    tier: Literal["auto", "keypoints", "pixels"] = "auto"
+    """As sample/predict.py takes it: keypoints where the keypoints extra is installed, else this project's network."""
     checkpoint: Path = ASSETS / "open_mesh.pt"
-    """checkpoint_best.pt of stage 4, such as runs/mesh/demo/checkpoint_best.pt; without it, the committed one."""
+    """Tier pixels: checkpoint_best.pt of stage 4, such as runs/mesh/demo/checkpoint_best.pt; without it, the committed
+    one."""
     host: str = "127.0.0.1"
     """Who can reach the page: 127.0.0.1 is this machine only, 0.0.0.0 everybody in its network, without a password."""
     port: int = setting(7860, low=1, high=65535)
@@ -32,6 +36,8 @@ class WebConfig:
     """Larger files are refused."""
     segmentation: Path = SEGMENTATION_NETWORK
     """The network of the segmentation extra, which finds the person where no box is given."""
+    detector_location: Path = KEYPOINT_NETWORKS
+    """Folder with the keypoints extra's networks."""
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
 
@@ -73,7 +79,16 @@ def check_upload(path: Path, largest_mb: int) -> None:
         raise ValueError(f"{path.name} has {megabytes:.0f} MB; drop a picture of at most {largest_mb} MB")
 
 
-def answer(upload: str | None, box: str, predictor: Predictor, out: Path, config: WebConfig) -> Answer:
+def settings_of(
+    config: WebConfig, upload: str, box: tuple[float, float, float, float] | None = None
+) -> PredictConfig:  # fmt: skip
+    """Give the settings with which a picture is predicted."""
+    return PredictConfig(input=upload, overwrite=True, meshes=("glb",), box=box, tier=config.tier, device=config.device,
+                         checkpoint=config.checkpoint, segmentation=config.segmentation,
+                         detector_location=config.detector_location, paths=config.paths)  # fmt: skip
+
+
+def answer(upload: str | None, box: str, predictor: AnyPredictor, out: Path, config: WebConfig) -> Answer:
     """Predict the body in one picture.
 
     Args:
@@ -85,8 +100,7 @@ def answer(upload: str | None, box: str, predictor: Predictor, out: Path, config
         raise ValueError("drop a picture first")
     path = Path(upload)
     check_upload(path, config.largest_mb)
-    settings = PredictConfig(input=upload, overwrite=True, meshes=("glb",), box=read_box(box), device=config.device,
-                             segmentation=config.segmentation, paths=config.paths)  # fmt: skip
+    settings = settings_of(config, upload, read_box(box))
     try:
         predict(predictor, out, settings)
     except ValueError as error:
@@ -100,8 +114,7 @@ def main(config: WebConfig) -> None:
         import gradio
     except ImportError as error:
         raise ValueError(GRADIO_REMEDY) from error
-    print(which_weights("checkpoint", config.checkpoint, config.paths.runs_location / "mesh"))
-    predictor = Predictor(config.checkpoint, config.device, config.paths)
+    predictor = open_predictor(settings_of(config, ""))
     with tempfile.TemporaryDirectory() as folder:
 
         def show(upload: str | None, box: str) -> Answer:

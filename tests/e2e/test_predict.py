@@ -23,7 +23,8 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture
 def ask(checkpoint, tmp_path):
     def config(source, **kind) -> PredictConfig:
-        kind = {"out": tmp_path / "out", "segmentation": tmp_path / "none.tflite", "view_px": 64, "video_px": 96} | kind
+        absent = {"segmentation": tmp_path / "none.tflite", "detector_location": tmp_path / "none"}
+        kind = {"out": tmp_path / "out", "view_px": 64, "video_px": 96} | absent | kind
         return PredictConfig(input=str(source), checkpoint=checkpoint, device="cpu", **kind)
 
     return config
@@ -208,7 +209,8 @@ def test_the_command_line_answers_bad_input_with_one_sentence_and_leaves_nothing
         other_body(tmp_path / "body.npz")
     options = [str(tmp_path / one) if (tmp_path / one).exists() else one for one in options]
     named = [] if "--checkpoint" in options else ["--checkpoint", str(checkpoint)]
-    rest = ["--out", str(tmp_path / "new" / "out"), "--segmentation", str(tmp_path / "none.tflite"), "--device", "cpu"]
+    absent = ["--segmentation", str(tmp_path / "none.tflite"), "--detector-location", str(tmp_path / "none")]
+    rest = ["--out", str(tmp_path / "new" / "out"), *absent, "--device", "cpu"]
     monkeypatch.setattr("sys.argv", ["predict.py", str(tmp_path / picture), *named, *rest, *options])
     with pytest.raises(SystemExit) as ended:
         start(predict.main, PredictConfig)
@@ -236,3 +238,46 @@ def test_settings_that_contradict_each_other_are_refused():
     ):
         with pytest.raises(ValueError, match=words):
             PredictConfig(input="x.jpg", paths=Paths(), **settings)
+
+
+def written(path, frames) -> str:
+    """A video of given frames."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 20.0, frames[0].shape[1::-1])
+    for frame in frames:
+        writer.write(np.ascontiguousarray(frame[..., ::-1]))
+    writer.release()
+    return str(path)
+
+
+def panned(number: int) -> np.ndarray:
+    """What a camera sees that turns to the right along a wall."""
+    wall = cv2.resize(np.random.default_rng(2).integers(0, 255, (40, 120, 3)).astype(np.uint8), (720, 240))
+    return wall[:, 20 * number : 20 * number + 320]
+
+
+def test_what_moves_before_a_camera_that_pans_is_no_person(ask, tmp_path):
+    source = written(tmp_path / "pan.mp4", [panned(number) for number in range(16)])
+    for find in ("auto", "movement"):
+        with pytest.raises(ValueError, match=r"the camera of .*pan\.mp4 moves, .*; give --box"):
+            predict.main(ask(source, find=find))
+    out = predict.main(ask(source, box=(100, 40, 60, 150)))
+    assert (out / "overlay.mp4").is_file()
+
+
+def test_a_box_that_fills_the_picture_is_warned_of(ask, tmp_path, capsys):
+    Image.fromarray(walker(3)).save(tmp_path / "photo.jpg")
+    predict.main(ask(tmp_path / "photo.jpg", box=(2, 2, 316, 236), meshes=()))
+    assert "warning: in 1 of 1 frames the person's box fills the picture" in capsys.readouterr().out
+    predict.main(ask(tmp_path / "photo.jpg", box=(66, 60, 40, 140), meshes=(), overwrite=True))
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_smoothing_begins_anew_where_the_box_jumps(ask, tmp_path):
+    (tmp_path / "masks").mkdir()
+    frames = [walker(number // 6 * 15) for number in range(12)]
+    for number, frame in enumerate(frames, start=1):
+        mask = (frame[..., 0] > 200).astype(np.uint8) * 255
+        Image.fromarray(mask).save(tmp_path / "masks" / f"frame_{number:06d}.png")
+    out = predict.main(ask(written(tmp_path / "jump.mp4", frames), mask=tmp_path / "masks"))
+    across_m = np.load(out / "body.npz")["trans"][:, 0]
+    assert np.ptp(across_m[:6]) < 0.05 and np.ptp(across_m[6:]) < 0.05 and across_m[6] - across_m[5] > 0.5

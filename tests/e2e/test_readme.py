@@ -40,6 +40,9 @@ SMALL: dict[str, tuple[str, ...]] = {
                            "--steps.shape-steps 3", "--steps.steps 3"),
     "sample/save_embeddings.py": ("--subjects 1", "--device cpu"),
     "sample/predict.py": ("--checkpoint mesh.pt", "--device cpu", "--view-px 64", "--video-px 96"),
+    "sample/train_SMPL_from_keypoints.py": (*STEPS, "--batch 8", "--network.hidden 16", "--bank.sequences 4",
+                                            "--bank.frames 4", "--bank.processes 1", "--bank.cache-location poses",
+                                            "--held-out-bodies 8"),
     "sample/tools/export_onnx.py": ("--output onnx/body.onnx", "--repeats 1"),
     "sample/tools/moving_picture.py": ("--panel-px 32",),
     "dataset_def/h36m_preprocess.py": ("--processes 1",),
@@ -65,6 +68,7 @@ ONLY_READ = {
     "python models/open_body/build.py": "takes minutes, and a package that nothing else needs",
     "--cmu": "recordings that are not part of the repository",
     "--motion": "recordings that are not part of the repository",
+    "--bank.cmu": "recordings that are not part of the repository",
     "--data.cmu": "recordings that are not part of the repository",
 }
 """Commands, or flags, whose settings are read by the script's own parser but which are not run, and why."""

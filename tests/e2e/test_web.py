@@ -33,7 +33,8 @@ def predictor(checkpoint):
 @pytest.fixture
 def ask(predictor, tmp_path):
     def answer(upload, box="", **settings):
-        config = WebConfig(device="cpu", segmentation=tmp_path / "none.tflite", **settings)
+        absent = {"segmentation": tmp_path / "none.tflite", "detector_location": tmp_path / "none"}
+        config = WebConfig(device="cpu", **absent, **settings)
         return web.answer(None if upload is None else str(upload), box, predictor, tmp_path / "shown", config)
 
     return answer

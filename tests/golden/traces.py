@@ -245,7 +245,7 @@ def trace_predict(place: Place) -> dict[str, Trace]:
     picture = next((place.drawn / "frames").glob("s_09_*_ca_01/*_000001.png"))
     out = place.root / "predicted"
     place.run("sample/predict.py", f"{picture} --checkpoint {ASSETS / 'open_mesh.pt'} --box 30 15 40 70 --out {out}",
-              "--device cpu --meshes obj")  # fmt: skip
+              "--tier pixels --device cpu --meshes obj")  # fmt: skip
     with np.load(out / "body.npz") as bodies:
         found = {name: digest(bodies[name]) for name in bodies.files if bodies[name].dtype.kind == "f"}
     lines = next(out.glob("*.obj")).read_text().splitlines()

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -5,9 +6,13 @@ from utils.person_box import (
     Box,
     box_of_mask,
     box_of_movement,
+    camera_moves,
     check_box,
     empty_scene,
     evenly_spaced_frames,
+    jumps_of,
+    overlap_of_boxes,
+    smooth_between_jumps,
     smooth_boxes,
 )
 
@@ -121,3 +126,45 @@ def test_who_hardly_moves_is_kept_out_of_the_scene_where_people_are_known():
     assert box is not None and np.abs(np.array(box) - (100, 80, 40, 80)).max() <= 6, box
     always = empty_scene((moving_square(3) for _ in range(4)), people)
     np.testing.assert_array_equal(always, moving_square(3))
+
+
+def textured(height=270, width=480, seed=0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return cv2.resize(rng.integers(0, 255, (height // 6, width // 6, 3)).astype(np.uint8), (width, height))
+
+
+def test_a_camera_that_pans_moves_and_one_before_a_walker_does_not():
+    wide = textured(width=900)
+    panned = [wide[:, 8 * number : 480 + 8 * number] for number in range(10)]
+    assert camera_moves(panned) is True
+    still = []
+    for number in range(10):
+        frame = wide[:, :480].copy()
+        frame[60:250, 30 + 30 * number : 110 + 30 * number] = (220, 40, 40)
+        still.append(frame)
+    assert camera_moves(still) is False
+
+
+def test_a_slow_pan_adds_up_and_a_trembling_hand_does_not():
+    wide = textured(width=900)
+    assert camera_moves([wide[:, 2 * number : 480 + 2 * number] for number in range(12)]) is True
+    assert camera_moves([wide[:, 50 + 3 * (number % 2) : 530 + 3 * (number % 2)] for number in range(12)]) is False
+
+
+def test_a_bare_wall_does_not_tell_whether_the_camera_moved():
+    assert camera_moves([np.full((270, 480, 3), 120, np.uint8)] * 5) is None
+    assert camera_moves([textured()]) is None
+
+
+def test_boxes_are_smoothed_between_jumps_and_not_across():
+    boxes = np.array([[10.0 + n, 20, 40, 80] for n in range(12)] + [[300.0 + n, 20, 40, 80] for n in range(12)])
+    boxes[5] = np.nan
+    assert jumps_of(boxes) == [12]
+    smooth = smooth_between_jumps(boxes)
+    assert smooth[:12, 0].max() < 25 and smooth[12:, 0].min() > 295 and np.isfinite(smooth).all()
+
+
+def test_overlap_of_boxes_by_hand():
+    assert overlap_of_boxes(Box(0, 0, 10, 10), Box(5, 0, 10, 10)) == pytest.approx(50 / 150)
+    assert overlap_of_boxes(Box(0, 0, 10, 10), Box(10, 0, 10, 10)) == 0
+    assert overlap_of_boxes(Box(0, 0, 0, 0), Box(0, 0, 0, 0)) == 0
