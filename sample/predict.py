@@ -382,7 +382,7 @@ class KeypointPredictor:
                 if part[0].person.is_new:
                     before = []
                 lifted = self.lifted(part, rate, before)
-                yield from zip(part, self._persons(lifted), strict=True)
+                yield from zip(part, self.persons(lifted), strict=True)
                 before = ended(part, lifted) if rate else []
         if follower is not None:
             self._tell(follower, pictures)
@@ -450,10 +450,10 @@ class KeypointPredictor:
 
     def bodies(self, seen: Sequence[SeenKeypoints]) -> list[Person]:
         """Predict the bodies of pictures that have nothing to do with each other."""
-        return self._persons(self.lifted(seen))
+        return self.persons(self.lifted(seen))
 
     @torch.no_grad()
-    def _persons(self, lifted: LiftedBodies) -> list[Person]:
+    def persons(self, lifted: LiftedBodies) -> list[Person]:
         """Give the whole bodies."""
         rotations = lifted.rotations
         out = self.body(rotations, lifted.betas, torch.zeros_like(lifted.root_m))
