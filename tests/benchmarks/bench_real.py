@@ -107,10 +107,11 @@ def pictures(settings: Settings) -> list[Shown]:
     for view in recording.views:
         seen_by = pinhole(view.camera)
         camera = seen_by._replace(R_cam_from_world=np.eye(3), centre_world_m=np.zeros(3))
-        frames = list(islice(video_frames(view.videos), recording.num_instants))
-        for instant in instants:
+        for instant, frame in enumerate(islice(video_frames(view.videos), recording.num_instants)):
+            if instant not in instants:
+                continue
             true_m = to_camera(seen_by, labels.joints_world_m[instant])
-            picture = Picture(f"{view.name}_{instant:03d}", as_ideal_camera(frames[instant], view.camera))
+            picture = Picture(f"{view.name}_{instant:03d}", as_ideal_camera(frame, view.camera))
             box = box_around(project(camera, true_m))
             found.append(Shown(picture, camera, seen_by.R_cam_from_world, true_m, box))
     return found
@@ -218,8 +219,9 @@ def main(settings: Settings) -> list[dict[str, Any]]:
         "one picture at a time, its camera's calibration known, the box of the person given to every tier.  Joints of "
         "another detector's keypoints, triangulated after the cameras are turned by the small angles that they ask "
         "for, are the truth, to 3 to 4 cm.  Distances: 12 limb joints about the middle of the hips, after the best "
-        "scale (N) or similarity (P), and the same of all 17 joints about the pelvis; yaw: heading about the vertical; PCK: limb joints in the picture within a tenth "
-        "of the box's longer side.  ms: processor time of one thread, finding the person's points in the box included"
+        "scale (N) or similarity (P), and the same of all 17 joints about the pelvis; yaw: heading about the vertical; "
+        "PCK: limb joints in the picture within a tenth of the box's longer side.  ms: processor time of one thread, "
+        "finding the person's points in the box included"
     )
     save_result(settings.result, protocol, hashes=hashes, rows=rows)
     for row in rows:
