@@ -7,7 +7,7 @@ In Python, `Predictor()(picture, box)` gives the person of one picture.
 
 Reads   an image, a folder, a video or a camera; a checkpoint of stage 4 (sample/train_SMPL_from_enc.py)
 Writes  <out>/: joints.json and body.npz of all frames; of images <name>_overlay.jpg, <name>_views.jpg and meshes;
-        of a video overlay.mp4, motion.glb, motion.bvh
+        of a video overlay.mp4, motion.glb, motion.bvh and what --motion-files asks for, with about.json
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,9 +28,11 @@ from dataset_def.photos.person import Finder, make_finder
 from dataset_def.photos.pictures import Picture, Pictures, open_pictures, readable
 from dataset_def.photos.segmentation import SEGMENTATION_NETWORK
 from models.SMPL_from_latent import load_body_of, load_mesh
-from utils.artifacts import atomic_folder
+from utils.artifacts import atomic_folder, file_hash
 from utils.batches import in_chunks
 from utils.engine import choose_device
+from utils.export.about import About, licence_of
+from utils.export.motion import MotionFormat, check_formats
 from utils.export.prediction import (
     BodySurface,
     FrameBody,
@@ -42,7 +44,6 @@ from utils.export.prediction import (
     write_motion,
     write_tables,
 )
-from utils.export.rig import rig_of
 from utils.image import to_unit_rgb
 from utils.one_euro import OneEuro, SmoothRotations
 from utils.person_box import Box, check_box, placed_in_box
@@ -78,6 +79,9 @@ class PredictConfig:
     """Taken for the longer side of the person's box, which gives the distance."""
     meshes: tuple[Literal["glb", "obj", "ply"], ...] | None = None
     """Files of every frame's surface; without it, all three for images and none for a video."""
+    motion_files: tuple[MotionFormat, ...] = ("glb", "bvh")
+    """Files of a video's motion: skeleton and skin (glb; fbx with the extra [fbx]), skeleton (bvh), AMASS's .npz with z
+    up (amass), named markers (trc; c3d with the extra [c3d])."""
     smooth: bool = True
     """Of a video: filter the motion over time (One-Euro, without looking ahead)."""
     smooth_least_hz: float = setting(1.5, low=0.01)
@@ -150,6 +154,8 @@ class Predictor:
         self.stored = load_mesh(checkpoint, self.device)
         self.body = load_body_of(self.stored, checkpoint, paths or Paths()).to(self.device)
         self.faces: Int[np.ndarray, "F 3"] = self.body.faces.cpu().numpy()
+        licence = licence_of((paths or Paths()).models_smpl_location, checkpoint)
+        self.about = About(self.stored.reads.tier, file_hash(checkpoint), self.stored.body_hash, licence)
 
     def __call__(
         self,
@@ -258,18 +264,18 @@ def write_all(
             rendered = draw(crop.picture.rgb, surface, crop.camera.K, crop.box, config.view_px)
             if video:
                 video.add(beside(rendered, config.video_px))
-            write_frame(out, there, None if video else rendered, person.vertices_cam_m, faces, meshes)
+            write_frame(out, there, None if video else rendered, person.vertices_cam_m, faces, meshes, predictor.about)
     if not bodies:
         raise ValueError(f"no person was found in {pictures.source} by {finder.how}; give --box X Y WIDTH HEIGHT")
-    write_tables(out, bodies, predictor.stored.body_hash, rate)
+    write_tables(out, bodies, predictor.about, rate)
     if video is not None and rate is not None:
         video.close()
-        shape = torch.from_numpy(bodies.column("betas").mean(axis=0)).float()
-        write_motion(out, bodies, rig_of(predictor.body, shape), rate)
+        write_motion(out, bodies, predictor.body, predictor.about, rate, config.motion_files)
 
 
 def predict(predictor: Predictor, out: Path, config: PredictConfig) -> int:
     """Predict the bodies in the input, fill the folder and tell what was done; return how many frames it holds."""
+    check_formats(config.motion_files)
     pictures = open_pictures(config.input, config.frames)
     if out.exists() and not config.overwrite:
         raise FileExistsError(f"{out} is there already; give another --out, or --overwrite")

@@ -112,6 +112,14 @@ def read_h36m_regressor(path: Path, num_vertices: int) -> np.ndarray:
     return regressor
 
 
+def body_licence(path: Path) -> str:
+    """Give the licence that a body file states, as the embedded one does; empty if it states none."""
+    if "npz" not in kind_of(path):
+        return ""
+    stated = _zipped(path).get("licence", "")
+    return str(stated) if isinstance(stated, np.ndarray) and stated.dtype.kind == "U" and stated.ndim == 0 else ""
+
+
 def dense(matrix: np.ndarray | scipy.sparse.csc_matrix) -> np.ndarray:
     """Give a matrix as an ordinary array."""
     return np.asarray(matrix.todense()) if isinstance(matrix, scipy.sparse.spmatrix) else np.asarray(matrix)

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 
 from utils.artifacts import atomic_write
+from utils.export.about import About
 from utils.export.gltf import FRAME, SKIN_RGB, write_static_glb
 from utils.export.rig import blocks, refuse_other_than_rotations
 from utils.skeleton import H36M_17, SMPL_24
@@ -30,6 +31,7 @@ def write_joints_json(
     frame: str = CAMERA_FRAME,
     frames_per_second: float | None = None,
     sources: Sequence[str] | None = None,
+    about: About = About(),
 ) -> None:
     """Write joints by name, one record per frame, each on a line of its own; a joint that is not finite is null.
 
@@ -41,7 +43,7 @@ def write_joints_json(
     if joints_m.shape[1] != len(names) or (sources is not None and len(sources) != len(joints_m)):
         raise ValueError(f"{path}: joints have shape {joints_m.shape}, with {len(names)} names of joints and "
                          f"{len(joints_m) if sources is None else len(sources)} names of frames")  # fmt: skip
-    metadata = {"format": 1, "kind": "joints", "unit": "metres", "frame": frame, "joints": list(names)}
+    metadata: dict[str, Any] = {"format": 1, "kind": "joints"} | about.header(frame, "metres") | {"joints": list(names)}
     metadata |= {} if frames_per_second is None else {"frames_per_second": frames_per_second}
 
     def records() -> Iterator[dict[str, Any]]:
@@ -63,7 +65,7 @@ def write_body_parameters(
     rotations_cam: Float[np.ndarray, "T 24 3 3"],
     betas: Float[np.ndarray, "T n"],
     translation_cam_m: Float[np.ndarray, "T 3"],
-    body_hash: str,
+    about: About,
     frames_per_second: float | None = None,
 ) -> None:
     """Write what the body model takes, as matrices and as SMPL's axis-angle numbers, so that it gives the same bodies.
@@ -71,7 +73,6 @@ def write_body_parameters(
     Args:
         rotations_cam: the root first, R_cam_from_body.
         translation_cam_m: as `body(rotations, betas, translation_m)` takes it.
-        body_hash: of the body file that the shape belongs to (utils/artifacts.py, file_hash).
     """
     refuse_other_than_rotations(rotations_cam)
     theta = np.empty((len(rotations_cam), rotations_cam.shape[1] * 3), np.float32)
@@ -83,11 +84,11 @@ def write_body_parameters(
         "betas": betas.astype(np.float32),
         "trans": translation_cam_m.astype(np.float32),
         "joint_names": np.array(SMPL_24),
-        "frame": np.array(CAMERA_FRAME),
-        "unit": np.array("metres, radians"),
-        "body_hash": np.array(body_hash),
+        "body_hash": np.array(about.body_sha256),
     }
-    arrays |= {} if frames_per_second is None else {"mocap_framerate": np.array(frames_per_second)}
+    arrays |= {name: np.array(text) for name, text in about.header(CAMERA_FRAME, "metres, radians").items()}
+    rate = np.array(frames_per_second)
+    arrays |= {} if frames_per_second is None else {"mocap_frame_rate": rate, "mocap_framerate": rate}
     with atomic_write(path) as partial, open(partial, "wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
 
@@ -95,10 +96,13 @@ def write_body_parameters(
 MeshEnding = Literal["obj", "ply", "glb"]
 
 
-def write_obj(path: Path, vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> None:
+def write_obj(
+    path: Path, vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], about: About = About()
+) -> None:
     """Write a mesh as text; vertices to a hundredth of a millimetre or better."""
     with atomic_write(path) as partial, open(partial, "w") as stream:
-        stream.write(f"# {FRAME}\no body\n")
+        stream.writelines(f"# {name}: {text}\n" for name, text in about.header(FRAME, "metres").items())
+        stream.write("o body\n")
         stream.writelines(f"v {x:.6f} {y:.6f} {z:.6f}\n" for x, y, z in vertices_m.tolist())
         stream.writelines(f"f {a} {b} {c}\n" for a, b, c in (faces + 1).tolist())
 
@@ -107,6 +111,7 @@ def write_ply(
     path: Path,
     vertices_m: Float[np.ndarray, "V 3"],
     faces: Int[np.ndarray, "F 3"],
+    about: About = About(),
     rgb: tuple[float, float, float] = SKIN_RGB,
 ) -> None:
     """Write a mesh as binary, little-endian .ply in one colour."""
@@ -115,13 +120,16 @@ def write_ply(
     triangles = np.empty(len(faces), np.dtype([("corners", "u1"), ("at", "<i4", 3)]))
     triangles["corners"], triangles["at"] = 3, faces
     columns = [f"property float {name}" for name in "xyz"] + [f"property uchar {n}" for n in ("red", "green", "blue")]
-    head = ["ply", "format binary_little_endian 1.0", f"comment {FRAME}", f"element vertex {len(vertices_m)}",
-            *columns, f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]  # fmt: skip
+    comments = [f"comment {name}: {text}" for name, text in about.header(FRAME, "metres").items()]
+    head = ["ply", "format binary_little_endian 1.0", *comments, f"element vertex {len(vertices_m)}", *columns,
+            f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]  # fmt: skip
     with atomic_write(path) as partial, open(partial, "wb") as stream:
         stream.write(("\n".join(head) + "\n").encode() + coloured.tobytes() + triangles.tobytes())
 
 
-def write_mesh(path: Path, vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"]) -> None:
+def write_mesh(
+    path: Path, vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], about: About = About()
+) -> None:
     """Write a mesh as the ending of the path says.
 
     Raises:
@@ -132,7 +140,7 @@ def write_mesh(path: Path, vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.n
         raise ValueError(f"{path} ends in {path.suffix!r}; meshes are written as {', '.join(writers)}")
     if not np.isfinite(vertices_m).all():
         raise ValueError(f"{path}: a vertex is not finite; leave out the frames without a person")
-    writers[path.suffix](path, vertices_m, faces)
+    writers[path.suffix](path, vertices_m, faces, about)
 
 
 def write_mesh_frames(

@@ -6,8 +6,11 @@ import torch
 
 from models.smpl import rotations_from_theta
 from tests.helpers.moving_body import lively, open_body
+from utils.export.about import About
 from utils.export.tables import CAMERA_FRAME, ROOT_FRAME, write_body_parameters, write_joints_json
 from utils.skeleton import H36M_17, SMPL_24
+
+ABOUT = About("pixels", "weights", "abc", "free")
 
 
 def test_joints_have_names_a_frame_a_unit_and_a_time(tmp_path):
@@ -40,7 +43,7 @@ def test_joints_without_their_names_are_refused(tmp_path):
 
 def test_the_body_model_makes_the_same_bodies_from_the_stored_parameters(tmp_path):
     rotations, betas, translation_m = lively(3)
-    write_body_parameters(tmp_path / "a.npz", rotations, np.tile(betas, (3, 1)), translation_m, "abc", 25.0)
+    write_body_parameters(tmp_path / "a.npz", rotations, np.tile(betas, (3, 1)), translation_m, ABOUT, 25.0)
     with np.load(tmp_path / "a.npz", allow_pickle=False) as stored:
         read = {name: stored[name] for name in stored.files}
     assert str(read["frame"]) == CAMERA_FRAME and str(read["body_hash"]) == "abc" and read["mocap_framerate"] == 25
@@ -55,5 +58,5 @@ def test_the_body_model_makes_the_same_bodies_from_the_stored_parameters(tmp_pat
 
 def test_matrices_that_are_no_rotations_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="no rotation"):
-        write_body_parameters(tmp_path / "a.npz", np.zeros((1, 24, 3, 3)), np.zeros((1, 10)), np.zeros((1, 3)), "")
+        write_body_parameters(tmp_path / "a.npz", np.zeros((1, 24, 3, 3)), np.zeros((1, 10)), np.zeros((1, 3)), ABOUT)
     assert list(tmp_path.iterdir()) == []
