@@ -106,7 +106,8 @@ def test_ezc3d_reads_the_same_points(tmp_path):
 
 
 @needs("opensim", "pip install opensim")
-def test_opensim_reads_the_same_markers(tmp_path):
+def test_opensim_reads_the_same_markers(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # OpenSim leaves a log where it is loaded
     import opensim
 
     write_trc(tmp_path / "a.trc", NAMES, [PLACES_M[:1], PLACES_M[1:]], 2, 50.0)
