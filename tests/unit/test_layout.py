@@ -133,14 +133,15 @@ IMPORTED_ONCE = {
     "a part of the method that a reader looks for by its name": (
         "dataset_def/poses/corruptions.py", "models/decoders.py",
         "models/drawn_masks.py", "models/encoders.py", "models/gan_losses.py",
-        "utils/image_metrics.py", "utils/one_euro.py",
+        "sample/teach_points.py", "utils/image_metrics.py", "utils/one_euro.py",
     ),
     "a subject of its own, with tests of its own": (
         "dataset_def/multiview/custom_recording.py", "dataset_def/multiview/masks_from_motion.py",
-        "dataset_def/motions.py", "dataset_def/photos/crop.py", "dataset_def/synthetic/motion/hands.py",
+        "dataset_def/h36m_instants_data.py", "dataset_def/motions.py", "dataset_def/photos/crop.py",
+        "dataset_def/synthetic/motion/hands.py",
         "dataset_def/synthetic/motion/walking.py", "dataset_def/synthetic/scene/raycast.py",
         "dataset_def/synthetic/scene/render.py", "models/heading.py", "models/other_body.py",
-        "models/open_body/joints.py", "models/points_from_masks.py",
+        "models/open_body/joints.py", "models/points_from_masks.py", "models/taught_points.py",
         "utils/export/markers.py", "utils/report/compare.py", "utils/report/curves.py", "utils/report/headline.py",
     ),
 }  # fmt: skip
