@@ -30,7 +30,7 @@ class StoredMotion(NamedTuple):
     """The bodies of one sequence as their file has them."""
 
     name: str
-    rotations: Float[np.ndarray, "T 24 3 3"]
+    rotations: Float[np.ndarray, "T J 3 3"]
     """The root first, in the camera's frame or in a world with z up; the others relative to their parent."""
     betas: Float[np.ndarray, "T n"]
     translation_m: Float[np.ndarray, "T 3"]
@@ -49,7 +49,7 @@ class StoredMotion(NamedTuple):
     licence: str = ""
 
 
-def rotations_of(theta: Float[np.ndarray, "T 72"]) -> Float[np.ndarray, "T 24 3 3"]:
+def rotations_of(theta: Float[np.ndarray, "T axis_angles"]) -> Float[np.ndarray, "T J 3 3"]:
     """Turn axis-angle numbers into matrices."""
     return roma.rotvec_to_rotmat(torch.from_numpy(theta.reshape(len(theta), -1, 3).astype(np.float64))).numpy()
 

@@ -90,7 +90,7 @@ FREE_WHEN_CONTINUED = ("paths", "processes", "subjects", "actions", "subactions"
 @lru_cache(maxsize=1)
 def the_body(path: Path) -> Body:
     """Load the body once per process."""
-    return load_body(path)
+    return load_body(path, needs_smpl_joints="the generated motions")
 
 
 @lru_cache(maxsize=2)

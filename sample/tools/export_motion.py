@@ -105,7 +105,7 @@ def rate_of(stored: StoredMotion, config: ExportMotionConfig) -> float:
 
 
 def check_body(stored: StoredMotion, location: Path, config: ExportMotionConfig) -> None:
-    """Refuse a motion whose shape numbers belong to another body file.
+    """Refuse a motion whose shape numbers or joints belong to another body file.
 
     Raises:
         ValueError: naming both.
@@ -120,6 +120,9 @@ def check_body(stored: StoredMotion, location: Path, config: ExportMotionConfig)
 def moved_by(stored: StoredMotion, body: Body) -> Moved:
     """Give one shape to all frames, the mean, and leave the root joint of each where it is."""
     betas = stored.betas.astype(np.float64).mean(axis=0)
+    if stored.rotations.shape[1] != len(body.parents):
+        raise ValueError(f"{stored.name} has {stored.rotations.shape[1]} joints, its body file {len(body.parents)}; "
+                         "give --paths.models-smpl-location the file it was made with")  # fmt: skip
     if len(betas) > body.num_betas:
         raise ValueError(f"{stored.name} has {len(betas)} shape numbers, but its body file has {body.num_betas}; give "
                          "--paths.models-smpl-location the file it was made with")  # fmt: skip

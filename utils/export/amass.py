@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 
 from utils.artifacts import atomic_write
+from utils.body_file import has_smpl_joints
 from utils.export.rig import Y_UP_FROM_Z_UP, Rig, RigMotion, blocks
 
 NUMBERS, BODY_NUMBERS = 156, 66
@@ -47,7 +48,7 @@ def write_amass(path: Path, rig: Rig, motion: RigMotion, person: Person, header:
     Raises:
         ValueError: another skeleton.
     """
-    if len(rig.parents) != 24:
+    if not has_smpl_joints(rig.parents, rig.names):
         raise ValueError(f"{path}: the body has {len(rig.parents)} joints; AMASS's files are of SMPL's 24")
     count = len(motion.rotations)
     poses, hands = np.zeros((count, NUMBERS)), np.empty((count, len(rig.parents) * 3 - BODY_NUMBERS))

@@ -15,8 +15,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from utils.skeleton import SMPL_24
-
 Y_UP_FROM_CAM = np.diag([1.0, -1.0, -1.0])
 Y_UP_FROM_Z_UP = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 """A quarter turn about x, for worlds of recordings: z becomes y."""
@@ -235,6 +233,7 @@ class BodyModel(Protocol):
     weights: Tensor
     pose_of_vertices: Tensor
     parents: tuple[int, ...]
+    names: tuple[str, ...]
 
     def shaped_vertices_m(self, betas: Tensor) -> Tensor: ...  # noqa: D102
     def rest_joints_m(self, betas: Tensor) -> Tensor: ...  # noqa: D102
@@ -250,6 +249,6 @@ def rig_of(body: BodyModel, betas: Float[Tensor, "n"]) -> Rig:
         joints_m=body.rest_joints_m(shape)[0].cpu().double().numpy(),
         weights=body.weights.cpu().double().numpy(),
         parents=body.parents,
-        names=SMPL_24,
+        names=body.names,
         has_pose_offsets=len(body.pose_of_vertices) > 0,
     )
