@@ -81,7 +81,7 @@ class PredictConfig:
     """Files of every frame's surface; without it, all three for images and none for a video."""
     motion_files: tuple[MotionFormat, ...] = ("glb", "bvh")
     """Files of a video's motion: skeleton and skin (glb; fbx with the extra [fbx]), skeleton (bvh), AMASS's .npz with z
-    up (amass), named markers (trc; c3d with the extra [c3d])."""
+    up (amass), named markers (trc; c3d with the extra [c3d]), OpenSim's angles (mot)."""
     smooth: bool = True
     """Of a video: filter the motion over time (One-Euro, without looking ahead)."""
     smooth_least_hz: float = setting(1.5, low=0.01)

@@ -6,9 +6,9 @@
 
 Reads   body.npz (sample/predict.py), pseudo_labels.npz or truth/*.npz (sample/fit_SMPL.py), bodies of the embedded
         data, a motion of AMASS's form; the body file that its shape numbers belong to
-Writes  <out>/: motion_amass.npz, motion.glb, motion.bvh, motion.fbx, motion.trc, motion.c3d, as asked for, and
-        about.json, which says frame, unit, tier, weights, body and licence of each; a folder for each of several
-        sequences
+Writes  <out>/: motion_amass.npz, motion.glb, motion.bvh, motion.fbx, motion.trc, motion.c3d, motion.mot with
+        motion.osim, as asked for, and about.json, which says frame, unit, tier, weights, body and licence of each; a
+        folder for each of several sequences
 """
 
 from dataclasses import dataclass, field
@@ -54,7 +54,7 @@ class ExportMotionConfig:
     """body.npz of predict.py, pseudo_labels.npz or truth/*.npz of fit_SMPL.py, or a motion of AMASS's form."""
     formats: tuple[MotionFormat, ...] = ("amass", "glb", "bvh", "trc")
     """amass: .npz, z up; glb, fbx: skeleton, skin, motion (fbx: extra [fbx]); bvh: skeleton; trc, c3d: named markers
-    (c3d: extra [c3d])."""
+    (c3d: extra [c3d]); mot: angles for OpenSim, with a model of the body's skeleton."""
     out: Path | None = None
     """Folder for what is written; without it, runs/motion/<name of the motion>."""
     overwrite: bool = False

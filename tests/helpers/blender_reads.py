@@ -7,10 +7,22 @@ Blender's world has z up; what is printed is in it, in Blender's units, which ar
 """
 
 import json
+import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 MARK = "FOUND "
+
+
+def in_blender(path: Path, times_s: Sequence[float], scale: float = 1.0) -> dict:
+    """Start Blender in a process, and give what `look` finds."""
+    times = [f"{time_s:.9f}" for time_s in times_s]
+    done = subprocess.run([sys.executable, __file__, str(path), str(scale), *times], capture_output=True, text=True,
+                          timeout=600)  # no measure: for one that hangs  # fmt: skip
+    lines = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
+    assert lines, done.stderr[-2000:]
+    return json.loads(lines[0].removeprefix(MARK))
 
 
 def open_file(path: str, scale: float) -> None:
@@ -40,12 +52,14 @@ def look(path: str, scale: float, times_s: list[float]) -> dict:
     armature = next(one for one in bpy.data.objects if one.type == "ARMATURE")
     meshes = [one for one in bpy.data.objects if one.type == "MESH" and one.find_armature() is not None]
     rate, to_world = scene.render.fps / scene.render.fps_base, armature.matrix_world
+    # Blender's readers of .glb and .fbx place keys by the whole number alone; that of .bvh numbers the frames.
+    per_second = rate if Path(path).suffix == ".bvh" else scene.render.fps
     found = {
         "rate": rate,
         "rest": {bone.name: [list(to_world @ end) for end in (bone.head_local, bone.tail_local)]
                  for bone in armature.data.bones},
         "parents": {bone.name: bone.parent.name if bone.parent else "" for bone in armature.data.bones},
-        "keys_s": [frame / rate for frame in keyed_frames(armature.animation_data.action)],
+        "keys_s": [frame / per_second for frame in keyed_frames(armature.animation_data.action)],
         "told": {name: str(armature[name]) for name in armature.keys()},  # noqa: SIM118
         "weights": [],
         "frames": [],
@@ -55,7 +69,7 @@ def look(path: str, scale: float, times_s: list[float]) -> dict:
         found["weights"] += [{names[one.group]: one.weight for one in vertex.groups} for vertex in mesh.data.vertices]
     offset_s = found["keys_s"][0]  # Blender's first frame is number 1 in some formats and 0 in others
     for time_s in times_s:
-        frame = (time_s + offset_s) * rate
+        frame = (time_s + offset_s) * per_second
         scene.frame_set(int(frame // 1), subframe=frame % 1)
         seen = bpy.context.evaluated_depsgraph_get()
         posed = armature.evaluated_get(seen)

@@ -119,7 +119,8 @@ IMPORTED_ONCE = {
             "colmap", "easymocap", "h36m", "opencv", "pose2sim", "qualisys")),
         "dataset_def/multiview/pose2sim_session.py", "dataset_def/synthetic/motion/cmu.py",
         "dataset_def/synthetic/sequence_files.py", "utils/export/bvh.py", "utils/export/marker_files.py",
-        "utils/export/tables.py", "models/open_body/source.py", "dataset_def/poses/readers.py",
+        "utils/export/opensim.py", "utils/export/tables.py",
+        "models/open_body/source.py", "dataset_def/poses/readers.py",
     ),
     "a backend, loaded by name or where its package is installed": (
         "models/silhouette/numba_kernels.py", "models/silhouette/numba_scan.py", "models/silhouette/triton_scan.py",

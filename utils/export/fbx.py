@@ -9,15 +9,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from fractions import Fraction
 from pathlib import Path
 
 from config import ROOT
 from utils.artifacts import atomic_write
 
 FBX_REMEDY = 'pip install -e ".[fbx]"'
-LARGEST_BASE = 1001
-"""Blender holds a frame rate as a whole number over a base; that of NTSC's rates is 1001."""
 
 
 def needs_blender() -> None:
@@ -54,9 +51,11 @@ def in_blender(glb: str, fbx: str, rate: str, header: str) -> None:
     import bpy
 
     bpy.ops.wm.read_factory_settings(use_empty=True)
-    render, exact = bpy.context.scene.render, Fraction(float(rate)).limit_denominator(LARGEST_BASE)
-    render.fps, render.fps_base = exact.numerator, exact.denominator
+    render, wanted = bpy.context.scene.render, float(rate)
+    render.fps = max(1, round(wanted))
+    render.fps_base = wanted / render.fps  # the reader of .glb multiplies by it, while the rate is fps over fps_base
     bpy.ops.import_scene.gltf(filepath=glb)
+    render.fps_base = render.fps / wanted
     for extra in [one for one in bpy.data.objects if one.type == "MESH" and one.find_armature() is None]:
         bpy.data.objects.remove(extra)  # the shape that Blender draws bones with
     armature = next(one for one in bpy.data.objects if one.type == "ARMATURE")

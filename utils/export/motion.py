@@ -22,11 +22,12 @@ from utils.export.fbx import needs_blender, write_fbx
 from utils.export.gltf import FRAME, write_animated_glb
 from utils.export.marker_files import needs_ezc3d, write_c3d, write_trc
 from utils.export.markers import Markers, joint_marker, marker_blocks_m, marker_places_m, marker_vertices
+from utils.export.opensim import BodyMarker, write_mot, write_osim
 from utils.export.rig import BodyModel, Rig, RigMotion, blocks, motion_of, rig_of, skinned_vertices_m
 
-MotionFormat = Literal["glb", "bvh", "amass", "trc", "c3d", "fbx"]
+MotionFormat = Literal["glb", "bvh", "amass", "trc", "c3d", "mot", "fbx"]
 Gender = Literal["neutral", "female", "male"]
-WITH_MARKERS = ("trc", "c3d")
+WITH_MARKERS = ("trc", "c3d", "mot")
 FILE_NAMES: dict[MotionFormat, str] = {"amass": "motion_amass.npz"}
 """Names that are not motion.<format>."""
 
@@ -89,6 +90,15 @@ def on_the_ground(moving: BodyMotion) -> BodyMotion:
     return moving._replace(motion=motion._replace(pelvis_m=motion.pelvis_m - [0, lowest_m, 0]), world=world)
 
 
+def body_markers(rig: Rig, markers: Markers) -> list[BodyMarker]:
+    """Stick each marker to the body of the joint that its vertex hangs on most; a joint's own lies at its origin."""
+    at_joints = [BodyMarker(name, joint, np.zeros(3)) for joint, name in enumerate(markers.joint_names)]
+    on = rig.weights[markers.vertices].argmax(axis=1)
+    places_m = rig.vertices_m[markers.vertices] - rig.joints_m[on]
+    rows = zip(markers.surface_names, on.tolist(), places_m, strict=True)
+    return at_joints + [BodyMarker(name, joint, place_m) for name, joint, place_m in rows]
+
+
 def write_one(path: Path, form: MotionFormat, moving: BodyMotion, bvh_units: float) -> dict[str, str]:
     """Write one file and give its header."""
     rig, motion, about, world = moving.rig, moving.motion, moving.about, moving.world
@@ -112,6 +122,11 @@ def write_one(path: Path, form: MotionFormat, moving: BodyMotion, bvh_units: flo
             write_fbx(path, glb, rate, header)
         return header
     assert moving.markers is not None
+    if form == "mot":
+        header = about.header(world.y_up, "metres, degrees")
+        write_osim(path.with_suffix(".osim"), rig, body_markers(rig, moving.markers), header)
+        write_mot(path, rig, motion, header)
+        return header
     names = moving.markers.names
     if form == "trc":
         places_m = marker_blocks_m(rig, motion, moving.markers)

@@ -25,6 +25,18 @@ def test_joints_have_names_a_frame_a_unit_and_a_time(tmp_path):
     assert list(read["frames"][0]["joints_m"]) == list(H36M_17)
 
 
+def test_joints_and_parameters_say_what_they_are_made_from(tmp_path):
+    write_joints_json(tmp_path / "a.json", np.zeros((1, 17, 3)), about=ABOUT)
+    read = json.loads((tmp_path / "a.json").read_text())
+    told = ABOUT.header(CAMERA_FRAME, "metres")
+    assert {name: read[name] for name in told} == told
+    assert (told["tier"], told["weights_sha256"], told["body_sha256"], told["licence"]) == tuple(ABOUT)
+    rotations, betas, places_m = lively(1)
+    write_body_parameters(tmp_path / "a.npz", rotations, betas[None], places_m, ABOUT)
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as stored:
+        assert str(stored["tier"]) == "pixels" and str(stored["unit"]) == "metres, radians"
+
+
 def test_pictures_have_no_time_and_other_skeletons_other_names(tmp_path):
     write_joints_json(tmp_path / "a.json", np.zeros((1, 24, 3), np.float32), SMPL_24, ROOT_FRAME)
     read = json.loads((tmp_path / "a.json").read_text())

@@ -1,15 +1,11 @@
 """Rigs in Blender, as somebody opens them there: rest pose, bones, scale, axes, rate, skin."""
 
 import importlib.util
-import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from config import ROOT
-from tests.helpers.blender_reads import MARK
+from tests.helpers.blender_reads import in_blender
 from tests.helpers.moving_body import lively_rig
 from utils.export.about import About
 from utils.export.bvh import write_bvh
@@ -26,20 +22,12 @@ pytestmark = [
     ),
 ]
 RATE, FRAMES = 25.0, (0, 5, 11)
+TIMES_S = [frame / RATE for frame in FRAMES]
 ABOUT = About("pixels + masks", "a" * 64, "b" * 64, "free")
 OF_A_SIDE = (("hip", "knee"), ("knee", "ankle"), ("ankle", "foot"), ("collar", "shoulder"), ("shoulder", "elbow"),
              ("elbow", "wrist"), ("wrist", "hand"))  # fmt: skip
 LIMBS = [(f"{side}_{joint}", f"{side}_{end}") for side in ("left", "right") for joint, end in OF_A_SIDE]
 LIMBS += [("spine1", "spine2"), ("spine2", "spine3"), ("neck", "head")]
-
-
-def in_blender(path, scale: float = 1.0) -> dict:
-    times_s = [f"{frame / RATE:.9f}" for frame in FRAMES]
-    command = [sys.executable, str(ROOT / "tests" / "helpers" / "blender_reads.py"), str(path), str(scale), *times_s]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)  # no measure: for one that hangs
-    lines = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
-    assert lines, done.stderr[-2000:]
-    return json.loads(lines[0].removeprefix(MARK))
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +43,8 @@ def read(moving, tmp_path_factory):
     write_animated_glb(folder / "body.glb", rig, motion, ABOUT)
     write_bvh(folder / "body.bvh", rig, motion)
     write_fbx(folder / "body.fbx", folder / "body.glb", RATE, ABOUT.header("y up", "metres"))
-    return {"glb": in_blender(folder / "body.glb"), "bvh": in_blender(folder / "body.bvh", 0.01),
-            "fbx": in_blender(folder / "body.fbx")}  # fmt: skip
+    return {"glb": in_blender(folder / "body.glb", TIMES_S), "bvh": in_blender(folder / "body.bvh", TIMES_S, 0.01),
+            "fbx": in_blender(folder / "body.fbx", TIMES_S)}  # fmt: skip
 
 
 def z_up(points_m) -> np.ndarray:
@@ -119,6 +107,19 @@ def test_the_skin_has_our_weights_and_bends_as_ours(read, moving, kind):
     assert found.shape == kept.shape and np.abs(found - kept).max() < 1e-4
     for frame, seen in zip(FRAMES, read[kind]["frames"], strict=True):
         assert farthest_mm(seen["surface"], ours_m[frame]) < 0.2
+
+
+@pytest.mark.parametrize("rate", [2.5, 29.97])
+def test_an_fbx_keeps_rates_that_are_no_whole_numbers(moving, tmp_path, rate):
+    rig, motion = moving[0], moving[1]._replace(frames_per_second=rate)
+    write_animated_glb(tmp_path / "body.glb", rig, motion, ABOUT)
+    write_fbx(tmp_path / "body.fbx", tmp_path / "body.glb", rate, {})
+    found = in_blender(tmp_path / "body.fbx", [frame / rate for frame in FRAMES])
+    np.testing.assert_allclose(np.diff(found["keys_s"]), 1 / rate, rtol=1e-4)
+    assert found["rate"] == pytest.approx(rate, rel=1e-5)
+    ours_m = z_up(posed_joints(rig, motion)[1])
+    for frame, seen in zip(FRAMES, found["frames"], strict=True):
+        assert farthest_mm([seen["joints"][name] for name in SMPL_24], ours_m[frame]) < 0.1
 
 
 def test_an_fbx_says_where_it_comes_from(read):
