@@ -324,7 +324,7 @@ class ImageAugmentation:
     """Shuffle the colour channels of the pose input."""
     scale: float = setting(0.0, low=0, high=2)
     """Largest change of the person's size: 0.3 for 1/1.3 to 1.3 times.  This and the next four settings are for
-    stage 2."""
+    stage 2, and for stage 1 with teaching.by masks."""
     mirror: float = setting(0.0, low=0, high=1)
     """Share of mirrored images."""
     background: float = setting(0.0, low=0, high=1)
@@ -375,6 +375,60 @@ class ImageLoss:
 
 
 @dataclass(frozen=True)
+@ranged("teaching")
+class PointsTeaching:
+    """What teaches the points of an encoder of kind heatmaps."""
+
+    by: Literal["views", "masks", "nothing"] = "views"
+    """views: the pictures that are drawn from them.  masks: where the masks of all views of an instant want them, taken
+    as if it were a label; no 3D label is read, and nothing is drawn.  nothing: points stay as --start-from brings them,
+    and what draws is trained behind them."""
+    views: int = setting(4, low=2, high=16)
+    """Views of each instant; instants that fewer cameras see are left out."""
+    mask_px: int = setting(48, low=16, high=256)
+    """Pixels per 3 m of the masks that teach."""
+    heading: Literal["motion", "labels", "none"] = "motion"
+    """What tells left from right, which masks do not: where people walk (no label), or the 3D joints of a few labelled
+    sequences.  none: points stay near the body's axis."""
+    labelled_sequences: int = setting(3, low=0)
+    """Sequences of each of subjects.labelled whose joints tell the heading, with heading labels; 0 for all."""
+    rolled_from: float = setting(0.2, low=0.01, high=1)
+    """Share of the training at which images are rolled as far as augment.roll_rad says; rolls grow until then, since
+    the lean of upright walkers is the first that tells a network where they go."""
+    known_share: tuple[float, ...] = (0.5, 0.5, 0.5, 0.25)
+    """Share of instants that are replaced by some of known heading, epoch by epoch; the last stays."""
+    heading_at: tuple[float, ...] = (0.2, 0.3)
+    """Shares of the training after which the map from features to headings is found anew in closed form; between and
+    after these it is trained with the network."""
+    believed_from: float = setting(0.5, low=0, high=1)
+    """Least agreement of the headings that views read, as unit vectors, for left and right to be used: 0.8 was the
+    heading, 0.56 the body's lean (a trial)."""
+    apart_m: float = setting(0.25, low=0, high=1)
+    """Least distance between mirror partners along the person's left, falling to 0 ..."""
+    apart_until: float = setting(0.7, low=0.01, high=1)
+    """... at this share of the training."""
+    settled_at: float = setting(0.75, low=0.01, high=1)
+    """Share of the training at which points have settled: their reach, the balance of their masses and the number of
+    steps towards the masks have then fallen to their last values."""
+    sharpness: float = setting(3.0, low=1, high=10)
+    """The consensus of views is read from heat maps to this power: their modes rather than their means."""
+    rooms: float = setting(0.9, low=0, high=1)
+    """Share of images before another room; with the true one, the room tells the camera."""
+    heat: float = setting(1.0, low=0)
+    """Weights of the loss: per nat of cross-entropy between heat maps and Gaussians at the targets."""
+    depth: float = setting(3.0, low=0)
+    """Per metre of depth, where the target is."""
+    points: float = setting(5.0, low=0)
+    """Per metre between points and targets."""
+    mask: float = setting(1.0, low=0)
+    """Per nat of cross-entropy with the person's mask."""
+    agreement: float = setting(1.0, low=0)
+    """Per unit of agreement of the headings that views read."""
+    known_heading: float = setting(2.0, low=0)
+    """Per unit of 1 - cosine to known headings."""
+
+
+@dataclass(frozen=True)
 @ranged()
 class EncDecConfig:
     """sample/train_enc_dec.py: stage 1, novel views."""
@@ -393,15 +447,16 @@ class EncDecConfig:
     pairing: Pairing = field(default_factory=Pairing)
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
     loss: ImageLoss = field(default_factory=ImageLoss)
+    teaching: PointsTeaching = field(default_factory=PointsTeaching)
     optim: Optim = field(default_factory=Optim)
     loop: Loop = field(default_factory=Loop)
     groups: int = setting(4, low=1)
-    """Groups of four images in a batch (two cameras at each of two instants)."""
+    """Groups of images in a batch: four of two cameras at each of two instants, or teaching.views of one instant."""
     normalise: Literal["imagenet", "none", "seed"] = "imagenet"
     """Of the encoder's input.  seed: BGR divided by 256, as in the thesis."""
 
     def __post_init__(self) -> None:
-        self.augment.refuse_more_than_colour_roll_and_shift("stage 1")
+        self._check_teaching()
         if self.encoder.kind == "heatmaps" and self.crop.size_px % 32:
             raise ValueError(f"crop.size_px is {self.crop.size_px}; encoder.kind heatmaps needs a multiple of 32")
         if self.encoder.kind in ("efficientnet_lite0", "resnet50") and self.normalise != "imagenet":
@@ -419,6 +474,26 @@ class EncDecConfig:
                 "augment.permute_channels needs encoder.own_appearance_encoder: the appearance would be read from an "
                 "image with shuffled colours; switch one of them"
             )
+
+    def _check_teaching(self) -> None:
+        """Refuse settings that contradict what the points are taught by."""
+        by = self.teaching.by
+        if by != "masks":
+            self.augment.refuse_more_than_colour_roll_and_shift(f"stage 1 with teaching.by {by}")
+        if by == "nothing" and self.start_from is None:
+            raise ValueError("teaching.by is nothing, so the points must come from another run; give --start-from")
+        if by == "masks" and self.encoder.kind != "heatmaps":
+            raise ValueError(f"teaching.by masks teaches heat maps, but encoder.kind is {self.encoder.kind}; set "
+                             "--encoder.kind heatmaps, or --teaching.by views")  # fmt: skip
+        if by == "masks" and self.crop.centre == "box":
+            raise ValueError("teaching.by masks needs one place that all views of an instant look at, and crop.centre "
+                             "is box; set --crop.centre masks")  # fmt: skip
+        if by == "masks" and self.encoder.points % 2:
+            raise ValueError(f"encoder.points is {self.encoder.points}; teaching.by masks needs an even number: points "
+                             "are pairs of left and right")  # fmt: skip
+        if by == "masks" and self.augment.background:
+            raise ValueError("augment.background falls during a training; with teaching.by masks set "
+                             "--teaching.rooms instead")  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------------------ stage 2
@@ -878,8 +953,10 @@ class MasksConfig:
     poses: PoseVariation = field(default_factory=PoseVariation)
     damage: Damage = field(default_factory=Damage)
     loss: MasksLoss = field(default_factory=MasksLoss)
-    optim: Optim = field(default_factory=lambda: Optim(steps=1500, lr=1e-3, warmup_steps=50, bf16=False))
-    loop: Loop = field(default_factory=lambda: Loop(validate_every=250, checkpoint_every=250, log_every=50))
+    optim: Optim = field(default_factory=lambda: Optim(steps=1500, lr=1e-3, warmup_steps=50))
+    loop: Loop = field(default_factory=lambda: Loop(validate_every=250, checkpoint_every=250, log_every=50, threads=1))
+    """One thread trains beside the worker that draws: a second one makes a step no faster where two cores are free
+    (0.18 s with one, 0.22 s with two), and several times slower where anything else runs, because it waits spinning."""
     batch: int = setting(64, low=2)
     held_out_bodies: int = setting(256, low=2)
     """Drawn in poses that are held out, at each validation."""
@@ -1057,12 +1134,24 @@ def full() -> Preset:
 def heatmaps() -> Preset:
     """An encoder that finds points in the image, embedded data, 64 px; the other stages are the demo's.
 
+    Stage 1 teaches the points by masks, without a label, in 15 minutes of one thread.
     Stage 2 trains heat maps of the joints: without stage 1 (`--encoder none --mode scratch`) it is the supervised
     baseline.  About 10 minutes of one thread.
     """
     encoder = EncoderConfig(kind="heatmaps", points=32, appearance_at="points")
     return Preset(
-        enc_dec=EncDecConfig(name="heatmaps", crop=Crop(side_m=2.25), encoder=encoder),
+        enc_dec=EncDecConfig(
+            name="heatmaps",
+            crop=Crop(side_m=2.25),
+            encoder=encoder,
+            teaching=PointsTeaching(by="masks"),
+            augment=ImageAugmentation(
+                roll_rad=0.3, shift_m=0.2, colour=0.5, scale=0.15, mirror=0.5, saturation=1.0, end=0.3
+            ),
+            optim=Optim(steps=5200, lr=2e-3, weight_decay=0.02, warmup_steps=60, gradient_clip=5.0, bf16=False),
+            loop=Loop(validate_every=400, checkpoint_every=400, workers=0),
+            groups=6,
+        ),
         pose=PoseConfig(
             encoder=tyro.MISSING,
             name="heatmaps",

@@ -13,6 +13,7 @@ from torch.nn.functional import grid_sample
 
 from config import Crop, ImageAugmentation
 from utils.image import jitter_colours
+from utils.new_cameras import Changes, NewCameras, in_new_axes, new_cameras, seen_at
 
 
 class WideCrops(NamedTuple):
@@ -50,22 +51,6 @@ class ChangedCrops(NamedTuple):
     confidence: Float[Tensor, "B"]
 
 
-class Changes(NamedTuple):
-    """How crops differ from the plain ones."""
-
-    roll_rad: Float[Tensor, "B"]
-    size: Float[Tensor, "B"]
-    """Of the crop over the plain one's: the person appears smaller by it."""
-    shift_m: Float[Tensor, "B 2"]
-    """Of what the camera looks at, right and down in the wide crop."""
-    is_mirrored: Bool[Tensor, "B"]
-
-
-def no_changes(count: int) -> Changes:
-    """Give plain crops."""
-    return Changes(torch.zeros(count), torch.ones(count), torch.zeros(count, 2), torch.zeros(count, dtype=torch.bool))
-
-
 def random_changes(count: int, augment: ImageAugmentation, strength: float, generator: torch.Generator) -> Changes:
     """Draw changes; roll falls with the strength, the others stay.
 
@@ -85,20 +70,6 @@ def random_changes(count: int, augment: ImageAugmentation, strength: float, gene
     )
 
 
-def look_rotations(towards: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
-    """Turn axes by the smallest rotation that brings each direction onto z; the batch of `crop.look_rotation`."""
-    x, y, z = torch.nn.functional.normalize(towards, dim=-1).unbind(-1)
-    a = 1 / (1 + z)
-    rows = [1 - a * x * x, -a * x * y, -x, -a * x * y, 1 - a * y * y, -y, x, y, z]
-    return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
-
-
-def rolls(roll_rad: Float[Tensor, "B"]) -> Float[Tensor, "B 3 3"]:
-    """Turn axes about z, as `crop.crop_camera` rolls its camera."""
-    cos, sin, zero, one = roll_rad.cos(), roll_rad.sin(), torch.zeros_like(roll_rad), torch.ones_like(roll_rad)
-    return torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=-1).unflatten(-1, (3, 3))
-
-
 def with_other_rooms(
     wide: WideCrops, is_swapped: Bool[Tensor, "B"]
 ) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 1 S S"]]:
@@ -106,25 +77,6 @@ def with_other_rooms(
     image, mask, room = (part.float() / 255 for part in (wide.image, wide.mask[:, None], wide.room))
     behind = (1 - mask) * is_swapped[:, None, None, None]
     return torch.lerp(image, room, behind), mask
-
-
-class NewCameras(NamedTuple):
-    """The cameras of crops that are cut from wide ones."""
-
-    R_crop_from_wide: Float[Tensor, "B 3 3"]
-    distance_m: Float[Tensor, "B"]
-    """To what they look at."""
-    side_m: Float[Tensor, "B"]
-    """Of the crop at that distance."""
-    flip: Float[Tensor, "B"]
-    """-1 where the picture is mirrored, else 1."""
-
-
-def new_cameras(distance_m: Float[Tensor, "B"], changes: Changes, side_m: float) -> NewCameras:
-    """Let cameras look beside the centres of wide crops, rolled, nearer or farther."""
-    target_m = torch.cat([changes.shift_m, distance_m[:, None]], dim=-1)
-    R = rolls(changes.roll_rad) @ look_rotations(target_m)
-    return NewCameras(R, target_m.norm(dim=-1), side_m * changes.size, 1 - 2 * changes.is_mirrored.float())
 
 
 def sampling_grid(cameras: NewCameras, wide: WideCrops, size_px: int) -> Float[Tensor, "B H W 2"]:
@@ -144,36 +96,9 @@ def joints_in(
     cameras: NewCameras, wide: WideCrops, size: Float[Tensor, "B"], mirrored_rows: list[int]
 ) -> tuple[Float[Tensor, "B J 3"], Float[Tensor, "B J 2"]]:
     """Give joints about the pelvis and where they are seen, in the axes and the size of new crops."""
-    ahead_m = torch.stack([torch.zeros_like(wide.distance_m), torch.zeros_like(wide.distance_m), wide.distance_m], -1)
-    joints_m = (wide.joints_m + ahead_m[:, None]) @ cameras.R_crop_from_wide.mT
-    flip = torch.stack([cameras.flip, torch.ones_like(cameras.flip), torch.ones_like(cameras.flip)], dim=-1)
-    joints_m = joints_m * flip[:, None]
-    joints_m = torch.where((cameras.flip < 0)[:, None, None], joints_m[:, mirrored_rows], joints_m)
-    seen_m = joints_m[..., :2] / joints_m[..., 2:] * cameras.distance_m[:, None, None]
+    joints_m = in_new_axes(wide.joints_m, cameras, wide.distance_m, mirrored_rows)
+    seen_m = seen_at(joints_m, cameras)
     return (joints_m - joints_m[:, :1]) / size[:, None, None], seen_m / size[:, None, None]
-
-
-def points_in_wide(
-    points_m: Float[Tensor, "B P 3"],
-    cameras: NewCameras,
-    size: Float[Tensor, "B"],
-    wide_distance_m: Float[Tensor, "B"],
-    mirrored_points: list[int],
-) -> Float[Tensor, "B P 3"]:
-    """Undo the changes for points that were found in new crops; give them about the wide crop's centre, in its axes.
-
-    Args:
-        points_m: x and y where they are seen, in the plane through the new crop's centre, z the depth behind it.
-        mirrored_points: for every point, its mirror partner.
-    """
-    found_m = points_m * size[:, None, None]
-    ahead_m = found_m[..., 2:] + cameras.distance_m[:, None, None]
-    across_m = found_m[..., :2] * ahead_m / cameras.distance_m[:, None, None]
-    is_mirrored = (cameras.flip < 0)[:, None, None]
-    in_crop_m = torch.cat([across_m[..., :1] * cameras.flip[:, None, None], across_m[..., 1:], ahead_m], dim=-1)
-    in_crop_m = torch.where(is_mirrored, in_crop_m[:, mirrored_points], in_crop_m)
-    in_wide_m = in_crop_m @ cameras.R_crop_from_wide
-    return torch.cat([in_wide_m[..., :2], in_wide_m[..., 2:] - wide_distance_m[:, None, None]], dim=-1)
 
 
 def cut_changed(
@@ -209,17 +134,35 @@ def augmented(
         done: share of the training that is over; roll and colours fall to `augment.end` of their strength.  The share
             of other rooms falls half as far: with few of them to the end, the room tells the camera, and the camera
             which way somebody faces.
-    Source: ranges of the saturation by trial.
     """
     strength = 1 + (augment.end - 1) * done
+    share = augment.background * (1 + strength) / 2
+    return changed_at_random(wide, augment, strength, share, crop, mirrored_rows, generator)[0]
+
+
+def changed_at_random(
+    wide: WideCrops,
+    augment: ImageAugmentation,
+    strength: float,
+    rooms: float,
+    crop: Crop,
+    mirrored_rows: list[int],
+    generator: torch.Generator,
+) -> tuple[ChangedCrops, Changes]:
+    """Cut random crops, and say how they were changed.
+
+    Args:
+        strength: of roll and colours, 1 for what the settings say.
+        rooms: share of images whose room is another.
+    Source: ranges of the saturation by trial.
+    """
     count = len(wide.image)
     changes = random_changes(count, augment, strength, generator)
-    share = augment.background * (1 + strength) / 2
-    swapped = torch.rand(count, generator=generator, device=generator.device) < share
+    swapped = torch.rand(count, generator=generator, device=generator.device) < rooms
     crops = cut_changed(wide, changes, swapped, crop, mirrored_rows)
     image = resaturated(crops.image, augment.saturation * strength, generator)
     image = jitter_colours(image, augment.colour * strength, augment.permute_channels, generator)
-    return crops._replace(image=image)
+    return crops._replace(image=image), changes
 
 
 def resaturated(

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from config import PoseSources
 from dataset_def.poses.sources import PoseTable, find_sources, read_source
 from utils.artifacts import PseudoLabels
-from utils.body_file import NUM_BETAS, read_body_file
+from utils.body_file import NUM_BETAS, check_smpl_joints, read_body_file
 from utils.tiers import Reads
 
 SMPL_VERTICES, SMPL_FACES = 6890, 13776
@@ -29,8 +29,13 @@ class ParameterSample(NamedTuple):
 
 
 def is_smpl(body_location: Path) -> bool:
-    """Tell whether a body file has SMPL's mesh; only there do the shapes of SURREAL and AMASS mean anything."""
+    """Tell whether a body file has SMPL's mesh; only there do the shapes of SURREAL and AMASS mean anything.
+
+    Raises:
+        ValueError: it has another skeleton, which the poses of all sources mean nothing for.
+    """
     file = read_body_file(body_location)
+    check_smpl_joints(body_location, file, "poses of people (of the generator, SURREAL, AMASS or CMU)")
     return len(file.v_template) == SMPL_VERTICES and len(file.faces) == SMPL_FACES
 
 

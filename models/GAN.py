@@ -305,6 +305,10 @@ class StoredGan(NamedTuple):
     step: int
 
 
+PRIOR = "the prior over people's poses"
+"""What stage 3 needs SMPL's joints for, in the sentence that refuses others."""
+
+
 def prior_provenance(body_location: Path, num_betas: int) -> dict[str, Any]:
     """Say what a prior is made for: joints and body; plain types only."""
     return {"joints": list(SMPL_24), "num_betas": num_betas, "body_hash": file_hash(body_location)}
@@ -348,9 +352,8 @@ def load_gan(path: Path, body_location: Path) -> StoredGan:
     states, config = checkpoint["states"], config_from_dict(GanConfig, checkpoint["config"])
     provenance = states["model"]["_extra_state"]
     check_provenance(path, provenance, body_location)
-    discriminator = make_discriminator(
-        config.network, provenance["num_betas"], load_body(body_location).rest_template_joints_m, provenance
-    )
+    body = load_body(body_location, needs_smpl_joints=PRIOR)
+    discriminator = make_discriminator(config.network, provenance["num_betas"], body.rest_template_joints_m, provenance)
     fill(discriminator, states["model"], path)
     if "generator" not in states:
         return StoredGan(discriminator, None, config, checkpoint["step"])

@@ -65,7 +65,8 @@ class EncoderDecoder(nn.Module):
         self.to_points: nn.Module
         if isinstance(self.backbone, HeatMapBackbone):
             map_px, side_m = self.backbone.map_px, config.crop.side_m
-            self.to_points = PointsFromMaps(self.backbone.channels, encoder.points, map_px, side_m)
+            in_pairs = config.teaching.by == "masks"
+            self.to_points = PointsFromMaps(self.backbone.channels, encoder.points, map_px, side_m, in_pairs)
         else:
             self.to_points = points_from_features(self.backbone, encoder, is_ours)
         own_backbone = build_appearance_backbone(encoder, config.crop)
@@ -78,6 +79,29 @@ class EncoderDecoder(nn.Module):
         self.appearance_backbone: nn.Module | None = own_backbone
         self.to_appearance: nn.Module = nn.Sequential(to_appearance, nn.Dropout(encoder.dropout), nn.ReLU())
         self.decoder: nn.Module = build_decoder(config.decoder, encoder, config.crop)
+        self.is_geometry_frozen = False
+
+    def freeze_geometry(self) -> None:
+        """Leave the points as they are, in training too: no gradient, no statistics of new batches.
+
+        Raises:
+            ValueError: the appearance is read with the same network.
+        """
+        if self.appearance_backbone is None:
+            raise ValueError("teaching.by nothing keeps the points as they are, but the appearance is read with the "
+                             "same network; it needs encoder.own_appearance_encoder")  # fmt: skip
+        self.is_geometry_frozen = True
+        for part in (self.backbone, self.to_points):
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "EncoderDecoder":
+        """Set the mode; what reads a frozen geometry stays in evaluation."""
+        super().train(mode)
+        if self.is_geometry_frozen:
+            self.backbone.eval()
+            self.to_points.eval()
+        return self
 
     def keep_only_geometry(self, reason: str) -> None:
         """Put a refusal in the place of what reads the appearance and of what draws; the geometry is read as before."""
@@ -268,6 +292,20 @@ def load_encoder_decoder(path: Path) -> StoredEncoder:
     stored = load_encoder(path)
     if isinstance(stored.network.decoder, Refusal):
         raise ValueError(stored.network.decoder.reason)
+    return stored
+
+
+def begin_with(path: Path, config: EncDecConfig) -> StoredEncoder:
+    """Take the weights of another run of the same network.
+
+    Raises:
+        ValueError: its network is another one.
+    """
+    stored = load_encoder_decoder(path)
+    for name in ("encoder", "decoder", "normalise"):
+        if getattr(stored.config, name) != getattr(config, name):
+            raise ValueError(f"{path} has {name} {getattr(stored.config, name)}, this run {getattr(config, name)}; "
+                             "give the same settings, or leave out --start-from")  # fmt: skip
     return stored
 
 

@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
+from utils.metrics import left_minus_right
+
 FASTER_THAN_M = 0.4
 """Between the instants before and after: of those who move more the direction has a cosine of 0.97 with forward."""
 
@@ -33,6 +35,14 @@ def moving_forward(
     moved_m = pad(step_m, (0, 0, 0, 1)) + pad(step_m, (0, 0, 1, 0))
     length_m = moved_m.norm(dim=-1)
     return moved_m / length_m.clamp_min(1e-9)[:, None], (length_m > FASTER_THAN_M).to(moved_m)
+
+
+def facing(joints_world_m: Float[Tensor, "T 17 3"]) -> tuple[Float[Tensor, "T 2"], Float[Tensor, "T"]]:
+    """Read headings off labelled joints; the same as `moving_forward` returns, unknown where a joint is."""
+    left = left_minus_right(joints_world_m)[:, :2]
+    is_known = left.isfinite().all(-1)
+    left = torch.where(is_known[:, None], left, torch.zeros_like(left))
+    return normalize(torch.stack([left[:, 1], -left[:, 0]], dim=-1), dim=-1), is_known.to(left)
 
 
 def horizontal_axes(

@@ -117,18 +117,29 @@ class PointsFromMaps(nn.Module):
     maps begin flat, so that all points lie in the middle and no gradient tells them apart.
     x and y are where a point is seen, in metres at the distance of the crop's centre: a point in front of it is farther
     out than it is by its depth over the camera's distance, some 5 percent.
+
+    Args:
+        in_pairs: points k and k + P/2 are mirror partners, and begin at one place of the body's axis.
     """
 
-    def __init__(self, channels: int, points: int, map_px: int, side_m: float) -> None:
+    def __init__(self, channels: int, points: int, map_px: int, side_m: float, in_pairs: bool = False) -> None:
         super().__init__()
         self.points, self.side_m = points, side_m
         self.maps = nn.Conv2d(channels, 2 * points, 1)
-        start_m = torch.randn(points, 2) * torch.tensor([0.2, 0.45])  # across and along an upright body
+        if in_pairs:
+            down_m = torch.linspace(-0.75, 0.8, points // 2).repeat(2)
+            start_m = torch.stack([torch.zeros(points), down_m], dim=-1)
+        else:
+            start_m = torch.randn(points, 2) * torch.tensor([0.2, 0.45])  # across and along an upright body
         place = places_m(map_px, side_m, start_m)
         across, down = ((place - start_m[:, axis, None]) ** 2 for axis in (0, 1))
         self.own_heat = nn.Parameter(-0.5 * (down[:, :, None] + across[:, None, :]) / 0.3**2)  # about a body's width
 
     def forward(self, maps: Maps) -> Float[Tensor, "B xyz"]:
         """Read the points off the fine map, flat as a linear layer would give them."""
+        return points_of(*self.heat_and_depth(maps), self.side_m).points_m.flatten(1)
+
+    def heat_and_depth(self, maps: Maps) -> tuple[Float[Tensor, "B P h w"], Float[Tensor, "B P h w"]]:
+        """Give the maps that points are read off; float32."""
         heat, depth_m = self.maps(maps.fine).float().split(self.points, dim=1)
-        return points_of(heat + self.own_heat, depth_m, self.side_m).points_m.flatten(1)
+        return heat + self.own_heat, depth_m

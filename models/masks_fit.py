@@ -20,7 +20,7 @@ from models.mesh_losses import Scores
 from models.silhouette import Topology
 from models.smpl import Body
 from models.SMPL_from_masks import USUAL_CLOTH_M, EstimatedBodies, covered
-from utils.skeleton import SMPL_24, SMPL_24_PARENTS, joint_rows
+from utils.skeleton import SMPL_24, joint_rows
 from utils.views import MeshViews, placed_in_views
 
 SAMPLES = 2
@@ -187,7 +187,7 @@ class JointsStart:
     """
 
     def __init__(self, body: Body, loss: MasksFitLoss, config: MasksFitSteps) -> None:
-        if body.parents != SMPL_24_PARENTS:
+        if not body.has_smpl_joints:
             raise ValueError(f"only a body with SMPL's 24 joints can begin at joints, and this one has "
                              f"{len(body.parents)}; begin with a teacher (--start teacher)")  # fmt: skip
         self.quick, self.loss, self.config = body.joints_only(), loss, config
@@ -302,7 +302,7 @@ class MasksFit:
     ) -> None:
         self.body, self.loss, self.config, self.is_root_known, self.prior = body, loss, config, is_root_known, prior
         self.topology = Topology(body.faces)
-        self.has_hinges = body.parents == SMPL_24_PARENTS
+        self.has_hinges = body.has_smpl_joints
 
     def usual_person(self, betas: Float[Tensor, "n"]) -> Person:
         """Dress somebody of this shape as people usually are."""

@@ -10,35 +10,44 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from utils.body_file import BodyFile, dense, read_body_file, read_h36m_regressor
+from utils.body_file import (
+    BodyFile,
+    check_smpl_joints,
+    dense,
+    has_smpl_joints,
+    read_body_file,
+    read_h36m_regressor,
+)
+from utils.skeleton import default_names
 
 
 class BodyOutput(NamedTuple):
     """A batch of posed bodies."""
 
     vertices_m: Float[Tensor, "B V 3"]
-    joints_m: Float[Tensor, "B 24 3"]
+    joints_m: Float[Tensor, "B J 3"]
 
 
-def rotations_from_theta(theta: Float[Tensor, "B 72"]) -> Float[Tensor, "B 24 3 3"]:
-    """Turn SMPL's 72 axis-angle numbers into 24 rotation matrices, the root first."""
-    return roma.rotvec_to_rotmat(theta.reshape(-1, 24, 3))
+def rotations_from_theta(theta: Float[Tensor, "B axis_angles"]) -> Float[Tensor, "B J 3 3"]:
+    """Turn axis-angle numbers, SMPL's 72 or another body's, into rotation matrices, the root first."""
+    return roma.rotvec_to_rotmat(theta.unflatten(1, (-1, 3)))
 
 
 class Body(nn.Module):
     """SMPL's function from rotations, shape and translation to vertices and joints, in metres.
 
-    theta = 0 is the T-pose, y up, facing +z.  The root turns about its own rest position, which is not the origin.
+    theta = 0 is the body at rest (the T-pose of people), y up, facing +z.  The root turns about its own rest position,
+    which is not the origin.  The joints are those of the file, named by `names`.
     The arrays are non-persistent buffers: no checkpoint carries a (possibly licensed) body.
     Source: Loper et al., SMPL, 2015, equations 2 to 12.
     """
 
     faces: Int[Tensor, "F 3"]
     template_m: Float[Tensor, "V 3"]
-    weights: Float[Tensor, "V 24"]
-    rest_template_joints_m: Float[Tensor, "24 3"]
+    weights: Float[Tensor, "V J"]
+    rest_template_joints_m: Float[Tensor, "J 3"]
     shape_of_vertices: Float[Tensor, "n V*3"]
-    shape_of_joints: Float[Tensor, "n 72"]
+    shape_of_joints: Float[Tensor, "n J*3"]
     pose_of_vertices: Float[Tensor, "rows V*3"]
     h36m_regressor: Float[Tensor, "17 used"]
     h36m_vertices: Int[Tensor, "used"]
@@ -46,6 +55,7 @@ class Body(nn.Module):
     def __init__(self, file: BodyFile, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.parents: tuple[int, ...] = tuple(int(parent) for parent in file.parents)
+        self.names: tuple[str, ...] = file.names or default_names(self.parents)
         num_vertices = len(file.v_template)
         regressor = dense(file.J_regressor)
         shape_of_joints = np.einsum("jv,vcn->njc", regressor, file.shapedirs)
@@ -57,7 +67,7 @@ class Body(nn.Module):
         keep("weights", file.weights)
         keep("rest_template_joints_m", regressor @ file.v_template)
         keep("shape_of_vertices", file.shapedirs.transpose(2, 0, 1).reshape(-1, num_vertices * 3))
-        keep("shape_of_joints", shape_of_joints.reshape(-1, 72))
+        keep("shape_of_joints", shape_of_joints.reshape(-1, 3 * len(self.parents)))
         keep("pose_of_vertices", pose_directions(file.posedirs))
         self.register_buffer("faces", torch.tensor(file.faces, dtype=torch.int64), persistent=False)
         self.has_h36m_joints = file.J_regressor_h36m is not None
@@ -72,9 +82,14 @@ class Body(nn.Module):
         """How many shape directions the file has."""
         return int(self.shape_of_vertices.shape[0])
 
+    @property
+    def has_smpl_joints(self) -> bool:
+        """Whether the joints are SMPL's 24, which hinges, a prior over poses and names of other programs are about."""
+        return has_smpl_joints(self.parents, self.names)
+
     def forward(
         self,
-        rotations: Float[Tensor, "B 24 3 3"],
+        rotations: Float[Tensor, "B J 3 3"],
         betas: Float[Tensor, "B n"],
         translation_m: Float[Tensor, "B 3"],
     ) -> BodyOutput:
@@ -91,16 +106,16 @@ class Body(nn.Module):
         return BodyOutput(vertices_m + translation_m[:, None], joints_m + translation_m[:, None])
 
     def shaped_vertices_m(self, betas: Float[Tensor, "B n"]) -> Float[Tensor, "B V 3"]:
-        """Give the bodies of these shapes in the T-pose."""
+        """Give the bodies of these shapes at rest."""
         offsets_m = betas @ self.shape_of_vertices[: self._known(betas)]
         return self.template_m + offsets_m.unflatten(-1, (-1, 3))
 
-    def rest_joints_m(self, betas: Float[Tensor, "B n"]) -> Float[Tensor, "B 24 3"]:
-        """Give the joints of these shapes in the T-pose."""
+    def rest_joints_m(self, betas: Float[Tensor, "B n"]) -> Float[Tensor, "B J 3"]:
+        """Give the joints of these shapes at rest."""
         offsets_m = betas @ self.shape_of_joints[: self._known(betas)]
-        return self.rest_template_joints_m + offsets_m.unflatten(-1, (24, 3))
+        return self.rest_template_joints_m + offsets_m.unflatten(-1, (-1, 3))
 
-    def pose_offsets_m(self, rotations: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B V 3"] | Float[Tensor, ""]:
+    def pose_offsets_m(self, rotations: Float[Tensor, "B J 3 3"]) -> Float[Tensor, "B V 3"] | Float[Tensor, ""]:
         """Give what the pose adds to the surface before it is skinned; a single zero where the file has nothing."""
         if not len(self.pose_of_vertices):
             return self.template_m.new_zeros(())
@@ -141,8 +156,8 @@ class Body(nn.Module):
             raise ValueError(f"{betas.shape[1]} betas were given, but the body file has {self.num_betas} directions")
         return betas.shape[1]
 
-    def _chain(self, rotations: Tensor, rest_joints_m: Tensor) -> tuple[Float[Tensor, "B 24 3 4"], Tensor]:
-        """Walk down the skeleton; gives the map of each joint from the T-pose, and the posed joints."""
+    def _chain(self, rotations: Tensor, rest_joints_m: Tensor) -> tuple[Float[Tensor, "B J 3 4"], Tensor]:
+        """Walk down the skeleton; gives the map of each joint from the body at rest, and the posed joints."""
         R, joints_m = [rotations[:, 0]], [rest_joints_m[:, 0]]
         for child, parent in enumerate(self.parents[1:], start=1):
             bone_m = rest_joints_m[:, child] - rest_joints_m[:, parent]
@@ -152,7 +167,7 @@ class Body(nn.Module):
         shift_m = posed_m[..., None] - R_all @ rest_joints_m[..., None]
         return torch.cat([R_all, shift_m], dim=-1), posed_m
 
-    def _skin(self, vertices_m: Tensor, from_rest: Float[Tensor, "B 24 3 4"]) -> Float[Tensor, "B V 3"]:
+    def _skin(self, vertices_m: Tensor, from_rest: Float[Tensor, "B J 3 4"]) -> Float[Tensor, "B V 3"]:
         """Mix the joints' maps at each vertex.  Coordinates come before vertices: long rows are fastest on a CPU."""
         blended = (from_rest.flatten(2).transpose(1, 2) @ self.weights.T).unflatten(1, (3, 4))
         turned = (blended[:, :, :3] * vertices_m.transpose(1, 2)[:, None]).sum(dim=2)
@@ -166,13 +181,23 @@ def pose_directions(posedirs: Float[np.ndarray, "V 3 P"]) -> Float[np.ndarray, "
     return posedirs.reshape(-1, posedirs.shape[2]).T
 
 
-def load_body(path: Path | str, dtype: torch.dtype = torch.float32, h36m_regressor: Path | str | None = None) -> Body:
+def load_body(
+    path: Path | str,
+    dtype: torch.dtype = torch.float32,
+    h36m_regressor: Path | str | None = None,
+    needs_smpl_joints: str = "",
+) -> Body:
     """Read a body file and build its layer.
 
     Args:
         h36m_regressor: a (17, V) .npy that replaces the file's own; SMPL's files have none.
+        needs_smpl_joints: what the body is for, where only SMPL's skeleton serves; nothing takes any skeleton.
+    Raises:
+        ValueError: the body has another skeleton than it needs; and what `read_body_file` raises.
     """
     file = read_body_file(Path(path))
+    if needs_smpl_joints:
+        check_smpl_joints(Path(path), file, needs_smpl_joints)
     if h36m_regressor is not None:
         file = file._replace(J_regressor_h36m=read_h36m_regressor(Path(h36m_regressor), len(file.v_template)))
     return Body(file, dtype)

@@ -11,7 +11,7 @@ Where the keypoints extra is installed, a pretrained network finds keypoints and
 Reads   an image, a folder, a video or a camera; a checkpoint of stage 4 (sample/train_SMPL_from_enc.py), or of the
         lifter (sample/train_SMPL_from_keypoints.py)
 Writes  <out>/: joints.json and body.npz of all frames; of images <name>_overlay.jpg, <name>_views.jpg and meshes;
-        of a video overlay.mp4, motion.glb, motion.bvh
+        of a video overlay.mp4, motion.glb, motion.bvh and what --motion-files asks for, with about.json
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,6 +41,8 @@ from utils.artifacts import atomic_folder, file_hash
 from utils.batches import in_chunks
 from utils.camera import Camera, to_rays
 from utils.engine import choose_device
+from utils.export.about import About, licence_of
+from utils.export.motion import MotionFormat, check_formats
 from utils.export.prediction import (
     BodySurface,
     FrameBody,
@@ -52,11 +54,10 @@ from utils.export.prediction import (
     write_motion,
     write_tables,
 )
-from utils.export.rig import rig_of
 from utils.image import to_unit_rgb
 from utils.one_euro import OneEuro, SmoothRotations
 from utils.person_box import JUMP_IOU, Box, check_box, overlap_of_boxes, placed_in_box
-from utils.settings import short, start, which_weights
+from utils.settings import start, which_weights
 from utils.skeleton import H36M_17
 from utils.tiers import Reads
 
@@ -106,6 +107,9 @@ class PredictConfig:
     """Taken for the longer side of the person's box, which gives the distance."""
     meshes: tuple[Literal["glb", "obj", "ply"], ...] | None = None
     """Files of every frame's surface; without it, all three for images and none for a video."""
+    motion_files: tuple[MotionFormat, ...] = ("glb", "bvh")
+    """Files of a video's motion: skeleton and skin (glb; fbx with the extra [fbx]), skeleton (bvh), AMASS's .npz with z
+    up (amass), named markers (trc; c3d with the extra [c3d]), OpenSim's angles (mot)."""
     smooth: bool = True
     """Of a video: filter the motion over time (One-Euro, without looking ahead)."""
     smooth_least_hz: float = setting(1.5, low=0.01)
@@ -181,14 +185,9 @@ class Predictor:
         checkpoint, self.device = Path(checkpoint), choose_device(device)
         self.stored = load_mesh(checkpoint, self.device)
         self.body = load_body_of(self.stored, checkpoint, paths or Paths()).to(self.device)
-        self.body_hash = self.stored.body_hash
         self.faces: Int[np.ndarray, "F 3"] = self.body.faces.cpu().numpy()
-        self.metadata = {
-            "tier": self.stored.reads.tier,
-            "weights": short(checkpoint),
-            "weights_sha256": file_hash(checkpoint),
-        }
-        """What every output says about who predicted it."""
+        licence = licence_of((paths or Paths()).models_smpl_location, checkpoint)
+        self.about = About(self.stored.reads.tier, file_hash(checkpoint), self.stored.body_hash, licence)
 
     def __call__(
         self,
@@ -338,14 +337,15 @@ class KeypointPredictor:
         lifter, paths = Path(lifter), paths or Paths()
         self.lifter = load_lifter(lifter, paths.models_smpl_location)
         self.body = load_body(paths.models_smpl_location, h36m_regressor=paths.h36m_regressor_location)
-        self.body_hash, self.networks = file_hash(paths.models_smpl_location), networks
+        self.networks = networks
         self.faces: Int[np.ndarray, "F 3"] = self.body.faces.numpy()
         self.fit = KeypointsFit(self.lifter.network.body, fit or KeypointsFitConfig())
         reads = self.lifter.reads | Reads(keypoints=frozenset({0}))
-        self.metadata = {"tier": reads.tier, "weights": short(lifter), "weights_sha256": self.lifter.hash}
+        licence = licence_of(paths.models_smpl_location, lifter)
         if networks is not None:
-            found = {"detector": f"BlazePose {networks.kind} (MediaPipe, Apache-2.0)"}
-            self.metadata |= found | {"detector_sha256": ", ".join(file_hash(path) for path in networks.files)}
+            digest = file_hash(networks.files[1])
+            licence += f"; keypoints: BlazePose {networks.kind} of MediaPipe (Apache-2.0), sha256 {digest}"
+        self.about = About(reads.tier, self.lifter.hash, file_hash(paths.models_smpl_location), licence)
 
     def __call__(
         self,
@@ -525,21 +525,21 @@ def write_all(
         rendered = draw(seen.picture.rgb, surface, seen.camera.K, seen.box, config.view_px)
         if video:
             video.add(beside(rendered, config.video_px))
-        write_frame(out, there, None if video else rendered, person.vertices_cam_m, faces, meshes, predictor.metadata)
+        write_frame(out, there, None if video else rendered, person.vertices_cam_m, faces, meshes, predictor.about)
     if not bodies:
         raise ValueError(f"no person was found in {pictures.source}; give --box X Y WIDTH HEIGHT")
     if num_full:
         print(f"warning: in {num_full} of {len(bodies)} frames the person's box fills the picture; if nobody is that "
               "near, the person was not found: look at the overlay, and give --box X Y WIDTH HEIGHT")  # fmt: skip
-    write_tables(out, bodies, predictor.body_hash, rate, predictor.metadata)
+    write_tables(out, bodies, predictor.about, rate)
     if video is not None and rate is not None:
         video.close()
-        shape = torch.from_numpy(bodies.column("betas").mean(axis=0)).float()
-        write_motion(out, bodies, rig_of(predictor.body, shape), rate, predictor.metadata)
+        write_motion(out, bodies, predictor.body, predictor.about, rate, config.motion_files)
 
 
 def predict(predictor: AnyPredictor, out: Path, config: PredictConfig) -> int:
     """Predict the bodies in the input, fill the folder and tell what was done; return how many frames it holds."""
+    check_formats(config.motion_files)
     pictures = open_pictures(config.input, config.frames)
     if out.exists() and not config.overwrite:
         raise FileExistsError(f"{out} is there already; give another --out, or --overwrite")
@@ -574,13 +574,13 @@ def open_predictor(config: PredictConfig) -> AnyPredictor:
         by = "given keypoints" if networks is None else f"BlazePose {networks.kind}"
         predictor = KeypointPredictor(config.lifter, networks, config.fit, config.paths)
         other = "--tier pixels takes this project's own network" if networks is not None else "nothing else is read"
-        print(f"tier: {predictor.metadata['tier']} ({by}); {other}")
+        print(f"tier: {predictor.about.tier} ({by}); {other}")
         print(which_weights("lifter", config.lifter, config.paths.runs_location / "lifter"))
         return predictor
     pixels = Predictor(config.checkpoint, config.device, config.paths)
     there = is_available(config.detector_location, config.detector)
     better = "" if there else f"; real people need the keypoints extra: {KEYPOINTS_REMEDY}"
-    print(f"tier: {pixels.metadata['tier']}{better}")
+    print(f"tier: {pixels.about.tier}{better}")
     print(which_weights("checkpoint", config.checkpoint, config.paths.runs_location / "mesh"))
     return pixels
 

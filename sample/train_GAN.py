@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from config import GanConfig, Optim
 from dataset_def.smpl_params_data import ParameterData, ParameterSample, describe_poses, is_smpl, open_tables
 from models import gan_losses
-from models.GAN import AnyDiscriminator, Generator, PosesAndShapes, make_discriminator, prior_provenance
+from models.GAN import PRIOR, AnyDiscriminator, Generator, PosesAndShapes, make_discriminator, prior_provenance
 from models.kinematics import with_root
 from models.losses import weighted_sum
 from models.smpl import Body, load_body, rotations_from_theta
@@ -60,7 +60,7 @@ def make_optimizer_of(network: nn.Module, optim: Optim) -> tuple[torch.optim.Opt
 def make_networks(config: GanConfig, train: ParameterData, run: Run) -> tuple[AnyDiscriminator, Generator, Tensor]:
     """Build both networks and standardise the discriminator's inputs; give the body's resting joints, too."""
     location = config.paths.models_smpl_location
-    rest_joints_m = load_body(location).rest_template_joints_m
+    rest_joints_m = load_body(location, needs_smpl_joints=PRIOR).rest_template_joints_m
     discriminator = make_discriminator(
         config.network, NUM_BETAS, rest_joints_m, prior_provenance(location, NUM_BETAS)
     ).to(run.device)

@@ -51,7 +51,7 @@ def make_data(config: MeshConfig, stage_1: StoredEncoder) -> tuple[PoseData, Mes
 def make_objective(config: MeshConfig, stage_1: StoredEncoder) -> MeshObjective:
     """Load the body and the prior that belongs to it, and put the loss terms together."""
     where, crop = config.paths.models_smpl_location, stage_1.config.crop
-    body = load_body(where, h36m_regressor=config.paths.h36m_regressor_location)
+    body = load_body(where, h36m_regressor=config.paths.h36m_regressor_location, needs_smpl_joints="stage 4")
     prior = None if config.prior_in_loss is None else load_prior_for(config.prior_in_loss, where)
     masks = MaskSettings(config.mask_px, crop.side_m, crop.centre, config.samples, config.backend)
     return MeshObjective(body, prior, config.loss, masks).requires_grad_(False)

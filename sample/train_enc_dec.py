@@ -1,9 +1,12 @@
 """Stage 1.  Learn the geometry of a person by drawing one camera's view from another.
 
+With teaching.by masks (preset heatmaps) the masks of calibrated views teach it instead; that loop is in
+sample/teach_points.py.
 Crops are centred on masks.  The only 3D label that can be read is the true pelvis of everybody, as in the paper:
 crop.centre pelvis, which presets rhodin and seed have.
 
     python sample/train_enc_dec.py --name demo
+    python sample/train_enc_dec.py --preset heatmaps
     torchrun --nproc-per-node 2 sample/train_enc_dec.py --preset full
 
 Reads   the index and backgrounds (dataset_def/h36m_preprocess.py, h36m_get_background.py)
@@ -12,7 +15,6 @@ Next    sample/test_enc_dec.py, sample/save_embeddings.py
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,8 +25,9 @@ from config import EncDecConfig
 from dataset_def.h36m_crops import crops_of
 from dataset_def.h36m_encoder_data import VIEWS_PER_INSTANT, EncoderData
 from dataset_def.h36m_index import FrameChoice
-from models.encoder_decoder import EncoderDecoder, StoredEncoder, build_encoder_decoder, load_encoder_decoder
+from models.encoder_decoder import EncoderDecoder, begin_with, build_encoder_decoder
 from models.losses import ImageDifference, weighted_sum
+from sample import teach_points
 from utils.batches import in_order, some_of, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.figures.training import novel_views_picture
@@ -40,16 +43,6 @@ def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> Encod
     crops = crops_of(config.crop, config.augment, config.loop.seed, is_training)
     pairing = config.pairing if is_training else replace(config.pairing, same_view=0.0)
     return EncoderData(config.paths, frames, crops, pairing)
-
-
-def begin_with(path: Path, config: EncDecConfig) -> StoredEncoder:
-    """Take the weights of another run of the same network."""
-    stored = load_encoder_decoder(path)
-    for name in ("encoder", "decoder", "normalise"):
-        if getattr(stored.config, name) != getattr(config, name):
-            raise ValueError(f"{path} has {name} {getattr(stored.config, name)}, this run {getattr(config, name)}; "
-                             "give the same settings, or leave out --start-from")  # fmt: skip
-    return stored
 
 
 def predict_views(predict: nn.Module, views: FlatViews, pose_image: Tensor, run: Run, bf16: bool) -> Tensor:
@@ -91,7 +84,9 @@ def drawn_examples(model: EncoderDecoder, data: EncoderData, side_m: float, run:
 
 
 def main(config: EncDecConfig) -> float:
-    """Train, and return the best held-out pixel error."""
+    """Train, and return the best held-out error: of pixels, or millimetres where masks teach."""
+    if config.teaching.by == "masks":
+        return teach_points.main(config)
     data, held_out = make_data(config, "train"), make_data(config, "held_out")
     begun = begin_with(config.start_from, config) if config.start_from else None
     read = data.reads(config.loss.uses_masks)
@@ -100,6 +95,8 @@ def main(config: EncDecConfig) -> float:
         raise ValueError(f"{config.paths.masks_location} has no masks; make them, or set --loss.opacity 0")
     model = build_encoder_decoder(config) if begun is None else begun.network
     model = model.to(run.device, memory_format=torch.channels_last)
+    if config.teaching.by == "nothing":
+        model.freeze_geometry()
     compare = ImageDifference(config.loss).to(run.device)
     optimizer = make_optimizer([p for p in model.parameters() if p.requires_grad], config.optim)
     schedule = make_schedule(optimizer, config.optim)

@@ -1,4 +1,8 @@
-"""Reads body models in SMPL's format: the published .pkl files without chumpy and without running code, or .npz."""
+"""Reads body models in SMPL's format: the published .pkl files without chumpy and without running code, or .npz.
+
+Any skeleton is read.  A file may name its joints (joint_names); what is made for SMPL's joints alone refuses others in
+one place (`check_smpl_joints`).
+"""
 
 import tokenize
 import zipfile
@@ -11,6 +15,7 @@ import scipy.sparse
 
 from utils.file_kinds import kind_of
 from utils.safe_pickle import DAMAGE, RefusedError, load_records, to_array
+from utils.skeleton import SMPL_24, SMPL_24_PARENTS, default_names
 
 NUM_BETAS = 10
 """Shape numbers that networks read and data sets of poses keep; body files may have more directions."""
@@ -19,27 +24,32 @@ ROOT_PARENT = 2**32 - 1
 
 
 class BodyFile(NamedTuple):
-    """The arrays of a body model; V vertices, n shape directions, 24 joints."""
+    """The arrays of a body model; V vertices, n shape directions, J joints."""
 
     v_template: np.ndarray
     """(V, 3) metres, T-pose, y up, facing +z."""
     shapedirs: np.ndarray
     """(V, 3, n) metres per beta."""
     posedirs: np.ndarray
-    """(V, 3, 207) metres per entry of the 23 rotation matrices minus identity."""
+    """(V, 3, 9 (J - 1)) metres per entry of the rotation matrices but the root's, minus identity; (V, 3, 0) where poses
+    do not change the surface."""
     J_regressor: np.ndarray | scipy.sparse.csc_matrix
-    """(24, V)."""
+    """(J, V)."""
     weights: np.ndarray
-    """(V, 24), rows sum to one."""
+    """(V, J), rows sum to one."""
     parents: np.ndarray
-    """(24,), -1 for the root, each before its children."""
+    """(J,), -1 for the root, each before its children."""
     faces: np.ndarray
     """(F, 3) int64."""
+    names: tuple[str, ...] = ()
+    """Of the joints; where there are none, those of `default_names`."""
     J_regressor_h36m: np.ndarray | None = None
     """(17, V) or nothing: SMPL's own files have none."""
 
 
 NEEDED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
+NAMES = "joint_names"
+"""The array of text that names the joints in a file; SMPL's own files have none."""
 
 
 def read_body_file(path: Path) -> BodyFile:
@@ -62,7 +72,7 @@ def read_body_file(path: Path) -> BodyFile:
     except ValueError as error:
         what = str(error) if not kind or kind in HARMLESS_KINDS else f"it is {kind}, no body model in SMPL's format"
         raise ValueError(f"{path} cannot be read: {what}") from error
-    return _checked(path, _arrays(path, content))
+    return _checked(path, _arrays(path, content), content)
 
 
 HARMLESS_KINDS = ("a pickle", "an archive of NumPy arrays (.npz)", "text", "a zip archive that is cut short")
@@ -71,15 +81,26 @@ OTHER_MODELS = {55: "SMPL-X", 52: "SMPL-H", 16: "MANO", 5: "FLAME", 35: "SMAL (a
 """Body models in files like SMPL's, by their number of joints."""
 
 
-def _check_model(path: Path, arrays: dict[str, Any]) -> None:
-    """Refuse a body of another skeleton, and name it if it is a model of the same family."""
-    table = arrays["kintree_table"]
-    joints = table.shape[1] if table.ndim == 2 and table.shape[0] == 2 else 24
-    if joints != 24:
+def has_smpl_joints(parents: tuple[int, ...], names: tuple[str, ...]) -> bool:
+    """Tell whether joints are SMPL's 24, by their tree and their names."""
+    return parents == SMPL_24_PARENTS and names == SMPL_24
+
+
+def check_smpl_joints(path: Path, file: BodyFile, what: str) -> None:
+    """Refuse a body of another skeleton than SMPL's, and name it if it is a model of the same family.
+
+    Args:
+        what: needs SMPL's joints, for the sentence.
+    Raises:
+        ValueError: the body has other joints.
+    """
+    joints = len(file.parents)
+    if not has_smpl_joints(tuple(file.parents.tolist()), file.names):
         model = OTHER_MODELS.get(joints, "another skeleton")
-        raise ValueError(f"{path} is a model of {model} ({len(arrays['v_template'])} vertices, {joints} joints); "
-                         "SMPL's with 24 joints is needed, such as SMPL_NEUTRAL.pkl or "
-                         "models/assets/open_body.npz")  # fmt: skip
+        raise ValueError(
+            f"{path} is a model of {model} ({len(file.v_template)} vertices, {joints} joints); SMPL's with "
+            f"24 joints is needed for {what}, such as SMPL_NEUTRAL.pkl or models/assets/open_body.npz"
+        )
 
 
 def read_h36m_regressor(path: Path, num_vertices: int) -> np.ndarray:
@@ -110,6 +131,14 @@ def read_h36m_regressor(path: Path, num_vertices: int) -> np.ndarray:
     if not np.allclose(regressor.sum(axis=1), 1, atol=1e-3):
         raise ValueError(f"the rows of {path} do not sum to one")
     return regressor
+
+
+def body_licence(path: Path) -> str:
+    """Give the licence that a body file states, as the embedded one does; empty if it states none."""
+    if "npz" not in kind_of(path):
+        return ""
+    stated = _zipped(path).get("licence", "")
+    return str(stated) if isinstance(stated, np.ndarray) and stated.dtype.kind == "U" and stated.ndim == 0 else ""
 
 
 def dense(matrix: np.ndarray | scipy.sparse.csc_matrix) -> np.ndarray:
@@ -160,17 +189,32 @@ def _arrays(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     return arrays
 
 
-def _checked(path: Path, arrays: dict[str, Any]) -> BodyFile:
-    _check_model(path, arrays)
+def _names(path: Path, content: dict[str, Any], joints: int) -> tuple[str, ...]:
+    """Read the joints' names, in the order of the file; none where it has none."""
+    if NAMES not in content:
+        return ()
+    stored = content[NAMES]
+    listed = stored.tolist() if isinstance(stored, np.ndarray) and stored.dtype.kind == "U" else stored
+    if not isinstance(listed, list) or not all(isinstance(name, str) and name for name in listed):
+        raise ValueError(f"{NAMES} of {path} is no list of names; store an array of {joints} texts")
+    if len(listed) != joints or len(set(listed)) != joints:
+        raise ValueError(f"{NAMES} of {path} has {len(listed)} names, {len(set(listed))} of them different, but there "
+                         f"are {joints} joints; give each one of its own")  # fmt: skip
+    return tuple(listed)
+
+
+def _checked(path: Path, arrays: dict[str, Any], content: dict[str, Any]) -> BodyFile:
     num_vertices = arrays["v_template"].shape[0] if arrays["v_template"].ndim else 0
     directions = arrays["shapedirs"].shape[-1] if arrays["shapedirs"].ndim == 3 else "n"
+    table, has_offsets = arrays["kintree_table"], arrays["posedirs"].shape[-1:] != (0,)
+    joints = table.shape[1] if table.ndim == 2 and table.shape[1] else len(SMPL_24)
     expected: dict[str, tuple] = {
         "v_template": (num_vertices, 3),
         "shapedirs": (num_vertices, 3, directions),
-        "posedirs": (num_vertices, 3, 207),
-        "J_regressor": (24, num_vertices),
-        "weights": (num_vertices, 24),
-        "kintree_table": (2, 24),
+        "posedirs": (num_vertices, 3, 9 * (joints - 1) if has_offsets else 0),
+        "J_regressor": (joints, num_vertices),
+        "weights": (num_vertices, joints),
+        "kintree_table": (2, joints),
         "f": (arrays["f"].shape[0] if arrays["f"].ndim else 0, 3),
         "J_regressor_h36m": (17, num_vertices),
     }
@@ -182,18 +226,56 @@ def _checked(path: Path, arrays: dict[str, Any]) -> BodyFile:
     faces = dense(arrays["f"]).astype(np.int64)
     if len(faces) and not 0 <= faces.min() <= faces.max() < num_vertices:
         raise ValueError(f"f of {path} names vertices outside 0 to {num_vertices - 1}")
-    parents = _parents(path, dense(arrays["kintree_table"]))
-    regressor = arrays["J_regressor"]
     rest = {key: dense(arrays[key]) for key in arrays if key not in ("kintree_table", "f", "J_regressor")}
     if not np.allclose(rest["weights"].sum(axis=1), 1, atol=1e-2):
         raise ValueError(f"the rows of weights of {path} do not sum to one")
-    return BodyFile(**rest, J_regressor=regressor, parents=parents, faces=faces)
+    names, parents = _names(path, content, joints), _parents(path, dense(table))
+    file = BodyFile(**rest, J_regressor=arrays["J_regressor"], parents=parents, faces=faces, names=names)
+    return _parents_first(path, file)
 
 
 def _parents(path: Path, table: np.ndarray) -> np.ndarray:
-    parents = table[0].astype(np.int64)
-    parents[parents == ROOT_PARENT] = -1
-    before = np.arange(len(parents))
-    if parents[0] != -1 or (parents[1:] < 0).any() or (parents >= before).any() or (table[1] != before).any():
-        raise ValueError(f"kintree_table of {path} is not a tree whose joints follow their parents: {table.tolist()}")
+    """Read the parent of every joint: the columns of the table may come in any order.
+
+    Raises:
+        ValueError: no tree with one root.
+    """
+    above, joints = table[0].astype(np.int64), table[1].astype(np.int64)
+    above[above == ROOT_PARENT] = -1
+    numbers = np.arange(len(joints))
+    is_numbered = np.array_equal(np.sort(joints), numbers) and (above >= -1).all() and (above < len(joints)).all()
+    parents = np.full(len(joints), -1)
+    if is_numbered:
+        parents[joints] = above
+    reached = parents
+    for _ in numbers:  # as many steps up as there are joints end above the root, but for those in a circle
+        reached = np.where(reached >= 0, parents[reached], -1)
+    if not is_numbered or (parents < 0).sum() != 1 or (reached >= 0).any():
+        raise ValueError(f"kintree_table of {path} is not a tree of joints with one root: {table.tolist()}")
     return parents
+
+
+def _parents_first(path: Path, file: BodyFile) -> BodyFile:
+    """Bring joints into an order in which each follows its parent; those of most files stand in one.
+
+    Raises:
+        ValueError: the root is not first, and pose directions, which leave the first joint out, would mean others.
+    """
+    parents, order = file.parents.tolist(), []
+    while len(order) < len(parents):
+        order.append(next(joint for joint, parent in enumerate(parents) if joint not in order
+                          and (parent < 0 or parent in order)))  # fmt: skip
+    if order == list(range(len(parents))):
+        return file._replace(names=file.names or default_names(tuple(parents)))
+    if order[0] != 0 and file.posedirs.any():
+        raise ValueError(f"the root of {path} is joint {order[0]}, but its pose directions (posedirs) are about all "
+                         "joints but the first; store the root first")  # fmt: skip
+    place = np.argsort(order)
+    above = np.array([-1 if parents[joint] < 0 else place[parents[joint]] for joint in order])
+    names, posedirs = file.names or default_names(tuple(parents)), file.posedirs
+    if posedirs.any():
+        posedirs = posedirs.reshape(*posedirs.shape[:2], -1, 9)[:, :, np.array(order[1:]) - 1].reshape(posedirs.shape)
+    return file._replace(
+        parents=above, J_regressor=dense(file.J_regressor)[order], weights=file.weights[:, order], posedirs=posedirs,
+        names=tuple(names[joint] for joint in order),
+    )  # fmt: skip

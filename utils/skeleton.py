@@ -1,4 +1,7 @@
-"""The two skeletons: Human3.6M's 17 joints and the body model's 24.  Joints are named, never numbered."""
+"""The two skeletons of people: Human3.6M's 17 joints and SMPL's 24; other bodies bring their own (utils/body_file.py).
+
+Joints are named, never numbered.
+"""
 
 H36M_17: tuple[str, ...] = (
     "pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "spine", "thorax",
@@ -35,6 +38,13 @@ JOINTS_23: tuple[str, ...] = SMPL_24[1:]
 """The 24 without the root, whose rotation says how a body stands in the world, not what its pose is."""
 
 SMPL_24_PARENTS: tuple[int, ...] = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
+
+
+def default_names(parents: tuple[int, ...]) -> tuple[str, ...]:
+    """Name the joints of a body whose file does not: as SMPL does where the tree is SMPL's, else by their numbers."""
+    if parents == SMPL_24_PARENTS:
+        return SMPL_24
+    return tuple(f"joint_{number}" for number in range(len(parents)))
 
 
 def joint_rows(names: tuple[str, ...], skeleton: tuple[str, ...] = H36M_17) -> list[int]:

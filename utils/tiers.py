@@ -99,8 +99,10 @@ def of_poses(data: PoseSources) -> Reads:
 
 def of_stage_1(config: EncDecConfig) -> Reads:
     """Say what a training of stage 1 read, by its settings."""
-    found = of_crops(config.crop, config.subjects.train)
-    return found | Reads(masks=frozenset(config.subjects.train)) if config.loss.uses_masks else found
+    found, by_masks = of_crops(config.crop, config.subjects.train), config.teaching.by == "masks"
+    if by_masks and config.teaching.heading == "labels":
+        found |= Reads(joints=frozenset(config.subjects.labelled))
+    return found | Reads(masks=frozenset(config.subjects.train)) if config.loss.uses_masks or by_masks else found
 
 
 def of_stage_2(config: PoseConfig, crop: Crop, stage_1: Reads) -> Reads:

@@ -20,7 +20,7 @@ from dataset_def.frame_files import is_hidden
 from dataset_def.h36m_files import DAMAGED
 from dataset_def.synthetic.motion.generate import PLANS, generate_motion
 from dataset_def.synthetic.motion.limbs import subject_style
-from utils.body_file import NUM_BETAS, dense, read_body_file
+from utils.body_file import NUM_BETAS, check_smpl_joints, dense, read_body_file
 from utils.file_kinds import kind_of
 
 
@@ -161,6 +161,7 @@ def find_cmu(folder: Path, beginnings: tuple[str, ...]) -> list[tuple[Path, Path
 def rest_joints_m(body_location: Path) -> Float[np.ndarray, "24 3"]:
     """Give the joints of a body at rest, which limbs are aligned from."""
     file = read_body_file(body_location)
+    check_smpl_joints(body_location, file, "motions of CMU")
     return np.asarray(dense(file.J_regressor) @ file.v_template)
 
 

@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -89,7 +90,7 @@ FREE_WHEN_CONTINUED = ("paths", "processes", "subjects", "actions", "subactions"
 @lru_cache(maxsize=1)
 def the_body(path: Path) -> Body:
     """Load the body once per process."""
-    return load_body(path)
+    return load_body(path, needs_smpl_joints="the generated motions")
 
 
 @lru_cache(maxsize=2)
@@ -99,10 +100,24 @@ def the_person(path: Path, subject: int, seed: int) -> SubjectAppearance:
 
 
 @lru_cache(maxsize=2)
-def the_room(subject: int, seed: int, size_px: int) -> tuple[Room, tuple[np.ndarray, ...]]:
-    """Draw a subject's room, as its four cameras see it, once per process."""
+def the_room(subject: int, seed: int, size_px: int, drawn: Path | None = None) -> tuple[Room, tuple[np.ndarray, ...]]:
+    """Give a subject's room, and how its four cameras see it: as `draw_view_of_room` drew it, or drawn here and now."""
     room = make_room(subject, seed)
+    if drawn is not None:
+        return room, tuple(np.load(view_file(drawn, subject, number)) for number in CAMERAS)
     return room, tuple(draw_room(room, camera) for camera in make_cameras(subject, seed, size_px))
+
+
+def view_file(drawn: Path, subject: int, number: int) -> Path:
+    """Say where a drawn view of a room lies."""
+    return drawn / f"s_{subject:02d}_ca_{number:02d}.npy"
+
+
+def draw_view_of_room(config: SyntheticConfig, drawn: Path, view: tuple[int, int]) -> None:
+    """Draw what one camera sees of a subject's empty room; for all sequences, as it takes longer than any of these."""
+    subject, number = view
+    camera = make_cameras(subject, config.seed, config.size_px)[number - 1]
+    np.save(view_file(drawn, subject, number), draw_room(make_room(subject, config.seed), camera))
 
 
 def outfit_number(sequence: SyntheticSequence, outfits: int) -> int:
@@ -131,11 +146,15 @@ def perform_sequence(config: SyntheticConfig, sequence: SyntheticSequence) -> tu
     return performance, make_outfit(person, outfit_number(sequence, config.outfits), config.seed, body)
 
 
-def make_sequence(config: SyntheticConfig, sequence: SyntheticSequence) -> None:
-    """Make and write one sequence, seen by four cameras."""
+def make_sequence(config: SyntheticConfig, sequence: SyntheticSequence, drawn: Path | None = None) -> None:
+    """Make and write one sequence, seen by four cameras.
+
+    Args:
+        drawn: where `draw_view_of_room` left the empty rooms; without it they are drawn here.
+    """
     performance, outfit = perform_sequence(config, sequence)
     faces = the_body(config.paths.models_smpl_location).faces.numpy()
-    room, backgrounds = the_room(sequence.subject, config.seed, config.size_px)
+    room, backgrounds = the_room(sequence.subject, config.seed, config.size_px, drawn)
     cameras = make_cameras(sequence.subject, config.seed, config.size_px)
     write_truth(config.paths, sequence, performance)
     for number, camera, background in zip(CAMERAS, cameras, backgrounds, strict=True):
@@ -181,7 +200,11 @@ def main(config: SyntheticConfig) -> None:
     requested = [SyntheticSequence(s, a, b) for s in config.subjects for a in config.actions for b in config.subactions]
     missing = [sequence for sequence in requested if not is_sequence_complete(config.paths, sequence)]
     label = f"synthetic Human3.6M ({len(CAMERAS) * config.frames} images each)"
-    for_each(partial(make_sequence, config), missing, config.processes, label)
+    views = [(subject, number) for subject in dict.fromkeys(one.subject for one in missing) for number in CAMERAS]
+    with TemporaryDirectory() as folder:
+        drawn = Path(folder)
+        for_each(partial(draw_view_of_room, config, drawn), views, config.processes, "empty rooms")
+        for_each(partial(make_sequence, config, drawn=drawn), missing, config.processes, label)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ training people.  Run it alone on the machine; the growth is measured on one thr
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class Settings:
     paths: Paths = field(default_factory=Paths)
     whole: bool = True
     """Train and fit; some minutes."""
+    folder: Path | None = None
+    """An empty folder that keeps what the whole way makes; a temporary one if not given."""
     result: Path = RESULT
 
 
@@ -55,7 +58,8 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 def whole_way(settings: Settings) -> dict[str, Any]:
     """Go the whole way in an empty folder, and give the seconds of its phases."""
-    with tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        folder = settings.folder or stack.enter_context(tempfile.TemporaryDirectory())
         paths = replace(settings.paths, runs_location=Path(folder))
         bank = PoseSources(cache_location=Path(folder) / "poses")
         train = MasksConfig(name="cost", paths=paths, bank=bank)

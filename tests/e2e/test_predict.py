@@ -108,12 +108,27 @@ def test_a_video_becomes_an_overlay_video_a_moving_skeleton_and_bvh_of_all_frame
     names = {path.name for path in out.iterdir()}
     assert {"overlay.mp4", "motion.glb", "motion.bvh", "joints.json", "body.npz", "frame_000014.obj"} <= names
     assert not any(name.endswith(".jpg") for name in names)
-    assert len(json.loads((out / "joints.json").read_text())["frames"]) == 14
+    joints = json.loads((out / "joints.json").read_text())
+    assert len(joints["frames"]) == 14 and joints["tier"].startswith("pixels + cameras")
+    assert len(joints["weights_sha256"]) == len(joints["body_sha256"]) == 64 and "CC0" in joints["licence"]
+    assert json.loads((out / "about.json").read_text())["files"].keys() == {"motion.glb", "motion.bvh"}
     assert "Frames: 14\nFrame Time: 0.05" in (out / "motion.bvh").read_text()
     capture = cv2.VideoCapture(str(out / "overlay.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 14
     places_m = np.load(out / "body.npz")["trans"]
     assert (np.diff(places_m[3:, 0]) > 0).all()  # the walker goes to the right
+
+
+def test_a_video_leaves_as_amasss_motion_and_markers_where_asked(ask, video):
+    out = predict.main(ask(video, meshes=(), frames=4, motion_files=("amass", "trc", "mot")))
+    names = {path.name for path in out.iterdir()}
+    assert names == {"overlay.mp4", "joints.json", "body.npz", "about.json", "motion_amass.npz", "motion.trc",
+                     "motion.mot", "motion.osim"}  # fmt: skip
+    with np.load(out / "motion_amass.npz") as motion, np.load(out / "body.npz") as body:
+        assert motion["poses"].shape == (4, 156) and float(motion["mocap_frame_rate"]) == 20.0
+        # camera (x, y down, z forward) is (x, z, -y) with z up
+        moved_m = np.diff(body["trans"][:, [0, 2, 1]] * [1, 1, -1], axis=0)
+        np.testing.assert_allclose(np.diff(motion["trans"], axis=0), moved_m, atol=2e-3)
 
 
 def test_batches_of_another_size_give_the_same_filtered_motion(ask, video, tmp_path):

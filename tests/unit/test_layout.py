@@ -118,7 +118,8 @@ IMPORTED_ONCE = {
         *(f"dataset_def/calibration/{name}.py" for name in (
             "colmap", "easymocap", "h36m", "opencv", "pose2sim", "qualisys")),
         "dataset_def/multiview/pose2sim_session.py", "dataset_def/synthetic/motion/cmu.py",
-        "dataset_def/synthetic/sequence_files.py", "utils/export/bvh.py", "utils/export/tables.py",
+        "dataset_def/synthetic/sequence_files.py", "utils/export/bvh.py", "utils/export/marker_files.py",
+        "utils/export/opensim.py", "utils/export/tables.py",
         "models/open_body/source.py", "dataset_def/poses/readers.py",
     ),
     "a backend, loaded by name or where its package is installed": (
@@ -133,16 +134,16 @@ IMPORTED_ONCE = {
     "a part of the method that a reader looks for by its name": (
         "dataset_def/poses/corruptions.py", "models/decoders.py",
         "models/drawn_keypoints.py", "models/drawn_masks.py", "models/encoders.py", "models/gan_losses.py",
-        "models/keypoints_fit.py",
-        "utils/image_metrics.py", "utils/one_euro.py",
+        "models/keypoints_fit.py", "sample/teach_points.py", "utils/image_metrics.py", "utils/one_euro.py",
     ),
     "a subject of its own, with tests of its own": (
         "dataset_def/multiview/custom_recording.py", "dataset_def/multiview/masks_from_motion.py",
-        "dataset_def/photos/crop.py", "dataset_def/synthetic/motion/hands.py",
+        "dataset_def/h36m_instants_data.py", "dataset_def/motions.py", "dataset_def/photos/crop.py",
+        "dataset_def/synthetic/motion/hands.py",
         "dataset_def/synthetic/motion/walking.py", "dataset_def/synthetic/scene/raycast.py",
-        "dataset_def/synthetic/scene/render.py", "models/heading.py",
-        "models/open_body/joints.py", "models/points_from_masks.py",
-        "utils/report/compare.py", "utils/report/curves.py", "utils/report/headline.py",
+        "dataset_def/synthetic/scene/render.py", "models/heading.py", "models/other_body.py",
+        "models/open_body/joints.py", "models/points_from_masks.py", "models/taught_points.py",
+        "utils/export/markers.py", "utils/report/compare.py", "utils/report/curves.py", "utils/report/headline.py",
     ),
 }  # fmt: skip
 """Files that one other file imports, or none by its name, by the reason why they are not part of it."""

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from utils.artifacts import atomic_write
-from utils.export.rig import Rig, RigMotion, blocks
+from utils.export.rig import Rig, RigMotion, blocks, end_of_bone_m
 
 CENTIMETRES = 100.0
 TURN = 2 * np.pi
@@ -46,15 +46,6 @@ def continuous(angles_rad: Float[np.ndarray, "T J 3"]) -> Float[np.ndarray, "T J
         is_other_nearer = np.diff(np.abs(both - chosen[now - 1]).sum(axis=-1), axis=0)[0] < 0
         chosen[now] = np.where(is_other_nearer[:, None], both[1], both[0])
     return chosen
-
-
-def end_of_bone_m(rig: Rig, joint: int) -> Float[np.ndarray, "3"]:
-    """Give where a bone without children ends, from its joint: the middle of what hangs mostly on it."""
-    is_its_own = rig.weights.argmax(axis=1) == joint
-    if not is_its_own.any():
-        return np.zeros(3)
-    own_m = rig.vertices_m[is_its_own]
-    return (own_m.min(axis=0) + own_m.max(axis=0)) / 2 - rig.joints_m[joint]
 
 
 def hierarchy(rig: Rig, units_per_metre: float, joint: int = 0, depth: int = 0) -> tuple[list[str], list[int]]:

@@ -7,7 +7,6 @@ Source: Khronos, glTF 2.0 specification, chapters 3 (concepts), 4 (binary form) 
 
 import json
 import struct
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,11 +15,21 @@ from jaxtyping import Float, Int
 
 from utils.artifacts import atomic_write
 from utils.draw_mesh import vertex_normals
-from utils.export.rig import Rig, RigMotion, all_weights, four_weights, quaternions, skinned_vertices_m
+from utils.export.about import About
+from utils.export.rig import (
+    Rig,
+    RigMotion,
+    all_weights,
+    bone_axes,
+    four_weights,
+    quaternions,
+    relative_to_parents,
+    skinned_vertices_m,
+)
 
 SKIN_RGB = (0.87, 0.69, 0.60)
 """Colour of exported bodies, as on screen (sRGB)."""
-FRAME = "metres; x right, y up, z towards the viewer; the camera is at the origin and looks along -z"
+FRAME = "x right, y up, z towards the viewer; the camera is at the origin and looks along -z"
 COMPONENT = {"float32": 5126, "uint32": 5125, "uint8": 5121}
 ELEMENT_ARRAY, ARRAY = 34963, 34962
 FRAMES_COMPARED = 16
@@ -91,7 +100,7 @@ def document(
     material = {"name": "skin", "pbrMetallicRoughness": {
         "baseColorFactor": [*linear_rgb(rgb), 1.0], "metallicFactor": 0.0, "roughnessFactor": 0.8}}  # fmt: skip
     return {
-        "asset": {"version": "2.0", "generator": "pose-from-views", "extras": {"frame": FRAME} | metadata},
+        "asset": {"version": "2.0", "generator": "pose-from-views", "extras": metadata},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"name": "body", "mesh": 0}],
@@ -119,18 +128,17 @@ def write_static_glb(
     path: Path,
     vertices_m: Float[np.ndarray, "V 3"],
     faces: Int[np.ndarray, "F 3"],
+    about: About = About(),
     rgb: tuple[float, float, float] = SKIN_RGB,
-    told: Mapping[str, str] | None = None,
 ) -> None:
     """Write one posed mesh; whatever the pose does to the surface is in it.
 
     Args:
         vertices_m: y up (utils/export/rig.py, to_y_up).
-        told: what else the file says about itself, such as the tier.
     """
     binary = Binary()
     attributes, faces_at = add_surface(binary, vertices_m, faces)
-    write_glb(path, document(binary, attributes, faces_at, rgb, dict(told or {})), binary)
+    write_glb(path, document(binary, attributes, faces_at, rgb, about.header(FRAME, "metres")), binary)
 
 
 def skin_of(rig: Rig, motion: RigMotion) -> Skinned:
@@ -147,19 +155,24 @@ def skin_of(rig: Rig, motion: RigMotion) -> Skinned:
     return Skinned(joints, weights, float(np.linalg.norm(moved_m, axis=-1).max()))
 
 
-def add_skeleton(
-    binary: Binary, rig: Rig, turns: Float[np.ndarray, "T J 4"], pelvis_m: Float[np.ndarray, "T 3"]
-) -> dict[str, Any]:
-    """Append the bones, nodes 1 and after, standing as in the first frame; gives the nodes and the skin."""
-    offsets_m = rig.joints_m - rig.joints_m[np.maximum(rig.parents, 0)]
-    offsets_m[0] = pelvis_m[0]
+def add_skeleton(binary: Binary, rig: Rig, axes: Float[np.ndarray, "J 3 3"]) -> dict[str, Any]:
+    """Append the bones, nodes 1 and after, at rest in the T-pose; gives the nodes and the skin.
+
+    Args:
+        axes: each bone's own at rest (`bone_axes`), so that programs that draw bones along y draw them along the limbs.
+    """
+    above = np.maximum(rig.parents, 0)
+    offsets_m = np.einsum("jba,jb->ja", axes[above], rig.joints_m - rig.joints_m[above])
+    offsets_m[0] = rig.joints_m[0]
+    turns = quaternions(relative_to_parents(axes, rig.parents)[None])[0]
     nodes: list[dict[str, Any]] = [{"name": "body", "mesh": 0, "skin": 0}]
     for joint, name in enumerate(rig.names):
         children = [1 + child for child, parent in enumerate(rig.parents) if parent == joint]
-        node = {"name": name, "translation": offsets_m[joint].tolist(), "rotation": turns[0, joint].tolist()}
+        node = {"name": name, "translation": offsets_m[joint].tolist(), "rotation": turns[joint].tolist()}
         nodes.append(node | ({"children": children} if children else {}))
     to_rest = np.tile(np.eye(4, dtype=np.float32), (len(rig.names), 1, 1))
-    to_rest[:, 3, :3] = -rig.joints_m  # by columns: the shift lies in the last row of what is written
+    to_rest[:, :3, :3] = axes  # by columns: this is the inverse of the bone's axes, and the shift is the last row
+    to_rest[:, 3, :3] = -np.einsum("jba,jb->ja", axes, rig.joints_m)
     joints = list(range(1, 1 + len(rig.names)))
     skin = {"joints": joints, "skeleton": 1, "inverseBindMatrices": binary.add(to_rest, "MAT4")}
     return {"nodes": nodes, "skins": [skin], "scenes": [{"nodes": [0, 1]}]}
@@ -179,26 +192,30 @@ def add_animation(binary: Binary, rig: Rig, turns: Float[np.ndarray, "T J 4"], m
 
 
 def write_animated_glb(
-    path: Path, rig: Rig, motion: RigMotion, rgb: tuple[float, float, float] = SKIN_RGB,
-    told: Mapping[str, str] | None = None,
-) -> float:  # fmt: skip
+    path: Path,
+    rig: Rig,
+    motion: RigMotion,
+    about: About = About(),
+    frame: str = FRAME,
+    rgb: tuple[float, float, float] = SKIN_RGB,
+) -> float:
     """Write a body with its bones, skin and motion; return by how much the loss of weights moves the surface, metres.
 
     Two things of the body model do not fit into the format as viewers read it: more than four weights per vertex (the
     loss is measured and written into asset.extras), and directions of the surface that follow the pose, as SMPL's
     files have (left out; `write_mesh_frames` writes the surface of every frame with them).
     """
-    binary, skin, turns = Binary(), skin_of(rig, motion), quaternions(motion.rotations)
+    binary, skin, axes = Binary(), skin_of(rig, motion), bone_axes(rig)
+    turns = quaternions(motion.rotations, (axes, rig.parents))
     attributes, faces = add_surface(binary, rig.vertices_m, rig.faces)
     attributes["JOINTS_0"] = binary.add(skin.joints.astype(np.uint8), "VEC4", ARRAY)
     attributes["WEIGHTS_0"] = binary.add(skin.weights.astype(np.float32), "VEC4", ARRAY)
-    metadata = {
+    metadata = about.header(frame, "metres") | {
         "frames_per_second": motion.frames_per_second,
         "four_weights_move_the_surface_by_at_most_m": skin.largest_change_m,
         "pose_blend_shapes": "left out" if rig.has_pose_offsets else "the body has none",
-        **(told or {}),
     }
-    skeleton = add_skeleton(binary, rig, turns, motion.pelvis_m)
+    skeleton = add_skeleton(binary, rig, axes)
     animation = add_animation(binary, rig, turns, motion)
     write_glb(path, document(binary, attributes, faces, rgb, metadata) | skeleton | animation, binary)
     return skin.largest_change_m

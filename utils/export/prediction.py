@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from utils.draw_mesh import overlay, turned_view
-from utils.export.bvh import write_bvh
-from utils.export.gltf import write_animated_glb
-from utils.export.rig import Rig, blocks, motion_of, to_y_up
+from utils.export.about import About
+from utils.export.motion import OF_CAMERA, MotionFormat, MovingBody, body_motion, write_motion_files
+from utils.export.rig import Y_UP_FROM_CAM, BodyModel, blocks, to_y_up
 from utils.export.tables import write_body_parameters, write_joints_json, write_mesh
 from utils.image import write_image
 from utils.person_box import Box
@@ -152,47 +152,47 @@ def write_frame(
     vertices_cam_m: Float[np.ndarray, "V 3"],
     faces: Int[np.ndarray, "F 3"],
     meshes: Sequence[Literal["glb", "obj", "ply"]],
-    told: Mapping[str, str] | None = None,
+    about: About,
 ) -> None:
     """Write the pictures and the surface of one frame."""
     if rendered is not None:
         write_image(folder / f"{body.name}_overlay.jpg", rendered.overlay)
         write_image(folder / f"{body.name}_views.jpg", rendered.views)
     for ending in meshes:
-        write_mesh(folder / f"{body.name}.{ending}", to_y_up(vertices_cam_m), faces, told)
+        write_mesh(folder / f"{body.name}.{ending}", to_y_up(vertices_cam_m), faces, about)
 
 
-def write_tables(
-    folder: Path, bodies: PredictedBodies, body_hash: str, frames_per_second: float | None,
-    told: Mapping[str, str] | None = None,
-) -> None:  # fmt: skip
-    """Write joints.json and body.npz of all frames.
-
-    Args:
-        told: what both say about who predicted them: the tier, the weights' hash.
-    """
+def write_tables(folder: Path, bodies: PredictedBodies, about: About, frames_per_second: float | None) -> None:
+    """Write joints.json and body.npz of all frames."""
     write_joints_json(folder / "joints.json", bodies.column("joints_cam_m"), sources=bodies.names,
-                      frames_per_second=frames_per_second, told=told)  # fmt: skip
+                      frames_per_second=frames_per_second, about=about)  # fmt: skip
     write_body_parameters(
         folder / "body.npz",
         bodies.column("rotations_cam"),
         bodies.column("betas"),
         bodies.column("translation_cam_m"),
-        body_hash,
+        about,
         frames_per_second,
-        told,
     )
 
 
 def write_motion(
-    folder: Path, bodies: PredictedBodies, rig: Rig, frames_per_second: float, told: Mapping[str, str] | None = None
+    folder: Path,
+    bodies: PredictedBodies,
+    body: BodyModel,
+    about: About,
+    frames_per_second: float,
+    formats: Sequence[MotionFormat],
 ) -> None:
-    """Write the animated skeleton and surface: motion.glb and motion.bvh.
+    """Write the motion in some formats, motion.glb and so on.
 
-    Args:
-        rig: of one shape for all frames; its pelvis is put where each frame's pelvis joint was.
+    The body has one shape for all frames, the mean; its pelvis is put where each frame's pelvis joint was.
     """
-    places_m = bodies.column("root_joint_cam_m") - rig.joints_m[0]
-    motion = motion_of(rig, bodies.column("rotations_cam"), places_m, frames_per_second)
-    write_animated_glb(folder / "motion.glb", rig, motion, told=told)
-    write_bvh(folder / "motion.bvh", rig, motion)
+    taken = MovingBody(
+        bodies.column("rotations_cam"),
+        bodies.column("betas").mean(axis=0),
+        bodies.column("root_joint_cam_m"),
+        frames_per_second,
+        Y_UP_FROM_CAM,
+    )
+    write_motion_files(folder, body_motion(body, taken, OF_CAMERA, about, "neutral", formats), formats)

@@ -5,7 +5,7 @@ mesh formats are a page of text and a header before numbers, written here, so th
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 
 from utils.artifacts import atomic_write
+from utils.export.about import About
 from utils.export.gltf import FRAME, SKIN_RGB, write_static_glb
 from utils.export.rig import blocks, refuse_other_than_rotations
 from utils.skeleton import H36M_17, SMPL_24
@@ -30,7 +31,7 @@ def write_joints_json(
     frame: str = CAMERA_FRAME,
     frames_per_second: float | None = None,
     sources: Sequence[str] | None = None,
-    told: Mapping[str, str] | None = None,
+    about: About = About(),
 ) -> None:
     """Write joints by name, one record per frame, each on a line of its own; a joint that is not finite is null.
 
@@ -38,12 +39,11 @@ def write_joints_json(
         frame: CAMERA_FRAME, ROOT_FRAME, or another description of the axes and the origin.
         frames_per_second: of a video; records then have a time.
         sources: one name per frame, such as the picture's.
-        told: what else the file says about itself, such as the tier.
     """
     if joints_m.shape[1] != len(names) or (sources is not None and len(sources) != len(joints_m)):
         raise ValueError(f"{path}: joints have shape {joints_m.shape}, with {len(names)} names of joints and "
                          f"{len(joints_m) if sources is None else len(sources)} names of frames")  # fmt: skip
-    metadata = {"format": 1, "kind": "joints", "unit": "metres", "frame": frame, "joints": list(names), **(told or {})}
+    metadata: dict[str, Any] = {"format": 1, "kind": "joints"} | about.header(frame, "metres") | {"joints": list(names)}
     metadata |= {} if frames_per_second is None else {"frames_per_second": frames_per_second}
 
     def records() -> Iterator[dict[str, Any]]:
@@ -65,17 +65,14 @@ def write_body_parameters(
     rotations_cam: Float[np.ndarray, "T 24 3 3"],
     betas: Float[np.ndarray, "T n"],
     translation_cam_m: Float[np.ndarray, "T 3"],
-    body_hash: str,
+    about: About,
     frames_per_second: float | None = None,
-    told: Mapping[str, str] | None = None,
 ) -> None:
     """Write what the body model takes, as matrices and as SMPL's axis-angle numbers, so that it gives the same bodies.
 
     Args:
         rotations_cam: the root first, R_cam_from_body.
         translation_cam_m: as `body(rotations, betas, translation_m)` takes it.
-        body_hash: of the body file that the shape belongs to (utils/artifacts.py, file_hash).
-        told: what else the file says about itself, such as the tier.
     """
     refuse_other_than_rotations(rotations_cam)
     theta = np.empty((len(rotations_cam), rotations_cam.shape[1] * 3), np.float32)
@@ -87,12 +84,11 @@ def write_body_parameters(
         "betas": betas.astype(np.float32),
         "trans": translation_cam_m.astype(np.float32),
         "joint_names": np.array(SMPL_24),
-        "frame": np.array(CAMERA_FRAME),
-        "unit": np.array("metres, radians"),
-        "body_hash": np.array(body_hash),
+        "body_hash": np.array(about.body_sha256),
     }
-    arrays |= {} if frames_per_second is None else {"mocap_framerate": np.array(frames_per_second)}
-    arrays |= {name: np.array(value) for name, value in (told or {}).items()}
+    arrays |= {name: np.array(text) for name, text in about.header(CAMERA_FRAME, "metres, radians").items()}
+    rate = np.array(frames_per_second)
+    arrays |= {} if frames_per_second is None else {"mocap_frame_rate": rate, "mocap_framerate": rate}
     with atomic_write(path) as partial, open(partial, "wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
 
@@ -100,18 +96,12 @@ def write_body_parameters(
 MeshEnding = Literal["obj", "ply", "glb"]
 
 
-def comments(told: Mapping[str, str] | None) -> list[str]:
-    """Write what a mesh says about itself, line by line."""
-    return [FRAME, *(f"{name}: {value}" for name, value in (told or {}).items())]
-
-
 def write_obj(
-    path: Path, vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"],
-    told: Mapping[str, str] | None = None,
-) -> None:  # fmt: skip
+    path: Path, vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], about: About = About()
+) -> None:
     """Write a mesh as text; vertices to a hundredth of a millimetre or better."""
     with atomic_write(path) as partial, open(partial, "w") as stream:
-        stream.writelines(f"# {line}\n" for line in comments(told))
+        stream.writelines(f"# {name}: {text}\n" for name, text in about.header(FRAME, "metres").items())
         stream.write("o body\n")
         stream.writelines(f"v {x:.6f} {y:.6f} {z:.6f}\n" for x, y, z in vertices_m.tolist())
         stream.writelines(f"f {a} {b} {c}\n" for a, b, c in (faces + 1).tolist())
@@ -121,8 +111,8 @@ def write_ply(
     path: Path,
     vertices_m: Float[np.ndarray, "V 3"],
     faces: Int[np.ndarray, "F 3"],
+    about: About = About(),
     rgb: tuple[float, float, float] = SKIN_RGB,
-    told: Mapping[str, str] | None = None,
 ) -> None:
     """Write a mesh as binary, little-endian .ply in one colour."""
     coloured = np.empty(len(vertices_m), np.dtype([("at", "<f4", 3), ("rgb", "u1", 3)]))
@@ -130,21 +120,18 @@ def write_ply(
     triangles = np.empty(len(faces), np.dtype([("corners", "u1"), ("at", "<i4", 3)]))
     triangles["corners"], triangles["at"] = 3, faces
     columns = [f"property float {name}" for name in "xyz"] + [f"property uchar {n}" for n in ("red", "green", "blue")]
-    notes = [f"comment {line}" for line in comments(told)]
-    head = ["ply", "format binary_little_endian 1.0", *notes, f"element vertex {len(vertices_m)}",
-            *columns, f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]  # fmt: skip
+    comments = [f"comment {name}: {text}" for name, text in about.header(FRAME, "metres").items()]
+    head = ["ply", "format binary_little_endian 1.0", *comments, f"element vertex {len(vertices_m)}", *columns,
+            f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header"]  # fmt: skip
     with atomic_write(path) as partial, open(partial, "wb") as stream:
         stream.write(("\n".join(head) + "\n").encode() + coloured.tobytes() + triangles.tobytes())
 
 
 def write_mesh(
-    path: Path, vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"],
-    told: Mapping[str, str] | None = None,
-) -> None:  # fmt: skip
+    path: Path, vertices_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], about: About = About()
+) -> None:
     """Write a mesh as the ending of the path says.
 
-    Args:
-        told: what the file says about itself, such as the tier.
     Raises:
         ValueError: another ending, or a vertex that is not finite.
     """
@@ -153,7 +140,7 @@ def write_mesh(
         raise ValueError(f"{path} ends in {path.suffix!r}; meshes are written as {', '.join(writers)}")
     if not np.isfinite(vertices_m).all():
         raise ValueError(f"{path}: a vertex is not finite; leave out the frames without a person")
-    writers[path.suffix](path, vertices_m, faces, told=told)
+    writers[path.suffix](path, vertices_m, faces, about)
 
 
 def write_mesh_frames(

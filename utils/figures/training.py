@@ -48,6 +48,32 @@ def points_over(
     return cells
 
 
+def points_picture(
+    images: UInt8[np.ndarray, "N V S S 3"], points_crop_m: Float[np.ndarray, "N V P 3"], side_m: float
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Draw the points that every view of some instants finds, a colour for each pair of mirror partners.
+
+    The left one of a pair is a disc, the right one a ring.
+    """
+    return grid_picture({f"view {view + 1}": paired_points_over(images[:, view], points_crop_m[:, view], side_m)
+                         for view in range(images.shape[1])})  # fmt: skip
+
+
+def paired_points_over(
+    images: UInt8[np.ndarray, "N S S 3"], points_crop_m: Float[np.ndarray, "N P 3"], side_m: float
+) -> Cells:
+    """Draw points k and k + P/2 in the same colour, as a disc and as a ring."""
+    cells, half = enlarged(images), points_crop_m.shape[1] // 2
+    hues = np.arange(half) * 180 // max(1, half)
+    hsv = np.stack([hues, np.full(half, 255), np.full(half, 255)], axis=-1)[None].astype(np.uint8)
+    colours = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0].tolist()
+    for cell, points_m in zip(cells, points_crop_m, strict=True):
+        for number, place in enumerate(in_cell(points_m[:, :2], side_m).tolist()):
+            thickness = cv2.FILLED if number < half else 1
+            cv2.circle(cell, place, 40, colours[number % half], thickness, cv2.LINE_AA, shift=4)
+    return cells
+
+
 def skeleton_cells(
     predicted_root_m: Float[np.ndarray, "N 17 3"], true_root_m: Float[np.ndarray, "N 17 3"], side_m: float,
     axes: tuple[int, int] = (0, 1),

@@ -6,19 +6,7 @@ import torch
 
 from config import Crop, ImageAugmentation, PreprocessConfig
 from dataset_def import h36m_preprocess
-from dataset_def.augmentation import (
-    Changes,
-    WideCrops,
-    augmented,
-    cut_changed,
-    dealt_anew,
-    look_rotations,
-    new_cameras,
-    no_changes,
-    points_in_wide,
-    resaturated,
-    rolls,
-)
+from dataset_def.augmentation import WideCrops, augmented, cut_changed, dealt_anew, resaturated
 from dataset_def.crop import crop_camera, look_rotation
 from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_index import FrameChoice
@@ -27,6 +15,7 @@ from tests.helpers.tiny_h36m import COLOURS, looking_camera, wall, write_tiny_h3
 from utils.artifacts import save_background
 from utils.batches import in_order
 from utils.image import to_unit_rgb
+from utils.new_cameras import Changes, look_rotations, new_cameras, no_changes, points_in_wide, rolls
 from utils.skeleton import H36M_17, mirrored
 
 CROP = Crop(size_px=64, side_m=2.25)

@@ -16,7 +16,8 @@ OPEN_BODY = Paths().models_smpl_location
 EYE = torch.eye(3, dtype=torch.float64)
 
 
-def small_file(num_vertices=20, num_directions=10, seed=0) -> BodyFile:
+def small_file(num_vertices=20, num_directions=10, seed=0, parents=SMPL_24_PARENTS) -> BodyFile:
+    joints = len(parents)
     rng = np.random.default_rng(seed)
 
     def shares(rows, columns):
@@ -26,26 +27,27 @@ def small_file(num_vertices=20, num_directions=10, seed=0) -> BodyFile:
     return BodyFile(
         v_template=rng.normal(size=(num_vertices, 3)),
         shapedirs=0.1 * rng.normal(size=(num_vertices, 3, num_directions)),
-        posedirs=0.1 * rng.normal(size=(num_vertices, 3, 207)),
-        J_regressor=shares(24, num_vertices),
-        weights=shares(num_vertices, 24),
-        parents=np.array(SMPL_24_PARENTS),
+        posedirs=0.1 * rng.normal(size=(num_vertices, 3, 9 * (joints - 1))),
+        J_regressor=shares(joints, num_vertices),
+        weights=shares(num_vertices, joints),
+        parents=np.array(parents),
         faces=rng.integers(0, num_vertices, (30, 3)),
         J_regressor_h36m=shares(17, num_vertices),
     )
 
 
-def random_inputs(count, num_betas=10, seed=0):
+def random_inputs(count, num_betas=10, seed=0, joints=24):
     generator = torch.Generator().manual_seed(seed)
-    theta = 0.7 * torch.randn(count, 72, generator=generator, dtype=torch.float64)
+    theta = 0.7 * torch.randn(count, 3 * joints, generator=generator, dtype=torch.float64)
     betas = torch.randn(count, num_betas, generator=generator, dtype=torch.float64)
     return theta, betas, torch.randn(count, 3, generator=generator, dtype=torch.float64)
 
 
 def smpl_slowly(file: BodyFile, theta: np.ndarray, betas: np.ndarray, translation_m: np.ndarray):
     """SMPL, equations 2 to 12, one vertex and one joint after the other, with 4x4 matrices."""
-    R = [Rotation.from_rotvec(theta[3 * joint : 3 * joint + 3]).as_matrix() for joint in range(24)]
-    feature = np.concatenate([(R[joint] - np.eye(3)).ravel() for joint in range(1, 24)])
+    R = [Rotation.from_rotvec(theta[3 * joint : 3 * joint + 3]).as_matrix() for joint in range(len(file.parents))]
+    feature = np.array([R[joint] - np.eye(3) for joint in range(1, len(R))]).ravel()
+    feature = feature[: file.posedirs.shape[2]]
     shaped = [
         file.v_template[vertex] + sum(file.shapedirs[vertex, :, n] * betas[n] for n in range(len(betas)))
         for vertex in range(len(file.v_template))
@@ -53,21 +55,21 @@ def smpl_slowly(file: BodyFile, theta: np.ndarray, betas: np.ndarray, translatio
     regressor = file.J_regressor if isinstance(file.J_regressor, np.ndarray) else file.J_regressor.toarray()
     rest_joints = [sum(row[v] * shaped[v] for v in np.flatnonzero(row)) for row in regressor]
     world = []
-    for joint in range(24):
+    for joint in range(len(R)):
         parent = file.parents[joint]
         local = np.eye(4)
         local[:3, :3] = R[joint]
         local[:3, 3] = rest_joints[joint] - (rest_joints[parent] if joint else 0)
         world.append(world[parent] @ local if joint else local)
     from_rest = []
-    for joint in range(24):
+    for joint in range(len(R)):
         back = np.eye(4)
         back[:3, 3] = -rest_joints[joint]
         from_rest.append(world[joint] @ back)
     vertices = []
     for vertex, point in enumerate(shaped):
         corrected = np.append(point + file.posedirs[vertex] @ feature, 1.0)
-        posed = sum(file.weights[vertex, joint] * (from_rest[joint] @ corrected) for joint in range(24))
+        posed = sum(file.weights[vertex, joint] * (from_rest[joint] @ corrected) for joint in range(len(R)))
         vertices.append(posed[:3] + translation_m)
     return np.array(vertices), np.array([matrix[:3, 3] + translation_m for matrix in world])
 
@@ -87,6 +89,37 @@ def test_a_body_with_pose_directions_agrees_with_the_slow_reference(dtype, limit
         vertices_m, joints_m = smpl_slowly(file, theta[row].numpy(), betas[row].numpy(), translation_m[row].numpy())
         assert farthest_m(output.vertices_m[row], vertices_m) < limit_m
         assert farthest_m(output.joints_m[row], joints_m) < limit_m
+
+
+TREES = {"one": (-1,), "chain": (-1, 0, 1), "branched": (-1, 0, 1, 0, 3, 4, 3), "many": (-1, *range(30))}
+
+
+@pytest.mark.parametrize("name", TREES)
+@pytest.mark.parametrize("has_offsets", [True, False])
+def test_any_skeleton_agrees_with_the_slow_reference(name, has_offsets):
+    file = small_file(parents=TREES[name])
+    file = file if has_offsets else file._replace(posedirs=file.posedirs[:, :, :0])
+    theta, betas, translation_m = random_inputs(2, joints=len(file.parents))
+    body = Body(file, torch.float64)
+    output = body(rotations_from_theta(theta), betas, translation_m)
+    for row in range(2):
+        vertices_m, joints_m = smpl_slowly(file, theta[row].numpy(), betas[row].numpy(), translation_m[row].numpy())
+        assert farthest_m(output.vertices_m[row], vertices_m) < 1e-12
+        assert farthest_m(output.joints_m[row], joints_m) < 1e-12
+    assert not body.has_smpl_joints and body.names == tuple(f"joint_{number}" for number in range(len(file.parents)))
+
+
+def test_what_needs_smpls_joints_says_so_of_a_body_without_them(tmp_path):
+    file = small_file(parents=TREES["branched"])
+    np.savez(tmp_path / "animal.npz", v_template=file.v_template, shapedirs=file.shapedirs, posedirs=file.posedirs,
+             J_regressor=file.J_regressor, weights=file.weights, f=file.faces,
+             kintree_table=np.array([file.parents, range(7)]))  # fmt: skip
+    assert len(load_body(tmp_path / "animal.npz").parents) == 7
+    with pytest.raises(
+        ValueError, match=r"animal.npz is a model of another skeleton .20 vertices, 7 joints.; .* for stage 4"
+    ):
+        load_body(tmp_path / "animal.npz", needs_smpl_joints="stage 4")
+    assert load_body(OPEN_BODY, needs_smpl_joints="stage 4").has_smpl_joints
 
 
 def test_the_embedded_body_agrees_with_the_slow_reference_to_a_hundredth_of_a_millimetre():

@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from utils.body_file import BodyFile, dense, read_body_file, read_h36m_regressor
+from utils.body_file import BodyFile, check_smpl_joints, dense, read_body_file, read_h36m_regressor
 from utils.safe_pickle import load_records, to_array
 from utils.skeleton import SMPL_24_PARENTS
 
@@ -289,7 +289,7 @@ WRONG = {
     "posedirs": np.zeros((NUM_VERTICES, 3, 206)),
     "J_regressor": np.zeros((17, NUM_VERTICES)),
     "weights": np.full((NUM_VERTICES, 24), np.nan),
-    "kintree_table": np.array([[-1, 2, *SMPL_24_PARENTS[2:]], range(24)]),
+    "kintree_table": np.array([[-1, 2, 1, *SMPL_24_PARENTS[3:]], range(24)]),
     "f": np.full((4, 3), NUM_VERTICES),
 }
 
@@ -350,8 +350,116 @@ def test_models_of_the_same_family_are_called_by_their_names(tmp_path, joints, n
     else:
         with open(path, "wb") as stream:
             np.savez(stream, **of_joints(joints))
-    with pytest.raises(ValueError, match=f"is a model of {name} .30 vertices, {joints} joints.; SMPL's with 24 joints"):
-        read_body_file(path)
+    body = read_body_file(path)
+    assert body.names == tuple(f"joint_{number}" for number in range(joints))
+    with pytest.raises(ValueError, match=f"is a model of {name} .30 vertices, {joints} joints.; .* needed for hinges"):
+        check_smpl_joints(path, body, "hinges")
+
+
+def test_a_body_of_smpls_joints_serves_where_these_are_needed(tmp_path):
+    path = saved(tmp_path, pickle.dumps(arrays(), 2))
+    check_smpl_joints(path, read_body_file(path), "hinges")
+    named = arrays() | {"joint_names": [f"other_{number}" for number in range(24)]}
+    path = saved(tmp_path, pickle.dumps(named, 2))
+    with pytest.raises(ValueError, match="is a model of another skeleton"):
+        check_smpl_joints(path, read_body_file(path), "hinges")
+
+
+BRANCHED = np.array([[-1, 0, 1, 0, 3, 4, 3], range(7)])
+"""A tree of seven joints."""
+
+
+def of_tree(table: np.ndarray) -> dict:
+    """A body with this tree, whose joints can be told apart by every array that has something for each."""
+    rng, joints = np.random.default_rng(3), table.shape[1]
+    regressor, weights = (rng.uniform(size=shape) for shape in ((joints, NUM_VERTICES), (NUM_VERTICES, joints)))
+    return arrays() | {
+        "J_regressor": regressor,
+        "weights": weights / weights.sum(axis=1, keepdims=True),
+        "posedirs": rng.normal(size=(NUM_VERTICES, 3, 9 * (joints - 1))),
+        "kintree_table": table,
+    }
+
+
+def renumbered(content: dict, order: list[int]) -> dict:
+    """The same body with its joints in another order, the first of them staying first."""
+    table, place = content["kintree_table"], np.argsort(order)
+    above = [-1 if table[0, joint] < 0 else place[table[0, joint]] for joint in order]
+    blocks = content["posedirs"].reshape(NUM_VERTICES, 3, -1, 9)[:, :, np.array(order[1:]) - 1]
+    return content | {
+        "J_regressor": content["J_regressor"][order],
+        "weights": content["weights"][:, order],
+        "posedirs": blocks.reshape(NUM_VERTICES, 3, -1),
+        "kintree_table": np.array([above, range(len(order))]),
+        "joint_names": np.array(content["joint_names"])[order].tolist(),
+    }
+
+
+def test_joints_that_come_before_their_parents_are_brought_into_order(tmp_path):
+    content = of_tree(BRANCHED) | {"joint_names": list("abcdefg")}
+    straight = read_body_file(saved(tmp_path, pickle.dumps(content, 2)))
+    other = renumbered(content, [0, 5, 4, 3, 6, 2, 1])
+    found = read_body_file(saved(tmp_path, pickle.dumps(other, 2)))
+    assert (found.parents < np.arange(7)).all()
+    rows = [found.names.index(name) for name in straight.names]
+    assert sorted(rows) == list(range(7)) and rows != list(range(7))
+    for name, parent in zip(straight.names, straight.parents, strict=True):
+        its = found.parents[found.names.index(name)]
+        assert its == parent == -1 or found.names[its] == straight.names[parent]
+    np.testing.assert_array_equal(dense(found.J_regressor)[rows], straight.J_regressor)
+    np.testing.assert_array_equal(found.weights[:, rows], straight.weights)
+    blocks = [body.posedirs.reshape(NUM_VERTICES, 3, -1, 9) for body in (found, straight)]
+    np.testing.assert_array_equal(blocks[0][:, :, np.array(rows[1:]) - 1], blocks[1])
+
+
+def test_columns_of_the_tree_may_come_in_any_order(tmp_path):
+    content = of_tree(BRANCHED)
+    mixed = content | {"kintree_table": BRANCHED[:, [3, 0, 6, 1, 5, 2, 4]]}
+    straight, found = (read_body_file(saved(tmp_path, pickle.dumps(one, 2))) for one in (content, mixed))
+    np.testing.assert_array_equal(found.parents, straight.parents)
+    np.testing.assert_array_equal(found.weights, straight.weights)
+
+
+@pytest.mark.parametrize(
+    "above",
+    [[-1, 0, 0, 5, 3, 4, 3], [-1, -1, 0, 0, 3, 4, 3], [1, 0, 1, 0, 3, 4, 3], [-1, 0, 7, 0, 3, 4, 3],
+     [-1, 0, -2, 0, 3, 4, 3]],
+)  # fmt: skip
+def test_what_is_no_tree_is_refused(tmp_path, above):
+    content = of_tree(np.array([above, range(7)]))
+    with pytest.raises(ValueError, match=r"kintree_table of .* is not a tree of joints with one root"):
+        read_body_file(saved(tmp_path, pickle.dumps(content, 2)))
+
+
+def test_a_root_that_is_not_first_is_brought_there_unless_pose_directions_are_about_others(tmp_path):
+    table = np.array([[2, 0, -1], range(3)])
+    content = of_tree(table) | {"joint_names": ["knee", "foot", "hip"]}
+    with pytest.raises(ValueError, match=r"the root of .* is joint 2, but its pose directions"):
+        read_body_file(saved(tmp_path, pickle.dumps(content, 2)))
+    found = read_body_file(saved(tmp_path, pickle.dumps(content | {"posedirs": np.zeros((NUM_VERTICES, 3, 0))}, 4)))
+    assert found.names == ("hip", "knee", "foot") and found.parents.tolist() == [-1, 0, 1]
+    assert found.posedirs.shape == (NUM_VERTICES, 3, 0)
+
+
+@pytest.mark.parametrize("ending", ["npz", "pkl"])
+def test_a_file_names_its_joints(tmp_path, ending):
+    content, path = of_tree(BRANCHED) | {"joint_names": list("abcdefg")}, tmp_path / f"body.{ending}"
+    if ending == "npz":
+        np.savez(path, **{name: dense(value) for name, value in content.items()})
+    else:
+        path.write_bytes(pickle.dumps(content, 2))
+    assert read_body_file(path).names == tuple("abcdefg")
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [(list("abcdef"), "has 6 names"), (list("abcdefa"), "6 of them different"), ([1] * 7, "no list of names"),
+     (["", *"abcdef"], "no list of names"), ("abcdefg", "no list of names")],
+)  # fmt: skip
+def test_names_that_do_not_fit_are_refused(tmp_path, names, told):
+    content = of_tree(BRANCHED) | {"joint_names": names}
+    with pytest.raises(ValueError, match=f"joint_names of .* {told}"):
+        read_body_file(saved(tmp_path, pickle.dumps(content, 2)))
 
 
 def test_what_a_body_file_is_decides_and_not_its_ending(tmp_path):

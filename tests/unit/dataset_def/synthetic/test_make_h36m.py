@@ -136,6 +136,17 @@ def test_two_processes_make_the_same_bytes(made, tmp_path):
     assert contents(tmp_path) == contents(made)
 
 
+def test_each_camera_draws_a_subjects_room_once_for_all_sequences(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(make_h36m, "draw_room", lambda room, camera: drawn.append(camera) or plain_wall(camera))
+    make_h36m.main(settings(tmp_path, processes=1, subjects=(1, 5), subactions=(1, 2)))
+    assert len(drawn) == 8 < len(list((tmp_path / "frames").glob("s_*")))
+
+
+def plain_wall(camera) -> np.ndarray:
+    return np.full((camera.height_px, camera.width_px, 3), 90, np.uint8)
+
+
 def test_a_second_run_does_nothing(copied, monkeypatch):
     def refuse(*_):
         raise AssertionError("a finished data set is made again")

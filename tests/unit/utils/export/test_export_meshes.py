@@ -5,6 +5,7 @@ import trimesh
 from tests.helpers.moving_body import lively_rig, open_body
 from utils.export.rig import to_y_up
 from utils.export.tables import write_mesh, write_mesh_frames
+from utils.machine import VERSION
 
 
 @pytest.mark.parametrize("ending", ["obj", "ply", "glb"])
@@ -22,7 +23,9 @@ def test_trimesh_reads_the_same_closed_surface(tmp_path, ending):
 def test_an_obj_counts_from_one_and_a_ply_has_a_colour(tmp_path):
     vertices_m, faces = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0.25]]), np.array([[0, 1, 2]])
     write_mesh(tmp_path / "a.obj", vertices_m, faces)
-    assert (tmp_path / "a.obj").read_text().splitlines()[1:] == [
+    lines = (tmp_path / "a.obj").read_text().splitlines()
+    assert {"# unit: metres", "# made_by: pose-from-views " + VERSION} <= set(lines)
+    assert [line for line in lines if not line.startswith("#")] == [
         "o body", "v 0.000000 0.000000 0.000000", "v 1.000000 0.000000 0.000000", "v 0.000000 1.000000 0.250000",
         "f 1 2 3",
     ]  # fmt: skip

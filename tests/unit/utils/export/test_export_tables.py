@@ -6,8 +6,11 @@ import torch
 
 from models.smpl import rotations_from_theta
 from tests.helpers.moving_body import lively, open_body
+from utils.export.about import About
 from utils.export.tables import CAMERA_FRAME, ROOT_FRAME, write_body_parameters, write_joints_json
 from utils.skeleton import H36M_17, SMPL_24
+
+ABOUT = About("pixels", "weights", "abc", "free")
 
 
 def test_joints_have_names_a_frame_a_unit_and_a_time(tmp_path):
@@ -20,6 +23,18 @@ def test_joints_have_names_a_frame_a_unit_and_a_time(tmp_path):
     assert read["frames"][0]["joints_m"]["left_wrist"] == [0.39, 0.4, 0.41]
     assert read["frames"][1]["joints_m"]["right_ankle"] is None
     assert list(read["frames"][0]["joints_m"]) == list(H36M_17)
+
+
+def test_joints_and_parameters_say_what_they_are_made_from(tmp_path):
+    write_joints_json(tmp_path / "a.json", np.zeros((1, 17, 3)), about=ABOUT)
+    read = json.loads((tmp_path / "a.json").read_text())
+    told = ABOUT.header(CAMERA_FRAME, "metres")
+    assert {name: read[name] for name in told} == told
+    assert (told["tier"], told["weights_sha256"], told["body_sha256"], told["licence"]) == tuple(ABOUT)
+    rotations, betas, places_m = lively(1)
+    write_body_parameters(tmp_path / "a.npz", rotations, betas[None], places_m, ABOUT)
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as stored:
+        assert str(stored["tier"]) == "pixels" and str(stored["unit"]) == "metres, radians"
 
 
 def test_pictures_have_no_time_and_other_skeletons_other_names(tmp_path):
@@ -40,7 +55,7 @@ def test_joints_without_their_names_are_refused(tmp_path):
 
 def test_the_body_model_makes_the_same_bodies_from_the_stored_parameters(tmp_path):
     rotations, betas, translation_m = lively(3)
-    write_body_parameters(tmp_path / "a.npz", rotations, np.tile(betas, (3, 1)), translation_m, "abc", 25.0)
+    write_body_parameters(tmp_path / "a.npz", rotations, np.tile(betas, (3, 1)), translation_m, ABOUT, 25.0)
     with np.load(tmp_path / "a.npz", allow_pickle=False) as stored:
         read = {name: stored[name] for name in stored.files}
     assert str(read["frame"]) == CAMERA_FRAME and str(read["body_hash"]) == "abc" and read["mocap_framerate"] == 25
@@ -55,5 +70,5 @@ def test_the_body_model_makes_the_same_bodies_from_the_stored_parameters(tmp_pat
 
 def test_matrices_that_are_no_rotations_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="no rotation"):
-        write_body_parameters(tmp_path / "a.npz", np.zeros((1, 24, 3, 3)), np.zeros((1, 10)), np.zeros((1, 3)), "")
+        write_body_parameters(tmp_path / "a.npz", np.zeros((1, 24, 3, 3)), np.zeros((1, 10)), np.zeros((1, 3)), ABOUT)
     assert list(tmp_path.iterdir()) == []

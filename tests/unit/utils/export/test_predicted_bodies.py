@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from config import ROOT
-from tests.helpers.moving_body import lively, lively_rig
+from tests.helpers.moving_body import lively, open_body
 from utils.export import rig as rig_module
+from utils.export.about import About
 from utils.export.prediction import FrameBody, PredictedBodies, write_motion, write_tables
 
-FILES = ("joints.json", "body.npz", "motion.glb", "motion.bvh")
+FORMATS = ("glb", "bvh", "amass", "trc")
+FILES = ("joints.json", "body.npz", "motion.glb", "motion.bvh", "motion_amass.npz", "motion.trc", "about.json")
+ABOUT = About("pixels", "weights", "abc", "free")
 
 
 def frame_bodies(num_frames: int, num_poses: int = 40):
@@ -26,14 +29,14 @@ def frame_bodies(num_frames: int, num_poses: int = 40):
         yield FrameBody(f"frame_{number + 1:06d}", R.copy(), betas.copy(), place_m, place_m + 0.1, joints_m + place_m)
 
 
-def write_frames(folder: Path, num_frames: int) -> None:
+def write_frames(folder: Path, num_frames: int, formats=FORMATS) -> None:
     """Do all that predict.py does with the bodies of a video, but for the network and the drawing."""
     with TemporaryFile(dir=folder) as rows:
         bodies = PredictedBodies(rows)
         for body in frame_bodies(num_frames):
             bodies.add(body)
-        write_tables(folder, bodies, "abc", 25.0)
-        write_motion(folder, bodies, lively_rig(2)[0], 25.0)
+        write_tables(folder, bodies, ABOUT, 25.0)
+        write_motion(folder, bodies, open_body(), ABOUT, 25.0, formats)
 
 
 def peak_bytes() -> int:
@@ -47,7 +50,7 @@ def print_growth(fewer: int, more: int) -> None:
     peaks = []
     for num_frames in (fewer, more):
         with TemporaryDirectory() as folder:
-            write_frames(Path(folder), num_frames)
+            write_frames(Path(folder), num_frames, ("glb", "bvh", "trc"))
         peaks.append(peak_bytes())
     print((peaks[1] - peaks[0]) / (more - fewer))
 

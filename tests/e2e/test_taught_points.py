@@ -1,0 +1,175 @@
+"""Stage 1 taught by masks on a tiny data set, as a user starts it: learns, resumes, and every next step takes it."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+
+from config import (
+    ROOT,
+    Crop,
+    DecoderConfig,
+    EncDecConfig,
+    EncoderConfig,
+    ImageAugmentation,
+    ImageLoss,
+    Loop,
+    Optim,
+    Paths,
+    PointsTeaching,
+    PreprocessConfig,
+    Subjects,
+)
+from dataset_def import h36m_get_background, h36m_preprocess
+from dataset_def.h36m_get_background import BackgroundConfig
+from models.encoder_decoder import load_encoder
+from sample import save_embeddings, teach_points, train_enc_dec
+from sample import test_enc_dec as enc_dec_test
+from sample.save_embeddings import EmbeddingsConfig
+from sample.test_enc_dec import TestEncDecConfig as EncDecTestConfig
+from sample.tools import probe_points
+from sample.tools.probe_points import ProbeConfig
+from tests.helpers.tiny_h36m import write_tiny_h36m
+from utils.artifacts import load_checkpoint
+from utils.history import load_history
+
+SUBJECTS = Subjects(train=(1, 5), labelled=(1,), test=(9,), held_out=((4, 1),))
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory) -> Paths:
+    """People of whom S5 has no label."""
+    written = write_tiny_h36m(
+        tmp_path_factory.mktemp("taught"), subjects=(1, 5, 9), actions=(2, 3, 4), frames=4, size_px=96
+    )
+    for meta in written.h36m_location.glob("s_05_*/h36m_meta.mat"):
+        content = {name: value for name, value in scipy.io.loadmat(meta).items() if name[0] != "_"}
+        scipy.io.savemat(meta, content | {"pose3d_world": np.full_like(content["pose3d_world"], np.nan)})
+    h36m_preprocess.main(PreprocessConfig(paths=written, pack_px=48, processes=1))
+    h36m_get_background.main(BackgroundConfig(paths=written, processes=1))
+    return written
+
+
+def settings(paths: Paths, name: str, steps: int = 12, **changes) -> EncDecConfig:
+    config = EncDecConfig(
+        name=name, device="cpu", paths=paths, subjects=SUBJECTS, groups=2, crop=Crop(size_px=32, side_m=2.25),
+        encoder=EncoderConfig(kind="heatmaps", width=8, points=12, appearance=8), decoder=DecoderConfig(width=8),
+        teaching=PointsTeaching(by="masks", heading_at=(0.5,), believed_from=0.0), loss=ImageLoss(features=0.0),
+        augment=ImageAugmentation(roll_rad=0.3, shift_m=0.1, colour=0.5, scale=0.15, mirror=0.5, saturation=1, end=0.3),
+        optim=Optim(steps=steps, lr=3e-3, warmup_steps=0, schedule="constant", bf16=False),
+        loop=Loop(workers=0, log_every=4, validate_every=6, checkpoint_every=6, pictures=2),
+    )  # fmt: skip
+    return replace(config, **changes)
+
+
+def folder(paths: Paths, name: str) -> Path:
+    return paths.runs_location / "enc_dec" / name
+
+
+def states(paths: Paths, name: str) -> dict:
+    return load_checkpoint(folder(paths, name) / "checkpoint_last.pt", "enc_dec")["states"]
+
+
+@pytest.fixture(scope="module")
+def trained(paths) -> Path:
+    train_enc_dec.main(settings(paths, "trained", steps=60))
+    return folder(paths, "trained") / "checkpoint_best.pt"
+
+
+def test_points_come_nearer_to_where_masks_want_them_and_no_label_is_read(paths, trained):
+    history = load_history(trained.parent / "history.jsonl")
+    apart = [line["points_m"] for line in history if "points_m" in line]
+    assert np.mean(apart[-3:]) < 0.8 * apart[0]
+    to_target = [line["held_out_to_target_mm"] for line in history if "held_out_to_target_mm" in line]
+    assert to_target[-1] < 0.9 * to_target[0]
+    assert load_encoder(trained).reads.tier == "pixels + cameras + masks"
+    assert len(teach_points.make_data(settings(paths, "x"), "train").rows) == 2 * 2 * 4, "all instants of S1 and S5"
+    assert list((trained.parent / "pictures").iterdir())
+
+
+def test_labels_of_few_sequences_tell_the_heading_and_raise_the_tier(paths):
+    by_labels = PointsTeaching(by="masks", heading="labels", labelled_sequences=1, heading_at=(0.5,))
+    train_enc_dec.main(settings(paths, "labels", steps=4, teaching=by_labels))
+    stored = load_encoder(folder(paths, "labels") / "checkpoint_best.pt")
+    assert stored.reads.tier == "pixels + cameras + masks + S1's joints"
+    data = teach_points.make_data(settings(paths, "x", teaching=by_labels), "train")
+    assert data.is_known.sum() == 4, "the instants of one sequence"
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(paths):
+    half = settings(paths, "halves", steps=12)
+    whole = settings(paths, "whole", steps=12)
+    train_enc_dec.main(whole)
+
+    class Stopped(Exception):  # noqa: N818
+        pass
+
+    def stop(*args, **kwargs):
+        raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(teach_points, "held_out_errors", lambda reader, data, config, run: (
+            stop() if run.step == 12 else held_out(reader, data, config, run)))  # fmt: skip
+        with pytest.raises(Stopped):
+            train_enc_dec.main(half)
+    assert load_checkpoint(folder(paths, "halves") / "checkpoint_last.pt", "enc_dec")["step"] == 6
+    train_enc_dec.main(replace(half, loop=replace(half.loop, resume=True, workers=1)))
+    one, other = states(paths, "whole"), states(paths, "halves")
+    for part in ("model", "beside"):
+        assert all(torch.equal(one[part][name], other[part][name]) for name in one[part]), part
+
+
+held_out = teach_points.held_out_errors
+
+
+def test_the_next_steps_take_the_encoder(paths, trained, tmp_path):
+    table = enc_dec_test.main(
+        EncDecTestConfig(checkpoint=trained, paths=paths, subjects=(9,), batch=8, examples=3, device="cpu")
+    )
+    assert table["predicted"]["l1_in_box"]["mean"] > 0
+    assert save_embeddings.main(EmbeddingsConfig(checkpoint=trained, paths=paths, subjects=(1,), device="cpu")).exists()
+    probed = ProbeConfig(trained, tmp_path / "probe.json", "cpu", paths, SUBJECTS, sequences=(0, 1), every=1)
+    rows = probe_points.main(probed)
+    assert rows["all labels"]["n_mpjpe_17_mm"]["mean"] > 0
+    assert json.loads((tmp_path / "probe.json").read_text())["tier"] == "pixels + cameras + masks + S1's joints"
+
+
+def test_what_draws_is_trained_behind_points_that_stay(paths, trained):
+    behind = settings(paths, "drawn", steps=6, teaching=PointsTeaching(by="nothing"), augment=ImageAugmentation(),
+                      start_from=trained)  # fmt: skip
+    train_enc_dec.main(behind)
+    before, after = load_checkpoint(trained, "enc_dec")["states"]["model"], states(paths, "drawn")["model"]
+    changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert "decoder" in changed and not changed & {"backbone", "to_points"}
+
+
+def test_two_processes_train_with_the_same_code(paths):
+    script = str(ROOT / "sample" / "train_enc_dec.py")
+    options = """--preset heatmaps --name two --device cpu --groups 2 --crop.size-px 32 --encoder.width 8
+        --encoder.points 12 --decoder.width 8 --subjects.train 1 5 --subjects.labelled 1 --subjects.test 9
+        --subjects.held-out 4 1 --optim.steps 4 --loop.workers 0 --teaching.heading-at 0.5"""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, *options.split()]
+    for field in ("h36m", "masks", "backgrounds", "index", "runs"):
+        command += [f"--paths.{field}-location", str(getattr(paths, f"{field}_location"))]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert load_checkpoint(folder(paths, "two") / "checkpoint_last.pt", "enc_dec")["step"] == 4
+
+
+def test_what_cannot_be_taught_is_refused(paths):
+    with pytest.raises(ValueError, match=r"no instant is seen by 5 cameras, at most by 4; lower --teaching.views"):
+        train_enc_dec.main(settings(paths, "five", teaching=PointsTeaching(by="masks", views=5)))
+    with pytest.raises(ValueError, match=r"teaching.by masks teaches heat maps, but encoder.kind is compact"):
+        settings(paths, "compact", encoder=EncoderConfig(width=8))
+    with pytest.raises(ValueError, match=r"crop.centre is box; set --crop.centre masks"):
+        settings(paths, "box", crop=Crop(size_px=32, centre="box"))
+    with pytest.raises(ValueError, match=r"teaching.by is nothing.*give --start-from"):
+        settings(paths, "nothing", teaching=PointsTeaching(by="nothing"), augment=ImageAugmentation())
+    assert not folder(paths, "five").exists()
