@@ -397,17 +397,17 @@ class PointsTeaching:
     the lean of upright walkers is the first that tells a network where they go."""
     known_share: tuple[float, ...] = (0.5, 0.5, 0.5, 0.25)
     """Share of instants that are replaced by some of known heading, epoch by epoch; the last stays."""
-    heading_at: tuple[float, ...] = (0.2, 0.3)
+    heading_at: tuple[float, ...] = (0.15, 0.2, 0.25, 0.3)
     """Shares of the training after which the map from features to headings is found anew in closed form; between and
     after these it is trained with the network."""
-    believed_from: float = setting(0.5, low=0, high=1)
-    """Least agreement of the headings that views read, as unit vectors, for left and right to be used: 0.8 was the
-    heading, 0.56 the body's lean (a trial)."""
+    believed_from: float = setting(0.5, low=-1, high=1)
+    """Agreement of the headings that views read, as unit vectors, from which on left and right are used; the body's
+    lean alone, which is not the heading, had 0.37 to 0.56.  What follows is counted from then on to the end."""
     apart_m: float = setting(0.25, low=0, high=1)
     """Least distance between mirror partners along the person's left, falling to 0 ..."""
     apart_until: float = setting(0.7, low=0.01, high=1)
     """... at this share of the training."""
-    settled_at: float = setting(0.75, low=0.01, high=1)
+    settled_at: float = setting(0.8, low=0.01, high=1)
     """Share of the training at which points have settled: their reach, the balance of their masses and the number of
     steps towards the masks have then fallen to their last values."""
     sharpness: float = setting(3.0, low=1, high=10)
@@ -1148,7 +1148,7 @@ def heatmaps() -> Preset:
             augment=ImageAugmentation(
                 roll_rad=0.3, shift_m=0.2, colour=0.5, scale=0.15, mirror=0.5, saturation=1.0, end=0.3
             ),
-            optim=Optim(steps=5200, lr=2e-3, weight_decay=0.02, warmup_steps=60, gradient_clip=5.0, bf16=False),
+            optim=Optim(steps=5600, lr=2e-3, weight_decay=0.02, warmup_steps=60, gradient_clip=5.0, bf16=False),
             loop=Loop(validate_every=400, checkpoint_every=400, workers=0),
             groups=6,
         ),

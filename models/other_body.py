@@ -14,6 +14,7 @@ from jaxtyping import Float
 from scipy.spatial import cKDTree
 
 from models.smpl import Body
+from utils.body_file import NUM_BETAS
 from utils.draw_mesh import vertex_normals
 from utils.export.rig import relative_to_parents
 from utils.metrics import MM_PER_M
@@ -116,9 +117,9 @@ def fitted_shape(body: Body, betas: Float[np.ndarray, "n"], other: Body) -> Floa
     Source: own derivation: least squares over joints, and over points along the normals of the surface that is nearest
     (Chen, Medioni, 1992), again and again.
     """
-    found = np.zeros(other.num_betas)
-    of_vertices = other.shape_of_vertices.cpu().double().numpy().reshape(other.num_betas, -1, 3)
-    of_joints = other.shape_of_joints.cpu().double().numpy().reshape(other.num_betas, -1, 3)
+    found = np.zeros(min(other.num_betas, NUM_BETAS))
+    of_vertices = other.shape_of_vertices.cpu().double().numpy().reshape(other.num_betas, -1, 3)[: len(found)]
+    of_joints = other.shape_of_joints.cpu().double().numpy().reshape(other.num_betas, -1, 3)[: len(found)]
     faces = body.faces.cpu().numpy()
     for _ in range(ROUNDS):
         points_m, joints_m = rest_of(other, found)

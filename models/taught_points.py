@@ -51,12 +51,14 @@ class ReadBeside(nn.Module):
 
     agreement: Tensor
     known_cosine: Tensor
+    believed_at: Tensor
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
         self.mask, self.heading = nn.Conv2d(channels, 1, 1), nn.Linear(features, 2)
         self.register_buffer("agreement", torch.zeros(()))  # of unit vectors that views read, lately
         self.register_buffer("known_cosine", torch.zeros(()))  # between what views read and known headings, lately
+        self.register_buffer("believed_at", torch.tensor(-1.0))  # share of the training; below 0 until then
 
     @torch.no_grad()
     def note(self, agreement: Float[Tensor, ""], apart: Float[Tensor, "G"], is_known: Float[Tensor, "G"]) -> None:
@@ -68,6 +70,20 @@ class ReadBeside(nn.Module):
         self.agreement.lerp_(agreement, FORGETS)
         cosine = 1 - (apart * is_known).sum() / is_known.sum().clamp_min(1)
         self.known_cosine.lerp_(cosine, FORGETS * is_known.any())
+
+    def settling(self, teaching: PointsTeaching, done: float) -> float:
+        """Say what share is over of the training since headings are believed, and note when they first are.
+
+        Points settle only then: whatever has found its place on the body's axis before does not leave it.
+
+        Returns:
+            Below 0 where headings are not believed yet.
+        """
+        is_needed = teaching.heading != "none"
+        if self.believed_at < 0 and (not is_needed or self.agreement > teaching.believed_from):
+            self.believed_at.fill_(done if is_needed else 0.0)
+        began = self.believed_at.item()
+        return -1.0 if began < 0 else max(0.0, done - began) / max(1e-6, 1 - began)
 
 
 class PointsReader(nn.Module):
@@ -129,9 +145,9 @@ def whole_masks(mask: Tensor, side_m: Float[Tensor, "G V"], per_3_m: int) -> tup
     return small, side
 
 
-def transport_at(done: float, settled_at: float) -> Transport:
-    """Say how masks draw points after a share of the training: far and evenly at first, then near."""
-    first, last, share = Transport(), SETTLED, min(1.0, done / settled_at)
+def transport_at(settling: float, settled_at: float) -> Transport:
+    """Say how masks draw points after a share of their settling: far and evenly at first, then near."""
+    first, last, share = Transport(), SETTLED, min(1.0, settling / settled_at)
     between = [a + (b - a) * share for a, b in zip(first[:3], last[:3], strict=True)]
     return Transport(*between, steps=round(first.steps + (last.steps - first.steps) * share), rounds=first.rounds)
 
@@ -208,10 +224,11 @@ def taught_terms(
     known = 1 - (normalize(headings.each_world, dim=-1) * seen.forward_world[:, None]).sum(-1).mean(1)
     with torch.no_grad():
         beside.note(headings.agreement, known, seen.is_known)
-        if beside.agreement > teaching.believed_from:
-            least_m = teaching.apart_m * max(0.0, 1 - done / teaching.apart_until)
+        settling = beside.settling(teaching, done)
+        if settling >= 0 and teaching.heading != "none":
+            least_m = teaching.apart_m * max(0.0, 1 - settling / teaching.apart_until)
             belief = belief._replace(mean_m=partners_apart(belief.mean_m, left_of(headings.each_world), least_m))
-        target_world_m = taught(belief, seen.views, transport_at(done, teaching.settled_at))
+        target_world_m = taught(belief, seen.views, transport_at(max(0.0, settling), teaching.settled_at))
         in_wide_m = (target_world_m[:, None] @ seen.views.R_crop_from_world.mT).flatten(0, 1)
         wide_m = seen.views.distance_m.flatten()
         target_m = points_in_new(in_wide_m, seen.cameras, seen.size, wide_m, reader.partners)

@@ -96,6 +96,12 @@ def test_there_and_back_is_near_where_it_began(foreign):
     assert np.degrees(Rotation.from_matrix(between.reshape(-1, 3, 3)).magnitude()).mean() < 1.5
 
 
+def test_of_a_body_with_many_shape_directions_the_first_ten_are_taken():
+    file = foreign_file()
+    many = Body(file._replace(shapedirs=np.tile(file.shapedirs, (1, 1, 3))), torch.float64)
+    assert fitted_shape(open_body(), np.zeros(10), many).shape == (10,)
+
+
 def test_other_skeletons_are_refused(foreign):
     stick = Body(foreign_file(), torch.float64)
     stick.parents = (-1, 0, 1)

@@ -130,9 +130,20 @@ def test_partners_are_pushed_apart_once_headings_are_believed(reader):
     maps = maps_of(seen, reader, middle_m)
     unsure = terms_of(maps, seen, reader, done=0.0)["points_m"]
     reader.beside.agreement.fill_(0.9)
-    sure = terms_of(maps, seen, reader, done=0.0)["points_m"]
+    sure = terms_of(maps, seen, reader, done=0.4)["points_m"]
     late = terms_of(maps, seen, reader, done=0.9)["points_m"]
     assert sure > unsure + 0.01 and late < sure - 0.01
+
+
+def test_settling_is_counted_from_when_headings_are_first_believed(reader):
+    teaching, beside = PointsTeaching(by="masks", believed_from=0.5), reader.beside
+    assert beside.settling(teaching, 0.2) < 0
+    beside.agreement.fill_(0.6)
+    assert beside.settling(teaching, 0.4) == 0, "not a rounding below it"
+    beside.agreement.fill_(0.1)
+    assert beside.settling(teaching, 0.7) == pytest.approx(0.5) and beside.settling(teaching, 1.0) == pytest.approx(1)
+    beside.believed_at.fill_(-1)
+    assert beside.settling(replace(teaching, heading="none"), 0.25) == pytest.approx(0.25)
 
 
 def test_agreement_and_known_headings_are_remembered(reader):
