@@ -7,9 +7,10 @@
 Reads   the recording inside the wheel pose2sim 0.7.0 (pip fetches it once), whose 2D keypoints, of another detector,
         are triangulated after the cameras are refined: the truth, to 3 to 4 cm.  No other script looks at these
         pictures to choose anything.
-Writes  tests/benchmarks/results/real_pictures.json
+Writes  tests/benchmarks/results/real_pictures.json, and its table beside it as .md
 """
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ from dataset_def.video import video_frames
 from models.keypoints_fit import KeypointsFitConfig
 from sample.predict import KeypointPredictor, PeopleInFrames, Person, Predictor, SeenKeypoints
 from tests.benchmarks.bodies_on_recording import LIMBS, about_hips
-from utils.artifacts import file_hash, save_result
+from utils.artifacts import atomic_write, file_hash, save_result
 from utils.camera import Camera, project, to_camera
 from utils.metrics import heading_rad, n_mpjpe_mm, pa_mpjpe_mm
 from utils.person_box import Box
@@ -198,6 +199,33 @@ def measured(tier: str, answer: Callable[[Shown], Answer | None], shown: list[Sh
     return {name: round(value, 2) if isinstance(value, float) else value for name, value in row.items()}
 
 
+TITLES = {
+    "pixels": "this project's own network", "blazepose": "BlazePose's own 3D", "keypoints_lifter_only": "lifter",
+    "keypoints": "lifter and fit",
+}  # fmt: skip
+
+
+def table_of(stored: dict[str, Any]) -> str:
+    """Write the rows as a table of a page."""
+    lines = ["| | reads | N-MPJPE mm | P-MPJPE mm | N / P, 17 joints | yaw, median ° | beyond 90° % | PCK@10 % | ms |",
+             "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    for row in stored["rows"]:
+        tier = row["tier"].removesuffix("_heavy")
+        title = TITLES[tier] + ("" if tier == "pixels" else ", heavy" if row["tier"] != tier else ", full")
+        lines.append(
+            f"| {title} | {row['reads']} | {row['n_mpjpe_mm']:.1f} | {row['p_mpjpe_mm']:.1f} | "
+            f"{row['n_mpjpe_17_mm']:.1f} / {row['p_mpjpe_17_mm']:.1f} | {row['yaw_median_deg']:.1f} | "
+            f"{row['beyond_90_percent']:.1f} | {row['pck_10_percent']:.1f} | {row['ms_per_picture']:.0f} |"
+        )
+    return "\n".join([*lines, "", f"<sub>{stored['protocol']}.</sub>", ""])
+
+
+def write_table(result: Path) -> None:
+    """Write the table of a result beside it."""
+    with atomic_write(result.with_suffix(".md")) as partial:
+        partial.write_text(table_of(json.loads(result.read_text())))
+
+
 def main(settings: Settings) -> list[dict[str, Any]]:
     """Measure all tiers, write and print."""
     torch.set_num_threads(1)
@@ -224,8 +252,8 @@ def main(settings: Settings) -> list[dict[str, Any]]:
         "finding the person's points in the box included"
     )
     save_result(settings.result, protocol, hashes=hashes, rows=rows)
-    for row in rows:
-        print(row)
+    write_table(settings.result)
+    print(settings.result.with_suffix(".md").read_text())
     return rows
 
 
