@@ -29,7 +29,14 @@ from tqdm import tqdm
 from config import ASSETS, Device, Paths, ranged, setting
 from dataset_def.photos.blazepose import KEYPOINT_NETWORKS, KEYPOINTS_REMEDY, BlazePose, is_available
 from dataset_def.photos.crop import PhotoCrop, photo_camera, photo_crop
-from dataset_def.photos.keypoints import FollowedPerson, KeypointFinder, PersonKeypoints, given_keypoints
+from dataset_def.photos.keypoints import (
+    FollowedPerson,
+    KeypointFinder,
+    PersonKeypoints,
+    given_keypoints,
+    settled_sides,
+    with_sides,
+)
 from dataset_def.photos.person import Finder, make_finder, user_box
 from dataset_def.photos.pictures import Picture, Pictures, open_pictures, readable
 from dataset_def.photos.segmentation import SEGMENTATION_NETWORK
@@ -381,6 +388,8 @@ class KeypointPredictor:
             for part in split_at_jumps(seen):
                 if part[0].person.is_new:
                     before = []
+                if rate:
+                    part = with_settled_sides(part, before)
                 lifted = self.lifted(part, rate, before)
                 yield from zip(part, self.persons(lifted), strict=True)
                 before = ended(part, lifted) if rate else []
@@ -477,6 +486,17 @@ def split_at_jumps(seen: Sequence[SeenKeypoints]) -> list[list[SeenKeypoints]]:
             parts.append([])
         parts[-1].append(one)
     return parts
+
+
+def with_settled_sides(
+    seen: Sequence[SeenKeypoints], before: Sequence[tuple[SeenKeypoints, LiftedBodies]]
+) -> list[SeenKeypoints]:  # fmt: skip
+    """Exchange left and right in the frames in which they were taken for each other."""
+    every = [one.person for one, _ in before[-1:]] + [one.person for one in seen]
+    points_px, confidence = (np.stack([getattr(one, name) for one in every]) for name in ("points_px", "confidence"))
+    exchanged = settled_sides(points_px, confidence, bool(before))[len(every) - len(seen) :]
+    return [one._replace(person=with_sides(one.person, bool(is_other)))
+            for one, is_other in zip(seen, exchanged, strict=True)]  # fmt: skip
 
 
 def ended(seen: Sequence[SeenKeypoints], lifted: LiftedBodies) -> list[tuple[SeenKeypoints, LiftedBodies]]:

@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from dataset_def.multiview.keypoint_files import BODY_25B, CameraKeypoints, read_camera_keypoints
 from dataset_def.multiview.keypoint_tables import read_table
 from dataset_def.photos.blazepose import BLAZEPOSE, LEAST_PRESENCE, BlazePose, SeenPerson
 from dataset_def.photos.pictures import Picture, Pictures
 from utils.person_box import JUMP_IOU, Box, overlap_of_boxes
-from utils.skeleton import KEYPOINTS_25
+from utils.skeleton import KEYPOINTS_25, mirrored
 
 SAME_IOU = 0.2
 """Overlap of a followed person's box with the given one from which on it is the same person."""
+EXCHANGED_FITS, EXCHANGED_MOVES = 0.5, 0.04
+"""Left and right were exchanged where that halves the mean move of all points since the frame before, and they moved by
+so much of the person's size at least."""
 NEAR_BOXES = 1.0
 """A lost person is found again no farther from the last box than so many of its longer sides."""
 LEAST_KEYPOINTS = 6
@@ -143,6 +146,39 @@ def apart(one: Box, other: Box) -> float:
     across_px = one.left_px + one.width_px / 2 - other.left_px - other.width_px / 2
     down_px = one.top_px + one.height_px / 2 - other.top_px - other.height_px / 2
     return float(np.hypot(across_px, down_px) / max(other.width_px, other.height_px, 1.0))
+
+
+def settled_sides(
+    points_px: Float[np.ndarray, "T 25 2"], confidence: Float[np.ndarray, "T 25"], first_is_right: bool
+) -> Bool[np.ndarray, "T"]:
+    """Tell in which frames of one person left and right were taken for each other everywhere.
+
+    Nobody's left and right change places from one frame to the next: where the points of a frame fit those before much
+    better exchanged, one of the two is wrong, and it is the side with fewer frames.
+
+    Args:
+        first_is_right: whether the first frame is known to be right.
+    """
+    other = mirrored(KEYPOINTS_25)
+    is_exchanged = np.zeros(len(points_px), bool)
+    for now in range(1, len(points_px)):
+        sure = (confidence[[now - 1, now]] > 0).all(axis=0) & (confidence[[now - 1, now]][:, other] > 0).all(axis=0)
+        if sure.sum() < LEAST_KEYPOINTS:
+            continue
+        size_px = np.ptp(points_px[now - 1][sure], axis=0).max()
+        straight, crossed = (np.linalg.norm(one - points_px[now - 1], axis=1)[sure].mean() / max(size_px, 1.0)
+                             for one in (points_px[now], points_px[now][other]))  # fmt: skip
+        is_other_way = crossed < EXCHANGED_FITS * straight and straight > EXCHANGED_MOVES
+        is_exchanged[now] = is_exchanged[now - 1] != is_other_way
+    return is_exchanged if first_is_right or is_exchanged.mean() <= 0.5 else ~is_exchanged
+
+
+def with_sides(found: PersonKeypoints, is_exchanged: bool) -> PersonKeypoints:
+    """Exchange left and right where they were taken for each other."""
+    other = mirrored(KEYPOINTS_25)
+    return (
+        found._replace(points_px=found.points_px[other], confidence=found.confidence[other]) if is_exchanged else found
+    )
 
 
 def given_keypoints(path: Path, skeleton: str, pictures: Pictures, box: Box | None) -> KeypointFinder:

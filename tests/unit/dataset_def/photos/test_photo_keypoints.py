@@ -7,10 +7,17 @@ import pytest
 
 from dataset_def.multiview.keypoint_files import BODY_25B
 from dataset_def.photos.blazepose import BLAZEPOSE, Region, SeenPerson
-from dataset_def.photos.keypoints import FollowedPerson, apart, box_of_person, given_keypoints, keypoints_of
+from dataset_def.photos.keypoints import (
+    FollowedPerson,
+    apart,
+    box_of_person,
+    given_keypoints,
+    keypoints_of,
+    settled_sides,
+)
 from dataset_def.photos.pictures import Picture, Pictures
 from utils.person_box import Box
-from utils.skeleton import KEYPOINTS_25
+from utils.skeleton import KEYPOINTS_25, mirrored
 
 RGB = np.zeros((200, 400, 3), np.uint8)
 
@@ -116,3 +123,25 @@ def test_coco_of_one_picture_is_read_and_another_number_of_pictures_refused(tmp_
         given_keypoints(path, "", pictures(2), None)
     with pytest.raises(FileNotFoundError, match="do not exist"):
         given_keypoints(tmp_path / "none.json", "", pictures(1), None)
+
+
+def walking(count: int) -> np.ndarray:
+    """Somebody whose left is at the right of the picture, and who moves a little."""
+    rng = np.random.default_rng(0)
+    rest = np.array([[(60 if "left" in name else 20 if "right" in name else 40), 10 * n] for n, name in
+                     enumerate(KEYPOINTS_25)], float)  # fmt: skip
+    rest[:, 1] = (rest[:, 1] + rest[mirrored(KEYPOINTS_25), 1]) / 2
+    return rest + np.arange(count)[:, None, None] * (2.0, 0.5) + rng.normal(0, 1, (count, 25, 2))
+
+
+def test_frames_with_exchanged_sides_are_outvoted():
+    straight, sure = walking(12), np.ones((12, 25))
+    sure[:, KEYPOINTS_25.index("left_pinky")] = 0
+    exchanged = straight.copy()
+    for now in (0, 5, 6, 11):
+        exchanged[now] = straight[now][mirrored(KEYPOINTS_25)]
+    assert not settled_sides(straight, sure, False).any()
+    assert np.flatnonzero(settled_sides(exchanged, sure, False)).tolist() == [0, 5, 6, 11]
+    known = settled_sides(exchanged, sure, True)  # the first frame is believed, so all others are turned to it
+    assert not known[0] and known[1:5].all() and not known[5]
+    assert not settled_sides(exchanged, np.zeros((12, 25)), False).any()
