@@ -275,8 +275,8 @@ def encoder_for(
         "models/assets/open_weights.pt, which has the same geometry as the committed file of that version, or train "
         "stage 1 anew"
     )
-    kept = "what finds joints was kept alone" if config.name else "its encoder was trained without stage 1"
-    why = f"({kept}); the pose is read" if is_known else crisp
+    alone = "(what finds joints is all that it holds); the pose is read"  # no run of stage 1 has an empty name
+    why = crisp if config.name else alone
     network.keep_only_geometry(f"{path} holds no decoder that this version can draw with {why}")
     other = tuple(prefix + name for name in READS_APPEARANCE_AND_DRAWS)
     return network, config, {name: value for name, value in weights.items() if not name.startswith(other)}

@@ -148,7 +148,7 @@ def maps_parts(config: ExportConfig) -> Parts:
     stage_1 = checkpoint["states"]["model"]["_extra_state"]
     drawing = tuple(f"encoder.{name}" for name in READS_APPEARANCE_AND_DRAWS)
     weights = packed({name: w for name, w in checkpoint["states"]["model"].items() if not name.startswith(drawing)})
-    weights["_extra_state"] = shareable(stage_1)
+    weights["_extra_state"] = shareable(stage_1, name="")  # the mark of an encoder behind which nothing draws
     plain = checkpoint["config"]
     files = {
         "encoder": plain["encoder"] and "stage_1.pt",

@@ -115,7 +115,7 @@ def test_an_exported_pose_network_with_heat_maps_finds_the_same_joints_and_draws
     about = json.loads(small.with_suffix(".json").read_text())
     assert about["tier"] == found.reads.tier and about["stage_2"]["starts"]
     assert [text for text in texts(about) if text.startswith("/")] == []
-    with pytest.raises(ValueError, match="holds no decoder"):
+    with pytest.raises(ValueError, match="what finds joints is all that it holds"):
         found.network.encoder.decoder(torch.zeros(1))
 
 
