@@ -275,10 +275,9 @@ def encoder_for(
         "models/assets/open_weights.pt, which has the same geometry as the committed file of that version, or train "
         "stage 1 anew"
     )
-    without_stage_1 = "(its encoder was trained without stage 1); the pose is read"
-    network.keep_only_geometry(
-        f"{path} holds no decoder that this version can draw with {crisp if config.name else without_stage_1}"
-    )
+    alone = "(what finds joints is all that it holds); the pose is read"  # no run of stage 1 has an empty name
+    why = crisp if config.name else alone
+    network.keep_only_geometry(f"{path} holds no decoder that this version can draw with {why}")
     other = tuple(prefix + name for name in READS_APPEARANCE_AND_DRAWS)
     return network, config, {name: value for name, value in weights.items() if not name.startswith(other)}
 

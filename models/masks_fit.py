@@ -260,6 +260,15 @@ def overlap_of(
     return (shared / union).masked_fill(~exists, torch.nan)
 
 
+def middle_shape(betas: Float[Tensor, "T n"]) -> Float[Tensor, "n"]:
+    """Take the median of shapes, number by number.
+
+    PyTorch's median of a tensor that `expand` made reads memory which does not belong to it (2.14 on a CPU, with stride
+    0 along the median's axis): what came out was chance, now and then no number.  So it gets a copy.
+    """
+    return betas.contiguous().median(dim=0).values
+
+
 def check_finite(done: str, **moved: Tensor) -> None:
     """Stop a fit at the step that breaks it: one number that is not finite soon makes all of them so.
 
@@ -310,7 +319,7 @@ class MasksFit:
 
     def person(self, start: EstimatedBodies, observations: MasksObservations) -> Person:
         """Find shape and clothes of somebody from some frames; it begins at the median of the teacher's shapes."""
-        person = self.usual_person(start.betas.median(dim=0).values)
+        person = self.usual_person(middle_shape(start.betas))
         if self.config.shape_steps == 0:
             return person
         moving = self._moved(start, observations, person, self.config.shape_steps, True)

@@ -103,10 +103,13 @@ def errors_of(predicted_root_m: Tensor, found: Predictions) -> dict[str, np.ndar
 
 
 def without_image(stored: StoredPose, data: PoseData, found: Predictions) -> dict[str, Tensor]:
-    """Predict from the training labels alone; only their mean, where the labelled subjects are not in this index."""
+    """Predict from the training labels alone; only the mean pose, where no labels trained or they are of another index.
+
+    The mean is that of everything which trained the head, fits in the place of labels too.
+    """
     poses = {"mean_pose": stored.network.head.joints_mean_m.cpu().expand_as(found.true_root_m)}
     who = stored.config.subjects
-    if set(who.labelled) <= set(data.table.frames[:, 0].tolist()):
+    if who.labelled and set(who.labelled) <= set(data.table.frames[:, 0].tolist()):
         labels = labels_world_m(data.table, who.labelled, who.held_out, stored.config.sequences)
         poses |= reference_poses(labels, found.true_root_m, found.R_crop_from_world)
     return poses
@@ -175,8 +178,10 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
         mean_pose_root_m=references["mean_pose"][0].numpy(),
         **pose_examples(data, config.examples, errors["mpjpe_17_mm"], frames),
     )
+    others = dict.fromkeys(references, labels_alone)
+    others |= {"mean_pose": stored.reads} if stored.config.pseudo_labels is not None else {}
     save_metrics(folder / f"metrics{suffix}.json", split, frames, inputs, metrics, reads=stored.reads,
-                 at_test=data.reader.reads(data.rows), others=dict.fromkeys(references, labels_alone))  # fmt: skip
+                 at_test=data.reader.reads(data.rows), others=others)  # fmt: skip
 
     shown = {"predicted": overall} | {name.replace("_", " "): summary for name, summary in summaries.items()}
     shown |= {"with mirrored": metrics["with_mirrored"]["overall"]} if config.mirror else {}

@@ -1,14 +1,14 @@
-"""Write trained weights as one small file in 8 bits: encoder, decoder, pose head; prior; mesh head; teacher; lifter.
+"""Write trained weights as one small file in 8 bits: of every stage, of the teacher, of the lifter.
 
     python sample/tools/export_weights.py --checkpoint runs/pose/long/checkpoint_best.pt --stage-1-run runs/enc_dec/long
         --metrics runs/enc_dec/long/metrics.json runs/pose/long/metrics.json
 
-Reads   checkpoint_best.pt of stage 2 (mode frozen), 3 or 4, of the teacher that reads masks, or of the lifter that
-        reads keypoints; config.json beside it and of stage 1
-Writes  models/assets/open_weights.pt, which every script takes where it takes a checkpoint of stage 1 or 2;
-        open_prior.pt; open_teacher.pt; open_lifter.pt; or open_mesh.pt, whose encoder is that of open_weights.pt
-        beside it; each with a .json that tells how it was made (commands, commits, settings, steps, metrics), without
-        the folders
+Reads   checkpoint_best.pt of stage 2, 3 or 4, of the teacher that reads masks, or of the lifter that reads keypoints;
+        config.json beside it and of stage 1
+Writes  models/assets/open_weights.pt, which every script takes where it takes a checkpoint of stage 1 or 2 (stage 2 in
+        mode frozen); open_pose.pt, which takes the place of stage 2 alone (stage 2 with heat maps); open_prior.pt;
+        open_teacher.pt; open_lifter.pt; or open_mesh.pt, whose encoder is that of open_weights.pt beside it; each with
+        a .json that tells how it was made (commands, commits, settings, steps, metrics), without the folders
 """
 
 import json
@@ -21,6 +21,7 @@ import torch
 
 from config import ROOT
 from models.encoder_decoder import (
+    READS_APPEARANCE_AND_DRAWS,
     STAGE_1_READS,
     STAGE_1_STEP,
     UNKNOWN_STEP,
@@ -33,6 +34,7 @@ from models.encoder_decoder import (
 )
 from models.GAN import prior_reads
 from models.pose_from_latent import load_pose
+from models.pose_from_maps import PoseFromMaps
 from models.SMPL_from_keypoints import lifter_reads
 from models.SMPL_from_latent import ENCODER_FILE, GEOMETRY_HASH, load_mesh
 from models.SMPL_from_masks import teacher_reads
@@ -47,11 +49,12 @@ class ExportConfig:
     """sample/tools/export_weights.py: one small file of trained weights, to be shared."""
 
     checkpoint: Path
-    """checkpoint_best.pt of stage 2 with a frozen encoder (it then holds encoder, decoder and pose head), of stage 3,
-    of stage 4 (its head alone), of sample/train_SMPL_from_masks.py or of sample/train_SMPL_from_keypoints.py."""
+    """checkpoint_best.pt of stage 2 with a frozen encoder (it then holds encoder, decoder and pose head) or with heat
+    maps, of stage 3, of stage 4 (its head alone), of sample/train_SMPL_from_masks.py or of
+    sample/train_SMPL_from_keypoints.py."""
     output: Path | None = None
-    """Without it, open_weights.pt, open_prior.pt, open_mesh.pt, open_teacher.pt or open_lifter.pt in models/assets,
-    after the stage."""
+    """Without it, open_weights.pt, open_pose.pt, open_prior.pt, open_mesh.pt, open_teacher.pt or open_lifter.pt in
+    models/assets."""
     encoder: Path = ROOT / "models" / "assets" / "open_weights.pt"
     """Of stage 4: the exported encoder that the head was trained with; it must lie in the folder of the output."""
     appearance_of: Path | None = None
@@ -139,6 +142,22 @@ def mesh_parts(config: ExportConfig) -> Parts:
     return Parts(head, settings, {"file": config.encoder.name}, reads)
 
 
+def maps_parts(config: ExportConfig) -> Parts:
+    """Give what finds joints in an image by heat maps, and nothing of what stage 1 draws with."""
+    stored, checkpoint = load_pose(config.checkpoint, torch.device("cpu")), load_checkpoint(config.checkpoint, "pose")
+    stage_1 = checkpoint["states"]["model"]["_extra_state"]
+    drawing = tuple(f"encoder.{name}" for name in READS_APPEARANCE_AND_DRAWS)
+    weights = packed({name: w for name, w in checkpoint["states"]["model"].items() if not name.startswith(drawing)})
+    weights["_extra_state"] = shareable(stage_1, name="")  # the mark of an encoder behind which nothing draws
+    plain = checkpoint["config"]
+    files = {
+        "encoder": plain["encoder"] and "stage_1.pt",
+        "pseudo_labels": plain["pseudo_labels"] and "pseudo_labels.npz",
+    }
+    starts = None if config.stage_1_run is None else starts_of(config.stage_1_run)
+    return Parts(weights, shareable(plain, **files), {"starts": starts} if starts else {}, stored.reads)
+
+
 def whole_parts(config: ExportConfig, stage: str) -> Parts:
     """Give the weights and settings of a stage that stands alone: the prior, the teacher, the lifter."""
     checkpoint = load_checkpoint(config.checkpoint, stage)
@@ -150,6 +169,7 @@ def whole_parts(config: ExportConfig, stage: str) -> Parts:
 FILES = {"pose": "open_weights.pt", "gan": "open_prior.pt", "mesh": "open_mesh.pt", "masks": "open_teacher.pt",
          "lifter": "open_lifter.pt"}  # fmt: skip
 NUMBERS = {"pose": "stage_2", "gan": "stage_3", "mesh": "stage_4", "masks": "teacher", "lifter": "lifter"}
+MAPS_FILE = "open_pose.pt"
 
 
 def starts_of(run: Path) -> list[dict[str, Any]]:
@@ -189,8 +209,15 @@ def numbers_of(paths: tuple[Path, ...]) -> dict[str, Any]:
     return found
 
 
+def finds_joints(path: Path, stage: str) -> bool:
+    """Tell whether a checkpoint is a pose network with heat maps, whose encoder was trained with it."""
+    return stage == "pose" and isinstance(load_pose(path, torch.device("cpu")).network.head, PoseFromMaps)
+
+
 def parts_of(config: ExportConfig, stage: str) -> Parts:
     """Choose what is exported of a checkpoint."""
+    if finds_joints(config.checkpoint, stage):
+        return maps_parts(config)
     if stage == "pose":
         return pose_parts(config, starts_of_stage_1(config))
     return mesh_parts(config) if stage == "mesh" else whole_parts(config, stage)
@@ -212,7 +239,8 @@ def main(config: ExportConfig) -> int:
     """Convert, write, and return the number of parameters."""
     checkpoint = load_checkpoint(config.checkpoint, *FILES)
     stage, parts = checkpoint["stage"], parts_of(config, checkpoint["stage"])
-    output = config.output or ROOT / "models" / "assets" / FILES[stage]
+    name = MAPS_FILE if finds_joints(config.checkpoint, stage) else FILES[stage]
+    output = config.output or ROOT / "models" / "assets" / name
     save_checkpoint(output, stage, checkpoint["step"], parts.settings, {"model": parts.weights}, reads=parts.reads)
     count = sum(w.numel() for w in load_checkpoint(output, stage)["states"]["model"].values() if torch.is_tensor(w))
     metadata = {

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from config import ROOT, MeshConfig, MeshHeadConfig
+from dataset_def import h36m_get_background
+from dataset_def.h36m_get_background import BackgroundConfig
 from models.encoder_decoder import UNKNOWN_STEP, build_encoder_decoder, load_encoder, load_encoder_decoder
 from models.pose_from_latent import load_pose
 from models.smpl import load_body
@@ -18,7 +20,7 @@ from sample import save_embeddings, train_3d_pose_from_enc
 from sample.save_embeddings import EmbeddingsConfig
 from sample.tools import export_weights
 from sample.tools.export_weights import ExportConfig
-from tests.e2e.test_stage2 import Workplace
+from tests.e2e.test_stage2 import CHANGED, HEATMAPS, STAGE_1, Workplace
 from utils.artifacts import load_checkpoint, save_checkpoint
 from utils.settings import to_plain
 
@@ -93,6 +95,28 @@ def test_exported_weights_tell_how_they_were_made_but_not_in_which_folders(place
     place.write_encoder(run / "checkpoint_best.pt", seed=1)
     with pytest.raises(ValueError, match="the encoder is not that of"):
         export_weights.main(settings)
+
+
+@pytest.mark.parametrize("mode", ["scratch", "finetune"])
+def test_an_exported_pose_network_with_heat_maps_finds_the_same_joints_and_draws_nothing(place, tmp_path, mode):
+    h36m_get_background.main(BackgroundConfig(paths=place.paths, processes=1))
+    stage_1, encoder = replace(STAGE_1, encoder=HEATMAPS.encoder), tmp_path / "stage_1.pt"
+    save_checkpoint(encoder, "enc_dec", 1, to_plain(stage_1), {"model": build_encoder_decoder(stage_1).state_dict()})
+    before = {"mode": mode, "encoder": encoder if mode == "finetune" else None}
+    config = place.config(f"maps_{mode}", untrained=HEATMAPS, augment=CHANGED, **before)
+    train_3d_pose_from_enc.main(config)
+    checkpoint, small = place.run(config.name) / "checkpoint_best.pt", tmp_path / "open_pose.pt"
+    export_weights.main(ExportConfig(checkpoint=checkpoint, output=small, description="a test"))
+    assert small.stat().st_size < 0.6 * checkpoint.stat().st_size
+    found, expected = (load_pose(path, torch.device("cpu")) for path in (small, checkpoint))
+    image = torch.rand(3, 3, 32, 32)
+    assert (found.network(image) - expected.network(image)).norm(dim=-1).max() < 0.01, "metres"
+    assert found.reads == expected.reads and found.step == expected.step
+    about = json.loads(small.with_suffix(".json").read_text())
+    assert about["tier"] == found.reads.tier and about["stage_2"]["starts"]
+    assert [text for text in texts(about) if text.startswith("/")] == []
+    with pytest.raises(ValueError, match="what finds joints is all that it holds"):
+        found.network.encoder.decoder(torch.zeros(1))
 
 
 def write_mesh(path: Path, encoder: Path) -> Path:

@@ -19,7 +19,7 @@ MILLIMETRES = 1000.0
 """Per metre; laboratories' programs take .c3d for millimetres, some without looking at its unit."""
 C3D_REMEDY = 'pip install -e ".[c3d]"'
 LONGEST_TEXT = 255
-"""Characters of one entry of a .c3d, whose lengths are single bytes."""
+"""Characters of one entry of a .c3d, whose lengths are single bytes; longer texts become several entries."""
 
 
 def write_trc(
@@ -86,7 +86,8 @@ def write_c3d(
     file.add_parameter("POINT", "X_SCREEN", ["+X"])
     file.add_parameter("POINT", "Y_SCREEN", ["+Z"])
     for name, text in header.items():
-        file.add_parameter("ABOUT", name.upper(), [text[:LONGEST_TEXT]])
+        parts = [text[first : first + LONGEST_TEXT] for first in range(0, max(1, len(text)), LONGEST_TEXT)]
+        file.add_parameter("ABOUT", name.upper(), parts)
     with atomic_write(path) as partial:
         whole = partial.with_name(f"{partial.name}.c3d")  # ezc3d appends the ending that it misses
         file.write(str(whole))

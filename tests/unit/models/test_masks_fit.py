@@ -235,6 +235,15 @@ def test_joints_of_a_frame_whose_pelvis_is_not_known_are_not_known_either(drawn)
     assert np.allclose(found.joints_root_m[2], joints_m[2] - joints_m[2, :1])
 
 
+def test_a_person_begins_at_the_middle_shape_also_where_one_shape_stands_for_all_frames(drawn):
+    fit = MasksFit(small_body(), MasksFitLoss(), replace(STEPS, shape_steps=0), False)
+    shape = torch.linspace(-2, 2, 10)
+    start = disturbed(drawn)._replace(betas=shape.expand(4, -1))
+    assert torch.equal(fit.person(start, no_joints(drawn.views)).betas, shape)
+    of_frames = shape + torch.tensor([-3.0, 0.0, 0.0, 5.0])[:, None]
+    assert torch.equal(fit.person(start._replace(betas=of_frames), no_joints(drawn.views)).betas, shape)
+
+
 def test_a_fit_that_breaks_says_what_broke_and_when(drawn):
     observations = no_joints(drawn.views)
     wrong = observations._replace(joints_confidence=torch.ones(4, 17), joints_root_m=torch.full((4, 17, 3), torch.inf))

@@ -96,10 +96,11 @@ def test_a_c3d_is_what_its_description_says_with_z_up_and_millimetres(tmp_path):
 def test_ezc3d_reads_the_same_points(tmp_path):
     import ezc3d
 
-    write_c3d(tmp_path / "a.c3d", NAMES, PLACES_M, 29.97, HEADER)
+    write_c3d(tmp_path / "a.c3d", NAMES, PLACES_M, 29.97, HEADER | {"licence": "free" * 150})
     found = ezc3d.c3d(str(tmp_path / "a.c3d"))
     point = found["parameters"]["POINT"]
     assert point["LABELS"]["value"] == list(NAMES) and point["UNITS"]["value"] == ["mm"]
+    assert "".join(found["parameters"]["ABOUT"]["LICENCE"]["value"]) == "free" * 150
     assert point["RATE"]["value"][0] == pytest.approx(29.97, abs=1e-5)
     read_m = np.einsum("ant->tna", found["data"]["points"][:3])[..., [0, 2, 1]] * [0.001, 0.001, -0.001]
     assert 1000 * np.abs(read_m - PLACES_M).max() < 0.001
