@@ -6,8 +6,8 @@ the place that comes out is taken as if it were a label, in every view.  Which w
 of the coarsest features, found in closed form where it is known of some (heading.py) and trained with the network.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -70,6 +70,12 @@ class ReadBeside(nn.Module):
         self.agreement.lerp_(agreement, FORGETS)
         cosine = 1 - (apart * is_known).sum() / is_known.sum().clamp_min(1)
         self.known_cosine.lerp_(cosine, FORGETS * is_known.any())
+
+    def go_on_from(self, states: Mapping[str, Any]) -> None:
+        """Take what another training learned beside its points, if it was one of these; its points settle anew."""
+        if "beside" in states:
+            self.load_state_dict(states["beside"])
+            self.believed_at.fill_(-1)
 
     def settling(self, teaching: PointsTeaching, done: float) -> float:
         """Say what share is over of the training since headings are believed, and note when they first are.

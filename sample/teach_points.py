@@ -31,6 +31,7 @@ from models.taught_points import (
     weights_of,
     whole_masks,
 )
+from utils.artifacts import load_checkpoint
 from utils.batches import batch_loader, in_order, some_of, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.figures.training import points_picture
@@ -153,6 +154,8 @@ def main(config: EncDecConfig) -> float:
     run = Run("enc_dec", config, data.reads() if begun is None else data.reads() | begun.reads)
     model = build_encoder_decoder(config) if begun is None else begun.network
     reader = PointsReader(model.to(run.device, memory_format=torch.channels_last)).to(run.device)
+    if config.start_from:
+        reader.beside.go_on_from(load_checkpoint(config.start_from, "enc_dec")["states"])
     optimizer = make_optimizer(reader.parameter_groups(), config.optim)
     schedule = make_schedule(optimizer, config.optim)
     run.track(model=model, beside=reader.beside, optimizer=optimizer, schedule=schedule)

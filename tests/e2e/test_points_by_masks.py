@@ -141,6 +141,17 @@ def test_the_next_steps_take_the_encoder(paths, trained, tmp_path):
     assert json.loads((tmp_path / "probe.json").read_text())["tier"] == "pixels + cameras + masks + S1's joints"
 
 
+def test_a_run_that_goes_on_from_another_takes_its_headings_along(paths, trained):
+    train_enc_dec.main(settings(
+        paths, "on", start_from=trained, optim=Optim(steps=2, lr=1e-9, bf16=False),
+        teaching=PointsTeaching(by="masks", heading_at=()),
+    ))  # fmt: skip
+    before, after = load_checkpoint(trained, "enc_dec")["states"], states(paths, "on")
+    for part, name in (("beside", "heading.weight"), ("model", "to_points.own_heat")):
+        assert torch.allclose(before[part][name], after[part][name], atol=1e-6)
+    assert after["beside"]["agreement"] == pytest.approx(before["beside"]["agreement"].item(), abs=0.1)
+
+
 def test_what_draws_is_trained_behind_points_that_stay(paths, trained):
     behind = settings(paths, "drawn", steps=6, teaching=PointsTeaching(by="nothing"), augment=ImageAugmentation(),
                       start_from=trained)  # fmt: skip
