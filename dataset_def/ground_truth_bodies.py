@@ -1,8 +1,8 @@
 """Body parameters of whole sequences: the truth of the embedded data, or what was fitted to all views of real data.
 
-One .npz per sequence with theta (T, 72) axis-angle, the root in the world; betas (n,); translation_m (T, 3) as the body
-layer takes it.  Row n belongs to frame n + 1.  Fits add what they are and the hash of their body; their rows are NaN
-where no frame was fitted.  For test scripts only: nothing is trained on these files.
+One .npz per sequence with theta (T, 3 per joint) axis-angle, 72 numbers of people, the root in the world; betas (n,);
+translation_m (T, 3) as the body layer takes it.  Row n belongs to frame n + 1.  Fits add what they are and the hash of
+their body; their rows are NaN where no frame was fitted.  For test scripts only: nothing is trained on these files.
 """
 
 import json
@@ -25,7 +25,7 @@ EMBEDDED, FITTED = "embedded data", "multi-view fit"
 class SequenceBodies(NamedTuple):
     """The bodies of one sequence."""
 
-    theta: Float[np.ndarray, "T 72"]
+    theta: Float[np.ndarray, "T axis_angles"]
     betas: Float[np.ndarray, "n"]
     translation_m: Float[np.ndarray, "T 3"]
     source: str
@@ -37,7 +37,7 @@ class SequenceBodies(NamedTuple):
 class FrameBodies(NamedTuple):
     """One body per frame; NaN where it is not known."""
 
-    rotations_world: Float[Tensor, "N 24 3 3"]
+    rotations_world: Float[Tensor, "N J 3 3"]
     betas: Float[Tensor, "N n"]
     translation_m: Float[Tensor, "N 3"]
     source: str
@@ -72,9 +72,10 @@ def load_bodies(path: Path) -> SequenceBodies:
     except (*UNREADABLE, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged; delete it and make it again") from error
     shapes = {name: arrays[name].shape if name in arrays else None for name in ("theta", "betas", "translation_m")}
-    num_frames = len(arrays.get("theta", ()))
-    if (shapes["theta"], shapes["translation_m"]) != ((num_frames, 72), (num_frames, 3)) or not shapes["betas"]:
-        raise ValueError(f"{path} holds {shapes}; expected theta (T, 72), betas (n,), translation_m (T, 3)")
+    frames, *numbers = shapes["theta"] or (0,)
+    is_joints = len(numbers) == 1 and numbers[0] > 0 and numbers[0] % 3 == 0
+    if not is_joints or shapes["translation_m"] != (frames, 3) or not shapes["betas"]:
+        raise ValueError(f"{path} holds {shapes}; expected theta (T, 3 per joint), betas (n,), translation_m (T, 3)")
     return SequenceBodies(
         arrays["theta"], arrays["betas"], arrays["translation_m"],
         str(arrays.get("source", EMBEDDED)), str(arrays.get("body_hash", embedded_body_hash(path.parent))),
@@ -118,8 +119,9 @@ def gathered(
     frames: Int[np.ndarray, "N 5"], found: dict[tuple[int, int, int], SequenceBodies], source: str
 ) -> FrameBodies:
     """Take the row of every frame from its sequence."""
-    num_betas = len(next(iter(found.values())).betas)
-    theta, betas, translation_m = (np.full((len(frames), width), np.nan, np.float32) for width in (72, num_betas, 3))
+    first = next(iter(found.values()))
+    widths = (first.theta.shape[1], len(first.betas), 3)
+    theta, betas, translation_m = (np.full((len(frames), width), np.nan, np.float32) for width in widths)
     for (subject, action, subaction), bodies in found.items():
         of_sequence = np.flatnonzero((frames[:, :3] == (subject, action, subaction)).all(1))
         number = frames[of_sequence, 4] - 1
@@ -129,6 +131,6 @@ def gathered(
         betas[rows] = bodies.betas
     is_known = np.asarray(np.isfinite(theta).all(1))
     betas[~is_known] = np.nan
-    rotations = torch.full((len(frames), 24, 3, 3), torch.nan)
-    rotations[is_known] = roma.rotvec_to_rotmat(torch.from_numpy(theta[is_known]).unflatten(1, (24, 3)))
+    rotations = torch.full((len(frames), widths[0] // 3, 3, 3), torch.nan)
+    rotations[is_known] = roma.rotvec_to_rotmat(torch.from_numpy(theta[is_known]).unflatten(1, (-1, 3)))
     return FrameBodies(rotations, torch.from_numpy(betas), torch.from_numpy(translation_m), source)

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from config import PoseSources
+from dataset_def.poses.any_skeleton import free_motion
 from dataset_def.poses.sources import PoseTable, find_sources, read_source
 from utils.artifacts import PseudoLabels
-from utils.body_file import NUM_BETAS, check_smpl_joints, read_body_file
+from utils.body_file import NUM_BETAS, BodyFile, check_smpl_joints, has_smpl_joints, read_body_file
 from utils.tiers import Reads
 
 SMPL_VERTICES, SMPL_FACES = 6890, 13776
@@ -153,8 +154,28 @@ def bank_of_fits(labels: PseudoLabels, held_out: tuple[tuple[int, int], ...], pa
     return PoseBank(rotations, torch.full((len(rotations), labels.betas.shape[1]), torch.nan), about, labels.reads)
 
 
+FREE_FRAMES_PER_SECOND = 2.5
+"""Of motions of any body: neighbours differ, and poses are not drawn twice."""
+
+
+def bank_of_free_motions(config: PoseSources, file: BodyFile, part: PosePart) -> PoseBank:
+    """Draw poses of a body of any skeleton: as many motions as the settings name, some of them held out."""
+    held_out = max(1, round(config.held_out * config.sequences))
+    numbers = range(held_out) if part == "held_out" else range(held_out, max(config.sequences, held_out + 1))
+    found = [free_motion(file, np.random.default_rng([config.seed, number, 505]), config.frames, FREE_FRAMES_PER_SECOND)
+             for number in numbers]  # fmt: skip
+    rotations = torch.from_numpy(np.concatenate([one.rotations for one in found]).astype(np.float32))
+    betas = torch.full((len(rotations), file.shapedirs.shape[2]), torch.nan)
+    about = f"{len(rotations):,} poses of {len(found)} motions within the ranges of the body's joints"
+    return PoseBank(rotations, betas, about, Reads(poses=frozenset({"generator"})))
+
+
 def open_bank(config: PoseSources, body_location: Path, part: PosePart) -> PoseBank:
-    """Read a part of all sources that the settings name."""
+    """Read a part of all sources that the settings name; bodies with other joints than SMPL's move by themselves."""
+    file = read_body_file(body_location)
+    recorded = config.surreal or config.amass or config.cmu
+    if recorded is None and not has_smpl_joints(tuple(file.parents.tolist()), file.names):
+        return bank_of_free_motions(config, file, part)
     with_shapes = is_smpl(body_location)
     rotations, betas, about = [], [], []
     tables = open_tables(config, body_location)

@@ -74,15 +74,15 @@ def vertex_normals(vertices_m: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]
 
 def part_of_body(body: Body, kept: Int[Tensor, "n"]) -> Body:
     """Make the same body with some of its vertices and without faces; vertices that joints are read off are added."""
-    if body.has_h36m_joints:
-        kept = torch.unique(torch.cat([kept, body.h36m_vertices]))
+    if body.has_evaluated_regressor:
+        kept = torch.unique(torch.cat([kept, body.evaluated_vertices]))
     rows = (kept[:, None] * 3 + torch.arange(3, device=kept.device)).flatten()
     part = copy.deepcopy(body)
     part.template_m, part.weights = body.template_m[kept], body.weights[kept]
     part.shape_of_vertices, part.pose_of_vertices = body.shape_of_vertices[:, rows], body.pose_of_vertices[:, rows]
     part.faces = body.faces[:0]
-    if body.has_h36m_joints:
-        part.h36m_vertices = torch.searchsorted(kept, body.h36m_vertices)
+    if body.has_evaluated_regressor:
+        part.evaluated_vertices = torch.searchsorted(kept, body.evaluated_vertices)
     return part
 
 
@@ -94,7 +94,7 @@ def coarse_body(body: Body, faces: Int[Tensor, "G 3"]) -> Body:
     """
     used = torch.unique(faces)
     part = part_of_body(body, used)
-    kept = torch.unique(torch.cat([used, body.h36m_vertices])) if body.has_h36m_joints else used
+    kept = torch.unique(torch.cat([used, body.evaluated_vertices])) if body.has_evaluated_regressor else used
     part.faces = torch.searchsorted(kept, faces.contiguous())
     return part
 

@@ -18,7 +18,7 @@ from utils.body_file import (
     read_body_file,
     read_h36m_regressor,
 )
-from utils.skeleton import default_names
+from utils.skeleton import H36M_17, default_names
 
 
 class BodyOutput(NamedTuple):
@@ -49,8 +49,8 @@ class Body(nn.Module):
     shape_of_vertices: Float[Tensor, "n V*3"]
     shape_of_joints: Float[Tensor, "n J*3"]
     pose_of_vertices: Float[Tensor, "rows V*3"]
-    h36m_regressor: Float[Tensor, "17 used"]
-    h36m_vertices: Int[Tensor, "used"]
+    evaluated_regressor: Float[Tensor, "E used"]
+    evaluated_vertices: Int[Tensor, "used"]
 
     def __init__(self, file: BodyFile, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
@@ -71,11 +71,13 @@ class Body(nn.Module):
         keep("pose_of_vertices", pose_directions(file.posedirs))
         self.register_buffer("faces", torch.tensor(file.faces, dtype=torch.int64), persistent=False)
         self.has_h36m_joints = file.J_regressor_h36m is not None
-        if file.J_regressor_h36m is not None:
-            regressor_h36m = dense(file.J_regressor_h36m)
-            used = np.flatnonzero(regressor_h36m.any(axis=0))
-            keep("h36m_regressor", regressor_h36m[:, used])
-            self.register_buffer("h36m_vertices", torch.tensor(used), persistent=False)
+        of_surface = file.J_regressor_h36m if self.has_h36m_joints else file.J_regressor_evaluated
+        self.has_evaluated_regressor = of_surface is not None
+        self.evaluated_names: tuple[str, ...] = H36M_17 if self.has_h36m_joints else file.evaluated_names or self.names
+        if of_surface is not None:
+            used = np.flatnonzero(dense(of_surface).any(axis=0))
+            keep("evaluated_regressor", dense(of_surface)[:, used])
+            self.register_buffer("evaluated_vertices", torch.tensor(used), persistent=False)
 
     @property
     def num_betas(self) -> int:
@@ -134,7 +136,18 @@ class Body(nn.Module):
                 "this body file has no J_regressor_h36m; give load_body the path of J_regressor_h36m_correct.npy "
                 "(setting paths.h36m_regressor_location)"
             )
-        return self.h36m_regressor @ vertices_m[:, self.h36m_vertices]
+        return self.evaluated_regressor @ vertices_m[:, self.evaluated_vertices]
+
+    def evaluated_joints_m(
+        self, vertices_m: Float[Tensor, "B V 3"], joints_m: Float[Tensor, "B J 3"]
+    ) -> Float[Tensor, "B E 3"]:
+        """Give the joints that bodies are measured by: read off the surface where the file tells how, else its own.
+
+        Their names are `evaluated_names`: Human3.6M's 17 for people.
+        """
+        if not self.has_evaluated_regressor:
+            return joints_m
+        return self.evaluated_regressor @ vertices_m[:, self.evaluated_vertices]
 
     def joints_only(self) -> "Body":
         """Make the same body with only the vertices that Human3.6M's joints are read off: some forty times faster.
@@ -143,12 +156,12 @@ class Body(nn.Module):
         """
         if not self.has_h36m_joints:
             self.h36m_joints_m(self.template_m[None])  # says what is missing
-        kept = self.h36m_vertices
+        kept = self.evaluated_vertices
         rows = (kept[:, None] * 3 + torch.arange(3, device=kept.device)).flatten()
         part = copy.deepcopy(self)
         part.template_m, part.weights = self.template_m[kept], self.weights[kept]
         part.shape_of_vertices, part.pose_of_vertices = self.shape_of_vertices[:, rows], self.pose_of_vertices[:, rows]
-        part.faces, part.h36m_vertices = self.faces[:0], torch.arange(len(kept), device=kept.device)
+        part.faces, part.evaluated_vertices = self.faces[:0], torch.arange(len(kept), device=kept.device)
         return part
 
     def _known(self, betas: Tensor) -> int:
@@ -200,4 +213,5 @@ def load_body(
         check_smpl_joints(Path(path), file, needs_smpl_joints)
     if h36m_regressor is not None:
         file = file._replace(J_regressor_h36m=read_h36m_regressor(Path(h36m_regressor), len(file.v_template)))
+        file = file._replace(J_regressor_evaluated=None, evaluated_names=())
     return Body(file, dtype)

@@ -133,7 +133,8 @@ class FittedPart(NamedTuple):
     betas: Float[np.ndarray, "n"]
     cloth_m: Float[np.ndarray, "J"]
     translation_m: Float[np.ndarray, "T 3"]
-    joints_world_m: Float[np.ndarray, "T 17 3"]
+    joints_world_m: Float[np.ndarray, "T E 3"]
+    """The joints that bodies are measured by, Human3.6M's 17 of people."""
     overlap: Float[np.ndarray, "T V"]
     """Intersection over union in each view; NaN where there is none."""
     apart_rad: Float[np.ndarray, "T"]
@@ -175,9 +176,10 @@ def tools_of(config: FitConfig) -> Tools:
     """Load everything once in each process."""
     device, location = choose_device(config.device), config.paths.models_smpl_location
     body = load_body(location, h36m_regressor=config.paths.h36m_regressor_location)
-    if not body.has_h36m_joints:
-        raise ValueError(f"{location} does not tell where the 17 joints of Human3.6M are, which pseudo-labels hold; "
-                         "give --paths.h36m-regressor-location a regressor for this body")  # fmt: skip
+    if not body.has_h36m_joints and (body.has_smpl_joints or config.joints == "labels" or config.keypoints):
+        why = "pseudo-labels of people hold" if body.has_smpl_joints else "--joints labels and --keypoints are about"
+        raise ValueError(f"{location} does not tell where the 17 joints of Human3.6M are, which {why}; give "
+                         "--paths.h36m-regressor-location a regressor for this body")  # fmt: skip
     teacher = teacher_of(config)
     begins_with: BodyFromMasks | JointsStart
     if teacher is None:
@@ -312,7 +314,7 @@ def fit_part(item: tuple[Part, Person], config: FitConfig, folder: Path) -> None
         vertices_m, joints_m = tools.body(found.rotations_world, betas, zero)
         target_m = observations.views.target_world_m[:, 0]
         translation_m = target_m + found.pelvis_world_m - pelvis_m(tools.body, vertices_m, joints_m)[:, 0]
-        joints_world_m = tools.body.h36m_joints_m(vertices_m) + translation_m[:, None]
+        joints_world_m = tools.body.evaluated_joints_m(vertices_m, joints_m) + translation_m[:, None]
     stored = FittedPart(
         frames=np.array([one[:4] for one in part.instants], np.int32),
         theta=roma.rotmat_to_rotvec(found.rotations_world).flatten(1).cpu().numpy(),

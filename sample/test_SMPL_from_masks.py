@@ -28,7 +28,7 @@ from dataset_def.masks_data import Instant, MaskReader, instants_of, level_camer
 from models.body_surface import coarse_body, coarse_faces, pelvis_m
 from models.masks_fit import SAMPLES, MasksFit, MasksFitLoss, MasksFitSteps, Person
 from models.smpl import Body, load_body
-from models.SMPL_from_masks import covered
+from models.SMPL_from_masks import covered, heading_rad
 from sample.fit_SMPL import (
     COMMAND,
     FitConfig,
@@ -44,10 +44,10 @@ from utils.bootstrap import mean_interval
 from utils.camera import to_camera
 from utils.draw_mesh import overlay
 from utils.figures.runs import fits_figures
-from utils.metrics import distances_mm, pa_mpjpe_mm, vertex_error_mm, yaw_error_degrees
+from utils.metrics import MM_PER_M, distances_mm, pa_mpjpe_mm, vertex_error_mm
+from utils.reference_poses import headings_world_rad, turned_by_headings
 from utils.report.summaries import save_rows
 from utils.settings import config_from_dict, next_command, start
-from utils.skeleton import H36M_17
 
 TURNED_DEGREES = 90
 CHUNK = 100
@@ -81,7 +81,10 @@ class Bodies(NamedTuple):
 class Truth(NamedTuple):
     """What is known of the frames."""
 
-    joints_world_m: Float[Tensor, "N 17 3"]
+    joints_world_m: Float[Tensor, "N E 3"]
+    root_world_m: Float[Tensor, "N 1 3"]
+    """What bodies are compared about: Human3.6M's pelvis of people, else the root."""
+    heading_rad: Float[Tensor, "N"]
     bodies: Bodies | None
 
 
@@ -91,33 +94,44 @@ def rotations_of(theta: np.ndarray) -> Float[Tensor, "N J 3 3"]:
 
 
 @torch.no_grad()
-def about_pelvis(body: Body, bodies: Bodies) -> tuple[Float[Tensor, "N V 3"], Float[Tensor, "N 17 3"]]:
-    """Give surface and joints about the pelvis."""
+def about_pelvis(
+    body: Body, bodies: Bodies
+) -> tuple[Float[Tensor, "N V 3"], Float[Tensor, "N E 3"], Float[Tensor, "N 1 3"]]:  # fmt: skip
+    """Give surface and evaluated joints about the pelvis, and where the pelvis is of bodies that are not moved."""
     zero = bodies.betas.new_zeros(len(bodies.betas), 3)
     vertices_m, joints_m = body(bodies.rotations_world, bodies.betas, zero)
     root_m = pelvis_m(body, vertices_m, joints_m)
-    return vertices_m - root_m, body.h36m_joints_m(vertices_m) - root_m
+    return vertices_m - root_m, body.evaluated_joints_m(vertices_m, joints_m) - root_m, root_m
+
+
+def headings_rad(body: Body, joints_m: Float[Tensor, "N E 3"], bodies: Bodies | None) -> Float[Tensor, "N"]:
+    """Say where bodies face: by their joints where these are Human3.6M's, else by how the root is turned."""
+    if body.has_h36m_joints:
+        return headings_world_rad(joints_m)
+    assert bodies is not None
+    return heading_rad(bodies.rotations_world)
 
 
 def errors_of(
     body: Body, found: Bodies, truth: Truth
-) -> tuple[dict[str, Float[np.ndarray, "N"]], Float[np.ndarray, "N 17"]]:
+) -> tuple[dict[str, Float[np.ndarray, "N"]], Float[np.ndarray, "N E"]]:
     """Measure every frame: joints, vertices where true bodies are known, heading; and every joint by itself, in mm."""
     parts: list[dict[str, Tensor]] = []
     by_joint: list[Tensor] = []
     for first in range(0, len(found.betas), CHUNK):
         rows = slice(first, first + CHUNK)
-        vertices_m, joints_m = about_pelvis(body, Bodies(*(value[rows] for value in found)))
-        true_m = truth.joints_world_m[rows] - truth.joints_world_m[rows, :1]
-        upright = torch.eye(3).expand(len(true_m), 3, 3)
+        some = Bodies(*(value[rows] for value in found))
+        vertices_m, joints_m, _ = about_pelvis(body, some)
+        true_m = truth.joints_world_m[rows] - truth.root_world_m[rows]
+        turned = headings_rad(body, joints_m, some) - truth.heading_rad[rows]
         by_joint.append(distances_mm(joints_m, true_m))
         here = {
             "joints_mm": by_joint[-1].mean(dim=1),
             "joints_aligned_mm": pa_mpjpe_mm(joints_m, true_m),
-            "yaw_error_degrees": yaw_error_degrees(joints_m, true_m, upright),
+            "yaw_error_degrees": torch.atan2(turned.sin(), turned.cos()).abs().rad2deg(),
         }
         if truth.bodies is not None:
-            true_vertices_m, _ = about_pelvis(body, Bodies(*(value[rows] for value in truth.bodies)))
+            true_vertices_m, _, _ = about_pelvis(body, Bodies(*(value[rows] for value in truth.bodies)))
             here["vertices_mm"] = vertex_error_mm(vertices_m, true_vertices_m)
         parts.append(here)
     return {name: torch.cat([part[name] for part in parts]).numpy() for name in parts[0]}, torch.cat(by_joint).numpy()
@@ -143,15 +157,34 @@ def rows_of_frames(table: FrameTable, frames: Int[np.ndarray, "N 4"]) -> Int[np.
     return np.array([first[tuple(key)] for key in frames.tolist()])
 
 
-def read_truth(config: TestMasksConfig, table: FrameTable, frames: Int[np.ndarray, "N 4"]) -> Truth | None:
-    """Look up true joints and bodies; None where some frame has no true joints."""
+def read_truth(
+    config: TestMasksConfig, table: FrameTable, frames: Int[np.ndarray, "N 4"], body: Body
+) -> Truth | None:  # fmt: skip
+    """Look up true joints and bodies; None where some frame has no true joints.
+
+    Bodies with other joints than Human3.6M's, which no data set labels, are measured by those of their true bodies.
+    """
     rows = rows_of_frames(table, frames)
     joints_m = torch.from_numpy(table.joints_world_m[table.row_instant[rows]].astype(np.float32))
-    if not joints_m.isfinite().all():
+    is_labelled = bool(joints_m.isfinite().all())
+    if not is_labelled and body.has_h36m_joints:
         return None
     bodies = bodies_of_frames(config.paths.truth_location, table.frames[rows], config.paths.models_smpl_location)
     known = None if bodies is None else Bodies(bodies.rotations_world, bodies.betas)
-    return Truth(joints_m, known)
+    if body.has_h36m_joints:
+        return Truth(joints_m, joints_m[:, :1], headings_world_rad(joints_m - joints_m[:, :1]), known)
+    if bodies is None or known is None or not bodies.translation_m.isfinite().all():
+        return None
+    _, evaluated_m, root_m = about_pelvis(body, known)
+    root_world_m = root_m + bodies.translation_m[:, None]
+    return Truth(evaluated_m + root_world_m, root_world_m, heading_rad(known.rotations_world), known)
+
+
+def median_pose_mm(truth: Truth) -> Float[np.ndarray, "N"]:
+    """Measure what the best constant pose would reach: the median of the true ones, at the true heading of each."""
+    root_m = truth.joints_world_m - truth.root_world_m
+    median = turned_by_headings(root_m, -truth.heading_rad).median(dim=0).values.expand_as(root_m)
+    return MM_PER_M * (turned_by_headings(median, truth.heading_rad) - root_m).norm(dim=-1).mean(dim=1).numpy()
 
 
 class Fits(NamedTuple):
@@ -162,7 +195,7 @@ class Fits(NamedTuple):
     start: Bodies
     """What the fits began with."""
     cloth_m: Float[Tensor, "N J"]
-    joints_world_m: Float[Tensor, "N 17 3"]
+    joints_world_m: Float[Tensor, "N E 3"]
     translation_m: Float[Tensor, "N 3"]
     overlap: Float[np.ndarray, "N V"]
     confidence: Float[np.ndarray, "N"]
@@ -216,7 +249,8 @@ def drawn_again(
     views = reader.read(views_of(config, reader, fits, chosen))
     coarse = coarse_body(body, coarse_faces(config.paths.models_smpl_location))
     fit = MasksFit(coarse, MasksFitLoss(), MasksFitSteps(), False)
-    pelvis_m = fits.joints_world_m[chosen, 0] - views.target_world_m[:, 0]
+    root_m = about_pelvis(body, Bodies(*(value[chosen] for value in fits.bodies)))[2][:, 0]
+    pelvis_m = root_m + fits.translation_m[chosen] - views.target_world_m[:, 0]
     found = {"mask": views.mask.numpy(), "exists": views.exists.numpy()}
     for name, bodies in (("fit", fits.bodies), ("start", fits.start)):
         drawn = []
@@ -261,7 +295,10 @@ def rows_of(body: Body, fits: Fits, truth: Truth | None) -> tuple[dict[str, Any]
     errors = {"teacher": errors_of(body, fits.start, truth)[0], "fit": of_fit}
     of_fit["world_joints_mm"] = 1000 * (fits.joints_world_m - truth.joints_world_m).norm(dim=-1).mean(dim=1).numpy()
     rows = {name: summary_of(some, fits.frames) for name, some in errors.items()}
-    rows["fit"] |= plain | {"by_joint_mm": dict(zip(H36M_17, by_joint_mm.mean(axis=0).tolist(), strict=True))}
+    by_joint = dict(zip(body.evaluated_names, by_joint_mm.mean(axis=0).tolist(), strict=True))
+    median_mm = float(median_pose_mm(truth).mean())
+    rows["fit"] |= plain | {"by_joint_mm": by_joint, "median_pose_joints_mm": median_mm,
+                            "error_over_median_pose": rows["fit"]["joints_mm"] / median_mm}  # fmt: skip
     order = np.argsort(-fits.confidence)
     rows["fit"]["joints_mm_of_the_most_confident"] = {
         f"{share:.0%}": float(errors["fit"]["joints_mm"][order[: max(1, int(share * len(order)))]].mean())
@@ -290,7 +327,7 @@ def main(config: TestMasksConfig) -> dict[str, Any]:
     body = load_body(config.paths.models_smpl_location, h36m_regressor=config.paths.h36m_regressor_location)
     there = replace(settings, paths=config.paths)
     reader = masks_reader(there, teacher_of(there))
-    truth = read_truth(config, reader.table, fits.frames)
+    truth = read_truth(config, reader.table, fits.frames, body)
     rows, values = rows_of(body, fits, truth)
     split = f"{', '.join(f'S{one}' for one in np.unique(fits.frames[:, 0]))}; {len(fits.frames)} instants"
     inputs = {"index": index_path(config.paths), "body": config.paths.models_smpl_location}

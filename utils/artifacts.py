@@ -583,7 +583,8 @@ class PseudoLabels(NamedTuple):
     betas: Float32[np.ndarray, "I n"]
     translation_m: Float32[np.ndarray, "I 3"]
     """As the body layer takes it."""
-    joints_world_m: Float32[np.ndarray, "I 17 3"]
+    joints_world_m: Float32[np.ndarray, "I E 3"]
+    """The joints that bodies are measured by, Human3.6M's 17 of people."""
     confidence: Float32[np.ndarray, "I"]
     """0 to 1; losses weigh a frame by it."""
     provenance: str

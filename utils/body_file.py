@@ -45,11 +45,25 @@ class BodyFile(NamedTuple):
     """Of the joints; where there are none, those of `default_names`."""
     J_regressor_h36m: np.ndarray | None = None
     """(17, V) or nothing: SMPL's own files have none."""
+    J_regressor_evaluated: np.ndarray | None = None
+    """(E, V) or nothing: joints of other names than Human3.6M's that bodies are measured by."""
+    evaluated_names: tuple[str, ...] = ()
+    """Of these."""
+    ranges_rad: np.ndarray | None = None
+    """(J, 3, 2) or nothing: least and greatest angle of each joint about x, y, z of the body, turned in this order."""
+    cycle_rad: np.ndarray | None = None
+    """(K, J, 3) or nothing: such angles in the frames of a cycle, as of a walk."""
 
 
 NEEDED = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights", "kintree_table", "f")
-NAMES = "joint_names"
-"""The array of text that names the joints in a file; SMPL's own files have none."""
+NAMES, EVALUATED_NAMES = "joint_names", "evaluated_names"
+"""Arrays of text in a file: the names of its joints, and of those that J_regressor_evaluated reads off the surface.
+SMPL's own files have none."""
+NOT_NEEDED = {
+    "J_regressor_h36m": "J_regressor_h36m", "J_regressor_evaluated": "J_regressor_evaluated",
+    "joint_range_rad": "ranges_rad", "joint_cycle_rad": "cycle_rad",
+}  # fmt: skip
+"""Arrays that a file may have, and what they are called here."""
 
 
 def read_body_file(path: Path) -> BodyFile:
@@ -180,7 +194,7 @@ def _arrays(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     if missing:
         raise ValueError(f"{path} lacks {', '.join(missing)}; a body model needs {', '.join(NEEDED)}")
     arrays = {}
-    for key in (*NEEDED, "J_regressor_h36m"):
+    for key in (*NEEDED, *NOT_NEEDED):
         if key in content:
             try:
                 arrays[key] = to_array(content[key])
@@ -189,22 +203,23 @@ def _arrays(path: Path, content: dict[str, Any]) -> dict[str, Any]:
     return arrays
 
 
-def _names(path: Path, content: dict[str, Any], joints: int) -> tuple[str, ...]:
-    """Read the joints' names, in the order of the file; none where it has none."""
-    if NAMES not in content:
+def _names(path: Path, content: dict[str, Any], key: str, joints: int) -> tuple[str, ...]:
+    """Read the names of joints, in the order of the file; none where it has none."""
+    if key not in content:
         return ()
-    stored = content[NAMES]
+    stored = content[key]
     listed = stored.tolist() if isinstance(stored, np.ndarray) and stored.dtype.kind == "U" else stored
     if not isinstance(listed, list) or not all(isinstance(name, str) and name for name in listed):
-        raise ValueError(f"{NAMES} of {path} is no list of names; store an array of {joints} texts")
+        raise ValueError(f"{key} of {path} is no list of names; store an array of {joints} texts")
     if len(listed) != joints or len(set(listed)) != joints:
-        raise ValueError(f"{NAMES} of {path} has {len(listed)} names, {len(set(listed))} of them different, but there "
+        raise ValueError(f"{key} of {path} has {len(listed)} names, {len(set(listed))} of them different, but there "
                          f"are {joints} joints; give each one of its own")  # fmt: skip
     return tuple(listed)
 
 
 def _checked(path: Path, arrays: dict[str, Any], content: dict[str, Any]) -> BodyFile:
-    num_vertices = arrays["v_template"].shape[0] if arrays["v_template"].ndim else 0
+    rows = {key: array.shape[0] if array.ndim else 0 for key, array in arrays.items()}
+    num_vertices = rows["v_template"]
     directions = arrays["shapedirs"].shape[-1] if arrays["shapedirs"].ndim == 3 else "n"
     table, has_offsets = arrays["kintree_table"], arrays["posedirs"].shape[-1:] != (0,)
     joints = table.shape[1] if table.ndim == 2 and table.shape[1] else len(SMPL_24)
@@ -215,8 +230,11 @@ def _checked(path: Path, arrays: dict[str, Any], content: dict[str, Any]) -> Bod
         "J_regressor": (joints, num_vertices),
         "weights": (num_vertices, joints),
         "kintree_table": (2, joints),
-        "f": (arrays["f"].shape[0] if arrays["f"].ndim else 0, 3),
+        "f": (rows["f"], 3),
         "J_regressor_h36m": (17, num_vertices),
+        "J_regressor_evaluated": (rows.get("J_regressor_evaluated", 0), num_vertices),
+        "joint_range_rad": (joints, 3, 2),
+        "joint_cycle_rad": (rows.get("joint_cycle_rad", 0), joints, 3),
     }
     for key, array in arrays.items():
         if array.shape != expected[key]:
@@ -229,9 +247,35 @@ def _checked(path: Path, arrays: dict[str, Any], content: dict[str, Any]) -> Bod
     rest = {key: dense(arrays[key]) for key in arrays if key not in ("kintree_table", "f", "J_regressor")}
     if not np.allclose(rest["weights"].sum(axis=1), 1, atol=1e-2):
         raise ValueError(f"the rows of weights of {path} do not sum to one")
-    names, parents = _names(path, content, joints), _parents(path, dense(table))
-    file = BodyFile(**rest, J_regressor=arrays["J_regressor"], parents=parents, faces=faces, names=names)
-    return _parents_first(path, file)
+    fields: dict[str, Any] = {NOT_NEEDED.get(key, key): array for key, array in rest.items()}
+    fields |= {"J_regressor": arrays["J_regressor"], "parents": _parents(path, dense(table)), "faces": faces}
+    file = BodyFile(**fields, names=_names(path, content, NAMES, joints))
+    return _parents_first(path, _with_evaluated(path, file, content))
+
+
+def _with_evaluated(path: Path, file: BodyFile, content: dict[str, Any]) -> BodyFile:
+    """Name the joints that a file's own regressor gives, and check what a file may have beside what it needs.
+
+    Raises:
+        ValueError: two regressors, one without names or the other way round, or ranges that are none.
+    """
+    if file.ranges_rad is not None and (file.ranges_rad[..., 0] > file.ranges_rad[..., 1]).any():
+        raise ValueError(f"joint_range_rad of {path} has least angles above the greatest; exchange them")
+    if file.J_regressor_evaluated is None:
+        if EVALUATED_NAMES in content:
+            raise ValueError(f"{path} has {EVALUATED_NAMES} but no J_regressor_evaluated; store both or neither")
+        return file
+    if file.J_regressor_h36m is not None:
+        raise ValueError(f"{path} has J_regressor_h36m and J_regressor_evaluated; store the one that bodies are to be "
+                         "measured by")  # fmt: skip
+    names = _names(path, content, EVALUATED_NAMES, len(file.J_regressor_evaluated))
+    if not names:
+        raise ValueError(
+            f"{path} has J_regressor_evaluated but no {EVALUATED_NAMES}; store a name for each of its rows"
+        )
+    if not np.allclose(file.J_regressor_evaluated.sum(axis=1), 1, atol=1e-3):
+        raise ValueError(f"the rows of J_regressor_evaluated of {path} do not sum to one")
+    return file._replace(evaluated_names=names)
 
 
 def _parents(path: Path, table: np.ndarray) -> np.ndarray:
@@ -261,7 +305,8 @@ def _parents_first(path: Path, file: BodyFile) -> BodyFile:
     Raises:
         ValueError: the root is not first, and pose directions, which leave the first joint out, would mean others.
     """
-    parents, order = file.parents.tolist(), []
+    parents: list[int] = file.parents.tolist()
+    order: list[int] = []
     while len(order) < len(parents):
         order.append(next(joint for joint, parent in enumerate(parents) if joint not in order
                           and (parent < 0 or parent in order)))  # fmt: skip
@@ -275,7 +320,9 @@ def _parents_first(path: Path, file: BodyFile) -> BodyFile:
     names, posedirs = file.names or default_names(tuple(parents)), file.posedirs
     if posedirs.any():
         posedirs = posedirs.reshape(*posedirs.shape[:2], -1, 9)[:, :, np.array(order[1:]) - 1].reshape(posedirs.shape)
+    ranges, cycle = file.ranges_rad, file.cycle_rad
     return file._replace(
+        ranges_rad=None if ranges is None else ranges[order], cycle_rad=None if cycle is None else cycle[:, order],
         parents=above, J_regressor=dense(file.J_regressor)[order], weights=file.weights[:, order], posedirs=posedirs,
         names=tuple(names[joint] for joint in order),
     )  # fmt: skip

@@ -177,15 +177,14 @@ def settings_of(config: SyntheticConfig) -> dict[str, Any]:
     return {"format": IMAGE_FORMAT, **settings, "body": file_hash(config.paths.models_smpl_location)}
 
 
-def lock_locations(config: SyntheticConfig) -> None:
+def lock_locations(paths: Paths, settings: dict[str, Any]) -> None:
     """Note the settings in the folders; all three are checked before anything is written.
 
     Raises:
         ValueError: one was made with other settings, or not by this script.
     """
-    settings = settings_of(config)
     remedy = "delete it, or give another place for all of paths.h36m_location, masks_location, truth_location"
-    places = [config.paths.h36m_location, config.paths.masks_location, config.paths.truth_location]
+    places = [paths.h36m_location, paths.masks_location, paths.truth_location]
     for place in places:
         refuse_foreign_frames(place, SETTINGS_FILE, remedy)
         if (place / SETTINGS_FILE).is_file():
@@ -196,7 +195,7 @@ def lock_locations(config: SyntheticConfig) -> None:
 
 def main(config: SyntheticConfig) -> None:
     """Make every sequence that is not there yet."""
-    lock_locations(config)
+    lock_locations(config.paths, settings_of(config))
     requested = [SyntheticSequence(s, a, b) for s in config.subjects for a in config.actions for b in config.subactions]
     missing = [sequence for sequence in requested if not is_sequence_complete(config.paths, sequence)]
     label = f"synthetic Human3.6M ({len(CAMERAS) * config.frames} images each)"

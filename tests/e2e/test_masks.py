@@ -176,14 +176,11 @@ def of_another_skeleton(place: Workplace, joints: int) -> Path:
     return path
 
 
-def test_a_body_of_another_skeleton_is_refused_before_anything_is_written(place):
+def test_a_teacher_of_another_skeleton_is_refused_before_anything_is_written(place):
     paths = replace(place.paths, models_smpl_location=of_another_skeleton(place, 20))
-    told = r"body_of_20.npz is a model of another skeleton \(.* vertices, 20 joints\); SMPL's with 24 joints is needed"
-    with pytest.raises(ValueError, match=told):
-        train_SMPL_from_masks.main(replace(place.train_config, name="skeleton", paths=paths))
     with pytest.raises(ValueError, match=r"was trained on another body than .*body_of_20"):
         fit_SMPL.main(place.fit_config("skeleton", paths=paths))
-    assert not place.run("skeleton").exists() and not place.fits("skeleton").exists()
+    assert not place.fits("skeleton").exists()
 
 
 def test_an_empty_mask_is_left_out_and_a_single_one_left_over_is_named(place, agreeing):

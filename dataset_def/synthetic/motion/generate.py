@@ -94,7 +94,7 @@ Choice = TypeVar("Choice")
 class Motion(NamedTuple):
     """A moving body."""
 
-    rotations: Float[np.ndarray, "T 24 3 3"]
+    rotations: Float[np.ndarray, "T J 3 3"]
     """Rotations of the joints relative to their parents; the root's is in the world."""
     pelvis_world_m: Float[np.ndarray, "T 3"]
     """The middle of the capture area is the origin."""

@@ -11,6 +11,7 @@ from dataset_def.synthetic.motion.generate import Motion
 from dataset_def.synthetic.scene.cameras import AREA_MIDDLE_WORLD_M
 from models.smpl import Body
 from utils.camera import Camera, project, to_camera
+from utils.skeleton import H36M_17
 
 IMAGE_MARGIN = 0.025
 """Share of the image that stays free on each side."""
@@ -23,8 +24,9 @@ class Performance(NamedTuple):
 
     vertices_world_m: Float[np.ndarray, "T V 3"]
     joints_world_m: Float[np.ndarray, "T 17 3"]
-    theta: Float[np.ndarray, "T 72"]
-    """Axis-angle, the root in the world."""
+    """Human3.6M's; NaN, as without labels, where the body file does not tell them."""
+    theta: Float[np.ndarray, "T axis_angles"]
+    """The root in the world."""
     betas: Float[np.ndarray, "n"]
     translation_m: Float[np.ndarray, "T 3"]
     """Translation of the body layer's convention: SMPL's root turns about its rest position."""
@@ -68,14 +70,16 @@ def perform(motion: Motion, body: Body, betas: Float[np.ndarray, "n"], cameras: 
         out = body(
             rotations, shape.expand(num_frames, -1), -torch.as_tensor(rest_pelvis_m).to(shape).expand(num_frames, 3)
         )
-        joints_m = body.h36m_joints_m(out.vertices_m).double().numpy()
+        joints_m = np.full((num_frames, len(H36M_17), 3), np.nan)
+        if body.has_h36m_joints:
+            joints_m = body.h36m_joints_m(out.vertices_m).double().numpy()
     vertices_m = out.vertices_m.double().numpy()
     shift_m = places_m(vertices_m, motion, cameras)
     theta = Rotation.from_matrix(np.asarray(motion.rotations, np.float64).reshape(-1, 3, 3)).as_rotvec()
     return Performance(
         vertices_world_m=vertices_m + shift_m[:, None],
         joints_world_m=joints_m + shift_m[:, None],
-        theta=theta.reshape(num_frames, 72),
+        theta=theta.reshape(num_frames, -1),
         betas=np.asarray(betas, np.float64),
         translation_m=shift_m - rest_pelvis_m,
     )

@@ -12,7 +12,7 @@ from dataset_def.synthetic.scene.clothes import colour_at
 from dataset_def.synthetic.scene.room import Room
 from utils.camera import Camera, project, to_camera
 from utils.compiled import compiled
-from utils.draw_mesh import draw_mesh, vertex_normals
+from utils.draw_mesh import draw_mesh, resolve, vertex_normals
 
 SAMPLES = 2
 CELL_M = 0.04
@@ -164,11 +164,40 @@ def render_person(
     mask = np.zeros(image.shape[:2], dtype=np.uint8)
     cast_shadow(image, room, camera, dressed_m)
     _draw_person(image, mask, room, camera, dressed_m, normals, faces, outfit)
+    return recorded(image, camera, rng), mask
+
+
+def recorded(image: Float[np.ndarray, "H W 3"], camera: Camera, rng: np.random.Generator) -> UInt8[np.ndarray, "H W 3"]:
+    """Take a picture of what is there: focus, exposure and noise are drawn."""
     focus, gain, noise = rng.uniform(0.25, 0.5), rng.normal(1, 0.025), rng.uniform(1.2, 3.0)
     seen = np.asarray(cv2.GaussianBlur(image, (3, 3), focus * max(1.0, camera.height_px / 512)))
-    out = np.empty_like(background)
+    out = np.empty(image.shape, np.uint8)
     _record(seen, out, gain, noise, int(rng.integers(1, 2**62)))
-    return out, mask
+    return out
+
+
+def render_bare(
+    background: UInt8[np.ndarray, "H W 3"],
+    room: Room,
+    camera: Camera,
+    vertices_world_m: Float[np.ndarray, "V 3"],
+    faces: Int[np.ndarray, "F 3"],
+    colours: Float[np.ndarray, "V 3"],
+    rng: np.random.Generator,
+) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
+    """Draw a body without clothes, coloured at its vertices, into the view of the empty room, and its mask."""
+    normals = vertex_normals(vertices_world_m, faces)
+    image = background.astype(np.float32)
+    cast_shadow(image, room, camera, vertices_world_m)
+    points_cam_m = to_camera(camera, vertices_world_m)
+    corners = np.column_stack([project(camera, points_cam_m) * SAMPLES, points_cam_m[:, 2]])
+    values = np.zeros((SAMPLES * camera.height_px, SAMPLES * camera.width_px, 3), dtype=np.float32)
+    depth = np.full(values.shape[:2], np.inf, dtype=np.float32)
+    lit = colours * light_on(room, normals, vertices_world_m[:, 2])[:, None] * room.tint
+    covered = draw_mesh(values, depth, corners, faces, lit, cull=True)
+    seen, share = resolve(values, covered, SAMPLES)
+    image += share[..., None] * (255 * seen - image)
+    return recorded(image, camera, rng), (255 * share).astype(np.uint8)
 
 
 def _draw_person(image, mask, room, camera, dressed_m, normals, faces, outfit):  # type: ignore[no-untyped-def]

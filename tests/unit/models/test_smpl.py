@@ -233,6 +233,23 @@ def test_h36m_joints_are_the_regressor_times_the_surface():
         assert farthest_m(joints_m[row], file.J_regressor_h36m @ vertices_m[row].numpy()) < 1e-12
 
 
+def test_bodies_are_measured_by_what_their_file_tells_else_by_their_own_joints():
+    file = small_file(parents=TREES["branched"])._replace(J_regressor_h36m=None)
+    theta, betas, translation_m = random_inputs(2, joints=7)
+    bare, rotations = Body(file, torch.float64), rotations_from_theta(theta)
+    out = bare(rotations, betas, translation_m)
+    assert bare.evaluated_joints_m(*out) is out.joints_m and bare.evaluated_names == bare.names
+    regressor = np.full((2, 20), 1 / 20)
+    own = Body(file._replace(J_regressor_evaluated=regressor, evaluated_names=("nose", "tail")), torch.float64)
+    torch.testing.assert_close(own.evaluated_joints_m(*out)[:, 1], out.vertices_m.mean(dim=1))
+    assert own.evaluated_names == ("nose", "tail") and not own.has_h36m_joints
+    human = Body(small_file(), torch.float64)
+    assert human.evaluated_names == H36M_17
+    torch.testing.assert_close(
+        human.evaluated_joints_m(out.vertices_m, out.joints_m), human.h36m_joints_m(out.vertices_m)
+    )
+
+
 def test_without_a_17_joint_regressor_the_error_tells_the_remedy(tmp_path):
     body = Body(small_file()._replace(J_regressor_h36m=None))
     with pytest.raises(ValueError, match="h36m_regressor_location"):

@@ -451,6 +451,54 @@ def test_a_file_names_its_joints(tmp_path, ending):
     assert read_body_file(path).names == tuple("abcdefg")
 
 
+def measured(rows: int = 2) -> dict:
+    """A body with joints of its own that it is measured by, ranges and a cycle."""
+    regressor = np.full((rows, NUM_VERTICES), 1 / NUM_VERTICES)
+    ranges = np.stack([-np.ones((7, 3)), np.arange(21.0).reshape(7, 3)], axis=2)
+    return of_tree(BRANCHED) | {
+        "joint_names": list("abcdefg"), "J_regressor_evaluated": regressor, "evaluated_names": ["nose", "tail"],
+        "joint_range_rad": ranges, "joint_cycle_rad": np.arange(84.0).reshape(4, 7, 3),
+    }  # fmt: skip
+
+
+def test_a_file_may_tell_what_it_is_measured_by_and_how_it_moves(tmp_path):
+    content = measured()
+    found = read_body_file(saved(tmp_path, pickle.dumps(content, 2)))
+    assert found.evaluated_names == ("nose", "tail")
+    for stored, name in (
+        ("J_regressor_evaluated",) * 2,
+        ("joint_range_rad", "ranges_rad"),
+        ("joint_cycle_rad", "cycle_rad"),
+    ):
+        np.testing.assert_array_equal(getattr(found, name), content[stored])
+    order = [0, 5, 4, 3, 6, 2, 1]
+    mixed = renumbered(content, order) | {
+        "joint_range_rad": content["joint_range_rad"][order], "joint_cycle_rad": content["joint_cycle_rad"][:, order]
+    }  # fmt: skip
+    other = read_body_file(saved(tmp_path, pickle.dumps(mixed, 2)))
+    rows = [other.names.index(name) for name in found.names]
+    np.testing.assert_array_equal(other.ranges_rad[rows], found.ranges_rad)
+    np.testing.assert_array_equal(other.cycle_rad[:, rows], found.cycle_rad)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [({"J_regressor_evaluated": None}, "evaluated_names but no J_regressor_evaluated"),
+     ({"evaluated_names": None}, "J_regressor_evaluated but no evaluated_names"),
+     ({"evaluated_names": ["nose"]}, "has 1 names"),
+     ({"J_regressor_evaluated": np.ones((2, NUM_VERTICES))}, "do not sum to one"),
+     ({"J_regressor_evaluated": np.ones((2, 3))}, "has shape"),
+     ({"J_regressor_h36m": np.full((17, NUM_VERTICES), 1 / NUM_VERTICES)}, "J_regressor_h36m and J_regressor_eval"),
+     ({"joint_range_rad": np.stack([np.ones((7, 3)), np.zeros((7, 3))], axis=2)}, "least angles above the greatest"),
+     ({"joint_range_rad": np.zeros((7, 2))}, "has shape"), ({"joint_cycle_rad": np.zeros((4, 6, 3))}, "has shape"),
+     ({"joint_cycle_rad": np.float64(3)}, "has shape")],
+)  # fmt: skip
+def test_what_contradicts_itself_beside_a_body_is_refused(tmp_path, change, told):
+    content = {name: value for name, value in (measured() | change).items() if value is not None}
+    with pytest.raises(ValueError, match=told):
+        read_body_file(saved(tmp_path, pickle.dumps(content, 2)))
+
+
 @pytest.mark.parametrize(
     ("names", "told"),
     [(list("abcdef"), "has 6 names"), (list("abcdefa"), "6 of them different"), ([1] * 7, "no list of names"),
