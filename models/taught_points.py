@@ -20,6 +20,7 @@ from models.heading import horizontal_axes, seeded_heading, whitening
 from models.heat_maps import STRIDE, HeatMapBackbone, PointsFromMaps, places_m, points_of
 from models.points_from_masks import Belief, MaskViews, Transport, agreed, partners_apart, projected, taught
 from models.pose_from_maps import gaussians
+from utils.metrics import MM_PER_M
 from utils.new_cameras import NewCameras, points_in_new, points_in_wide
 
 SETTLED = Transport(sigma_m=0.05, balance=0.3, mask_weight=200.0, steps=2)
@@ -270,7 +271,7 @@ def held_out_mm(maps: PointMaps, seen: SeenInstants, reader: PointsReader, sharp
     joined = consensus(maps, seen, reader, sharpness)
     target_world_m = taught(joined.belief, seen.views, SETTLED)
     to_target_m = (joined.found_world_m - target_world_m[:, None]).norm(dim=-1).mean().item()
-    return HeldOut(1000 * to_target_m, 1000 * uncovered_m(joined.found_world_m, seen.views))
+    return HeldOut(MM_PER_M * to_target_m, MM_PER_M * uncovered_m(joined.found_world_m, seen.views))
 
 
 def uncovered_m(found_world_m: Float[Tensor, "G V P 3"], views: MaskViews) -> float:

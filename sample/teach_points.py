@@ -115,10 +115,12 @@ def find_heading(
     reader.eval()
     found = closed_form_heading(read_for_headings(reader, data, config, run), reader.beside)
     reader.train()
-    for parameter in reader.beside.heading.parameters() if found.is_taken else ():
+    is_taken = torch.tensor(float(found.is_taken), device=run.device)
+    run.take_from_first([is_taken, *(weight.data for weight in reader.beside.heading.parameters())])
+    for parameter in reader.beside.heading.parameters() if is_taken else ():
         optimizer.state.pop(parameter, None)
     run.tell(f"step {run.step}: views agree on the heading by {found.agreement:.2f} in closed form, by "
-             f"{found.before:.2f} as trained; the {'first' if found.is_taken else 'second'} goes on")  # fmt: skip
+             f"{found.before:.2f} as trained; the {'first' if is_taken else 'second'} goes on")  # fmt: skip
 
 
 @torch.no_grad()

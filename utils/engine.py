@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from jaxtyping import UInt8
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import Dataset
 from tqdm import tqdm
@@ -349,11 +349,17 @@ class Run:
         """Keep a picture of this step, in the folder pictures/ and in TensorBoard."""
         self.history.picture(self.step, image)
 
+    def take_from_first(self, values: Iterable[Tensor]) -> None:
+        """Replace values by the first process's, in place: what is found beside the gradients differs between them."""
+        if self.processes > 1:
+            for one in values:
+                dist.broadcast(one, 0)
+
     def save_best(self, value: float) -> None:
         """Write checkpoint_best.pt (networks only) if a held-out value, lower is better, is the best so far."""
         if self.processes > 1:
             shared = torch.tensor(value, dtype=torch.float64, device=self.device)
-            dist.broadcast(shared, 0)
+            self.take_from_first([shared])
             value = shared.item()
         if not math.isfinite(value):
             raise ValueError(f"the held-out value is {value} at step {self.step}")

@@ -161,17 +161,20 @@ def test_what_draws_is_trained_behind_points_that_stay(paths, trained):
     assert "decoder" in changed and not changed & {"backbone", "to_points"}
 
 
-def test_two_processes_train_with_the_same_code(paths):
-    script = str(ROOT / "sample" / "train_enc_dec.py")
+def test_two_processes_train_with_the_same_code_and_go_on_with_one_heading(paths, tmp_path):
+    script = str(ROOT / "tests" / "helpers" / "two_teachers.py")
     options = """--preset heatmaps --name two --device cpu --groups 2 --crop.size-px 32 --encoder.width 8
         --encoder.points 12 --decoder.width 8 --subjects.train 1 5 --subjects.labelled 1 --subjects.test 9
         --subjects.held-out 4 1 --optim.steps 4 --loop.workers 0 --teaching.heading-at 0.5"""
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, *options.split()]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, str(tmp_path)]
+    command += options.split()
     for field in ("h36m", "masks", "backgrounds", "index", "runs"):
         command += [f"--paths.{field}-location", str(getattr(paths, f"{field}_location"))]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
     assert load_checkpoint(folder(paths, "two") / "checkpoint_last.pt", "enc_dec")["step"] == 4
+    first, second = (torch.load(tmp_path / f"heading_{rank}.pt") for rank in range(2))
+    assert torch.equal(first["weight"], second["weight"]) and torch.equal(first["bias"], second["bias"])
 
 
 def test_what_cannot_be_taught_is_refused(paths):
