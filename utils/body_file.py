@@ -148,11 +148,12 @@ def read_h36m_regressor(path: Path, num_vertices: int) -> np.ndarray:
 
 
 def body_licence(path: Path) -> str:
-    """Give the licence that a body file states, as the embedded one does; empty if it states none."""
+    """Give the licence that a body file states, in one line, as headers of files need it; empty if it states none."""
     if "npz" not in kind_of(path):
         return ""
     stated = _zipped(path).get("licence", "")
-    return str(stated) if isinstance(stated, np.ndarray) and stated.dtype.kind == "U" and stated.ndim == 0 else ""
+    is_text = isinstance(stated, np.ndarray) and stated.dtype.kind == "U" and stated.ndim == 0
+    return " ".join(str(stated).split()) if is_text else ""
 
 
 def dense(matrix: np.ndarray | scipy.sparse.csc_matrix) -> np.ndarray:

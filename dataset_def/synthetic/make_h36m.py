@@ -56,7 +56,7 @@ class SyntheticConfig:
     """Different outfits per training or test subject; 1 reproduces the real data, 30 is one per sequence."""
     subjects: tuple[int, ...] = (1, 5, 6, 7, 8, 9, 11)
     """Any numbers.  Those from 100 on look like nobody else; TEST_PEOPLE, VALIDATION_PEOPLE and MORE_PEOPLE below are
-    the ones that tables and shipped weights use."""
+    kept apart for that; whom the committed weights have seen is told by the .json beside them."""
     actions: tuple[int, ...] = tuple(range(2, 17))
     subactions: tuple[int, ...] = (1, 2)
     motion: str = "generator"

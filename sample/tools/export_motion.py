@@ -64,7 +64,8 @@ class ExportMotionConfig:
     frames_per_second: float = setting(0.0, low=0, high=10_000)
     """Of the recording; 0 takes what the file tells, which those of fits do not."""
     gender: Gender | None = None
-    """Which body file the shape numbers belong to, for AMASS's readers; without it as the file tells, else neutral."""
+    """Which body file the shape numbers belong to, for AMASS's readers; without it as the motion's file tells, but for
+    --to-body, whose shape numbers are others; else neutral."""
     ground: bool = False
     """Move the motion up or down, so that its lowest point is at height zero."""
     bvh_unit: Literal["centimetres", "metres"] = "centimetres"
@@ -105,12 +106,15 @@ def rate_of(stored: StoredMotion, config: ExportMotionConfig) -> float:
 
 
 def check_body(stored: StoredMotion, location: Path, config: ExportMotionConfig) -> None:
-    """Refuse a motion whose shape numbers or joints belong to another body file.
+    """Refuse a motion whose shape numbers or joints belong to another body file; tell what is taken where none is told.
 
     Raises:
         ValueError: naming both.
     """
     found = file_hash(location)
+    if not stored.body_sha256:
+        print(f"{config.motion} does not tell which body file its shape numbers belong to; {short(location)} is taken, "
+              "--paths.models-smpl-location gives another")  # fmt: skip
     if stored.body_sha256 and stored.body_sha256 != found:
         raise ValueError(f"{config.motion} belongs to another body file (hash {stored.body_sha256[:8]}) than "
                          f"{location} (hash {found[:8]}); give --paths.models-smpl-location the file it was made "
@@ -166,7 +170,7 @@ def gender_of(stored: StoredMotion, config: ExportMotionConfig) -> Gender:
     Raises:
         ValueError: the file tells another word.
     """
-    told = config.gender or stored.gender or "neutral"
+    told = config.gender or ("" if config.to_body else stored.gender) or "neutral"
     for gender in get_args(Gender):
         if told == gender:
             return gender

@@ -1,6 +1,7 @@
 """Predictions, fits and AMASS's motions leave for other programs; wrong input leaves nothing behind."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,6 +59,24 @@ def test_a_motion_of_amass_goes_out_and_comes_back_the_same(tmp_path):
         np.testing.assert_allclose(read["trans"], given["trans"], atol=1e-6)
         assert read["gender"].item() == "female" and float(read["mocap_frame_rate"]) == 60.0
         assert not read["poses"][:, 66:].any()
+
+
+def test_the_gender_of_another_body_is_not_that_of_the_motions_file(tmp_path):
+    amass_like(tmp_path / "walk.npz", gender=np.array("female"))
+    write_foreign_body(tmp_path / "other.npz")
+    asked = ask(tmp_path / "walk.npz", tmp_path, formats=("amass",), to_body=tmp_path / "other.npz")
+    for gender, told in ((None, "neutral"), ("male", "male")):
+        out = export_motion.main(replace(asked, gender=gender, overwrite=True))
+        with np.load(out / "motion_amass.npz") as read:
+            assert read["gender"].item() == told
+
+
+def test_it_is_told_which_body_file_is_taken_where_the_motion_names_none(predicted, tmp_path, capsys):
+    export_motion.main(ask(predicted, tmp_path, formats=("bvh",)))
+    assert "does not tell which body file" not in capsys.readouterr().out
+    amass_like(tmp_path / "walk.npz")
+    export_motion.main(ask(tmp_path / "walk.npz", tmp_path, formats=("bvh",), out=tmp_path / "other"))
+    assert "open_body.npz is taken, --paths.models-smpl-location gives another" in capsys.readouterr().out
 
 
 def test_a_prediction_that_became_amass_is_read_again_in_the_world_with_z_up(predicted, tmp_path):

@@ -37,8 +37,10 @@ def write_fbx(path: Path, glb: Path, frames_per_second: float, header: Mapping[s
     needs_blender()
     with atomic_write(path) as partial:
         whole = partial.with_name(f"{partial.name}.fbx")  # Blender appends the ending that it misses
-        command = [sys.executable, "-m", "utils.export.fbx", str(glb), str(whole), repr(frames_per_second)]
-        told = subprocess.run([*command, json.dumps(header)], cwd=ROOT, capture_output=True, text=True)
+        command = [sys.executable, "-m", "utils.export.fbx", str(glb.absolute()), str(whole.absolute())]
+        told = subprocess.run(
+            [*command, repr(frames_per_second), json.dumps(header)], cwd=ROOT, capture_output=True, text=True
+        )
         if told.returncode or not whole.is_file():
             whole.unlink(missing_ok=True)
             reason = (told.stderr.strip().splitlines() or ["it says nothing"])[-1]

@@ -10,7 +10,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from utils.body_file import BodyFile, check_smpl_joints, dense, read_body_file, read_h36m_regressor
+from utils.body_file import BodyFile, body_licence, check_smpl_joints, dense, read_body_file, read_h36m_regressor
 from utils.safe_pickle import load_records, to_array
 from utils.skeleton import SMPL_24_PARENTS
 
@@ -551,3 +551,8 @@ def test_a_regressor_of_junk_gets_its_name_and_no_bad_advice(tmp_path, content, 
     with pytest.raises(ValueError, match=rf"J_regressor\.npy is no 17-joint regressor .*{words}") as refused:
         read_h36m_regressor(path, 30)
     assert "pickle" not in str(refused.value) and "unsafe" not in str(refused.value)
+
+
+def test_a_licence_of_several_lines_becomes_one_as_headers_need_it(tmp_path):
+    np.savez(tmp_path / "body.npz", licence=np.array("free for\n  research\tonly\n"))
+    assert body_licence(tmp_path / "body.npz") == "free for research only"
