@@ -79,7 +79,8 @@ class PredictConfig:
     tier: Literal["auto", "keypoints", "pixels"] = "auto"
     """keypoints: a pretrained network finds 2D keypoints, and a lifter that was trained on unpaired poses reads the
     body off them.  pixels: this project's own network reads the picture.  auto: keypoints where the keypoints extra is
-    installed (or `keypoints` is given), unless `checkpoint` names another network than the committed one."""
+    installed (or one of `keypoints`, `lifter` and `detector` is given), unless `checkpoint` names another network than
+    the committed one."""
     checkpoint: Path = ASSETS / "open_mesh.pt"
     """Tier pixels: checkpoint_best.pt of stage 4, such as runs/mesh/demo/checkpoint_best.pt; without it, the committed
     one."""
@@ -91,7 +92,7 @@ class PredictConfig:
     skeleton: str = ""
     """Of these, such as coco_17, where their number does not tell it."""
     detector: Literal["full", "heavy"] = "full"
-    """heavy is four times as slow, and takes left for right more rarely."""
+    """heavy is slower (its network is four times as large), and takes left for right more rarely."""
     detector_location: Path = KEYPOINT_NETWORKS
     """Folder with the keypoints extra's networks."""
     fit: KeypointsFitConfig = field(default_factory=KeypointsFitConfig)
@@ -142,6 +143,9 @@ class PredictConfig:
             raise ValueError(
                 "tier is pixels, which reads no keypoints; leave out --keypoints, or take --tier keypoints"
             )
+        if self.keypoints is not None and self.mask is not None:
+            raise ValueError("mask chooses nobody among given keypoints; leave it out, and give --box where the "
+                             "keypoints are of several people")  # fmt: skip
 
 
 SHAPE_CUTOFF_HZ = 0.1
@@ -344,15 +348,21 @@ class KeypointPredictor:
         lifter, paths = Path(lifter), paths or Paths()
         self.lifter = load_lifter(lifter, paths.models_smpl_location)
         self.body = load_body(paths.models_smpl_location, h36m_regressor=paths.h36m_regressor_location)
-        self.networks = networks
+        self.networks: BlazePose | None = None
         self.faces: Int[np.ndarray, "F 3"] = self.body.faces.numpy()
         self.fit = KeypointsFit(self.lifter.network.body, fit or KeypointsFitConfig())
         reads = self.lifter.reads | Reads(keypoints=frozenset({0}))
         licence = licence_of(paths.models_smpl_location, lifter)
-        if networks is not None:
-            digest = file_hash(networks.files[1])
-            licence += f"; keypoints: BlazePose {networks.kind} of MediaPipe (Apache-2.0), sha256 {digest}"
         self.about = About(reads.tier, self.lifter.hash, file_hash(paths.models_smpl_location), licence)
+        if networks is not None:
+            self._take(networks)
+
+    def _take(self, networks: BlazePose) -> BlazePose:
+        """Take a detector, and say so in what is written."""
+        by = f"BlazePose {networks.kind} of MediaPipe (Apache-2.0), sha256 {file_hash(networks.files[1])}"
+        self.about = self.about._replace(licence=f"{self.about.licence}; keypoints: {by}")
+        self.networks = networks
+        return networks
 
     def __call__(
         self,
@@ -374,9 +384,7 @@ class KeypointPredictor:
         return person
 
     def _detector(self) -> BlazePose:
-        if self.networks is None:
-            self.networks = BlazePose()
-        return self.networks
+        return self._take(BlazePose()) if self.networks is None else self.networks
 
     def people(self, pictures: Pictures, config: PredictConfig) -> Iterator[tuple[SeenKeypoints, Person]]:
         """Predict the person of every frame that shows one, and say how the person is found."""
@@ -579,7 +587,8 @@ def takes_keypoints(config: PredictConfig) -> bool:
     if config.tier != "auto":
         return config.tier == "keypoints"
     is_own = config.checkpoint != PredictConfig.checkpoint
-    there = is_available(config.detector_location, config.detector)
+    is_meant = (config.lifter, config.detector) != (PredictConfig.lifter, PredictConfig.detector)
+    there = is_meant or is_available(config.detector_location, config.detector)
     return config.keypoints is not None or (there and not is_own)
 
 

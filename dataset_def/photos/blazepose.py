@@ -39,6 +39,8 @@ REGION_OVER_CIRCLE = 1.25
 SURE_HEAT = 0.5
 HEAT_REACH = 3
 """Heat maps are averaged over so many cells to each side."""
+LOOSE_IOU = 0.2
+"""Overlap of what is found in a given box with it, below which it may be nobody."""
 CUT_OFF_SHARE = 0.02
 """A point that lies so far out of the picture, as a share of its longer side, was not seen."""
 
@@ -131,6 +133,12 @@ def region_of_box(box: Box) -> Region:
     return Region(centre_px, max(box.width_px, box.height_px) * REGION_OVER_CIRCLE, 0.0)
 
 
+def holds_middle(box: Box, other: Box) -> bool:
+    """Tell whether the middle of another box lies in a box."""
+    across_px, down_px = other.left_px + other.width_px / 2, other.top_px + other.height_px / 2
+    return 0 <= across_px - box.left_px <= box.width_px and 0 <= down_px - box.top_px <= box.height_px
+
+
 def square_parts(rgb: UInt8[np.ndarray, "H W 3"], side_px: float) -> list[Region]:
     """Cover a picture with squares that overlap by half at least."""
     counts = [1 + int(np.ceil(max(0.0, 2 * (length - side_px) / side_px) - 1e-9)) for length in rgb.shape[:2]]
@@ -188,7 +196,7 @@ class BlazePose:
 
     Args:
         folder: where the networks' files lie.
-        kind: full, or heavy: four times as slow, and it takes left for right more rarely.
+        kind: full, or heavy: four times as large and slower, and it takes left for right more rarely.
     Raises:
         ValueError: the extra is not installed.
     """
@@ -283,9 +291,14 @@ class BlazePose:
         return found
 
     def person_in(self, rgb: UInt8[np.ndarray, "H W 3"], box: Box) -> SeenPerson | None:
-        """Find the person in a given box: from the box itself and from what is detected about it, the better of all."""
+        """Find the person in a given box: from the box itself and from what is detected about it, the better of all.
+
+        A box that is far too large shows the network a person too small to be read; the picture's people tell then.
+        """
         start = region_of_box(box)
         regions = [start, *self.detect(rgb, start._replace(side_px=1.5 * start.side_px))]
         seen = [self.read_twice(rgb, region) for region in regions]
         seen = [one for one in seen if one.presence >= LEAST_PRESENCE]
+        if all(overlap_of_boxes(one.box, box) < LOOSE_IOU for one in seen):
+            seen += [one for one in self.people(rgb) if holds_middle(box, one.box)]
         return max(seen, key=lambda one: one.presence * overlap_of_boxes(one.box, box), default=None)

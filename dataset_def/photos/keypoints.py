@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
+from dataset_def.frame_files import origin_of, rows_of
 from dataset_def.multiview.keypoint_files import BODY_25B, CameraKeypoints, read_camera_keypoints
 from dataset_def.multiview.keypoint_tables import read_table
 from dataset_def.photos.blazepose import BLAZEPOSE, LEAST_PRESENCE, BlazePose, SeenPerson
@@ -192,10 +193,10 @@ def given_keypoints(path: Path, skeleton: str, pictures: Pictures, box: Box | No
     table = read_camera_keypoints(path, skeleton, lambda file: read_table(file, {}))
     if pictures.num_frames is not None and pictures.kind in ("image", "folder"):
         _same_number(path, table, pictures)
-    last: list[Box] = []
+    by_frame, last = _by_frame(table, pictures), list[Box]()
 
     def person(number: int, picture: Picture) -> PersonKeypoints | None:
-        people = table.people[number] if number < len(table.people) else []
+        people = by_frame.get(number, [])
         sure = [np.where(one[:, 2] >= SURE_OF_OTHERS, one[:, 2].clip(0, 1), 0.0) for one in people]
         found = [keypoints_of(one[:, :2], conf, BODY_25B, False) for one, conf in zip(people, sure, strict=True)]
         there = [one for one in found if one is not None]
@@ -211,6 +212,18 @@ def given_keypoints(path: Path, skeleton: str, pictures: Pictures, box: Box | No
         return chosen._replace(is_new=is_new)
 
     return KeypointFinder(f"keypoints of another program ({path})", person)
+
+
+def _by_frame(table: CameraKeypoints, pictures: Pictures) -> dict[int, Float[np.ndarray, "_ 25 3"]]:
+    """Sort people by frame; a video's keypoints may leave out the frames that show nobody, and are then numbered.
+
+    Raises:
+        ValueError: the numbers do not tell which frame is which.
+    """
+    if table.numbers is None or not pictures.is_sequence:
+        return dict(enumerate(table.people))
+    origin = origin_of({"": table.numbers}, {"": None}, table.begins, f"the keypoints in {table.path}")
+    return dict(zip(rows_of(table.numbers, None, origin), table.people, strict=True))
 
 
 def _same_number(path: Path, table: CameraKeypoints, pictures: Pictures) -> None:

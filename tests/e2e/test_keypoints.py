@@ -169,6 +169,30 @@ def test_bad_keypoints_end_in_one_sentence_and_leave_nothing(ask, tmp_path):
         assert not (tmp_path / "out").exists() and not (tmp_path / "out.partial").exists()
     with pytest.raises(ValueError, match="tier is pixels, which reads no keypoints"):
         ask("x.png", tier="pixels", keypoints=nobody)
+    with pytest.raises(ValueError, match="mask chooses nobody among given keypoints"):
+        ask("x.png", mask=nobody, keypoints=nobody)
+
+
+@pytest.mark.parametrize("meant", [{"detector": "heavy"}, {"lifter": ASSETS / "mine.pt"}])
+def test_who_asks_for_keypoints_gets_no_pixels_where_the_extra_is_missing(ask, tmp_path, meant):
+    Image.new("RGB", (64, 64)).save(tmp_path / "photo.png")
+    remedy = "person.py --heavy" if "detector" in meant else "person.py"
+    with pytest.raises(ValueError, match=rf"the keypoints extra is not installed.*{remedy}$"):
+        predict.main(ask(tmp_path / "photo.png", box=(10, 5, 30, 50), detector_location=tmp_path, **meant))
+
+
+def test_a_detector_that_is_opened_later_is_told_too(tmp_path, monkeypatch):
+    class Detector:
+        kind, files = "full", (tmp_path / "detector", tmp_path / "landmarks")
+
+    Detector.files[1].write_bytes(b"network")
+    monkeypatch.setattr(predict, "BlazePose", Detector)
+    predictor = KeypointPredictor()
+    assert "BlazePose" not in predictor.about.licence
+    assert predictor._detector() is predictor._detector()
+    told = f"BlazePose full of MediaPipe (Apache-2.0), sha256 {file_hash(tmp_path / 'landmarks')}"
+    assert predictor.about.licence.count(told) == 1
+    assert KeypointPredictor(networks=Detector()).about == predictor.about
 
 
 def test_without_the_extra_pixels_are_read_and_the_better_tier_is_named(ask, tmp_path, capsys):

@@ -13,6 +13,7 @@ from dataset_def.photos.blazepose import (
     KEYPOINTS_REMEDY,
     BlazePose,
     Region,
+    SeenPerson,
     cut_region,
     detector_anchors,
     is_about,
@@ -85,6 +86,26 @@ def test_without_the_extra_the_remedy_is_named(tmp_path):
     for kind, flag in (("full", r"person\.py$"), ("heavy", r"person\.py --heavy$")):
         with pytest.raises(ValueError, match=r'pip install -e "\.\[keypoints\]" and python dataset_def/photos/' + flag):
             BlazePose(tmp_path, kind)
+
+
+def person_at(left: float, top: float, width: float, height: float, presence: float) -> SeenPerson:
+    corners = np.resize([[left, top], [left + width, top + height]], (33, 2))
+    region = region_of_box(Box(left, top, width, height))
+    return SeenPerson(corners, np.ones(33), np.zeros((33, 3)), presence, region, np.zeros((256, 256)), region)
+
+
+def test_in_a_box_that_is_far_too_large_a_found_person_counts_for_more_than_a_guess(monkeypatch):
+    guess, man, other = (person_at(*row) for row in (
+        (100, 250, 170, 300, 0.99), (90, 220, 250, 360, 0.98), (600, 220, 250, 360, 0.98)))  # fmt: skip
+    networks = BlazePose.__new__(BlazePose)
+    monkeypatch.setattr(networks, "detect", lambda rgb, within: [])
+    monkeypatch.setattr(networks, "read_twice", lambda rgb, region: guess)
+    monkeypatch.setattr(networks, "people", lambda rgb: [other, man])
+    rgb = np.zeros((960, 1000, 3), np.uint8)
+    assert networks.person_in(rgb, Box(0, 0, 540, 960)) is man
+    assert networks.person_in(rgb, Box(90, 240, 190, 320)) is guess
+    monkeypatch.setattr(networks, "read_twice", lambda rgb, region: guess._replace(presence=0.1))
+    assert networks.person_in(rgb, Box(0, 0, 90, 90)) is None
 
 
 @pytest.fixture(scope="module")

@@ -145,3 +145,17 @@ def test_frames_with_exchanged_sides_are_outvoted():
     known = settled_sides(exchanged, sure, True)  # the first frame is believed, so all others are turned to it
     assert not known[0] and known[1:5].all() and not known[5]
     assert not settled_sides(exchanged, np.zeros((12, 25)), False).any()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_file_that_leaves_out_empty_frames_of_a_video_shifts_nobody(tmp_path, first):
+    people = []
+    for number in (0, 1, 4):
+        points = np.linspace((100 + 10 * number, 20), (140 + 10 * number, 120), 17)
+        keypoints = np.column_stack([points, np.full(17, 0.9)]).ravel().tolist()
+        people.append({"image_id": f"{number + first}.jpg", "category_id": 1, "keypoints": keypoints, "score": 2.5})
+    path = tmp_path / "alphapose-results.json"
+    path.write_text(json.dumps(people))
+    finder = given_keypoints(path, "", pictures(5, "video"), None)
+    found = [finder.person(number, Picture("p", RGB)) for number in range(5)]
+    assert [one and int(one.box.left_px) for one in found] == [100, 110, None, None, 140]
