@@ -546,7 +546,7 @@ def write_all(
     video = OverlayVideo(out / "overlay.mp4", rate, config.video_px) if rate is not None else None
     meshes = (() if video else ("glb", "obj", "ply")) if config.meshes is None else config.meshes
     for seen, person in predictor.people(pictures, config):
-        there = FrameBody(seen.picture.name, *person[:-1])
+        there = FrameBody(seen.picture.name, seen.picture.number, *person[:-1])
         bodies.add(there)
         num_full += fills(seen.box, seen.picture)
         surface = BodySurface(person.vertices_cam_m, person.joints_cam_m[0], faces)
@@ -559,6 +559,9 @@ def write_all(
     if num_full:
         print(f"warning: in {num_full} of {len(bodies)} frames the person's box fills the picture; if nobody is that "
               "near, the person was not found: look at the overlay, and give --box X Y WIDTH HEIGHT")  # fmt: skip
+    if rate is not None and bodies.num_left_out:
+        print(f"warning: {bodies.num_left_out} frames that show nobody are left out; joints.json has the times of the "
+              "others, in body.npz, motion and overlay they follow each other at once")  # fmt: skip
     write_tables(out, bodies, predictor.about, rate)
     if video is not None and rate is not None:
         video.close()

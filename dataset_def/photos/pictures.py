@@ -22,6 +22,8 @@ class Picture(NamedTuple):
     name: str
     """Unique among the frames of one input; names of files are made from it."""
     rgb: UInt8[np.ndarray, "H W 3"]
+    number: int = 0
+    """Of a video: its place among the frames, from 0."""
 
 
 class Pictures(NamedTuple):
@@ -166,4 +168,4 @@ def _numbered(frames: Iterator[UInt8[np.ndarray, "H W 3"]], longest: int) -> Ite
     for number, rgb in enumerate(frames, start=1):
         if longest and number > longest:
             return
-        yield Picture(f"frame_{number:06d}", rgb)
+        yield Picture(f"frame_{number:06d}", rgb, number - 1)

@@ -25,6 +25,8 @@ class FrameBody(NamedTuple):
     """The body of one frame, in the camera's frame (x right, y down, z forward)."""
 
     name: str
+    number: int
+    """Of a video: its place among the frames, from 0."""
     rotations_cam: Float[np.ndarray, "24 3 3"]
     betas: Float[np.ndarray, "10"]
     translation_cam_m: Float[np.ndarray, "3"]
@@ -35,7 +37,8 @@ class FrameBody(NamedTuple):
 
 ROW = np.dtype([("rotations_cam", np.float32, (24, 3, 3)), ("betas", float, 10), ("translation_cam_m", float, 3),
                 ("root_joint_cam_m", float, 3), ("joints_cam_m", float, (17, 3))])  # fmt: skip
-"""What is kept of a frame: a FrameBody without its name, 1.4 kB.  The network's rotations are of single precision."""
+"""What is kept of a frame: a FrameBody without name and number, 1.4 kB.  The network's rotations are of single
+precision."""
 
 
 class PredictedBodies:
@@ -47,6 +50,7 @@ class PredictedBodies:
 
     def __init__(self, rows: BinaryIO):
         self.names: list[str] = []
+        self.numbers: list[int] = []
         self.rows = rows
 
     def __len__(self) -> int:
@@ -54,8 +58,14 @@ class PredictedBodies:
 
     def add(self, body: FrameBody) -> None:
         """Keep a frame."""
-        self.rows.write(np.array([body[1:]], ROW).tobytes())
+        self.rows.write(np.array([body[2:]], ROW).tobytes())
         self.names.append(body.name)
+        self.numbers.append(body.number)
+
+    @property
+    def num_left_out(self) -> int:
+        """How many frames of a video between the first and the last with a person show none."""
+        return self.numbers[-1] - self.numbers[0] + 1 - len(self) if len(self) else 0
 
     def column(self, name: str) -> Float[np.ndarray, "T ..."]:
         """Gather one field of all frames."""
@@ -165,7 +175,7 @@ def write_frame(
 def write_tables(folder: Path, bodies: PredictedBodies, about: About, frames_per_second: float | None) -> None:
     """Write joints.json and body.npz of all frames."""
     write_joints_json(folder / "joints.json", bodies.column("joints_cam_m"), sources=bodies.names,
-                      frames_per_second=frames_per_second, about=about)  # fmt: skip
+                      numbers=bodies.numbers, frames_per_second=frames_per_second, about=about)  # fmt: skip
     write_body_parameters(
         folder / "body.npz",
         bodies.column("rotations_cam"),

@@ -31,6 +31,7 @@ def write_joints_json(
     frame: str = CAMERA_FRAME,
     frames_per_second: float | None = None,
     sources: Sequence[str] | None = None,
+    numbers: Sequence[int] | None = None,
     about: About = About(),
 ) -> None:
     """Write joints by name, one record per frame, each on a line of its own; a joint that is not finite is null.
@@ -39,6 +40,7 @@ def write_joints_json(
         frame: CAMERA_FRAME, ROOT_FRAME, or another description of the axes and the origin.
         frames_per_second: of a video; records then have a time.
         sources: one name per frame, such as the picture's.
+        numbers: of the frames in the video, from 0, where some are left out.
     """
     if joints_m.shape[1] != len(names) or (sources is not None and len(sources) != len(joints_m)):
         raise ValueError(f"{path}: joints have shape {joints_m.shape}, with {len(names)} names of joints and "
@@ -49,7 +51,8 @@ def write_joints_json(
     def records() -> Iterator[dict[str, Any]]:
         for row, pose in enumerate(joints_m):
             places = [point.round(5).tolist() if np.isfinite(point).all() else None for point in pose.astype(float)]
-            time = {} if frames_per_second is None else {"time_s": round(row / frames_per_second, 6)}
+            number = row if numbers is None else numbers[row]
+            time = {} if frames_per_second is None else {"time_s": round(number / frames_per_second, 6)}
             source = {} if sources is None else {"source": sources[row]}
             yield source | time | {"joints_m": dict(zip(names, places, strict=True))}
 

@@ -24,6 +24,7 @@ def test_a_video_gives_its_frames_in_order_as_rgb_and_begins_anew(tmp_path):
         frames = list(pictures.frames())
         reds = [frame.rgb[..., 0].mean() for frame in frames]
         assert [frame.name for frame in frames[:2]] == ["frame_000001", "frame_000002"] and len(frames) == 8
+        assert [frame.number for frame in frames] == list(range(8))
         assert (np.diff(reds) > 5).all() and frames[3].rgb[..., 2].mean() < 20
 
 

@@ -1,5 +1,6 @@
 """What is kept of the frames of a video, and how much memory that takes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -25,8 +26,8 @@ def frame_bodies(num_frames: int, num_poses: int = 40):
     rotations, betas, places_m = lively(num_poses)
     joints_m = np.random.default_rng(0).normal(size=(17, 3))
     for number in range(num_frames):
-        R, place_m = rotations[number % num_poses], places_m[number % num_poses]
-        yield FrameBody(f"frame_{number + 1:06d}", R.copy(), betas.copy(), place_m, place_m + 0.1, joints_m + place_m)
+        R, place_m, name = rotations[number % num_poses], places_m[number % num_poses], f"frame_{number + 1:06d}"
+        yield FrameBody(name, number, R.copy(), betas.copy(), place_m, place_m + 0.1, joints_m + place_m)
 
 
 def write_frames(folder: Path, num_frames: int, formats=FORMATS) -> None:
@@ -73,7 +74,8 @@ def test_frames_come_back_as_they_were_kept_also_when_more_follow(monkeypatch):
         bodies = PredictedBodies(rows)
         for count in range(9):
             assert len(bodies) == count and bodies.names == [body.name for body in kept[:count]]
-            for name in FrameBody._fields[1:]:
+            assert bodies.numbers == list(range(count))
+            for name in FrameBody._fields[2:]:
                 column = bodies.column(name)
                 assert column.shape == (count, *getattr(kept[0], name).shape)
                 tolerance = 1e-7 if name == "rotations_cam" else 0
@@ -90,3 +92,13 @@ def test_the_size_of_blocks_changes_no_byte_of_any_file(tmp_path, monkeypatch):
         write_frames(tmp_path / str(size), 50)
     for name in FILES:
         assert (tmp_path / "1000" / name).read_bytes() == (tmp_path / "7" / name).read_bytes(), name
+
+
+def test_frames_without_a_person_leave_a_gap_in_the_times(tmp_path):
+    with TemporaryFile(dir=tmp_path) as rows:
+        bodies = PredictedBodies(rows)
+        for number, body in zip((2, 3, 8), frame_bodies(3), strict=True):
+            bodies.add(body._replace(number=number))
+        write_tables(tmp_path, bodies, ABOUT, 25.0)
+    told = json.loads((tmp_path / "joints.json").read_text())["frames"]
+    assert [frame["time_s"] for frame in told] == [0.08, 0.12, 0.32] and bodies.num_left_out == 4
