@@ -201,10 +201,11 @@ class _Reader(nn.Module):
             nn.Sequential(nn.Linear(width, width), nn.LayerNorm(width), nn.GELU(), nn.Linear(width, width))
             for _ in range(config.blocks)
         )
-        self.last = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outputs))
+        linear = nn.Linear(width, outputs)
         with torch.no_grad():
-            self.last[1].weight.mul_(START_SCALE)
-            self.last[1].bias.zero_()
+            linear.weight.mul_(START_SCALE)
+            linear.bias.zero_()
+        self.last = nn.Sequential(nn.LayerNorm(width), linear)
 
     def forward(self, numbers: Float[Tensor, "B I"]) -> Float[Tensor, "B O"]:
         found = self.first(numbers)

@@ -240,4 +240,5 @@ def held_out_error_mm(network: BodyFromKeypoints, drawn: DrawnKeypoints) -> floa
 
 def taken(drawn: DrawnKeypoints, rows: Int[Tensor, "n"] | slice) -> DrawnKeypoints:
     """Take some bodies of a batch."""
-    return DrawnKeypoints(*(type(part)(*(value[rows] for value in part)) for part in drawn))
+    return DrawnKeypoints(BoxedKeypoints(*(value[rows] for value in drawn.boxed)),
+                          LiftedBodies(*(value[rows] for value in drawn.true)))  # fmt: skip

@@ -155,8 +155,9 @@ def whole_masks(mask: Tensor, side_m: Float[Tensor, "G V"], per_3_m: int) -> tup
 def transport_at(settling: float, settled_at: float) -> Transport:
     """Say how masks draw points after a share of their settling: far and evenly at first, then near."""
     first, last, share = Transport(), SETTLED, min(1.0, settling / settled_at)
-    between = [a + (b - a) * share for a, b in zip(first[:3], last[:3], strict=True)]
-    return Transport(*between, steps=round(first.steps + (last.steps - first.steps) * share), rounds=first.rounds)
+    sigma_m, balance, mask_weight = (a + (b - a) * share for a, b in zip(first[:3], last[:3], strict=True))
+    steps = round(first.steps + (last.steps - first.steps) * share)
+    return Transport(sigma_m, balance, mask_weight, steps, first.rounds)
 
 
 class Consensus(NamedTuple):

@@ -174,8 +174,8 @@ def camera_moves(frames: Sequence[UInt8[np.ndarray, "h w 3"]]) -> bool | None:
         places = places_to_follow(one)
         if len(places) < LEAST_TRACKED:
             continue
-        there, is_there, _ = cv2.calcOpticalFlowPyrLK(one, other, places, None)
-        back, is_back, _ = cv2.calcOpticalFlowPyrLK(other, one, there, None)
+        there, is_there, _ = cv2.calcOpticalFlowPyrLK(one, other, places, np.zeros_like(places))
+        back, is_back, _ = cv2.calcOpticalFlowPyrLK(other, one, there, np.zeros_like(places))
         is_sure = (is_there[:, 0] > 0) & (is_back[:, 0] > 0) & (np.linalg.norm(back - places, axis=1) < 1)
         if is_sure.sum() < LEAST_TRACKED:
             continue
