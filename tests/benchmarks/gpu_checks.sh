@@ -67,3 +67,4 @@ pose() {  # labels of S1, fits of everybody else
 python3 -c 'import torch; print(torch.__version__, torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU")' | tee "$OUT/times.txt"
 { data && { rooms & fits; wait; }; } & silhouettes & wait
 [ -e "$RUNS/fit/gpu/pseudo_labels.npz" ] && pose
+! grep -v ": exit 0," "$OUT/times.txt" | grep ": exit "  # whatever failed is named again, and fails the whole
