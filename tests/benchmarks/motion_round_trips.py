@@ -36,7 +36,7 @@ RESULT = ROOT / "tests" / "benchmarks" / "results" / "motion_round_trips.json"
 SEQUENCE = "s_09_act_14_subact_01.npz"
 RATE = 2.5
 FORMATS = ("amass", "trc", "c3d", "mot", "bvh", "glb", "fbx")
-COMMAND = "python sample/tools/export_motion.py FILE --formats {} --frames-per-second 2.5"
+COMMAND = "sample/tools/export_motion.py FILE --formats {} --frames-per-second 2.5"
 
 
 class Row(NamedTuple):
