@@ -427,6 +427,11 @@ class PointsTeaching:
     known_heading: float = setting(2.0, low=0)
     """Per unit of 1 - cosine to known headings."""
 
+    def __post_init__(self) -> None:
+        if not self.known_share or not all(0 <= share < 1 for share in self.known_share):
+            raise ValueError(f"teaching.known_share is {self.known_share}; give one share or several, each from 0 to "
+                             "below 1")  # fmt: skip
+
 
 @dataclass(frozen=True)
 @ranged()

@@ -146,6 +146,15 @@ class PredictConfig:
         if self.keypoints is not None and self.mask is not None:
             raise ValueError("mask chooses nobody among given keypoints; leave it out, and give --box where the "
                              "keypoints are of several people")  # fmt: skip
+        for name in OF_THE_OTHER_TIER.get(self.tier, ()):
+            if getattr(self, name) != vars(PredictConfig)[name]:
+                other = "pixels" if self.tier == "keypoints" else "keypoints"
+                raise ValueError(f"{name} belongs to tier {other} and would change nothing in tier {self.tier}; leave "
+                                 f"it out, or take --tier {other}")  # fmt: skip
+
+
+OF_THE_OTHER_TIER = {"keypoints": ("checkpoint", "find"), "pixels": ("lifter", "detector")}
+"""Settings that a tier, named by the user, does not read."""
 
 
 SHAPE_CUTOFF_HZ = 0.1
@@ -538,17 +547,22 @@ def fills(box: Box, picture: Picture) -> bool:
     return box.width_px >= FILLS * width and box.height_px >= FILLS * height
 
 
+SMALLEST_PX = 64
+"""Longer side of a person's box below which the networks see little more than a blob."""
+
+
 def write_all(
     pictures: Pictures, predictor: AnyPredictor, out: Path, bodies: PredictedBodies, config: PredictConfig
 ) -> None:
     """Predict and write every frame; `bodies` keeps those with a person."""
-    rate, faces, num_full = pictures.frames_per_second, predictor.faces, 0
+    rate, faces, num_full, num_small = pictures.frames_per_second, predictor.faces, 0, 0
     video = OverlayVideo(out / "overlay.mp4", rate, config.video_px) if rate is not None else None
     meshes = (() if video else ("glb", "obj", "ply")) if config.meshes is None else config.meshes
     for seen, person in predictor.people(pictures, config):
         there = FrameBody(seen.picture.name, seen.picture.number, *person[:-1])
         bodies.add(there)
         num_full += fills(seen.box, seen.picture)
+        num_small += max(seen.box.width_px, seen.box.height_px) < SMALLEST_PX
         surface = BodySurface(person.vertices_cam_m, person.joints_cam_m[0], faces)
         rendered = draw(seen.picture.rgb, surface, seen.camera.K, seen.box, config.view_px)
         if video:
@@ -559,6 +573,9 @@ def write_all(
     if num_full:
         print(f"warning: in {num_full} of {len(bodies)} frames the person's box fills the picture; if nobody is that "
               "near, the person was not found: look at the overlay, and give --box X Y WIDTH HEIGHT")  # fmt: skip
+    if num_small:
+        print(f"warning: in {num_small} of {len(bodies)} frames the person is smaller than {SMALLEST_PX} pixels; limbs "
+              "are then guessed more than seen")  # fmt: skip
     if rate is not None and bodies.num_left_out:
         print(f"warning: {bodies.num_left_out} frames that show nobody are left out; joints.json has the times of the "
               "others, in body.npz, motion and overlay they follow each other at once")  # fmt: skip

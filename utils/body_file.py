@@ -111,6 +111,12 @@ def check_smpl_joints(path: Path, file: BodyFile, what: str) -> None:
     joints = len(file.parents)
     if not has_smpl_joints(tuple(file.parents.tolist()), file.names):
         model = OTHER_MODELS.get(joints, "another skeleton")
+        if tuple(file.parents.tolist()) == SMPL_24_PARENTS:
+            first = next(pair for pair in zip(file.names, SMPL_24, strict=True) if pair[0] != pair[1])
+            raise ValueError(
+                f"{path} has SMPL's tree of joints but another name for one: {first[0]}, where SMPL has {first[1]}; "
+                f"name them as SMPL does, or not at all, which is needed for {what}"
+            )
         raise ValueError(
             f"{path} is a model of {model} ({len(file.v_template)} vertices, {joints} joints); SMPL's with "
             f"24 joints is needed for {what}, such as SMPL_NEUTRAL.pkl or models/assets/open_body.npz"

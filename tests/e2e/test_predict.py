@@ -1,6 +1,7 @@
 """Pictures of any kind become files of bodies; wrong ones leave nothing behind."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -285,6 +286,21 @@ def test_a_box_that_fills_the_picture_is_warned_of(ask, tmp_path, capsys):
     assert "warning: in 1 of 1 frames the person's box fills the picture" in capsys.readouterr().out
     predict.main(ask(tmp_path / "photo.jpg", box=(66, 60, 40, 140), meshes=(), overwrite=True))
     assert "warning" not in capsys.readouterr().out
+
+
+def test_a_person_of_few_pixels_is_warned_of(ask, tmp_path, capsys):
+    Image.fromarray(walker(3)).save(tmp_path / "photo.jpg")
+    predict.main(ask(tmp_path / "photo.jpg", box=(66, 60, 20, 60), meshes=()))
+    assert "warning: in 1 of 1 frames the person is smaller than 64 pixels" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("tier", "name", "value"), [
+    ("pixels", "detector", "heavy"), ("pixels", "lifter", Path("mine.pt")),
+    ("keypoints", "find", "movement"), ("keypoints", "checkpoint", Path("mine.pt")),
+])  # fmt: skip
+def test_what_belongs_to_the_other_tier_is_refused(tier, name, value):
+    with pytest.raises(ValueError, match=f"{name} belongs to tier .* would change nothing in tier {tier}"):
+        predict.PredictConfig("photo.jpg", tier=tier, **{name: value})
 
 
 def test_smoothing_begins_anew_where_the_box_jumps(ask, tmp_path):

@@ -227,3 +227,9 @@ def test_points_begin_in_pairs_on_the_bodys_axis():
     heat = [build_encoder_decoder(one).to_points.own_heat.detach() for one in (pairs, config)]
     assert torch.equal(heat[0][:3], heat[0][3:]) and not torch.equal(heat[1][:3], heat[1][3:])
     assert torch.allclose(heat[0], heat[0].flip(-1), atol=1e-5)
+
+
+@pytest.mark.parametrize("shares", [(), (1.0,), (0.5, -0.1)])
+def test_shares_of_known_headings_that_make_no_sense_are_refused(shares):
+    with pytest.raises(ValueError, match=r"known_share is .*; give one share or several"):
+        PointsTeaching(known_share=shares)
