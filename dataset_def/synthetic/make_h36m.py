@@ -7,6 +7,8 @@ Next    dataset_def/h36m_preprocess.py
 """
 
 import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
@@ -101,7 +103,7 @@ def the_person(path: Path, subject: int, seed: int) -> SubjectAppearance:
 
 @lru_cache(maxsize=2)
 def the_room(subject: int, seed: int, size_px: int, drawn: Path | None = None) -> tuple[Room, tuple[np.ndarray, ...]]:
-    """Give a subject's room, and how its four cameras see it: as `draw_view_of_room` drew it, or drawn here and now."""
+    """Give a subject's room, and how its four cameras see it: as `drawn_rooms` drew it, or drawn here and now."""
     room = make_room(subject, seed)
     if drawn is not None:
         return room, tuple(np.load(view_file(drawn, subject, number)) for number in CAMERAS)
@@ -113,11 +115,24 @@ def view_file(drawn: Path, subject: int, number: int) -> Path:
     return drawn / f"s_{subject:02d}_ca_{number:02d}.npy"
 
 
-def draw_view_of_room(config: SyntheticConfig, drawn: Path, view: tuple[int, int]) -> None:
-    """Draw what one camera sees of a subject's empty room; for all sequences, as it takes longer than any of these."""
+def draw_view_of_room(seed: int, size_px: int, drawn: Path, view: tuple[int, int]) -> None:
+    """Draw what one camera sees of a subject's empty room."""
     subject, number = view
-    camera = make_cameras(subject, config.seed, config.size_px)[number - 1]
-    np.save(view_file(drawn, subject, number), draw_room(make_room(subject, config.seed), camera))
+    camera = make_cameras(subject, seed, size_px)[number - 1]
+    np.save(view_file(drawn, subject, number), draw_room(make_room(subject, seed), camera))
+
+
+@contextmanager
+def drawn_rooms(sequences: Sequence[SyntheticSequence], seed: int, size_px: int, processes: int) -> Iterator[Path]:
+    """Draw the empty rooms of some sequences once for all of them, as a room takes longer than a sequence in it.
+
+    Yields:
+        A folder for `the_room`, which is there as long as the context.
+    """
+    views = [(subject, number) for subject in dict.fromkeys(one.subject for one in sequences) for number in CAMERAS]
+    with TemporaryDirectory() as folder:
+        for_each(partial(draw_view_of_room, seed, size_px, Path(folder)), views, processes, "empty rooms")
+        yield Path(folder)
 
 
 def outfit_number(sequence: SyntheticSequence, outfits: int) -> int:
@@ -150,7 +165,7 @@ def make_sequence(config: SyntheticConfig, sequence: SyntheticSequence, drawn: P
     """Make and write one sequence, seen by four cameras.
 
     Args:
-        drawn: where `draw_view_of_room` left the empty rooms; without it they are drawn here.
+        drawn: where `drawn_rooms` left the empty rooms; without it they are drawn here.
     """
     performance, outfit = perform_sequence(config, sequence)
     faces = the_body(config.paths.models_smpl_location).faces.numpy()
@@ -199,10 +214,7 @@ def main(config: SyntheticConfig) -> None:
     requested = [SyntheticSequence(s, a, b) for s in config.subjects for a in config.actions for b in config.subactions]
     missing = [sequence for sequence in requested if not is_sequence_complete(config.paths, sequence)]
     label = f"synthetic Human3.6M ({len(CAMERAS) * config.frames} images each)"
-    views = [(subject, number) for subject in dict.fromkeys(one.subject for one in missing) for number in CAMERAS]
-    with TemporaryDirectory() as folder:
-        drawn = Path(folder)
-        for_each(partial(draw_view_of_room, config, drawn), views, config.processes, "empty rooms")
+    with drawn_rooms(missing, config.seed, config.size_px, config.processes) as drawn:
         for_each(partial(make_sequence, config, drawn=drawn), missing, config.processes, label)
 
 

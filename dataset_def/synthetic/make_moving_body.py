@@ -22,7 +22,7 @@ from jaxtyping import Float
 
 from config import Paths, ranged, setting
 from dataset_def.poses.any_skeleton import free_motion
-from dataset_def.synthetic.make_h36m import lock_locations, the_room
+from dataset_def.synthetic.make_h36m import drawn_rooms, lock_locations, the_room
 from dataset_def.synthetic.motion.generate import Motion
 from dataset_def.synthetic.motion.performance import Performance, perform
 from dataset_def.synthetic.scene.cameras import make_cameras
@@ -69,7 +69,7 @@ SHAPES = 0.8
 
 @lru_cache(maxsize=1)
 def the_body(path: Path) -> Body:
-    """Load the body once per process."""
+    """Load the body once per process, of whatever skeleton."""
     return load_body(path)
 
 
@@ -94,11 +94,15 @@ def perform_sequence(config: MovingBodyConfig, sequence: SyntheticSequence) -> P
     return perform(motion, body, betas, make_cameras(sequence.subject, config.seed, config.size_px))
 
 
-def make_sequence(config: MovingBodyConfig, sequence: SyntheticSequence) -> None:
-    """Make and write one sequence, seen by four cameras."""
+def make_sequence(config: MovingBodyConfig, drawn: Path, sequence: SyntheticSequence) -> None:
+    """Make and write one sequence, seen by four cameras.
+
+    Args:
+        drawn: where `drawn_rooms` left the empty rooms.
+    """
     performance, body = perform_sequence(config, sequence), the_body(config.paths.models_smpl_location)
     colours = coat(body, np.random.default_rng([config.seed, sequence.subject, 608]))
-    room, backgrounds = the_room(sequence.subject, config.seed, config.size_px)
+    room, backgrounds = the_room(sequence.subject, config.seed, config.size_px, drawn)
     cameras = make_cameras(sequence.subject, config.seed, config.size_px)
     write_truth(config.paths, sequence, performance)
     for number, camera, background in zip(CAMERAS, cameras, backgrounds, strict=True):
@@ -120,8 +124,9 @@ def main(config: MovingBodyConfig) -> None:
     lock_locations(config.paths, settings_of(config))
     requested = [SyntheticSequence(subject, action, 1) for subject in config.subjects for action in config.actions]
     missing = [sequence for sequence in requested if not is_sequence_complete(config.paths, sequence)]
-    for_each(partial(make_sequence, config), missing, config.processes,
-             f"moving body ({len(CAMERAS) * config.frames} images each)")  # fmt: skip
+    label = f"moving body ({len(CAMERAS) * config.frames} images each)"
+    with drawn_rooms(missing, config.seed, config.size_px, config.processes) as drawn:
+        for_each(partial(make_sequence, config, drawn), missing, config.processes, label)
 
 
 if __name__ == "__main__":

@@ -154,8 +154,8 @@ def maps_parts(config: ExportConfig) -> Parts:
         "encoder": plain["encoder"] and "stage_1.pt",
         "pseudo_labels": plain["pseudo_labels"] and "pseudo_labels.npz",
     }
-    starts = None if config.stage_1_run is None else starts_of(config.stage_1_run)
-    return Parts(weights, shareable(plain, **files), {"starts": starts} if starts else {}, stored.reads)
+    stage_1_run = {} if config.stage_1_run is None else {"starts": starts_of(config.stage_1_run)}
+    return Parts(weights, shareable(plain, **files), stage_1_run, stored.reads)
 
 
 def whole_parts(config: ExportConfig, stage: str) -> Parts:
@@ -214,9 +214,9 @@ def finds_joints(path: Path, stage: str) -> bool:
     return stage == "pose" and isinstance(load_pose(path, torch.device("cpu")).network.head, PoseFromMaps)
 
 
-def parts_of(config: ExportConfig, stage: str) -> Parts:
+def parts_of(config: ExportConfig, stage: str, has_maps: bool) -> Parts:
     """Choose what is exported of a checkpoint."""
-    if finds_joints(config.checkpoint, stage):
+    if has_maps:
         return maps_parts(config)
     if stage == "pose":
         return pose_parts(config, starts_of_stage_1(config))
@@ -238,9 +238,10 @@ def reported_geometry(config: ExportConfig) -> dict[str, Any]:
 def main(config: ExportConfig) -> int:
     """Convert, write, and return the number of parameters."""
     checkpoint = load_checkpoint(config.checkpoint, *FILES)
-    stage, parts = checkpoint["stage"], parts_of(config, checkpoint["stage"])
-    name = MAPS_FILE if finds_joints(config.checkpoint, stage) else FILES[stage]
-    output = config.output or ROOT / "models" / "assets" / name
+    stage = checkpoint["stage"]
+    has_maps = finds_joints(config.checkpoint, stage)
+    parts = parts_of(config, stage, has_maps)
+    output = config.output or ROOT / "models" / "assets" / (MAPS_FILE if has_maps else FILES[stage])
     save_checkpoint(output, stage, checkpoint["step"], parts.settings, {"model": parts.weights}, reads=parts.reads)
     count = sum(w.numel() for w in load_checkpoint(output, stage)["states"]["model"].values() if torch.is_tensor(w))
     metadata = {
