@@ -27,12 +27,21 @@ from dataset_def.h36m_pose_data import PoseData, labels_world_m
 from models.pose_from_latent import StoredPose, load_pose
 from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
-from utils.engine import choose_device, mixed_precision
+from utils.engine import choose_device
 from utils.image import to_picture
 from utils.metrics import mirrored_joints, mpjpe_mm, pose_errors
 from utils.reference_poses import reference_poses
 from utils.report.frames import best_and_worst
-from utils.report.summaries import action_table, intervals, overall_table, per_action
+from utils.report.summaries import (
+    action_table,
+    away_over_front,
+    circumstances,
+    intervals,
+    overall_table,
+    per_action,
+    yaw_summary,
+    yaw_table,
+)
 from utils.settings import named, next_command, start
 
 
@@ -75,12 +84,11 @@ class Predictions(NamedTuple):
 def predict_all(
     stored: StoredPose, data: PoseData, batch: int, device: torch.device, is_mirrored: bool = False
 ) -> Predictions:
-    """Run encoder and head on every frame, or on its mirror image, whose answer is mirrored back."""
+    """Run encoder and head, in float32, on every frame, or on its mirror image, whose answer is mirrored back."""
     parts = []
     for cpu_sample in tqdm(in_order(data, batch), desc="test_pose", disable=None):
         sample = to_device(cpu_sample, device)
-        with mixed_precision(device, stored.config.optim.bf16):
-            predicted = stored.network(sample.image.flip(-1) if is_mirrored else sample.image)
+        predicted = stored.network(sample.image.flip(-1) if is_mirrored else sample.image)
         if is_mirrored:
             predicted = mirrored_joints(predicted)
         rows = (predicted, sample.joints_root_m, sample.R_crop_from_world, sample.frames)
@@ -100,6 +108,13 @@ def errors_of(predicted_root_m: Tensor, found: Predictions) -> dict[str, np.ndar
     """Measure poses against the true ones in every way."""
     errors = pose_errors(predicted_root_m, found.true_root_m, found.R_crop_from_world)
     return {name: values.numpy() for name, values in errors.items()}
+
+
+def by_heading(errors: dict[str, np.ndarray], found: Predictions, frames: np.ndarray) -> dict[str, Any]:
+    """Give median and share of bodies turned round, and errors of people who face away over those who face us."""
+    which = circumstances(found.true_root_m, found.R_crop_from_world)
+    return {"yaw": yaw_summary(errors["yaw_error_degrees"], frames, which),
+            "away_over_front": away_over_front(errors, frames, which)}  # fmt: skip
 
 
 def without_image(stored: StoredPose, data: PoseData, found: Predictions) -> dict[str, Tensor]:
@@ -156,9 +171,10 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     summaries = {name: intervals(errors_of(pose, found), frames) for name, pose in references.items()}
     overall = intervals(errors, frames)
     by_action = per_action(errors, frames)
+    turned = by_heading(errors, found, frames)
     metrics = {
         "step": stored.step, "mode": stored.config.mode, "labelled_subjects": list(stored.config.subjects.labelled),
-        "crop_centre": crop.centre, "overall": overall, **summaries, "per_action": by_action,
+        "crop_centre": crop.centre, "overall": overall, **turned, **summaries, "per_action": by_action,
     }  # fmt: skip
 
     if config.mirror:
@@ -186,7 +202,7 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     shown = {"predicted": overall} | {name.replace("_", " "): summary for name, summary in summaries.items()}
     shown |= {"with mirrored": metrics["with_mirrored"]["overall"]} if config.mirror else {}
     print(f"{split}: {len(frames)} frames; predicted reads {stored.reads.tier}, the others {labels_alone.tier}")
-    print(f"{overall_table(shown)}\n\n{action_table(by_action)}")
+    print(f"{overall_table(shown)}\n\n{action_table(by_action)}\n\nyaw:\n{yaw_table({'predicted': turned['yaw']})}")
     print(next_command("sample/train_GAN.py", config.paths, **named(config.checkpoint.parent)))
     return metrics
 

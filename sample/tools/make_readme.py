@@ -3,7 +3,7 @@
     python sample/tools/make_readme.py --metrics runs/pose/demo/metrics.json runs/mesh/demo/metrics.json
 
 Reads   metrics.json (sample/test_*.py), report.json (dataset_def/import_multiview.py), tests/benchmarks/results/*
-Writes  tests/benchmarks/results/{<stage>_<run>,<recording>_import}.json, headline.md (the table of the first page);
+Writes  tests/benchmarks/results/{<stage>_<run>,<recording>_import}.json, {headline,drawn_people}.md;
         the READMEs between their marks
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from config import ROOT
 from utils.artifacts import atomic_write, load_metrics
-from utils.report.headline import ROWS, headline
+from utils.report.headline import FIRST_PAGE, ROWS, drawn_people, headline
 from utils.report.markdown import block, load_report
 from utils.settings import start
 
@@ -25,6 +25,11 @@ PAGES = (
     ROOT / "sample" / "README.md",
     ROOT / "tests" / "benchmarks" / "results" / "README.md",
 )
+GATHERED = {
+    "headline.md": (headline, {row.file for rows in FIRST_PAGE.values() for row in rows}),
+    "drawn_people.md": (drawn_people, {row.file for row in ROWS}),
+}
+"""Tables of several results: what writes them, and the files that they need."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,10 @@ def main(config: ReadmeConfig) -> list[str]:
     for path in config.reports:
         load_report(path)
         shutil.copyfile(path, config.results_location / f"{path.parent.parent.name}_import.json")
-    if all((config.results_location / row.file).exists() for row in ROWS):
-        with atomic_write(config.results_location / "headline.md") as partial:
-            partial.write_text(headline(config.results_location))
+    for name, (write, files) in GATHERED.items():
+        if all((config.results_location / file).exists() for file in files):
+            with atomic_write(config.results_location / name) as partial:
+                partial.write_text(write(config.results_location))
     texts = []
     for page in config.readme:
         texts.append(filled(page.read_text(), config.results_location))

@@ -123,6 +123,17 @@ def test_a_user_trains_tests_and_draws_from_the_command_line(place, tmp_path):
     assert all(Path(line).stat().st_size > 5000 for line in drawn)
 
 
+def stored_yaw_degrees(stored: dict[str, np.ndarray]) -> np.ndarray:
+    """Turn stored poses into the world and compare where hips and shoulders face, by hand."""
+    headings = []
+    for name in ("predicted_root_m", "true_root_m"):
+        left_m = (stored[name][:, [4, 11]] - stored[name][:, [1, 14]]).mean(axis=1)  # from right to left
+        left_world_m = np.einsum("bji,bj->bi", stored["R_crop_from_world"], left_m)
+        headings.append(np.arctan2(left_world_m[:, 1], left_world_m[:, 0]))
+    apart = np.degrees(headings[0] - headings[1])
+    return np.abs((apart + 180) % 360 - 180)
+
+
 def test_predictions_and_metrics_hold_what_their_names_say(place):
     train_3d_pose_from_enc.main(place.config("stored"))
     metrics = place.test("stored")
@@ -142,6 +153,9 @@ def test_predictions_and_metrics_hold_what_their_names_say(place):
     assert stored["example_image"].shape == (6, 32, 32, 3)
     about = load_metrics(place.run("stored") / "metrics.json", COMMAND)
     assert set(about["input_hashes"]) == {"checkpoint", "index"} and "also trained on" not in about["split"]
+    turned = stored_yaw_degrees(stored)
+    assert metrics["yaw"]["all"]["median_degrees"]["mean"] == pytest.approx(np.median(turned), abs=0.05)
+    assert metrics["yaw"]["all"]["beyond_90_degrees_percent"]["mean"] == pytest.approx(100 * (turned > 90).mean())
 
 
 @pytest.mark.parametrize("mode", ["frozen", "finetune", "scratch", "random"])

@@ -1,6 +1,7 @@
-"""The table on the first page: a few rows, gathered from the results of several tests."""
+"""The table on the first page, and the longer one of drawn people: rows gathered from the results of several tests."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ SCRATCH, FROZEN = "supervised from scratch", "stage 1, frozen"
 
 
 class Row(NamedTuple):
-    """One line of the table on the first page."""
+    """One line of the table of drawn people."""
 
     title: str
     joints: str
@@ -68,8 +69,8 @@ def tier(row: Row, stored: dict[str, Any]) -> str:
     return by_row.get(row.place[-1], stored.get("tier", NOT_RECORDED))
 
 
-def headline(results: Path) -> str:
-    """Write the table.
+def drawn_people(results: Path) -> str:
+    """Write the table of drawn people.
 
     Raises:
         FileNotFoundError: a result is not there.
@@ -81,3 +82,96 @@ def headline(results: Path) -> str:
         cells = [written_mean(found[key]) if key in found else "–" for key in COLUMNS.values()]
         lines.append(f"| {row.title} | {tier(row, stored)} | {row.joints} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", f"<sub>{ABOUT}</sub>", ""])
+
+
+FIRST_COLUMNS = ("MPJPE", "N-MPJPE", "P-MPJPE", "yaw, median °")
+
+
+class FirstRow(NamedTuple):
+    """One line of the table on the first page."""
+
+    title: str
+    file: str
+    place: tuple[str, ...]
+    """Keys on the way to the line; a word that is no key is looked for in a list, as the name or tier of a line."""
+    cells: tuple[str, ...]
+    """Keys of the four columns on the way from there, joined by dots; empty where a line has no such number."""
+
+
+REAL, MASKS, RECORDING = "real_pictures.json", "bodies_from_masks.json", "bodies_on_recording.json"
+OF_REAL = ("", "n_mpjpe_mm", "p_mpjpe_mm", "yaw_median_deg")
+OF_TEST = ("overall.mpjpe_17_mm", "overall.n_mpjpe_17_mm", "overall.p_mpjpe_17_mm", "yaw.all.median_degrees")
+OF_REFERENCE = ("mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "")
+FIRST_PAGE: dict[str, tuple[FirstRow, ...]] = {
+    "Real: a man before four cameras": (
+        FirstRow("one picture: 2D keypoints (heavy), lifter, fit", REAL, ("rows", "keypoints_heavy"), OF_REAL),
+        FirstRow("the same, keypoints of the default network", REAL, ("rows", "keypoints"), OF_REAL),
+        FirstRow("the keypoint network's own 3D, heavy", REAL, ("rows", "blazepose_heavy"), OF_REAL),
+        FirstRow("one picture: this project's own network", REAL, ("rows", "pixels"), OF_REAL),
+        FirstRow("four cameras: masks alone", RECORDING, (), ("limb_joints_median_mm", "", "", "")),
+    ),
+    "Drawn: S9 and S11, one picture, crop on its box": (
+        FirstRow("constant pose at the true heading (oracle)", MAPS.format("_box"),
+                 ("metrics", "constant_pose_true_heading"), OF_REFERENCE),
+        FirstRow("nearest label at the true heading (oracle)", MAPS.format("_box"),
+                 ("metrics", "nearest_label_true_heading"), OF_REFERENCE),
+        FirstRow("heat maps: S1's labels, bodies off masks of four people", MAPS.format("_box"), ("metrics",), OF_TEST),
+        FirstRow("the same for a third of the steps", "pose_both3k_box.json", ("metrics",), OF_TEST),
+        FirstRow("for a third of the steps, S1's labels alone", "pose_labels3k_box.json", ("metrics",), OF_TEST),
+        FirstRow("stage 1 of novel views, frozen, S1's labels", POSE.format("_box"), ("metrics",), OF_TEST),
+    ),
+    "Drawn: S5 to S8, four cameras": (
+        FirstRow("masks alone", MASKS, ("rows", "mask_root"), ("joints_mm", "", "", "")),
+    ),
+}  # fmt: skip
+FIRST_ABOUT = (
+    "Millimetres, points about the pelvis. reads: whose data the training and the stages before it read. Real: "
+    "pose2sim 0.7.0, 52 pictures, 12 limb joints about the middle of the hips, against joints triangulated from "
+    "another detector's keypoints (true to 3 to 4 cm; four cameras: the median distance, 100 instants). Drawn: "
+    "people of the synthetic data, not Human3.6M, whose pictures no training has read; 17 joints, one seed. Oracles"
+    " are told what no picture tells. Brackets: 95 % bootstrap over sequences."
+)
+
+
+def found_in(stored: Any, keys: Iterable[str]) -> Any:
+    """Follow keys into stored results; None where they end."""
+    for key in keys:
+        if isinstance(stored, list):
+            stored = next((line for line in stored if key in (line.get("name"), line.get("tier"))), None)
+        else:
+            stored = stored.get(key)
+        if stored is None:
+            return None
+    return stored
+
+
+def first_cell(line: Any, key: str) -> str:
+    """Write one number, with its interval where it has one; a dash where there is none."""
+    found = found_in(line, key.split(".")) if key else None
+    if found is None:
+        return "–"
+    if isinstance(found, dict):
+        return written_mean(found)
+    bounds = line.get(f"{key}_interval")
+    return written_mean({"mean": found, "low": bounds[0], "high": bounds[1]}) if bounds else f"{found:.1f}"
+
+
+def headline(results: Path) -> str:
+    """Write the table of the first page, real people first.
+
+    Raises:
+        FileNotFoundError: a result is not there.
+        ValueError: a result lacks one of the lines.
+    """
+    lines = [f"| | reads | {' | '.join(FIRST_COLUMNS)} |", "|---" * (2 + len(FIRST_COLUMNS)) + "|"]
+    for group, rows in FIRST_PAGE.items():
+        lines.append(f"| **{group}** |" + " |" * (1 + len(FIRST_COLUMNS)))
+        for row in rows:
+            stored = json.loads((results / row.file).read_text())
+            line = found_in(stored, row.place)
+            if line is None:
+                raise ValueError(f"{results / row.file} has nothing at {' / '.join(row.place)}; write it anew")
+            reads = line.get("reads") or (stored.get("tier_of") or {}).get(row.place[-1] if row.place else "")
+            cells = [first_cell(line, key) for key in row.cells]
+            lines.append(f"| {row.title} | {reads or stored.get('tier', NOT_RECORDED)} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"<sub>{FIRST_ABOUT}</sub>", ""])
