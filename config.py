@@ -137,7 +137,7 @@ Device = Literal["auto", "cpu", "cuda"]
 class Crop:
     """The square picture of the person that the networks see."""
 
-    size_px: int = setting(64, low=32)
+    size_px: int = setting(64, low=32, high=4096)
     """Side of the crop; the networks need a multiple of 16."""
     side_m: float = setting(2.3, low=0.5, high=10)
     """Side of the crop in metres at the distance of its centre; a person fits into 2 to 2.5."""
@@ -253,11 +253,11 @@ class EncoderConfig:
     """compact: ours, small and quick.  efficientnet_lite0: ImageNet weights from a package.  heatmaps: points found in
     the image, at the places of heat maps.  unet, resnet50: the paper's variants (resnet50 is downloaded by torchvision
     on first use).  seed: the thesis'."""
-    width: int = setting(32, low=1)
+    width: int = setting(32, low=1, high=4096)
     """Channels of the first level."""
-    points: int = setting(200, low=1)
+    points: int = setting(200, low=1, high=65536)
     """3D points of the geometry latent."""
-    appearance: int = setting(128, low=1)
+    appearance: int = setting(128, low=1, high=65536)
     """Numbers of the appearance latent."""
     dropout: float = setting(0.0, low=0, high=0.99)
     relu_on_points: bool = False
@@ -283,7 +283,7 @@ class DecoderConfig:
     """The network that decodes an image from the latents."""
 
     kind: Literal["compact", "paper", "seed"] = "compact"
-    width: int = setting(32, low=4)
+    width: int = setting(32, low=4, high=4096)
     """Channels before the output."""
     dropout: float = setting(0.0, low=0, high=0.99)
     composite: bool = True
@@ -512,8 +512,8 @@ class PoseHeadConfig:
     kind: Literal["auto", "points", "maps"] = "auto"
     """points: a perceptron on the latent points.  maps: heat maps of the joints on the features of an encoder of kind
     heatmaps (the settings below are then not used).  auto: maps where such an encoder is trained, else points."""
-    hidden: int = setting(512, low=1)
-    layers: int = setting(2, low=0)
+    hidden: int = setting(512, low=1, high=65536)
+    layers: int = setting(2, low=0, high=64)
     dropout: float = setting(0.5, low=0, high=0.99)
     loss: Literal["joint_distance", "zscored_mse"] = "joint_distance"
     """joint_distance: mean distance in metres.  zscored_mse: the paper's, on joints scaled by the labels' spread."""
@@ -678,12 +678,12 @@ class GanNetworkConfig:
     kind: Literal["parts", "seed"] = "parts"
     """parts: one discriminator per joint, for the whole pose and for the shape, without the root's rotation.  seed: one
     flat discriminator on all 72 + 10 numbers, as in the thesis."""
-    joint_hidden: int = setting(32, low=1)
-    pose_hidden: int = setting(256, low=1)
-    pose_layers: int = setting(2, low=1)
-    latent: int = setting(48, low=1)
+    joint_hidden: int = setting(32, low=1, high=65536)
+    pose_hidden: int = setting(256, low=1, high=65536)
+    pose_layers: int = setting(2, low=1, high=64)
+    latent: int = setting(48, low=1, high=65536)
     """Random numbers behind a generated body."""
-    generator_hidden: int = setting(256, low=1)
+    generator_hidden: int = setting(256, low=1, high=65536)
 
 
 @dataclass(frozen=True)
@@ -735,8 +735,8 @@ class MeshHeadConfig:
     kind: Literal["crop", "parent", "seed"] = "crop"
     """crop: rotations in the axes of the crop camera, as two columns each.  parent: relative to the parent joint, as
     two columns.  seed: axis-angle through tanh, as in the thesis, which cannot reach people who face away or sit."""
-    hidden: int = setting(512, low=1)
-    layers: int = setting(2, low=0)
+    hidden: int = setting(512, low=1, high=65536)
+    layers: int = setting(2, low=0, high=64)
     dropout: float = setting(0.5, low=0, high=0.99)
 
 
@@ -806,9 +806,9 @@ class MeshConfig:
     pseudo_labels: Path | None = None
     """pseudo_labels.npz of sample/fit_SMPL.py: joints of people who have no labels, beside those of
     subjects.labelled (which may then be empty)."""
-    mask_px: int = setting(64, low=32)
+    mask_px: int = setting(64, low=32, high=4096)
     """Side of the masks that silhouettes are compared with, a multiple of 16."""
-    samples: int = setting(2, low=1)
+    samples: int = setting(2, low=1, high=16)
     """Scan lines per pixel of the rasterised silhouettes."""
     backend: Literal["auto", "torch", "numba", "triton"] = "auto"
     """What rasterises the silhouettes."""
@@ -897,7 +897,7 @@ class Damage:
 class MasksNetwork:
     """The teacher's network."""
 
-    size_px: int = setting(64, low=32)
+    size_px: int = setting(64, low=32, high=4096)
     """Side of the masks that it reads."""
     width: int = setting(32, low=8, high=1024)
     """Channels of its first layer; deeper ones have two and three times as many."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from config import KeypointsConfig, KeypointsNetwork
 from models.kinematics import relative_to_parent
 from models.smpl import Body, load_body
-from utils.artifacts import file_hash, load_checkpoint, stored_reads
+from utils.artifacts import file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.settings import config_from_dict
 from utils.skeleton import KEYPOINTS_25, SMPL_24, SMPL_24_PARENTS
 from utils.tiers import Reads, of_poses
@@ -293,6 +293,7 @@ class Lifter(NamedTuple):
     reads: Reads
 
 
+@rebuilds_from_checkpoint("lifter")
 def load_lifter(path: Path, body_location: Path) -> Lifter:
     """Read a lifter for evaluation.
 
@@ -307,11 +308,12 @@ def load_lifter(path: Path, body_location: Path) -> Lifter:
         raise ValueError(f"{path} was trained on another body than {body_location}; train one for it with: {command}")
     settings = config_from_dict(KeypointsNetwork, provenance["network"])
     network = BodyFromKeypoints(load_body(body_location), settings, provenance)
-    network.load_state_dict(states)
+    load_weights(network, states, path)
     network.eval().requires_grad_(False)
     return Lifter(network, file_hash(path), lifter_reads(path))
 
 
+@rebuilds_from_checkpoint("lifter")
 def lifter_reads(path: Path) -> Reads:
     """Say what a lifter was made from."""
     checkpoint = load_checkpoint(path, "lifter")

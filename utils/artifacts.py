@@ -30,6 +30,7 @@ except ImportError:  # Windows has none
     fcntl = None  # type: ignore[assignment]
 
 from config import ROOT, EncDecConfig, GanConfig, MeshConfig, PoseConfig
+from utils.checkpoint_checks import LimitedSizes, UnsoundError, check_archive, check_content, check_finite_numbers
 from utils.failures import FAILED_WRITING
 from utils.machine import hardware, versions
 from utils.safe_pickle import load_pickled_arrays
@@ -181,9 +182,14 @@ def must_exist(path: Path, command: str) -> None:
         raise FileNotFoundError(f"{path} does not exist; make it with: {command}")
 
 
-def damaged(path: Path, command: str) -> ValueError:
-    """Describe a file that cannot be read to its end."""
-    return ValueError(f"{path} is damaged or of another kind; make it again with: {command}")
+def damaged(path: Path, command: str, reason: Exception | None = None) -> ValueError:
+    """Describe a file that cannot be read to its end.
+
+    Args:
+        reason: told if it says which part is wrong; what libraries raise of damaged files says little.
+    """
+    told = f" ({reason})" if isinstance(reason, UnsoundError) else ""
+    return ValueError(f"{path} is damaged or of another kind{told}; make it again with: {command}")
 
 
 def check_kind(
@@ -375,6 +381,7 @@ def load_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:
     with told_in_one_sentence(path, stored["stage"]):
         content = upgraded(stored)
         content["states"] = {name: unpacked(one) for name, one in content["states"].items()}
+        check_finite_numbers(content["states"])
     return content
 
 
@@ -388,16 +395,19 @@ def read_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:
     command = command_of(stage)
     must_exist(path, command)
     try:
+        check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
+        check_content(content, path.stat().st_size)
     except UNREADABLE as error:
-        raise damaged(path, command) from error
+        raise damaged(path, command, error) from error
     if not isinstance(content, dict):
         raise damaged(path, command)
     found = content.get("stage")
     expected = found if found in also else stage
     check_kind(path, found, expected, content.get("format"), command, readable=(FORMAT, CHECKPOINT_FORMAT))
     states = content.get("states")
-    is_whole = isinstance(content.get("step"), int) and isinstance(content.get("config"), dict)
+    step = content.get("step")
+    is_whole = type(step) is int and step >= 0 and isinstance(content.get("config"), dict)
     if not is_whole or not isinstance(states, dict) or not all(isinstance(one, dict) for one in states.values()):
         raise damaged(path, command_of(expected))
     return cast(Checkpoint, content)
@@ -440,7 +450,8 @@ def rebuilds_from_checkpoint(stage: str) -> Callable[[Reader[More, Found]], Read
     def decorated(reader: Reader[More, Found]) -> Reader[More, Found]:
         @wraps(reader)
         def read(path: Path, *args: More.args, **kwargs: More.kwargs) -> Found:
-            with told_in_one_sentence(path, stage):
+            file_bytes = path.stat().st_size if path.is_file() else 0
+            with told_in_one_sentence(path, stage), LimitedSizes(file_bytes):
                 return reader(path, *args, **kwargs)
 
         return read
@@ -535,8 +546,13 @@ def save_metrics(
     """
     tier = stated(reads, at_test, others)
     content = {"format": FORMAT, "kind": "metrics", **provenance(split, frames, inputs), **tier, "metrics": metrics}
+    try:
+        text = json.dumps(content, indent=1, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"{path} would hold a number that is NaN or infinite ({error}); nothing is written: give "
+                         "other weights, theirs are damaged or their training had failed") from error  # fmt: skip
     with atomic_write(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        partial.write_text(text + "\n")
 
 
 def load_metrics(path: Path, command: str) -> dict[str, Any]:

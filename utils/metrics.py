@@ -18,6 +18,8 @@ JOINT_SETS: dict[str, tuple[str, ...]] = {"17": H36M_17, "16": JOINTS_16, "14": 
 """The joints over which errors are averaged; 17 counts the pelvis, whose centred error is zero."""
 
 MM_PER_M = 1000
+FARTHEST_M = 1e6
+"""No person is that far from the pelvis; squares of it still are numbers in every precision."""
 AUC_THRESHOLDS_MM = tuple(range(5, 151, 5))
 
 
@@ -26,6 +28,21 @@ def on_pelvis(pose_m: Float[Tensor, "*batch J 3"]) -> Float[Tensor, "*batch J 3"
     if pose_m.shape[-2] not in (len(H36M_17), len(SMPL_24)):
         return pose_m
     return pose_m - pose_m[..., :1, :]
+
+
+def refuse_broken(predicted: Float[Tensor, "B N 3"], true: Float[Tensor, "B N 3"]) -> None:
+    """Stop where a pose or body is no place: an alignment of it would fail in the middle of linear algebra.
+
+    Raises:
+        ValueError: numbers are NaN or infinite, or so large that their squares are.
+    """
+    for whose, points_m in (("predicted", predicted), ("true", true)):
+        broken = ~(points_m.abs() < FARTHEST_M).all(dim=-1).all(dim=-1)
+        if broken.any():
+            remedy = "give other weights: theirs are damaged, or their training had failed"
+            raise ValueError(f"{int(broken.sum())} of {len(broken)} {whose} poses are NaN, infinite or farther than "
+                             f"{FARTHEST_M:g} m away (first: row {int(broken.int().argmax())}); "
+                             f"{remedy if whose == 'predicted' else 'make the labels again'}")  # fmt: skip
 
 
 def mpjpe_mm(predicted: Float[Tensor, "B J 3"], true: Float[Tensor, "B J 3"]) -> Float[Tensor, "B"]:
@@ -56,6 +73,7 @@ def aligned_m(predicted: Float[Tensor, "B J 3"], true: Float[Tensor, "B J 3"]) -
 
     Source: Umeyama, IEEE PAMI 13(4), 1991, equations 40 to 42.
     """
+    refuse_broken(predicted, true)
     mean_p, mean_g = predicted.mean(dim=-2, keepdim=True), true.mean(dim=-2, keepdim=True)
     p, g = predicted - mean_p, true - mean_g
     U, D, Vh = torch.linalg.svd(g.mT @ p)
@@ -125,6 +143,7 @@ def pose_errors(
 
     Wrists stand apart: a pose of the right heading with arms at rest has a low mean and wrists far off.
     """
+    refuse_broken(predicted, true)
     wrists = joint_rows(("left_wrist", "right_wrist"))
     errors = {
         "yaw_error_degrees": yaw_error_degrees(predicted, true, R_crop_from_world),
@@ -160,14 +179,9 @@ def vertex_error_mm(
 def pa_vertex_error_mm(
     predicted_root_m: Float[Tensor, "B V 3"], true_root_m: Float[Tensor, "B V 3"]
 ) -> Float[Tensor, "B"]:
-    """Average the vertex distance after the best translation, rotation and scale; a mirror image stays one.
-
-    Source: Umeyama, IEEE PAMI 13(4), 1991, as roma.rigid_points_registration.
-    """
+    """Average the vertex distance after the best translation, rotation and scale; a mirror image stays one."""
     p, g = predicted_root_m.double(), true_root_m.double()
-    R, t, s = roma.rigid_points_registration(p, g, compute_scaling=True)
-    aligned_m = s[:, None, None] * p @ R.mT + t[:, None]
-    return vertex_error_mm(aligned_m, g).to(predicted_root_m.dtype)
+    return vertex_error_mm(aligned_m(p, g), g).to(predicted_root_m.dtype)
 
 
 def iou_percent(coverage: Float[Tensor, "*batch H W"], mask: Float[Tensor, "*batch H W"]) -> Float[Tensor, "*batch"]:

@@ -179,7 +179,15 @@ def rebuild(hint: Any, value: Any, name: str) -> Any:
         if value not in inner:
             raise ValueError(f"{name} is {value!r}; this program knows {', '.join(map(repr, inner))}")
         return value
-    return Path(value) if hint is Path else value
+    if hint is Path:
+        return Path(value)
+    if hint in PLAIN_KINDS and type(value) not in PLAIN_KINDS[hint]:
+        raise ValueError(f"{name} is {str(value)[:80]!r}, a {type(value).__name__}; it must be a {hint.__name__}")
+    return value
+
+
+PLAIN_KINDS = {int: (int,), float: (float, int), str: (str,), bool: (bool,)}
+"""What a stored value may be, by what a setting is."""
 
 
 def flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -54,4 +54,6 @@ def restored(value: Any) -> Any:
     if not isinstance(value, dict) or set(value) != {"rows", "scale"}:
         return value
     rows = value["rows"].float()
+    if value["scale"].shape != (len(rows), 1):  # another shape would blow the product up
+        raise ValueError(f"a table of {len(rows)} rows has scales of shape {tuple(value['scale'].shape)}")
     return (rows.flatten(1) * value["scale"]).view(rows.shape)

@@ -10,6 +10,7 @@ from utils.metrics import (
     mpjpe_mm,
     n_mpjpe_mm,
     pa_mpjpe_mm,
+    pa_vertex_error_mm,
     pck_percent,
     pose_errors,
     yaw_error_degrees,
@@ -170,3 +171,31 @@ def test_empty_batches_give_empty_errors():
     nothing = torch.zeros(0, 17, 3)
     errors = pose_errors(nothing, nothing, torch.zeros(0, 3, 3))
     assert {value.shape for value in errors.values()} == {(0,)}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
+def test_poses_that_are_no_places_are_refused_in_one_sentence(value):
+    true, eye = random_poses(3), torch.eye(3, dtype=torch.float64).expand(3, 3, 3)
+    predicted = true.clone()
+    predicted[1, 4, 2] = value
+    for measure in (pa_mpjpe_mm, pa_vertex_error_mm, lambda *poses: pose_errors(*poses, eye)):
+        with pytest.raises(ValueError, match=r"1 of 3 predicted poses .* \(first: row 1\); give other weights"):
+            measure(predicted, true)
+        with pytest.raises(ValueError, match=r"true poses are NaN, infinite .* make the labels again"):
+            measure(true, predicted)
+
+
+@pytest.mark.parametrize("pose", ["a point", "a line", "a plane", "the true one", "its mirror image"])
+def test_degenerate_poses_have_errors_and_gradients_that_are_numbers(pose):
+    true, eye = random_poses(3), torch.eye(3, dtype=torch.float64).expand(3, 3, 3)
+    flat = {"a point": [0, 0, 0], "a line": [0, 1, 0], "a plane": [1, 0, 1], "the true one": [1, 1, 1],
+            "its mirror image": [-1, 1, 1]}  # fmt: skip
+    degenerate = true * torch.tensor(flat[pose], dtype=torch.float64)
+    for predicted, against in ((degenerate, true), (true, degenerate), (degenerate, degenerate)):
+        for dtype in (torch.float32, torch.float64):
+            moved, still = predicted.to(dtype).detach().clone().requires_grad_(), against.to(dtype)
+            errors = pose_errors(moved.detach(), still, eye.to(dtype))
+            assert all(values.isfinite().all() for values in errors.values()), errors
+            assert pa_vertex_error_mm(moved.detach(), still).isfinite().all()
+            (mpjpe_mm(moved, still) + n_mpjpe_mm(moved, still)).sum().backward()
+            assert moved.grad is not None and moved.grad.isfinite().all()
