@@ -2,13 +2,15 @@
 
     python tests/benchmarks/summary.py
 
-Reads   tests/benchmarks/results/pose_open_pose*.json (sample/test_pose.py through sample/tools/make_readme.py)
+Reads   tests/benchmarks/results/{pose,mesh}_*.json (sample/test_pose.py and test_SMPL.py through
+        sample/tools/make_readme.py), stage_1_probe*.json (sample/tools/probe_points.py)
 Writes  tests/benchmarks/results/summary.json
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tyro
 
@@ -16,25 +18,87 @@ from config import ROOT
 from utils.artifacts import save_result
 
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
-KEYS = {"n_mpjpe_mm": "n_mpjpe_17_mm", "p_mpjpe_mm": "p_mpjpe_17_mm", "wrist_mm": "wrist_mm",
-        "yaw_mean_deg": "yaw_error_degrees"}  # fmt: skip
 PROTOCOL = (
-    "S9 and S11 of the embedded data, 17 joints about the pelvis, one view, no mirrored image; weights: "
-    "models/assets/open_pose.pt, one seed, crop about the true pelvis but for box_; only what was measured is here"
+    "S9 and S11 of the embedded data, 17 joints about the pelvis, one view, no mirrored image, one seed. weights: "
+    "models/assets/open_pose.pt; demo: what make demo trains; crops about the true pelvis but for box_. stage_1: crops "
+    "about the masks in training and test but for box_; probe: a linear map of its frozen points; supervised: the same "
+    "network from random weights on the same crops and labels. Only what was measured is here"
 )
+N, P, WRIST, YAW = "overall.n_mpjpe_17_mm", "overall.p_mpjpe_17_mm", "overall.wrist_mm", "yaw.all"
 
 
-def numbers(results: Path, suffix: str) -> dict[str, float]:
-    """Take the means of one test."""
-    overall = json.loads((results / f"pose_open_pose{suffix}.json").read_text())["metrics"]["overall"]
-    return {name: round(overall[key]["mean"], 2) for name, key in KEYS.items()}
+class Number(NamedTuple):
+    """Where a number stands."""
+
+    file: str
+    place: str
+    """Keys joined by dots, below `metrics`, or `rows` for a probe."""
 
 
-def summary(results: Path) -> dict[str, Any]:
+def of_pose(run: str, box: str, pelvis: str) -> dict[str, Number]:
+    """Name the numbers of a pose network.
+
+    Args:
+        box, pelvis: what the names of the files end in where crops are about these.
+    """
+    plain, boxed = f"pose_{run}{pelvis}.json", f"pose_{run}{box}.json"
+    return {
+        "n_mpjpe_mm": Number(plain, N), "p_mpjpe_mm": Number(plain, P), "box_n_mpjpe_mm": Number(boxed, N),
+        "box_p_mpjpe_mm": Number(boxed, P), "wrist_mm": Number(plain, WRIST),
+        "yaw_mean_deg": Number(plain, "overall.yaw_error_degrees"),
+        "yaw_median_deg": Number(plain, f"{YAW}.median_degrees"),
+        "beyond_90_percent": Number(plain, f"{YAW}.beyond_90_degrees_percent"),
+        "p_mpjpe_away_over_facing": Number(plain, "away_over_front.p_mpjpe_17_mm"),
+    }  # fmt: skip
+
+
+def of_mesh(run: str) -> dict[str, Number]:
+    """Name the numbers of a network of bodies."""
+    file = f"mesh_{run}.json"
+    return {"vertex_mm": Number(file, "overall.vertex_mm"), "pa_vertex_mm": Number(file, "overall.pa_vertex_mm"),
+            "mask_iou_percent": Number(file, "overall.iou_all_views_percent")}  # fmt: skip
+
+
+def of_stage_1(ending: str) -> dict[str, Number]:
+    """Name the numbers that stage 1 is judged by; files of its kind of crop end so."""
+    probe, found = f"stage_1_probe{ending}.json", {}
+    for name, row in {"s1": "all labels", "3": "3 sequences", "1": "1 sequences"}.items():
+        found[f"probe_{name}_n_mpjpe_mm"] = Number(probe, f"{row}.n_mpjpe_17_mm")
+        found[f"supervised_{name}_n_mpjpe_mm"] = Number(f"pose_supervised_{name}{ending}.json", N)
+    found |= {"box_probe_s1_n_mpjpe_mm": Number(f"stage_1_probe{ending}_box.json", "all labels.n_mpjpe_17_mm"),
+              "probe_s1_wrist_mm": Number(probe, "all labels.wrist_mm"),
+              "probe_s1_p_mpjpe_mm": Number(probe, "all labels.p_mpjpe_17_mm"),
+              "finetuned_s1_n_mpjpe_mm": Number(f"pose_finetuned_s1{ending}.json", N)}  # fmt: skip
+    return found
+
+
+GROUPS = {
+    "weights": of_pose("open_pose", "_box", "_pelvis") | of_mesh("open_body_maps"),
+    "demo": of_pose("demo", "_box", "_pelvis") | of_mesh("demo"),
+    "stage_1": of_stage_1(""),
+    "stage_1_pelvis": of_stage_1("_pelvis"),
+}
+
+
+def number(results: Path, wanted: Number) -> float | None:
+    """Read one number, the mean where it has an interval; None where it was not measured."""
+    path = results / wanted.file
+    if not path.exists():
+        return None
+    stored = json.loads(path.read_text())
+    found: Any = stored.get("metrics", stored.get("rows"))
+    for key in wanted.place.split("."):
+        if not isinstance(found, Mapping) or key not in found:
+            return None
+        found = found[key]
+    return round(found["mean"], 2)
+
+
+def summary(results: Path) -> dict[str, dict[str, float]]:
     """Gather what the results folder holds."""
-    pelvis, box = numbers(results, "_pelvis"), numbers(results, "_box")
-    tier = json.loads((results / "pose_open_pose.json").read_text())["tier"]
-    return {"weights": pelvis | {"box_n_mpjpe_mm": box["n_mpjpe_mm"], "reads": tier}}
+    read = {group: {key: number(results, one) for key, one in wanted.items()} for group, wanted in GROUPS.items()}
+    known = {group: {key: one for key, one in line.items() if one is not None} for group, line in read.items()}
+    return {group: line for group, line in known.items() if line}
 
 
 def main(results: Path = RESULTS) -> None:

@@ -10,6 +10,7 @@ import pytest
 from config import ROOT
 from sample.tools import make_readme
 from sample.tools.make_readme import PAGES, ReadmeConfig
+from tests.benchmarks.summary import summary
 from utils.artifacts import save_metrics
 from utils.report.headline import headline
 from utils.report.markdown import NOVEL_VIEWS, block, shortened, written_mean
@@ -184,3 +185,15 @@ def test_every_picture_is_shown_by_a_page():
     shown = {place for page in (*PAGES, *RESULTS.glob("*.md")) for place, _ in places_named_by(page)}
     unseen = [path.name for path in (ROOT / "images").iterdir() if path not in shown]
     assert unseen == []
+
+
+def test_the_summary_holds_what_was_measured_and_nothing_else(tmp_path):
+    one = {
+        "metrics": {"overall": {"n_mpjpe_17_mm": interval(76.344)}, "yaw": {"all": {"median_degrees": interval(5.0)}}}
+    }
+    (tmp_path / "pose_open_pose_box.json").write_text(json.dumps(one))
+    (tmp_path / "stage_1_probe.json").write_text(
+        json.dumps({"rows": {"3 sequences": {"n_mpjpe_17_mm": interval(104)}}})
+    )
+    found = summary(tmp_path)
+    assert found == {"weights": {"box_n_mpjpe_mm": 76.34}, "stage_1": {"probe_3_n_mpjpe_mm": 104}}
