@@ -324,7 +324,7 @@ class ImageAugmentation:
     """Shuffle the colour channels of the pose input."""
     scale: float = setting(0.0, low=0, high=2)
     """Largest change of the person's size: 0.3 for 1/1.3 to 1.3 times.  This and the next four settings are for
-    stage 2, and for stage 1 with teaching.by masks."""
+    stages 2 and 4, and for stage 1 with teaching.by masks."""
     mirror: float = setting(0.0, low=0, high=1)
     """Share of mirrored images."""
     background: float = setting(0.0, low=0, high=1)
@@ -730,8 +730,12 @@ class GanConfig:
 @dataclass(frozen=True)
 @ranged("head")
 class MeshHeadConfig:
-    """The network that reads a body from the latent points."""
+    """The network that reads a body from the latent points, or from joints that heat maps find."""
 
+    reads: Literal["auto", "points", "maps"] = "auto"
+    """points: a perceptron on the latent points.  maps: heat maps find joints, and a body is read from the joints and
+    from the features at them (kind and dropout are then not used).  auto: maps where an encoder of kind heatmaps is
+    trained, and behind a checkpoint of stage 2 that has maps; else points."""
     kind: Literal["crop", "parent", "seed"] = "crop"
     """crop: rotations in the axes of the crop camera, as two columns each.  parent: relative to the parent joint, as
     two columns.  seed: axis-angle through tanh, as in the thesis, which cannot reach people who face away or sit."""
@@ -749,14 +753,26 @@ class MeshLoss:
     """Per metre of mean joint distance, labelled subjects (L_pose)."""
     hips: bool = True
     """Compare the hips too; off in the thesis."""
+    vertices: float = setting(1.0, low=0)
+    """Per metre of mean distance over the surface, where bodies were fitted (pseudo_labels, labelled_bodies)."""
+    rotations: float = setting(0.05, low=0)
+    """Per unit of mean squared difference of the joints' rotation matrices in crop axes, there."""
+    shape: float = setting(0.01, low=0)
+    """Per unit of mean squared difference of the shape numbers, there."""
     soft_iou: float = setting(0.03, low=0)
     """Per unit of 1 - IoU of the soft silhouette and the mask, all views (L_verts)."""
     mesh_to_mask: float = setting(0.25, low=0)
     """Per metre of mean distance from the mesh's vertices to the mask, one half of a Chamfer distance (L_verts)."""
     mask_to_mesh: float = setting(0.25, low=0)
     """Per metre of mean distance from the mask's pixels to the mesh, the other half (L_verts)."""
-    prior: float = setting(0.12, low=0)
-    """Per unit of the discriminators' mean squared distance from `real` (L_gan)."""
+    prior: float = setting(0.3, low=0)
+    """Per unit of what L_gan asks of the prior."""
+    prior_asks: Literal["plausible", "all_real"] = "plausible"
+    """plausible: that no joint is out of place: how far the soft minimum over joints in context is below prior_margin.
+    all_real: that every score is one (mean squared distance).  A shoulder turned by 90 degrees hardly changes that
+    mean: with weight 0.12 it costs what 2 mm of L_pose cost, the other what 50 mm cost (weight 0.3)."""
+    prior_margin: float = setting(1.05, low=-10, high=10)
+    """Plausibility from which on a body costs nothing.  Nine of ten true bodies are above it, their median is 1.09."""
     betas: float = setting(0.001, low=0)
     """Per unit of the mean squared shape number; shape numbers are standard deviations over people."""
     soft_iou_after: float = setting(0.2, low=0, high=1)
@@ -783,65 +799,10 @@ class MeshLoss:
         """Whether any term needs masks."""
         return max(self.soft_iou, self.mesh_to_mask, self.mask_to_mesh) > 0
 
-
-@dataclass(frozen=True)
-@ranged()
-class MeshConfig:
-    """sample/train_SMPL_from_enc.py: stage 4, the body's pose and shape from the latent."""
-
-    encoder: Path
-    """checkpoint_best.pt of stage 1, or of stage 2 with a frozen encoder, such as models/assets/open_weights.pt."""
-    prior: Path | None = ASSETS / "open_prior.pt"
-    """checkpoint_best.pt of stage 3, for the same body, such as runs/gan/demo/checkpoint_best.pt; without it, the
-    committed one.  Needed unless loss.prior is 0."""
-    name: str = "demo"
-    """The run's folder: runs/mesh/<name>."""
-    device: Device = "auto"
-    paths: Paths = field(default_factory=Paths)
-    subjects: Subjects = field(default_factory=Subjects)
-    silhouettes_of: tuple[int, ...] = (1, 5, 6, 7, 8)
-    """Subjects whose images are compared with masks and judged by the prior.  Bodies stand where the crops' centre
-    says: of an encoder that was trained with crop.centre pelvis that is the true pelvis of all these people, a 3D
-    label; of others no joint is read but those of subjects.labelled.  The thesis had subject 1."""
-    pseudo_labels: Path | None = None
-    """pseudo_labels.npz of sample/fit_SMPL.py: joints of people who have no labels, beside those of
-    subjects.labelled (which may then be empty)."""
-    mask_px: int = setting(64, low=32, high=4096)
-    """Side of the masks that silhouettes are compared with, a multiple of 16."""
-    samples: int = setting(2, low=1, high=16)
-    """Scan lines per pixel of the rasterised silhouettes."""
-    backend: Literal["auto", "torch", "numba", "triton"] = "auto"
-    """What rasterises the silhouettes."""
-    head: MeshHeadConfig = field(default_factory=MeshHeadConfig)
-    loss: MeshLoss = field(default_factory=MeshLoss)
-    augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
-    optim: Optim = field(default_factory=lambda: Optim(steps=1000))
-    loop: Loop = field(default_factory=lambda: Loop(validate_every=300, checkpoint_every=300))
-    batch: int = setting(24, low=2)  # batch norm needs two
-    """Labelled images per step."""
-    silhouette_batch: int = setting(8, low=1)
-    """Images per step that are compared with the masks of all views."""
-    validate_frames: int = setting(2, low=1)
-    """Validate on every n-th frame of the held-out sequences."""
-
-    def __post_init__(self) -> None:
-        self.augment.refuse_more_than_colour_roll_and_shift("stage 4")
-        if self.mask_px % 16:
-            raise ValueError(f"mask_px is {self.mask_px}; use a multiple of 16, at least 32")
-        both = sorted(set(self.silhouettes_of) & set(self.subjects.test))
-        if both:
-            raise ValueError(f"subjects {both} are in silhouettes_of and in subjects.test; remove them from one")
-        if self.loss.prior and self.prior is None:
-            raise ValueError("loss.prior is set, but prior names no discriminator; give --prior runs/gan/<name>/"
-                             "checkpoint_best.pt, or set --loss.prior 0")  # fmt: skip
-
     @property
-    def prior_in_loss(self) -> Path | None:
-        """The prior that the loss has a weight for; None if it has none."""
-        return self.prior if self.loss.prior else None
-
-
-# --------------------------------------------------------------------------------------------- bodies from masks
+    def uses_bodies(self) -> bool:
+        """Whether any term compares with fitted bodies."""
+        return max(self.vertices, self.rotations, self.shape) > 0
 
 
 @dataclass(frozen=True)
@@ -859,6 +820,123 @@ class PoseVariation:
     """Cloth lies up to this far above the skin, on the whole body."""
     cloth_of_part_m: float = setting(0.02, low=0, high=0.2)
     """... and up to this much more on each part, which moves with one joint; a third of it may be missing."""
+
+
+@dataclass(frozen=True)
+@ranged("unpaired")
+class UnpairedPoses:
+    """Poses that belong to nobody's picture, from which bodies are learned behind joints that are not exact."""
+
+    steps: int = setting(1500, low=0)
+    """Steps on drawn bodies alone, before the first picture; 0 does without."""
+    batch: int = setting(128, low=2)
+    lr: float = setting(1e-3, low=1e-9)
+    bank: PoseSources = field(default_factory=PoseSources)
+    """The poses."""
+    poses: PoseVariation = field(default_factory=PoseVariation)
+    off: float = setting(0.2, low=0, high=1)
+    """Spread of a joint's place about its parent, over the length between them: errors grow along the limbs."""
+    tilt_degrees: float = setting(20.0, low=0, high=90)
+    """Spread of how cameras look down or up at bodies, and of their roll."""
+
+
+@dataclass(frozen=True)
+@ranged()
+class MeshConfig:
+    """sample/train_SMPL_from_enc.py: stage 4, the body's pose and shape from the latent."""
+
+    encoder: Path | None
+    """checkpoint_best.pt of stage 1, or of stage 2: with a frozen encoder, such as models/assets/open_weights.pt, or
+    with heat maps, such as models/assets/open_pose.pt, whose joints are then where stage 4 begins.  none to begin
+    without either (mode scratch)."""
+    untrained: UntrainedEncoder = field(default_factory=UntrainedEncoder)
+    """What is built where encoder is none."""
+    mode: Literal["embeddings", "frozen", "finetune", "scratch"] = "frozen"
+    """frozen: a head behind what is stored.  finetune: all layers.  scratch: all layers from random weights.
+    embeddings: a head on stored latents."""
+    embeddings: Path | None = None
+    """embeddings.pkl of the same encoder; needed by mode embeddings."""
+    prior: Path | None = ASSETS / "open_prior.pt"
+    """checkpoint_best.pt of stage 3, for the same body, such as runs/gan/demo/checkpoint_best.pt; without it, the
+    committed one.  Needed unless loss.prior is 0."""
+    name: str = "demo"
+    """The run's folder: runs/mesh/<name>."""
+    device: Device = "auto"
+    paths: Paths = field(default_factory=Paths)
+    subjects: Subjects = field(default_factory=Subjects)
+    silhouettes_of: tuple[int, ...] = (1, 5, 6, 7, 8)
+    """Subjects whose images are compared with masks and judged by the prior.  Bodies stand where the crops' centre
+    says: of an encoder that was trained with crop.centre pelvis that is the true pelvis of all these people, a 3D
+    label; of others no joint is read but those of subjects.labelled.  The thesis had subject 1."""
+    pseudo_labels: Path | None = None
+    """pseudo_labels.npz of sample/fit_SMPL.py: bodies of people who have no labels, and their joints beside those of
+    subjects.labelled (which may then be empty)."""
+    labelled_bodies: Path | None = None
+    """pseudo_labels.npz of sample/fit_SMPL.py: bodies that were fitted to labelled people, beside their true joints."""
+    unpaired: UnpairedPoses = field(default_factory=UnpairedPoses)
+    """What the network that reads bodies from joints learns before it sees a picture; head.reads maps."""
+    mask_px: int = setting(64, low=32, high=4096)
+    """Side of the masks that silhouettes are compared with, a multiple of 16."""
+    samples: int = setting(2, low=1, high=16)
+    """Scan lines per pixel of the rasterised silhouettes."""
+    backend: Literal["auto", "torch", "numba", "triton"] = "auto"
+    """What rasterises the silhouettes."""
+    head: MeshHeadConfig = field(default_factory=MeshHeadConfig)
+    loss: MeshLoss = field(default_factory=MeshLoss)
+    maps_loss: JointMapsLoss = field(default_factory=JointMapsLoss)
+    """What the heat maps are taught by, where they are trained."""
+    augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
+    optim: Optim = field(default_factory=lambda: Optim(steps=1000))
+    loop: Loop = field(default_factory=lambda: Loop(validate_every=300, checkpoint_every=300))
+    encoder_lr_factor: float = setting(0.3, low=0, high=10)
+    """The step size of what was trained before over the head's, mode finetune."""
+    batch: int = setting(24, low=2)  # batch norm needs two
+    """Labelled images per step."""
+    in_memory: bool = False
+    """Keep all labelled wide crops in memory, as in stage 2."""
+    silhouette_batch: int = setting(8, low=1)
+    """Images per step that are compared with the masks of all views."""
+    validate_frames: int = setting(2, low=1)
+    """Validate on every n-th frame of the held-out sequences."""
+
+    def __post_init__(self) -> None:
+        if self.encoder == Path("none"):
+            object.__setattr__(self, "encoder", None)
+        self._check_mode()
+        if self.mask_px % 16:
+            raise ValueError(f"mask_px is {self.mask_px}; use a multiple of 16, at least 32")
+        both = sorted(set(self.silhouettes_of) & set(self.subjects.test))
+        if both:
+            raise ValueError(f"subjects {both} are in silhouettes_of and in subjects.test; remove them from one")
+        if self.loss.prior and self.prior is None:
+            raise ValueError("loss.prior is set, but prior names no discriminator; give --prior runs/gan/<name>/"
+                             "checkpoint_best.pt, or set --loss.prior 0")  # fmt: skip
+
+    def _check_mode(self) -> None:
+        """Refuse settings that contradict where the network begins and what it reads."""
+        if self.encoder is None and self.mode != "scratch":
+            raise ValueError(f"mode is {self.mode}, but encoder is none, so there is nothing trained to go on from; "
+                             "give a checkpoint of stage 1 or 2, or set --mode scratch")  # fmt: skip
+        if (self.mode == "embeddings") != (self.embeddings is not None):
+            raise ValueError(
+                f"mode is {self.mode} and embeddings is {self.embeddings}: mode embeddings needs the file of "
+                "sample/save_embeddings.py, and the other modes read images instead"
+            )
+        if self.mode == "embeddings" and self.pseudo_labels is not None:
+            raise ValueError("pseudo_labels need images, and mode embeddings has none; take mode frozen or finetune")
+        if self.in_memory and (self.mode == "embeddings" or not self.augment.needs_margin):
+            raise ValueError(
+                "in_memory keeps wide crops, which only an augmentation with a margin needs (augment.scale, mirror, "
+                "background, saturation); set one of these, or leave in_memory off"
+            )
+
+    @property
+    def prior_in_loss(self) -> Path | None:
+        """The prior that the loss has a weight for; None if it has none."""
+        return self.prior if self.loss.prior else None
+
+
+# --------------------------------------------------------------------------------------------- bodies from masks
 
 
 @dataclass(frozen=True)
@@ -1137,11 +1215,13 @@ def full() -> Preset:
 
 
 def heatmaps() -> Preset:
-    """An encoder that finds points in the image, embedded data, 64 px; the other stages are the demo's.
+    """An encoder that finds points in the image, embedded data, 64 px; stage 3 is the demo's.
 
     Stage 1 teaches the points by masks, without a label, in 15 minutes of one thread.
     Stage 2 trains heat maps of the joints: without stage 1 (`--encoder none --mode scratch`) it is the supervised
     baseline.  About 10 minutes of one thread.
+    Stage 4 trains the same with bodies read from the joints, best from stage 2's checkpoint on; images differ little in
+    size, or nothing would tell how tall people are.
     """
     encoder = EncoderConfig(kind="heatmaps", points=32, appearance_at="points")
     return Preset(
@@ -1176,7 +1256,34 @@ def heatmaps() -> Preset:
             batch=24,
         ),
         gan=GanConfig(name="heatmaps"),
-        mesh=MeshConfig(encoder=tyro.MISSING, name="heatmaps"),
+        mesh=MeshConfig(
+            encoder=tyro.MISSING,
+            name="heatmaps",
+            mode="finetune",
+            loss=MeshLoss(
+                pose=5.0,
+                vertices=5.0,
+                rotations=0.5,
+                shape=0.02,
+                soft_iou=0.2,
+                mesh_to_mask=1.0,
+                mask_to_mesh=1.0,
+                prior=1.0,
+                soft_iou_after=0.1,
+            ),
+            augment=ImageAugmentation(
+                roll_rad=0.3,
+                shift_m=0.2,
+                colour=0.5,
+                scale=0.1,
+                mirror=0.5,
+                background=0.7,
+                saturation=1.0,
+                end=0.15,
+            ),
+            optim=Optim(steps=3200, lr=2e-3, weight_decay=0.02, warmup_steps=60, gradient_clip=5.0, bf16=False),
+            loop=Loop(validate_every=800, checkpoint_every=400, workers=0),
+        ),
     )
 
 
@@ -1266,6 +1373,7 @@ def seed() -> Preset:
                 mesh_to_mask=0.0,
                 mask_to_mesh=0.0,
                 prior=10.0,
+                prior_asks="all_real",
                 betas=0.0,
                 soft_iou_after=0.0,
             ),

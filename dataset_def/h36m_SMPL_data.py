@@ -1,8 +1,6 @@
 """Stage 4's samples: one crop, and the masks of the same instant in all cameras; joints of labelled subjects only."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import starmap
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from config import Crop, Paths
 from dataset_def.h36m_crops import CropReader, CropSettings
@@ -23,7 +21,7 @@ from dataset_def.h36m_index import (
     subjects_of,
     with_known_centre,
 )
-from dataset_def.h36m_pose_data import PoseSample, joints_root_m
+from dataset_def.h36m_pose_data import joints_root_m
 from utils.camera import Camera
 from utils.image import PERSON_ABOVE, to_unit_rgb
 from utils.tiers import NOTHING, Reads
@@ -41,7 +39,7 @@ class MeshSample(NamedTuple):
     """One crop, its pose where that may be known, and all masks of its instant."""
 
     image: Float[Tensor, "*batch 3 H W"]
-    """RGB in [0, 1]."""
+    """RGB in [0, 1]; in mode embeddings the stored points (P, 3) instead."""
     joints_root_m: Float[Tensor, "*batch 17 3"]
     """True pose, pelvis at the origin, axes of the crop camera; zero where it is not labelled."""
     is_labelled: Bool[Tensor, "*batch"]
@@ -49,38 +47,6 @@ class MeshSample(NamedTuple):
     views: MeshViews
     frames: Int[Tensor, "*batch 5"]
     """Subject, action, sub-action, camera, frame."""
-
-
-class LabelledAndSeen(NamedTuple):
-    """A batch of stage 4: images with joints, then images with masks."""
-
-    labelled: PoseSample
-    seen: MeshSample
-
-    @property
-    def image(self) -> Float[Tensor, "B 3 H W"]:
-        """All images, those with masks last."""
-        return torch.cat([self.labelled.image, self.seen.image])
-
-    @property
-    def joints_root_m(self) -> Float[Tensor, "B 17 3"]:
-        """The joints of all rows, zero where they are not labelled."""
-        return torch.cat([self.labelled.joints_root_m, self.seen.joints_root_m])
-
-    @property
-    def confidence(self) -> Float[Tensor, "B"]:
-        """How far the joints of each row are trusted: 1 for labels, less for pseudo-labels, 0 without joints."""
-        return torch.cat([self.labelled.confidence, self.seen.is_labelled.float()])
-
-    @property
-    def frames(self) -> Int[Tensor, "B 5"]:
-        """The frames of all rows."""
-        return torch.cat([self.labelled.frames, self.seen.frames])
-
-
-def side_by_side(labelled: DataLoader[PoseSample], seen: DataLoader[MeshSample]) -> Iterator[LabelledAndSeen]:
-    """Read two kinds of batches, one of each at a time."""
-    return starmap(LabelledAndSeen, zip(labelled, seen, strict=False))
 
 
 def mask_problem(mask: UInt8[np.ndarray, "S S"]) -> str | None:
@@ -203,7 +169,7 @@ class MeshData(Dataset[MeshSample]):
         rows = self.instant_rows[int(self.table.row_instant[row])].tolist()
         return mesh_views([self._seen(other) for other in rows], self.num_views, self.crops.crop.side_m)
 
-    def _labels_world_m(self, row: int) -> Float[np.ndarray, "17 3"] | None:
+    def labels_world_m(self, row: int) -> Float[np.ndarray, "17 3"] | None:
         """Give the joints of a frame; None where there are none, or the subject's may not be known."""
         joints_world_m = self.table.joints_world_m[self.table.row_instant[row]]
         is_known = self.table.key(row).subject in self.labelled and np.isfinite(joints_world_m).all()
@@ -227,11 +193,19 @@ class MeshData(Dataset[MeshSample]):
         epoch, index = place
         row = int(self.rows[index])
         crop = self.reader.read(row, *self.crops.roll_and_shift(np.random.default_rng([self.crops.seed, epoch, index])))
-        R_crop_from_world = crop.camera.R_cam_from_world
-        joints_world_m = self._labels_world_m(row)
+        return self.sample(row, to_unit_rgb(crop.image), crop.camera.R_cam_from_world)
+
+    def sample(self, row: int, image: Tensor, R_crop_from_world: Float[np.ndarray, "3 3"]) -> MeshSample:
+        """Put together what is known of a frame.
+
+        Args:
+            image: the crop, or what an encoder has read of it.
+            R_crop_from_world: of the camera that it was read through.
+        """
+        joints_world_m = self.labels_world_m(row)
         labels_m = np.zeros((17, 3)) if joints_world_m is None else joints_root_m(joints_world_m, R_crop_from_world)
         return MeshSample(
-            image=to_unit_rgb(crop.image),
+            image=image,
             joints_root_m=torch.from_numpy(labels_m.astype(np.float32)),
             is_labelled=torch.tensor(joints_world_m is not None),
             R_crop_from_world=torch.from_numpy(R_crop_from_world.astype(np.float32)),

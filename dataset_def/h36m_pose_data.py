@@ -276,6 +276,7 @@ class EmbeddedPoseData(Dataset[EmbeddedSample]):
             )
         who = subjects_of(table, rows[items])
         self.labels_read = Reads(pixels=who, cameras=who, joints=who).triangulated(told_by_keypoints(paths, who))
+        self.frames = embeddings.frames[items]
         self.points_crop = torch.from_numpy(embeddings.points[items])
         self.joints_root_m = torch.from_numpy(labels_m.astype(np.float32))
 

@@ -1,4 +1,4 @@
-"""Stage 4's network: latent 3D points -> 24 rotations and 10 shape numbers of the body model."""
+"""Stage 4's networks: latent 3D points, or joints that heat maps find, -> rotations and shape of the body model."""
 
 import itertools
 from pathlib import Path
@@ -10,24 +10,36 @@ from torch import Tensor, nn
 
 from config import EncDecConfig, MeshConfig, MeshHeadConfig, Paths
 from models.baselines import thesis_rotations
-from models.encoder_decoder import STAGE_1_STEP, EncoderDecoder, StoredEncoder, encoder_for, geometry_hash, load_encoder
+from models.encoder_decoder import (
+    STAGE_1_STEP,
+    EncoderDecoder,
+    StoredEncoder,
+    build_encoder_decoder,
+    encoder_for,
+    geometry_hash,
+    load_encoder,
+)
+from models.heat_maps import HeatMapBackbone
 from models.kinematics import along_the_tree, relative_to_parent, rotations_of_columns, upright_rotations
+from models.pose_from_latent import encoder_of, joints_behind, load_pose, parted
+from models.pose_from_maps import PoseFromMaps
 from models.smpl import Body, load_body
+from models.SMPL_from_joints import BodyEstimate
+from models.SMPL_from_maps import MeshFromMaps, build_body_from_maps
 from utils.artifacts import file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.body_file import NUM_BETAS
 from utils.settings import config_from_dict, to_plain
+from utils.skeleton import H36M_17_PARENTS
 from utils.tiers import Reads, of_stage_1, of_stage_4
 
 POSE_START_SCALE = 0.1
 """The last layer starts with so much of its usual weights, so that a training begins near the standing person."""
 
 
-class BodyEstimate(NamedTuple):
-    """What the network says about the body, in the axes of the crop camera."""
-
-    rotations_crop: Float[Tensor, "B 24 3 3"]
-    """The root first, R_crop_from_body; then each joint relative to its parent."""
-    betas: Float[Tensor, "B 10"]
+JOINT_PARENTS, BODY_PARENTS, NUM_SHAPES = "joint_parents", "body_parents", "num_betas"
+"""Keys in the provenance of a network that finds joints by heat maps: what builds it beside the encoder's settings."""
+ENCODER_FILE, GEOMETRY_HASH = "encoder_file", "geometry_hash"
+"""Keys in the provenance of a mesh head that was exported alone: the encoder's file beside it, and its geometry."""
 
 
 class MeshFromLatent(nn.Module):
@@ -70,16 +82,21 @@ class MeshFromLatent(nn.Module):
 
 
 class MeshFromImage(nn.Module):
-    """Stage 1's encoder, frozen, with a mesh head behind it.
+    """Stage 1's encoder with a mesh head on its points.
 
-    The encoder takes no gradients, and its BatchNorm statistics do not move.  The settings that build the encoder and
-    the body that the head was trained with travel with the weights, so that one checkpoint is enough to predict.
+    A frozen encoder takes no gradients, and its BatchNorm statistics do not move.  The settings that build the encoder
+    and the body that the head was trained with travel with the weights, so that one checkpoint is enough to predict.
     """
 
-    def __init__(self, encoder: EncoderDecoder, head: MeshFromLatent, provenance: dict[str, Any]) -> None:
+    def __init__(
+        self, encoder: EncoderDecoder, head: MeshFromLatent, provenance: dict[str, Any], is_encoder_frozen: bool = True
+    ) -> None:
         super().__init__()
         self.encoder, self.head, self.provenance = encoder, head, provenance
+        self.is_encoder_frozen = is_encoder_frozen
         encoder.requires_grad_(False)
+        for part in (encoder.backbone, encoder.to_points):
+            part.requires_grad_(not is_encoder_frozen)
         self.train()
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -91,18 +108,106 @@ class MeshFromImage(nn.Module):
         self.provenance = state
 
     def train(self, mode: bool = True) -> "MeshFromImage":
-        """Switch the head to training; the encoder stays in evaluation."""
+        """Switch to training, but for a frozen encoder."""
         super().train(mode)
-        self.encoder.eval()
+        self.encoder.train(mode and not self.is_encoder_frozen)
         return self
 
     def forward(self, seen: Float[Tensor, "B 3 H W"] | Float[Tensor, "B P 3"]) -> BodyEstimate:
         """Read the body from RGB images in [0, 1], or from points that the encoder has read already."""
         if seen.ndim == 3:
             return self.head(seen)
-        with torch.no_grad():
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_encoder_frozen):
             points_crop = self.encoder.encode_points(seen)
         return self.head(points_crop)
+
+
+class MeshStart(NamedTuple):
+    """What a network of stage 4 begins with."""
+
+    stage_1: StoredEncoder
+    joints: PoseFromMaps | None
+    """Heat maps of the joints behind the encoder, where stage 2 has trained both."""
+
+
+def start_of(config: MeshConfig) -> MeshStart:
+    """Read the encoder of stage 1, or encoder and heat maps of stage 2, or build an encoder where there is neither."""
+    if config.encoder is not None and load_checkpoint(config.encoder, "enc_dec", "pose")["stage"] == "pose":
+        stored = load_pose(config.encoder, torch.device("cpu"))
+        if isinstance(stored.network.head, PoseFromMaps):
+            if config.head.reads == "points":
+                raise ValueError(f"head.reads is points, but {config.encoder} finds joints by heat maps, for which "
+                                 "its points were given up; give a checkpoint of stage 1")  # fmt: skip
+            if config.mode == "embeddings":
+                raise ValueError(f"{config.encoder} finds joints by heat maps, and stored latents are the points of "
+                                 "stage 1; give a checkpoint of stage 1, or set --mode frozen")  # fmt: skip
+            stage_1 = StoredEncoder(stored.network.encoder, stored.encoder_config, stored.step, stored.reads)
+            return MeshStart(stage_1, stored.network.head if config.mode != "scratch" else None)
+    return MeshStart(encoder_of(config), None)
+
+
+def reads_joints(config: MeshConfig, start: MeshStart) -> bool:
+    """Say whether the head reads joints that heat maps find, or the encoder's points; see `MeshHeadConfig.reads`.
+
+    Raises:
+        ValueError: the encoder has no maps, or none that were taught to find joints.
+    """
+    kind, wanted = start.stage_1.config.encoder.kind, config.head.reads
+    trains, has_maps = config.mode in ("finetune", "scratch"), kind == "heatmaps"
+    if wanted == "auto":
+        return start.joints is not None or (has_maps and trains)
+    if wanted == "maps" and not has_maps:
+        raise ValueError(f"head.reads is maps, but the encoder is of kind {kind}, which gives none; train one of kind "
+                         "heatmaps, give --encoder none --mode scratch, or set --head.reads points")  # fmt: skip
+    if wanted == "maps" and not trains and start.joints is None:
+        raise ValueError(f"head.reads is maps and mode is {config.mode}, but {config.encoder} was not taught to find "
+                         "joints; give a checkpoint of stage 2 with heat maps, or set --mode finetune")  # fmt: skip
+    return wanted == "maps"
+
+
+def build_mesh_network(config: MeshConfig, start: MeshStart, body: Body) -> MeshFromImage | MeshFromMaps:
+    """Put a mesh head behind what a training begins with."""
+    stage_1, reads = start.stage_1, reads_joints(config, start)
+    encoder = build_encoder_decoder(stage_1.config) if config.mode == "scratch" else stage_1.network
+    if config.encoder is None:
+        encoder.keep_only_geometry("the encoder was trained without stage 1, so nothing draws behind it; train stage 1")
+    is_frozen = config.mode in ("frozen", "embeddings")
+    provenance = mesh_provenance(stage_1, config.paths.models_smpl_location, body)
+    if not reads:
+        return MeshFromImage(encoder, MeshFromLatent(stage_1.config.encoder.points, config.head), provenance, is_frozen)
+    joints = start.joints or joints_behind(encoder, H36M_17_PARENTS, stage_1.config.crop.side_m)
+    provenance |= {JOINT_PARENTS: list(joints.parents), BODY_PARENTS: list(body.parents), NUM_SHAPES: body.num_betas}
+    return maps_network(encoder, joints, config.head, is_frozen, provenance)
+
+
+def maps_network(
+    encoder: EncoderDecoder, joints: PoseFromMaps, head: MeshHeadConfig, is_frozen: bool, provenance: dict[str, Any]
+) -> MeshFromMaps:
+    """Put a body behind the joints that an encoder's maps find."""
+    assert isinstance(encoder.backbone, HeatMapBackbone)
+    body = build_body_from_maps(encoder.backbone, joints, tuple(provenance[BODY_PARENTS]), provenance[NUM_SHAPES],
+                                head.hidden, head.layers)  # fmt: skip
+    return MeshFromMaps(encoder, joints, body, is_frozen, provenance)
+
+
+def mesh_parameter_groups(
+    network: MeshFromImage | MeshFromMaps, config: MeshConfig, has_joints: bool
+) -> list[dict[str, Any]]:
+    """Give what was trained before a step size of its own; biases and norms behind maps do not decay.
+
+    Args:
+        has_joints: whether the heat maps of the joints were trained before.
+    """
+    before = [network.encoder] if config.mode == "finetune" else []
+    if isinstance(network, MeshFromMaps) and has_joints and config.mode == "finetune":
+        before.append(network.joints)
+    known = {parameter for part in before for parameter in part.parameters()}
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    lr = config.optim.lr * config.encoder_lr_factor
+    groups: list[dict[str, Any]] = [{"params": [p for p in trained if p not in known]},
+                                    {"params": [p for p in trained if p in known], "lr": lr}]  # fmt: skip
+    groups = [group for group in groups if group["params"]]
+    return parted(groups) if isinstance(network, MeshFromMaps) else groups
 
 
 class RootedBody(NamedTuple):
@@ -144,14 +249,10 @@ def check_finite(
         )
 
 
-ENCODER_FILE, GEOMETRY_HASH = "encoder_file", "geometry_hash"
-"""Keys in the provenance of a mesh head that was exported alone: the encoder's file beside it, and its geometry."""
-
-
 class StoredMesh(NamedTuple):
     """Stage 4's network, in evaluation and without gradients, with the settings of both stages and its body."""
 
-    network: MeshFromImage
+    network: MeshFromImage | MeshFromMaps
     config: EncDecConfig
     mesh_config: MeshConfig
     step: int
@@ -177,7 +278,7 @@ def mesh_provenance(stage_1: StoredEncoder, body_location: Path, body: Body) -> 
 def load_mesh(path: Path, device: torch.device) -> StoredMesh:
     """Rebuild encoder and mesh head from stage 4's checkpoint; `load_body_of` gives the body they belong to.
 
-    A head that was exported alone takes its encoder from the file beside it that it names.
+    A head that reads points and was exported alone takes its encoder from the file beside it that it names.
     """
     checkpoint = load_checkpoint(path, "mesh")
     weights = checkpoint["states"]["model"]
@@ -189,8 +290,13 @@ def load_mesh(path: Path, device: torch.device) -> StoredMesh:
         weights = weights | encoder_weights | {"_extra_state": provenance}
     mesh_config = config_from_dict(MeshConfig, checkpoint["config"])
     encoder, encoder_config, weights = encoder_for(provenance["encoder"], weights, path, "encoder.")
-    head = MeshFromLatent(encoder_config.encoder.points, mesh_config.head)
-    network = MeshFromImage(encoder, head, provenance)
+    network: MeshFromImage | MeshFromMaps
+    if JOINT_PARENTS in provenance:
+        joints = joints_behind(encoder, tuple(provenance[JOINT_PARENTS]), encoder_config.crop.side_m)
+        network = maps_network(encoder, joints, mesh_config.head, True, provenance)
+    else:
+        head = MeshFromLatent(encoder_config.encoder.points, mesh_config.head)
+        network = MeshFromImage(encoder, head, provenance)
     load_weights(network, weights, path)
     network.to(device).eval().requires_grad_(False)
     return StoredMesh(

@@ -50,7 +50,7 @@ class HeatMapBackbone(nn.Module):
         )
         self.after = nn.ModuleList([ResidualBlock(third), ResidualBlock(second), ConvBlock(first, first)])
         self.channels, self.map_px = first, size_px // STRIDE
-        self.coarse_size = last * (size_px // COARSEST_STRIDE) ** 2
+        self.coarse_channels, self.coarse_size = last, last * (size_px // COARSEST_STRIDE) ** 2
         self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Maps:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import roma
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from utils.skeleton import SMPL_24, SMPL_24_PARENTS
@@ -66,6 +66,22 @@ def mirrored_pose(
     """
     S = rotations.new_tensor([-1.0, 1.0, 1.0])
     return rotations[:, opposite] * S[:, None] * S
+
+
+def unchanged(
+    rotations_new: Float[Tensor, "B J 3 3"],
+    R_new_from_plain: Float[Tensor, "B 3 3"],
+    is_mirrored: Bool[Tensor, "B"],
+    opposite: Int[Tensor, "J"] | list[int],
+) -> Float[Tensor, "B J 3 3"]:
+    """Undo for bodies what was done to crops: mirror back those of mirrored pictures, and turn all to the plain axes.
+
+    Source: a mirrored picture shows S x, with S = diag(-1, 1, 1); the body S R S there, sides swapped, is the mirror
+        image of the body R, the root too; own derivation, test_mesh_batches.py.
+    """
+    mirrored = mirrored_pose(rotations_new, opposite)
+    rotations = torch.where(is_mirrored[:, None, None, None], mirrored, rotations_new)
+    return torch.cat([(R_new_from_plain.mT @ rotations[:, 0])[:, None], rotations[:, 1:]], dim=1)
 
 
 NUM_JOINTS_BELOW_ROOT = len(SMPL_24) - 1

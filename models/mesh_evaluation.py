@@ -4,17 +4,18 @@ Also stage 4's network over all test frames: what it predicts, how far it is off
 """
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-from models.mesh_losses import Scores, coverage_in_views
+from models.mesh_losses import MeshObjective, Scores, coverage_in_views
 from models.silhouette import Topology
 from models.smpl import Body
-from models.SMPL_from_latent import BodyEstimate, RootedBody, StoredMesh, check_finite, rooted_body
+from models.SMPL_from_joints import BodyEstimate
+from models.SMPL_from_latent import RootedBody, StoredMesh, check_finite, rooted_body
 from utils.batches import to_device
 from utils.engine import mixed_precision
 from utils.image import to_picture
@@ -168,6 +169,40 @@ class Sample(Protocol):
     joints_root_m: Tensor
     R_crop_from_world: Tensor
     views: MeshViews
+
+
+class FittedSample(Protocol):
+    """What is read of a batch; dataset_def.mesh_batches.LabelledBody has it."""
+
+    image: Tensor
+    rotations_crop: Tensor
+    betas: Tensor
+
+
+@torch.no_grad()
+def held_out_errors(
+    network: nn.Module, objective: MeshObjective, samples: Iterable[Any], fitted: Iterable[FittedSample],
+    device: torch.device, bf16: bool,
+) -> dict[str, float]:  # fmt: skip
+    """Measure joints of the labelled and silhouettes of all, images as they are, and the surface of fitted bodies."""
+    network.eval()
+    parts, surface_mm = [], []
+    for on_cpu in samples:
+        sample = to_device(on_cpu, device)
+        with mixed_precision(device, bf16):
+            estimate = network(sample.image)
+        parts.append(objective.errors(estimate, sample.joints_root_m, sample.is_labelled, sample.R_crop_from_world,
+                                      sample.views))  # fmt: skip
+    for on_cpu in fitted:
+        sample = to_device(on_cpu, device)
+        with mixed_precision(device, bf16):
+            estimate = network(sample.image)
+        true = BodyEstimate(sample.rotations_crop, sample.betas)
+        surface_mm.append(objective.fitted_errors_mm(estimate, true))
+    network.train()
+    joints_mm, iou_percent = (torch.cat(values).mean().item() for values in zip(*parts, strict=True))
+    found = {"held_out_mpjpe_17_mm": joints_mm, "held_out_iou_percent": iou_percent}
+    return found | ({"held_out_surface_mm": torch.cat(surface_mm).mean().item()} if surface_mm else {})
 
 
 class TestedBodies(NamedTuple):

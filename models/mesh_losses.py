@@ -13,11 +13,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from config import MeshLoss
+from models.body_surface import opposite_joints
+from models.kinematics import unchanged
 from models.losses import weighted_sum
 from models.silhouette import Backend, Topology, silhouette
 from models.smpl import Body
-from models.SMPL_from_latent import BodyEstimate, rooted_body
-from utils.metrics import iou_percent, mpjpe_mm
+from models.SMPL_from_joints import BodyEstimate, SurfaceSample, body_rows
+from models.SMPL_from_latent import check_finite, rooted_body
+from utils.metrics import MM_PER_M, iou_percent, mpjpe_mm
 from utils.skeleton import H36M_17
 from utils.views import CropCentre, MeshViews, placed_in_views, turned_to_world, vertex_surface_share
 
@@ -102,6 +105,22 @@ class Scores(Protocol):
     """What a prior must do; models.GAN.Discriminator does."""
 
     def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]: ...  # noqa: D102
+    def open_scores(self, rotations: Tensor, betas: Tensor) -> Float[Tensor, "B K"]: ...  # noqa: D102
+    def plausibility(self, scores: Float[Tensor, "B K"]) -> Float[Tensor, "B"]: ...  # noqa: D102
+
+
+def prior_loss(prior: Scores, estimate: BodyEstimate, loss: MeshLoss) -> Float[Tensor, ""]:
+    """Measure how unreal bodies are: how far their plausibility is below a margin, or all scores from one.
+
+    Plausibility is a soft minimum over the joints, so one joint out of place counts fully; beyond the margin, which
+    most true bodies reach, there is no gradient.
+    Source of all_real: least squares, Mao et al. 2017, as the generator's loss: a real body has the score one.
+    """
+    rotations = estimate.rotations_crop[:, 1:]
+    if loss.prior_asks == "all_real":
+        return (1 - prior.scores(rotations, estimate.betas)).square().mean()
+    plausibility = prior.plausibility(prior.open_scores(rotations, estimate.betas))
+    return (loss.prior_margin - plausibility).clamp_min(0).mean()
 
 
 def coverage_in_views(
@@ -114,6 +133,21 @@ def coverage_in_views(
     """
     flat = silhouette(vertices_px.flatten(0, 1), topology, size_px, size_px, samples, backend)
     return flat.unflatten(0, vertices_px.shape[:2])
+
+
+class Batch(Protocol):
+    """What is read of a batch; dataset_def.mesh_batches.MeshBatch has it."""
+
+    joints_root_m: Tensor
+    confidence: Tensor
+    frames: Tensor
+    rotations_crop: Tensor
+    betas: Tensor
+    body_confidence: Tensor
+    R_crop_from_world: Tensor
+    views: MeshViews
+    R_new_from_plain: Tensor | None
+    is_mirrored: Tensor | None
 
 
 class MaskSettings(NamedTuple):
@@ -140,6 +174,7 @@ class MeshObjective(nn.Module):
         self.loss, self.masks, self.m_per_px = loss, masks, masks.side_m / masks.size_px
         self.topology = Topology(body.faces)
         self.register_buffer("vertex_share", vertex_surface_share(body.template_m, body.faces))
+        self.surface = SurfaceSample(body) if loss.uses_bodies else None
 
     def joints_root_m(self, estimate: BodyEstimate) -> Float[Tensor, "B 17 3"]:
         """Read Human3.6M's joints of the estimated bodies, pelvis at the origin, axes of the crop camera."""
@@ -176,14 +211,10 @@ class MeshObjective(nn.Module):
         return terms
 
     def body_terms(self, estimate: BodyEstimate) -> dict[str, Float[Tensor, ""]]:
-        """Measure bodies by themselves: the discriminator's scores of their pose and shape, and unusual shapes.
-
-        Source: least squares, Mao et al. 2017, as the generator's loss: a real body has the score one.
-        """
+        """Measure bodies by themselves: what the prior says of them, and unusual shapes."""
         terms = {}
         if self.prior is not None and self.loss.prior:
-            scores = cast(Scores, self.prior).scores(estimate.rotations_crop[:, 1:], estimate.betas)
-            terms["prior"] = (1 - scores).square().mean()
+            terms["prior"] = prior_loss(cast(Scores, self.prior), estimate, self.loss)
         if self.loss.betas:
             terms["betas"] = estimate.betas.square().mean()
         return terms
@@ -215,6 +246,39 @@ class MeshObjective(nn.Module):
         seen = BodyEstimate(*(part[-len(R_crop_from_world) :] for part in estimate))
         return found | self.verts_terms(seen, R_crop_from_world, views)
 
+    def fitted_terms(
+        self, estimate: BodyEstimate, fitted: BodyEstimate, confidence: Float[Tensor, "B"]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Compare bodies with fitted ones, where there are any, in every way that has a weight."""
+        weight = full_weights(self.loss)
+        rows = {} if self.surface is None else body_rows(estimate, fitted, self.surface)
+        return {name: mean_of(row, confidence) for name, row in rows.items() if weight[name]}
+
+    def in_plain_axes(self, estimate: BodyEstimate, batch: "Batch") -> BodyEstimate:
+        """Undo for bodies what was done to the crops that they were read from."""
+        if batch.R_new_from_plain is None or batch.is_mirrored is None:
+            return estimate
+        opposite = opposite_joints(self.body.rest_template_joints_m)
+        rotations = unchanged(estimate.rotations_crop, batch.R_new_from_plain, batch.is_mirrored, opposite)
+        return BodyEstimate(rotations, estimate.betas)
+
+    def batch_terms(self, found: BodyEstimate, batch: "Batch") -> dict[str, Float[Tensor, ""]]:
+        """Measure the bodies of a batch in every way that has a weight and something to compare with."""
+        check_finite(found, batch.frames)
+        estimate = self.in_plain_axes(found, batch)
+        terms = self.terms(estimate, batch.joints_root_m, batch.confidence, batch.R_crop_from_world, batch.views)
+        first = BodyEstimate(*(part[: len(batch.betas)] for part in estimate))
+        if batch.rotations_crop.shape[1:] != first.rotations_crop.shape[1:]:
+            return terms  # no body was fitted to anybody
+        fitted = BodyEstimate(batch.rotations_crop, batch.betas)
+        return terms | self.fitted_terms(first, fitted, batch.body_confidence)
+
+    @torch.no_grad()
+    def fitted_errors_mm(self, estimate: BodyEstimate, fitted: BodyEstimate) -> Float[Tensor, "B"]:
+        """Give the distance from the surface of fitted bodies, averaged over it."""
+        assert self.surface is not None
+        return MM_PER_M * body_rows(estimate, fitted, self.surface)["vertices_m"]
+
     @torch.no_grad()
     def errors(
         self,
@@ -230,8 +294,12 @@ class MeshObjective(nn.Module):
         return apart_mm[is_labelled], iou_percent(coverage, views.mask)[views.exists]
 
 
-GROUPS = {"pose": ("pose_m",), "verts": ("soft_iou", "mesh_to_mask_m", "mask_to_mesh_m"), "prior": ("prior", "betas")}
-"""Which terms make up L_pose, L_verts and L_gan."""
+GROUPS = {
+    "pose": ("pose_m", "vertices_m", "rotations", "shape"),
+    "verts": ("soft_iou", "mesh_to_mask_m", "mask_to_mesh_m"),
+    "prior": ("prior", "betas"),
+}
+"""Which terms make up L_pose (joints, and bodies that were fitted), L_verts and L_gan."""
 FAR_OFF = 3.0
 """A share is far off if it is so many times larger or smaller than intended."""
 
@@ -240,6 +308,9 @@ def full_weights(loss: MeshLoss) -> dict[str, float]:
     """Give the weight of every term as the settings have it."""
     return {
         "pose_m": loss.pose,
+        "vertices_m": loss.vertices,
+        "rotations": loss.rotations,
+        "shape": loss.shape,
         "soft_iou": loss.soft_iou,
         "mesh_to_mask_m": loss.mesh_to_mask,
         "mask_to_mesh_m": loss.mask_to_mesh,

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from config import EncDecConfig, PoseConfig, PoseHeadConfig
+from config import EncDecConfig, MeshConfig, PoseConfig, PoseHeadConfig
 from models.encoder_decoder import (
     STAGE_1_READS,
     STAGE_1_STEP,
@@ -177,8 +177,8 @@ def reads_maps(config: PoseConfig, encoder: EncDecConfig) -> bool:
     return config.head.kind == "maps"
 
 
-def encoder_of(config: PoseConfig) -> StoredEncoder:
-    """Read stage 1's encoder, or build one where stage 2 begins without stage 1; nothing draws behind that."""
+def encoder_of(config: PoseConfig | MeshConfig) -> StoredEncoder:
+    """Read stage 1's encoder, or build one where a stage begins without stage 1; nothing draws behind that."""
     if config.encoder is not None:
         return load_encoder(config.encoder)
     chosen, who = config.untrained, config.subjects  # no run of stage 1 has an empty name
@@ -220,9 +220,14 @@ def parameter_groups(network: PoseFromImage, encoder_lr: float) -> list[dict[str
     groups += [{"params": encoder, "lr": encoder_lr}] if encoder else []
     if not isinstance(network.head, PoseFromMaps):
         return groups
-    parted = [{**group, "params": [p for p in group["params"] if (p.ndim > 1) == decays], **({} if decays else FIXED)}
-              for group in groups for decays in (True, False)]  # fmt: skip
-    return [group for group in parted if group["params"]]
+    return parted(groups)
+
+
+def parted(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Part groups of parameters into those that decay, and biases and norms, which do not."""
+    parts = [{**group, "params": [p for p in group["params"] if (p.ndim > 1) == decays], **({} if decays else FIXED)}
+             for group in groups for decays in (True, False)]  # fmt: skip
+    return [part for part in parts if part["params"]]
 
 
 def build_pose_head(
@@ -231,9 +236,14 @@ def build_pose_head(
     """Build stage 2's head for an encoder."""
     if not reads_maps(config, encoder_config):
         return PoseFromLatent(encoder_config.encoder.points, config.head)
+    return joints_behind(encoder, H36M_17_PARENTS, encoder_config.crop.side_m)
+
+
+def joints_behind(encoder: EncoderDecoder, parents: tuple[int, ...], side_m: float) -> PoseFromMaps:
+    """Build heat maps of joints on the maps of an encoder of kind heatmaps."""
     backbone = encoder.backbone
     assert isinstance(backbone, HeatMapBackbone)
-    return PoseFromMaps(backbone.channels, backbone.coarse_size, H36M_17_PARENTS, encoder_config.crop.side_m)
+    return PoseFromMaps(backbone.channels, backbone.coarse_size, parents, side_m)
 
 
 class StoredPose(NamedTuple):

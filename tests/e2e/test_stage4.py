@@ -25,6 +25,7 @@ from config import (
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_files import mask_path
 from dataset_def.h36m_index import load_table
+from models import SMPL_from_latent
 from models.encoder_decoder import build_encoder_decoder, load_encoder_decoder
 from models.SMPL_from_latent import load_body_of, load_mesh
 from sample import train_SMPL_from_enc
@@ -138,14 +139,14 @@ def test_a_body_file_with_other_vertices_or_other_content_is_refused(place, tmp_
 
 
 def test_a_network_that_is_no_longer_finite_stops_the_run_and_names_a_frame(place, monkeypatch):
-    start = train_SMPL_from_enc.MeshFromLatent
+    start = SMPL_from_latent.MeshFromLatent
 
     def broken(*arguments):
         head = start(*arguments)
         torch.nn.init.constant_(head.last.bias, torch.nan)
         return head
 
-    monkeypatch.setattr(train_SMPL_from_enc, "MeshFromLatent", broken)
+    monkeypatch.setattr(SMPL_from_latent, "MeshFromLatent", broken)
     with pytest.raises(ValueError, match=r"estimated bodies are NaN or infinite \(first: subject 1, action"):
         train_SMPL_from_enc.main(place.config("nan"))
 

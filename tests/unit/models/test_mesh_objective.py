@@ -91,7 +91,7 @@ def test_only_the_last_rows_have_views_and_only_labelled_rows_have_joints():
 
 
 def test_the_prior_wants_the_score_one_and_the_shapes_stay_usual():
-    made = objective(MeshLoss(prior=0.5, betas=1.0), LikesSmall())
+    made = objective(MeshLoss(prior=0.5, betas=1.0, prior_asks="all_real"), LikesSmall())
     betas = torch.zeros(2, 10)
     betas[:, 0] = torch.tensor([0.0, 2.0])
     terms = made.body_terms(BodyEstimate(upright_rotations().repeat(2, 1, 1, 1), betas))

@@ -12,6 +12,9 @@ LOSS = MeshLoss(
     mask_to_mesh=4.0,
     prior=0.25,
     betas=0.0,
+    vertices=3.0,
+    rotations=0.1,
+    shape=0.2,
     soft_iou_after=0.2,
     distances_end=0.3,
     pose_share=0.6,
@@ -27,7 +30,9 @@ def terms_of(parameter: nn.Parameter, **slopes: float) -> dict[str, torch.Tensor
 
 def test_the_overlap_rises_and_the_distances_fall():
     full = full_weights(LOSS)
-    assert full == {"pose_m": 1, "soft_iou": 0.5, "mesh_to_mask_m": 2, "mask_to_mesh_m": 4, "prior": 0.25, "betas": 0}
+    bodies = {"vertices_m": 3, "rotations": 0.1, "shape": 0.2}
+    masks = {"soft_iou": 0.5, "mesh_to_mask_m": 2, "mask_to_mesh_m": 4}
+    assert full == {"pose_m": 1, "prior": 0.25, "betas": 0} | bodies | masks
     at_start, soon, at_end = (annealed(full, LOSS, progress) for progress in (0.0, 0.1, 1.0))
     assert (at_start["soft_iou"], at_start["mesh_to_mask_m"], at_start["mask_to_mesh_m"]) == (0, 2, 4)
     assert soon["soft_iou"] == pytest.approx(0.25) and soon["mask_to_mesh_m"] == pytest.approx(4 * 0.93)
