@@ -16,10 +16,11 @@ from jaxtyping import Float, UInt8
 from scipy.io.matlab import MatReadError
 
 from config import Paths
+from dataset_def.data_set_file import Z_UP, DataSetFacts
 from dataset_def.frame_files import is_hidden
 from utils.camera import Camera, project, to_camera
 from utils.image import read_image, read_mask
-from utils.skeleton import H36M_17
+from utils.skeleton import H36M, H36M_17, Skeleton
 
 METRES_PER_MILLIMETRE = 1e-3
 DAMAGED_RECORDINGS = frozenset({(11, 2, 2, 1)})
@@ -66,7 +67,7 @@ class Meta(NamedTuple):
     """What `h36m_meta.mat` says about one folder."""
 
     camera: Camera
-    joints_world_m: Float[np.ndarray, "N 17 3"]
+    joints_world_m: Float[np.ndarray, "N J 3"]
     """Row n belongs to frame n + 1; NaN where there are no labels."""
 
 
@@ -196,19 +197,35 @@ def load_mask(paths: Paths, key: FrameKey, camera: Camera) -> UInt8[np.ndarray, 
     return mask
 
 
-def load_meta(path: Path) -> Meta:
-    """Read camera and joints of one folder.
+def load_meta(path: Path, facts: DataSetFacts | None = None) -> Meta:
+    """Read camera and joints of one folder, in a world with z up.
 
+    Args:
+        facts: what the data set tells of itself; without them, Human3.6M's joints and z up.
     Raises:
         FileNotFoundError, ValueError: missing, unreadable, of another format, or with impossible content.
     """
     content = _read_mat(path)
     joints_mm = _field(path, content, "pose3d_world").astype(np.float64)
-    if joints_mm.ndim != 3 or joints_mm.shape[1:] != (17, 3):
-        raise ValueError(f"{path}: pose3d_world is {joints_mm.shape}, expected (frames, 17, 3)")
+    known = facts or DataSetFacts()
+    count = len(known.skeleton.names)
+    if not known.skeleton.is_h36m and joints_mm.ndim == 3 and np.isnan(joints_mm).all():  # nobody has labels
+        joints_mm = np.full((len(joints_mm), count, 3), np.nan)
+    if joints_mm.ndim != 3 or joints_mm.shape[1:] != (count, 3):
+        own = "" if known.skeleton.is_h36m else f", the {count} joints that data_set.json names"
+        raise ValueError(f"{path}: pose3d_world is {joints_mm.shape}, expected (frames, {count}, 3){own}")
     meta = Meta(_camera(path, content), joints_mm * METRES_PER_MILLIMETRE)
-    check_conventions(path, meta)
-    return meta
+    check_conventions(path, meta, known.skeleton)
+    return meta if known.up_world == Z_UP else turned_up(meta, known)
+
+
+def turned_up(meta: Meta, facts: DataSetFacts) -> Meta:
+    """Turn the world so that z is up."""
+    R = facts.R_index_from_world()
+    camera = meta.camera._replace(
+        R_cam_from_world=meta.camera.R_cam_from_world @ R.T, centre_world_m=R @ meta.camera.centre_world_m
+    )
+    return Meta(camera, meta.joints_world_m @ R.T)
 
 
 METRES_EXTENT_M, CENTIMETRES_EXTENT_M = 0.01, 0.25
@@ -232,13 +249,15 @@ UPRIGHT_BONUS = 0.5
 """Of two conventions by which the person is in the picture, the one by which he stands upright is meant."""
 
 
-def _is_upright(camera: Camera, joints_m: Float[np.ndarray, "n 17 3"]) -> float:
-    """Reward a camera that shows heads above feet."""
+def _is_upright(camera: Camera, joints_m: Float[np.ndarray, "n J 3"], skeleton: Skeleton) -> float:
+    """Reward a camera that shows heads above feet; of other bodies than people nobody knows."""
+    if not skeleton.is_h36m:
+        return UPRIGHT_BONUS
     head, feet = (to_camera(camera, joints_m[:, H36M_17.index(name)])[:, 1] for name in ("head_top", "left_ankle"))
     return UPRIGHT_BONUS * float((head < feet).mean() > 0.5)
 
 
-def check_conventions(path: Path, meta: Meta) -> None:
+def check_conventions(path: Path, meta: Meta, skeleton: Skeleton = H36M) -> None:
     """Stop if lengths are in another unit, or R and T in another convention, than h36m_meta.mat has.
 
     Raises:
@@ -251,7 +270,7 @@ def check_conventions(path: Path, meta: Meta) -> None:
     extent_m = float(np.median(np.ptp(known, axis=1).max(axis=-1)))
     centre_m, R = meta.camera.centre_world_m, meta.camera.R_cam_from_world
     distance_m = float(np.median(np.linalg.norm(known.mean(axis=1) - centre_m, axis=-1)))
-    if 0 < extent_m < CENTIMETRES_EXTENT_M:
+    if skeleton.is_h36m and 0 < extent_m < CENTIMETRES_EXTENT_M:  # other bodies may be of any size
         unit, times = ("metres", 1000) if extent_m < METRES_EXTENT_M else ("centimetres", 10)
         raise ValueError(f"{path}: the person of pose3d_world is {extent_m / METRES_PER_MILLIMETRE:.3g} mm large, and "
                          f"{distance_m / METRES_PER_MILLIMETRE:.3g} mm from the camera: the lengths seem to be {unit}; "
@@ -272,7 +291,8 @@ def check_conventions(path: Path, meta: Meta) -> None:
             meta.camera._replace(R_cam_from_world=np.eye(3), centre_world_m=np.zeros(3)),
     }  # fmt: skip
     middle_m = known.mean(axis=(0, 1))
-    shares = {words: _share_inside(camera, points_m) + _is_upright(camera, known) for words, camera in others.items()
+    shares = {words: _share_inside(camera, points_m) + _is_upright(camera, known, skeleton)
+              for words, camera in others.items()
               if np.linalg.norm(camera.centre_world_m - middle_m) < FARTHEST_CAMERA_M}  # fmt: skip
     best = max(shares, key=lambda words: shares[words])
     if shares[best] >= MOSTLY + UPRIGHT_BONUS:

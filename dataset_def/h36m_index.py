@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from config import Paths
+from dataset_def.data_set_file import facts_path
 from dataset_def.h36m_files import FrameKey, find_folders, folder_name, meta_path
-from utils.artifacts import COMMANDS, load_arrays, load_index, save_arrays
+from utils.artifacts import COMMANDS, load_arrays, load_index, save_arrays, skeleton_among, skeleton_arrays
 from utils.camera import Camera
-from utils.skeleton import H36M_17
+from utils.skeleton import H36M, Skeleton
 
 Part = Literal["train", "held_out", "all"]
 Centre = Literal["pelvis", "masks", "box"]
@@ -33,7 +34,7 @@ class FrameTable(NamedTuple):
     """Which of `cameras` took the frame."""
     row_instant: Int[np.ndarray, "N"]
     """Frames of the same instant, seen by different cameras, share this number."""
-    joints_world_m: Float[np.ndarray, "I 17 3"]
+    joints_world_m: Float[np.ndarray, "I J 3"]
     """Joints of each instant; NaN without labels."""
     masks_world_m: Float[np.ndarray, "I 3"]
     """Triangulated centroid of the masks per instant; NaN where unknown."""
@@ -43,6 +44,8 @@ class FrameTable(NamedTuple):
     """Every n-th frame of the data is in the table."""
     has_masks: bool
     fingerprint: str
+    skeleton: Skeleton = H36M
+    """The joints."""
 
     def camera(self, row: int | np.integer) -> Camera:
         """Give the camera that took a frame."""
@@ -54,7 +57,7 @@ class FrameTable(NamedTuple):
 
 
 def data_fingerprint(paths: Paths, folders: list[tuple[int, int, int, int]]) -> str:
-    """Compute a hash of the folders' names and of samples of their meta files; it takes milliseconds."""
+    """Compute a hash of the folders' names, of samples of their meta files and of data_set.json, in milliseconds."""
     digest = hashlib.sha256()
     for key in folders:
         path = meta_path(paths, key)
@@ -67,6 +70,8 @@ def data_fingerprint(paths: Paths, folders: list[tuple[int, int, int, int]]) -> 
                 stream.seek(start)
                 digest.update(stream.read(4096))
         digest.update(f" {size}\n".encode())
+    if facts_path(paths).is_file():
+        digest.update(facts_path(paths).read_bytes())
     return digest.hexdigest()
 
 
@@ -85,8 +90,8 @@ def save_geometry(paths: Paths, table: FrameTable) -> None:
     arrays = table._asdict()
     cameras = {f"camera_{name}": np.array([getattr(camera, name) for camera in arrays["cameras"]])
                for name in CAMERA_ARRAYS}  # fmt: skip
-    others = {name: np.asarray(arrays[name]) for name in arrays if name not in ("frames", "cameras")}
-    save_arrays(geometry_path(paths), "geometry", **cameras, **others)
+    others = {name: np.asarray(arrays[name]) for name in arrays if name not in ("frames", "cameras", "skeleton")}
+    save_arrays(geometry_path(paths), "geometry", **cameras, **others, **skeleton_arrays(table.skeleton))
 
 
 def load_table(paths: Paths) -> FrameTable:
@@ -113,6 +118,7 @@ def load_table(paths: Paths) -> FrameTable:
         every=int(stored["every"]),
         has_masks=bool(stored["has_masks"]),
         fingerprint=index.fingerprint,
+        skeleton=skeleton_among(stored),
     )
 
 
@@ -126,7 +132,7 @@ def _stored_cameras(stored: dict[str, np.ndarray]) -> list[Camera]:
 def targets_world_m(table: FrameTable, centre: Centre) -> Float[np.ndarray, "N 3"]:
     """Give what the crop of every frame is centred on; NaN where it is not known."""
     if centre == "pelvis":
-        return table.joints_world_m[table.row_instant, H36M_17.index("pelvis")]
+        return table.joints_world_m[table.row_instant, 0]
     if not table.has_masks:
         raise ValueError(f"crop.centre is {centre!r}, but the index was made without masks; put the masks into "
                          f"paths.masks_location and run: {COMMANDS['index']}; or centre crops on the true pelvis, a 3D "

@@ -38,6 +38,11 @@ class InstantViews(NamedTuple):
     is_known: Float[Tensor, "*batch"]
 
 
+def evenly(rows: Int[np.ndarray, "n"], count: int) -> Int[np.ndarray, "m"]:
+    """Choose at most so many of some rows, spread evenly over them from the first to the last."""
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
+
+
 class InstantData(Dataset[InstantViews]):
     """One item per instant, some replaced by one of known heading; a sample depends on (seed, epoch, index) only."""
 
@@ -80,12 +85,12 @@ class InstantData(Dataset[InstantViews]):
         centres_m = self.table.masks_world_m[self.instants[order]]
         return order, torch.from_numpy(centres_m.astype(np.float32)), torch.from_numpy(follows.astype(np.float32))
 
-    def labelled_joints_m(self, subjects: tuple[int, ...], sequences: int) -> Float[Tensor, "N 17 3"]:
+    def labelled_joints_m(self, subjects: tuple[int, ...], sequences: int) -> Float[Tensor, "N J 3"]:
         """Give the joints of the instants of few sequences, NaN for all others; no other joint is read."""
         chosen = select_frames(self.table, FrameChoice(subjects, "train", self.held_out, sequences))
         is_labelled = np.isin(self.instants, self.table.row_instant[chosen])
         self.reads_of_headings = Reads(joints=frozenset(subjects))
-        joints_m = np.full((len(self.rows), 17, 3), np.nan, np.float32)
+        joints_m = np.full((len(self.rows), len(self.table.skeleton.names), 3), np.nan, np.float32)
         joints_m[is_labelled] = self.table.joints_world_m[self.instants[is_labelled]]
         return torch.from_numpy(joints_m)
 
@@ -95,10 +100,10 @@ class InstantData(Dataset[InstantViews]):
         self.known = np.flatnonzero(is_known.numpy())
 
     def spread(self, count: int) -> list[int]:
-        """Choose about so many items spread over all, each instant once, up to a third of them of known heading."""
+        """Choose at most so many items spread over all, each instant once, up to a third of them of known heading."""
         known, others = (np.flatnonzero(self.is_known.numpy() == value) for value in (1, 0))
-        some_known = known[:: max(1, 3 * len(known) // count)]
-        some_others = others[:: max(1, len(others) // max(1, count - len(some_known)))]
+        some_known = evenly(known, max(1, count // 3))
+        some_others = evenly(others, count - len(some_known))
         return np.sort(np.concatenate([some_known, some_others])).tolist()
 
     def __len__(self) -> int:

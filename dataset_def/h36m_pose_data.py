@@ -1,4 +1,4 @@
-"""Stage 2's samples: one crop and its 17 joints.
+"""Stage 2's samples: one crop and its joints, the data set's own.
 
 Also wide crops, which others are cut from in whole batches (dataset_def/augmentation.py), and stored latents: the
 encoder has run already (sample/save_embeddings.py).
@@ -32,7 +32,6 @@ from dataset_def.h36m_index import (
 )
 from utils.artifacts import Embeddings, PseudoLabels, load_embeddings
 from utils.image import to_unit_rgb
-from utils.skeleton import H36M_17
 from utils.tiers import NOTHING, Reads
 
 
@@ -41,7 +40,7 @@ class PoseSample(NamedTuple):
 
     image: Float[Tensor, "*batch 3 H W"]
     """RGB in [0, 1]."""
-    joints_root_m: Float[Tensor, "*batch 17 3"]
+    joints_root_m: Float[Tensor, "*batch J 3"]
     """True pose, pelvis at the origin, axes of the crop camera."""
     R_crop_from_world: Float[Tensor, "*batch 3 3"]
     frames: Int[Tensor, "*batch 5"]
@@ -51,11 +50,10 @@ class PoseSample(NamedTuple):
 
 
 def joints_root_m(
-    joints_world_m: Float[np.ndarray, "*n 17 3"], R_crop_from_world: Float[np.ndarray, "*n 3 3"]
-) -> Float[np.ndarray, "*n 17 3"]:
-    """Turn joints into the axes of crop cameras, about the pelvis."""
-    about_pelvis_m = joints_world_m - joints_world_m[..., [H36M_17.index("pelvis")], :]
-    return about_pelvis_m @ R_crop_from_world.swapaxes(-1, -2)
+    joints_world_m: Float[np.ndarray, "*n J 3"], R_crop_from_world: Float[np.ndarray, "*n 3 3"]
+) -> Float[np.ndarray, "*n J 3"]:
+    """Turn joints into the axes of crop cameras, about the first one, the pelvis."""
+    return (joints_world_m - joints_world_m[..., :1, :]) @ R_crop_from_world.swapaxes(-1, -2)
 
 
 class PoseData(Dataset[PoseSample]):
@@ -96,6 +94,10 @@ class PoseData(Dataset[PoseSample]):
 
     def _take(self, labels: PseudoLabels, labelled: tuple[int, ...]) -> Int[np.ndarray, "n"]:
         """Put pseudo-labels of people without labels in place of their joints, and give the rows that have them."""
+        joints, own = labels.joints_world_m.shape[1], len(self.table.skeleton.names)
+        if joints != own:
+            raise ValueError(f"the pseudo-labels have {joints} joints, but the data set has {own}; fit bodies that are "
+                             "measured by the joints of the data set")  # fmt: skip
         kept = ~np.isin(labels.frames[:, 0], labelled)
         places = {tuple(key): place for place, key in enumerate(labels.frames[kept].tolist())}
         found = np.array([places.get(tuple(key), -1) for key in self.table.frames[:, [0, 1, 2, 4]].tolist()])
@@ -106,7 +108,7 @@ class PoseData(Dataset[PoseSample]):
         self.confidence[instants] = labels.confidence[kept][found[rows]]
         return rows
 
-    def _joints_world_m(self, rows: Int[np.ndarray, "*n"] | np.integer) -> Float[np.ndarray, "*n 17 3"]:
+    def _joints_world_m(self, rows: Int[np.ndarray, "*n"] | np.integer) -> Float[np.ndarray, "*n J 3"]:
         """Give the joints of frames."""
         return self.joints_world_m[self.table.row_instant[rows]]
 
@@ -118,7 +120,7 @@ class PoseData(Dataset[PoseSample]):
         """Give R_crop_from_world of all items, in their order and without in-plane rotation."""
         return torch.from_numpy(self._turns().astype(np.float32))
 
-    def labels_root_m(self) -> Float[Tensor, "N 17 3"]:
+    def labels_root_m(self) -> Float[Tensor, "N J 3"]:
         """Give all true poses, in the order of the items and without in-plane rotation."""
         return torch.from_numpy(joints_root_m(self._joints_world_m(self.rows), self._turns()).astype(np.float32))
 
@@ -176,7 +178,7 @@ class WidePoseData(Dataset[WideCrops]):
         masks = subjects_of(self.poses.table, self.poses.rows) if self.uses_masks else frozenset()
         return self.poses.reads() | self.poses.reader.reads(self.room_rows) | Reads(masks=masks)
 
-    def labels_root_m(self) -> Float[Tensor, "N 17 3"]:
+    def labels_root_m(self) -> Float[Tensor, "N J 3"]:
         """Give all poses, in the order of the items."""
         return self.poses.labels_root_m()
 
@@ -197,6 +199,11 @@ class WidePoseData(Dataset[WideCrops]):
             others = np.flatnonzero(np.isin(self.poses.table.frames[:, 0], of) & np.isfinite(targets_m).all(1))
             self.room_rows = np.union1d(self.poses.rows, others)
             self.poses.reader.read_backgrounds(self.room_rows)
+
+    @property
+    def table(self) -> FrameTable:
+        """The frames that the data set knows."""
+        return self.poses.table
 
     def __len__(self) -> int:
         return len(self.poses)
@@ -223,7 +230,7 @@ class WidePoseData(Dataset[WideCrops]):
 
 def labels_world_m(
     table: FrameTable, subjects: tuple[int, ...], held_out: tuple[tuple[int, int], ...], sequences: int
-) -> Float[Tensor, "L 17 3"]:
+) -> Float[Tensor, "L J 3"]:
     """Give the poses that stage 2 learns from, one per instant."""
     rows = spread_sequences(table, select_rows(table, subjects, "train", held_out), sequences)
     return torch.from_numpy(table.joints_world_m[np.unique(table.row_instant[rows])].astype(np.float32))
@@ -233,7 +240,7 @@ class EmbeddedSample(NamedTuple):
     """The latent of one image and its pose."""
 
     points_crop: Float[Tensor, "*batch P 3"]
-    joints_root_m: Float[Tensor, "*batch 17 3"]
+    joints_root_m: Float[Tensor, "*batch J 3"]
     """True pose, pelvis at the origin, axes of the crop camera that the latent was read through."""
 
 
@@ -259,7 +266,7 @@ class EmbeddedPoseData(Dataset[EmbeddedSample]):
         encoder_path: Path,
         frames: FrameChoice,
     ):
-        table = load_table(paths)
+        self.table = table = load_table(paths)
         embeddings = load_embeddings(embeddings_path, encoder_path, index_path(paths))
         chosen = select_frames(table, frames)
         rows = rows_in_table(table, embeddings)
@@ -284,7 +291,7 @@ class EmbeddedPoseData(Dataset[EmbeddedSample]):
         """Say whose data the samples are made from; the crop's centre was the encoder's."""
         return self.labels_read
 
-    def labels_root_m(self) -> Float[Tensor, "N 17 3"]:
+    def labels_root_m(self) -> Float[Tensor, "N J 3"]:
         """Give all true poses, in the order of the items."""
         return self.joints_root_m
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from config import Paths, PreprocessConfig
 from dataset_def.crop import crop_camera
+from dataset_def.data_set_file import DataSetFacts, read_facts
 from dataset_def.h36m_crops import (
     FramePictures,
     PackMetadata,
@@ -68,10 +69,10 @@ class Scanned(NamedTuple):
     """Whether a mask of the folder shows anybody."""
 
 
-def scan_folder(paths: Paths, every: int, with_masks: bool, key: FolderKey) -> Scanned:
+def scan_folder(paths: Paths, facts: DataSetFacts, every: int, with_masks: bool, key: FolderKey) -> Scanned:
     """Read the meta file and measure the masks of one folder, and check that its frames are complete."""
     path = meta_path(paths, key)
-    meta = load_meta(path)
+    meta = load_meta(path, facts)
     frames = np.arange(1, len(meta.joints_world_m) + 1, every)
     check_complete(path, frames.tolist(), listed_frames(path.parent), len(meta.joints_world_m))
     keys = [FrameKey(*key, frame) for frame in frames.tolist()]
@@ -116,8 +117,8 @@ def mask_targets(
 
 def make_table(config: PreprocessConfig, folders: list[FolderKey], fingerprint: str) -> FrameTable:
     """Read everything about the data set but its pixels."""
-    with_masks = has_masks(config.paths)
-    scan = partial(scan_folder, config.paths, config.every, with_masks)
+    with_masks, facts = has_masks(config.paths), read_facts(config.paths)
+    scan = partial(scan_folder, config.paths, facts, config.every, with_masks)
     scanned = for_each(scan, folders, config.processes, "scanning folders")
     if with_masks and not any(one.sees_person for one in scanned):
         raise ValueError(f"no mask in {config.paths.masks_location} has a person in it (no pixel above 128); make them "
@@ -142,6 +143,7 @@ def make_table(config: PreprocessConfig, folders: list[FolderKey], fingerprint: 
         every=config.every,
         has_masks=with_masks,
         fingerprint=fingerprint,
+        skeleton=facts.skeleton,
     )
 
 

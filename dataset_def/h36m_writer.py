@@ -34,7 +34,7 @@ def camera_fields(camera: Camera, num_frames: int = 1) -> dict[str, Any]:
     return fields | ({"k": camera.k[None], "p": camera.p[None]} if camera.is_distorted else {})
 
 
-def write_meta(path: Path, camera: Camera, joints_world_m: Float[np.ndarray, "N 17 3"]) -> None:
+def write_meta(path: Path, camera: Camera, joints_world_m: Float[np.ndarray, "N J 3"]) -> None:
     """Write h36m_meta.mat: poses in millimetres, and the camera with its lens if that bends lines."""
     joints = {"pose3d_world": joints_world_m / METRES_PER_MILLIMETRE}
     savemat(path, joints | camera_fields(camera, len(joints_world_m)))

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, pad
 
 from utils.metrics import left_minus_right
+from utils.skeleton import H36M, Skeleton
 
 FASTER_THAN_M = 0.4
 """Between the instants before and after: of those who move more the direction has a cosine of 0.97 with forward."""
@@ -37,9 +38,11 @@ def moving_forward(
     return moved_m / length_m.clamp_min(1e-9)[:, None], (length_m > FASTER_THAN_M).to(moved_m)
 
 
-def facing(joints_world_m: Float[Tensor, "T 17 3"]) -> tuple[Float[Tensor, "T 2"], Float[Tensor, "T"]]:
+def facing(
+    joints_world_m: Float[Tensor, "T J 3"], skeleton: Skeleton = H36M
+) -> tuple[Float[Tensor, "T 2"], Float[Tensor, "T"]]:
     """Read headings off labelled joints; the same as `moving_forward` returns, unknown where a joint is."""
-    left = left_minus_right(joints_world_m)[:, :2]
+    left = left_minus_right(joints_world_m, skeleton)[:, :2]
     is_known = left.isfinite().all(-1)
     left = torch.where(is_known[:, None], left, torch.zeros_like(left))
     return normalize(torch.stack([left[:, 1], -left[:, 0]], dim=-1), dim=-1), is_known.to(left)

@@ -1,4 +1,4 @@
-"""Stage 2's network: latent 3D points -> 17 joints about the pelvis, in metres, in the axes of the crop camera."""
+"""Stage 2's network: latent 3D points -> the data set's joints about the first, the pelvis, in metres, in crop axes."""
 
 import itertools
 from dataclasses import replace
@@ -25,11 +25,15 @@ from models.heat_maps import HeatMapBackbone
 from models.pose_from_maps import JointMaps, PoseFromMaps
 from utils.artifacts import load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.settings import config_from_dict, to_plain
-from utils.skeleton import H36M_17, H36M_17_PARENTS
+from utils.skeleton import H36M, Skeleton, skeleton_from
 from utils.tiers import NOTHING, Reads, of_stage_1, of_stage_2
 
 SMALLEST_STD_M = 0.001
 """The pelvis does not vary at all: its labels are divided by this instead of zero."""
+
+
+SKELETON = "skeleton"
+"""Where a checkpoint keeps its joints, if they are not Human3.6M's."""
 
 
 class PoseFromLatent(nn.Module):
@@ -43,31 +47,31 @@ class PoseFromLatent(nn.Module):
     joints_mean_m: Tensor
     joints_std_m: Tensor
 
-    def __init__(self, points: int, config: PoseHeadConfig) -> None:
+    def __init__(self, points: int, config: PoseHeadConfig, joints: int = len(H36M.names)) -> None:
         super().__init__()
         sizes = [3 * points] + [config.hidden] * config.layers
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.BatchNorm1d(outputs), nn.Dropout(config.dropout)]
-        self.layers = nn.Sequential(nn.Flatten(), *layers, nn.Linear(sizes[-1], 3 * len(H36M_17)))
+        self.layers = nn.Sequential(nn.Flatten(), *layers, nn.Linear(sizes[-1], 3 * joints))
         self.loss = config.loss
-        self.register_buffer("joints_mean_m", torch.zeros(len(H36M_17), 3))
-        self.register_buffer("joints_std_m", torch.ones(len(H36M_17), 3))
+        self.register_buffer("joints_mean_m", torch.zeros(joints, 3))
+        self.register_buffer("joints_std_m", torch.ones(joints, 3))
 
-    def set_label_statistics(self, joints_root_m: Float[Tensor, "N 17 3"]) -> None:
+    def set_label_statistics(self, joints_root_m: Float[Tensor, "N J 3"]) -> None:
         """Take the mean and the standard deviation of the training labels."""
         self.joints_mean_m.copy_(joints_root_m.mean(dim=0))
         self.joints_std_m.copy_(joints_root_m.std(dim=0, correction=0))
 
-    def forward(self, points_crop: Float[Tensor, "B P 3"]) -> Float[Tensor, "B 17 3"]:
+    def forward(self, points_crop: Float[Tensor, "B P 3"]) -> Float[Tensor, "B J 3"]:
         """Predict joints_root_m; float32 whatever the layers run in."""
         scores = self.layers(points_crop).float().unflatten(1, (-1, 3))
         return self.joints_mean_m + self.joints_std_m * scores
 
     def loss_of(
         self,
-        predicted: Float[Tensor, "B 17 3"],
-        true: Float[Tensor, "B 17 3"],
+        predicted: Float[Tensor, "B J 3"],
+        true: Float[Tensor, "B J 3"],
         confidence: Float[Tensor, "B"] | None = None,
     ) -> Float[Tensor, ""]:
         """Compare poses as the settings say: mean joint distance in metres, or mean squared z-score difference.
@@ -88,8 +92,8 @@ class PoseFromImage(nn.Module):
     """Stage 1's encoder with a pose head behind it.
 
     A frozen encoder takes no gradients, and its BatchNorm statistics do not move.  The settings that build the encoder
-    travel with the weights, so that one checkpoint is enough to predict; so do the step that stage 1 had reached, and
-    what it read.
+    travel with the weights, so that one checkpoint is enough to predict; so do the step that stage 1 had reached, what
+    it read, and the joints, where they are not Human3.6M's.
     """
 
     def __init__(
@@ -100,14 +104,16 @@ class PoseFromImage(nn.Module):
         encoder_settings: dict[str, Any],
         encoder_step: int | None = None,
         encoder_reads: Reads | None = None,
+        skeleton: Skeleton = H36M,
     ) -> None:
         super().__init__()
-        self.encoder, self.head = encoder, head
+        self.encoder, self.head, self.skeleton = encoder, head, skeleton
         self.is_encoder_frozen = is_encoder_frozen
         self.encoder_provenance = (
             encoder_settings
             | ({} if encoder_step is None else {STAGE_1_STEP: encoder_step})
             | ({} if encoder_reads is None else {STAGE_1_READS: encoder_reads.plain()})
+            | ({} if skeleton == H36M else {SKELETON: skeleton.plain()})
         )
         read = (encoder.backbone,) if isinstance(head, PoseFromMaps) else (encoder.backbone, encoder.to_points)
         learned = [p for part in read for p in part.parameters() if p.requires_grad]
@@ -130,7 +136,7 @@ class PoseFromImage(nn.Module):
         self.encoder.train(mode and not self.is_encoder_frozen)
         return self
 
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 17 3"]:
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B J 3"]:
         """Predict joints_root_m from RGB images in [0, 1]."""
         if isinstance(self.head, PoseFromMaps):
             return self.maps(image).joints_root_m
@@ -191,23 +197,26 @@ def encoder_of(config: PoseConfig | MeshConfig) -> StoredEncoder:
 def build_pose_network(
     config: PoseConfig,
     stage_1: StoredEncoder,
-    labels_root_m: Float[Tensor, "N 17 3"],
+    labels_root_m: Float[Tensor, "N J 3"],
     images: Float[Tensor, "M 3 H W"] | None,
+    skeleton: Skeleton = H36M,
 ) -> PoseFromImage:
     """Put a pose head behind stage 1's encoder, or behind one that starts anew.
 
     Args:
         images: real ones, for the statistics of an encoder that stays random.
+        skeleton: of the labels.
     """
     encoder = build_encoder_decoder(stage_1.config) if config.mode in ("scratch", "random") else stage_1.network
     if config.encoder is None:
         encoder.keep_only_geometry("the encoder was trained without stage 1, so nothing draws behind it; train stage 1")
     if images is not None:
         calibrate_batchnorm(encoder, images)
-    head = build_pose_head(config, stage_1.config, encoder)
+    head = build_pose_head(config, stage_1.config, encoder, skeleton)
     head.set_label_statistics(labels_root_m)
     is_frozen = config.mode in ("embeddings", "frozen", "random")
-    return PoseFromImage(encoder, head, is_frozen, to_plain(stage_1.config), stage_1.step, stage_1.reads)
+    settings = to_plain(stage_1.config)
+    return PoseFromImage(encoder, head, is_frozen, settings, stage_1.step, stage_1.reads, skeleton)
 
 
 FIXED = {"weight_decay": 0.0}
@@ -231,12 +240,12 @@ def parted(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def build_pose_head(
-    config: PoseConfig, encoder_config: EncDecConfig, encoder: EncoderDecoder
+    config: PoseConfig, encoder_config: EncDecConfig, encoder: EncoderDecoder, skeleton: Skeleton = H36M
 ) -> PoseFromLatent | PoseFromMaps:
     """Build stage 2's head for an encoder."""
     if not reads_maps(config, encoder_config):
-        return PoseFromLatent(encoder_config.encoder.points, config.head)
-    return joints_behind(encoder, H36M_17_PARENTS, encoder_config.crop.side_m)
+        return PoseFromLatent(encoder_config.encoder.points, config.head, len(skeleton.names))
+    return joints_behind(encoder, skeleton.parents, encoder_config.crop.side_m)
 
 
 def joints_behind(encoder: EncoderDecoder, parents: tuple[int, ...], side_m: float) -> PoseFromMaps:
@@ -263,9 +272,11 @@ def load_pose(path: Path, device: torch.device) -> StoredPose:
     checkpoint = load_checkpoint(path, "pose")
     weights = checkpoint["states"]["model"]
     config = config_from_dict(PoseConfig, checkpoint["config"])
-    encoder, encoder_config, weights = encoder_for(encoder_provenance(weights)[0], weights, path, "encoder.")
-    head = build_pose_head(config, encoder_config, encoder)
-    network = PoseFromImage(encoder, head, is_encoder_frozen=True, encoder_settings={})
+    settings = dict(encoder_provenance(weights)[0])
+    skeleton = skeleton_from(settings.pop(SKELETON)) if SKELETON in settings else H36M
+    encoder, encoder_config, weights = encoder_for(settings, weights, path, "encoder.")
+    head = build_pose_head(config, encoder_config, encoder, skeleton)
+    network = PoseFromImage(encoder, head, is_encoder_frozen=True, encoder_settings={}, skeleton=skeleton)
     load_weights(network, weights, path)
     network.to(device).eval().requires_grad_(False)
     reads = stored_reads(checkpoint) or of_stage_2(config, encoder_config.crop, of_stage_1(encoder_config))

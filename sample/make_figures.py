@@ -32,7 +32,7 @@ from models.pose_from_latent import load_pose
 from models.smpl import load_body
 from models.SMPL_from_latent import load_body_of, load_mesh, rooted_body
 from sample.report import posed_about_pelvis
-from utils.artifacts import atomic_write, file_hash, load_predictions
+from utils.artifacts import atomic_write, file_hash, load_predictions, skeleton_among
 from utils.camera import Camera
 from utils.draw_mesh import overlay
 from utils.figures.benchmarks import silhouette_figure
@@ -223,7 +223,8 @@ def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], da
     body = load_body(own_body(later[1], mesh, paths), h36m_regressor=paths.h36m_regressor_location)
     bodies = posed_about_pelvis(body, later[1]["rotations_crop"][rows[1]], later[1]["betas"][rows[1]])
     found = Overview(views["turntable_input"][chosen], views["turntable"][chosen],
-                     later[0]["predicted_root_m"][rows[0]], bodies.vertices_root_m, bodies.faces)  # fmt: skip
+                     later[0]["predicted_root_m"][rows[0]], bodies.vertices_root_m, bodies.faces,
+                     skeleton_among(later[0]))  # fmt: skip
     subjects = provenance["split"].split(";")[0]
     caption = (
         f"Examples {', '.join(map(str, numbers))} of {len(views['example_frames'])} test images; {data}; {subjects}"

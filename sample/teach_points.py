@@ -55,7 +55,7 @@ def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> Insta
         data.tell_headings(forward[back], is_known[back])
     elif part == "train" and config.teaching.heading == "labels":
         who, sequences = config.subjects.labelled, config.teaching.labelled_sequences
-        data.tell_headings(*facing(data.labelled_joints_m(who, sequences)))
+        data.tell_headings(*facing(data.labelled_joints_m(who, sequences), data.table.skeleton))
     if part == "train" and config.teaching.heading != "none" and not data.is_known.any():
         raise ValueError(f"no heading is known by {config.teaching.heading}: nobody walks, or nobody is labelled; "
                          "set --teaching.heading to motion or labels, or to none")  # fmt: skip

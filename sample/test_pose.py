@@ -22,10 +22,10 @@ from tqdm import tqdm
 
 from config import Crop, Device, Paths, ranged, setting
 from dataset_def.h36m_crops import CropSettings
-from dataset_def.h36m_index import FrameChoice
+from dataset_def.h36m_index import FrameChoice, FrameTable
 from dataset_def.h36m_pose_data import PoseData, labels_world_m
 from models.pose_from_latent import StoredPose, load_pose
-from utils.artifacts import save_metrics, save_predictions
+from utils.artifacts import save_metrics, save_predictions, skeleton_arrays
 from utils.batches import in_order, to_device
 from utils.engine import choose_device
 from utils.image import to_picture
@@ -43,6 +43,7 @@ from utils.report.summaries import (
     yaw_table,
 )
 from utils.settings import named, next_command, start
+from utils.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
@@ -90,23 +91,24 @@ def predict_all(
         sample = to_device(cpu_sample, device)
         predicted = stored.network(sample.image.flip(-1) if is_mirrored else sample.image)
         if is_mirrored:
-            predicted = mirrored_joints(predicted)
+            predicted = mirrored_joints(predicted, data.table.skeleton)
         rows = (predicted, sample.joints_root_m, sample.R_crop_from_world, sample.frames)
         parts.append(Predictions(*(row.cpu() for row in rows)))
     return Predictions(*(torch.cat(rows) for rows in zip(*parts, strict=True)))
 
 
-def with_mirrored(found: Predictions, mirror: Predictions) -> dict[str, Any]:
+def with_mirrored(found: Predictions, mirror: Predictions, skeleton: Skeleton) -> dict[str, Any]:
     """Measure the mean of both answers, and how far they lie apart."""
     frames = found.frames.numpy().astype(np.int32)
     mean_root_m = (found.predicted_root_m + mirror.predicted_root_m) / 2
-    apart = {"apart_17_mm": mpjpe_mm(mirror.predicted_root_m, found.predicted_root_m).numpy()}
-    return {"overall": intervals(errors_of(mean_root_m, found) | apart, frames)}
+    apart_mm = mpjpe_mm(mirror.predicted_root_m, found.predicted_root_m).numpy()
+    apart = {f"apart_{len(skeleton.names)}_mm": apart_mm}
+    return {"overall": intervals(errors_of(mean_root_m, found, skeleton) | apart, frames)}
 
 
-def errors_of(predicted_root_m: Tensor, found: Predictions) -> dict[str, np.ndarray]:
+def errors_of(predicted_root_m: Tensor, found: Predictions, skeleton: Skeleton) -> dict[str, np.ndarray]:
     """Measure poses against the true ones in every way."""
-    errors = pose_errors(predicted_root_m, found.true_root_m, found.R_crop_from_world)
+    errors = pose_errors(predicted_root_m, found.true_root_m, found.R_crop_from_world, skeleton)
     return {name: values.numpy() for name, values in errors.items()}
 
 
@@ -126,8 +128,22 @@ def without_image(stored: StoredPose, data: PoseData, found: Predictions) -> dic
     who = stored.config.subjects
     if who.labelled and set(who.labelled) <= set(data.table.frames[:, 0].tolist()):
         labels = labels_world_m(data.table, who.labelled, who.held_out, stored.config.sequences)
-        poses |= reference_poses(labels, found.true_root_m, found.R_crop_from_world)
+        if data.table.skeleton.heading_pairs:
+            poses |= reference_poses(labels, found.true_root_m, found.R_crop_from_world, data.table.skeleton)
     return poses
+
+
+def own_joints(checkpoint: Path, stored: StoredPose, table: FrameTable) -> Skeleton:
+    """Give the joints that are measured: those that the network was taught must be the data set's.
+
+    Raises:
+        ValueError: they are others.
+    """
+    taught, own = stored.network.skeleton.names, table.skeleton.names
+    if taught != own:
+        raise ValueError(f"{checkpoint} finds {len(taught)} joints ({taught[0]}, {taught[1]}, ...), but the data set "
+                         f"has {len(own)} ({own[0]}, {own[1]}, ...); test it on its own data")  # fmt: skip
+    return table.skeleton
 
 
 def pose_examples(data: PoseData, count: int, errors_mm: np.ndarray, frames: np.ndarray) -> dict[str, np.ndarray]:
@@ -163,12 +179,13 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     crop = replace(trained_crop, centre=config.centre or trained_crop.centre)
     crops = CropSettings(crop, config.roll_rad)
     data = PoseData(config.paths, FrameChoice(config.subjects, every=config.every), crops)
+    skeleton = own_joints(config.checkpoint, stored, data.table)
     found = predict_all(stored, data, config.batch, device)
     frames = found.frames.numpy().astype(np.int32)
 
-    errors = errors_of(found.predicted_root_m, found)
+    errors = errors_of(found.predicted_root_m, found, skeleton)
     references, labels_alone = without_image(stored, data, found), stored.reads.labels_alone
-    summaries = {name: intervals(errors_of(pose, found), frames) for name, pose in references.items()}
+    summaries = {name: intervals(errors_of(pose, found, skeleton), frames) for name, pose in references.items()}
     overall = intervals(errors, frames)
     by_action = per_action(errors, frames)
     turned = by_heading(errors, found, frames)
@@ -178,7 +195,7 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     }  # fmt: skip
 
     if config.mirror:
-        metrics["with_mirrored"] = with_mirrored(found, predict_all(stored, data, config.batch, device, True))
+        metrics["with_mirrored"] = with_mirrored(found, predict_all(stored, data, config.batch, device, True), skeleton)
 
     split = describe_split(config, stored, crop.centre)
     folder, suffix = config.out or config.checkpoint.parent, file_suffix(crop, trained_crop, config.roll_rad)
@@ -192,7 +209,8 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
         **arrays,
         step=np.array(stored.step),
         mean_pose_root_m=references["mean_pose"][0].numpy(),
-        **pose_examples(data, config.examples, errors["mpjpe_17_mm"], frames),
+        **pose_examples(data, config.examples, errors[f"mpjpe_{len(skeleton.names)}_mm"], frames),
+        **skeleton_arrays(skeleton),
     )
     others = dict.fromkeys(references, labels_alone)
     others |= {"mean_pose": stored.reads} if stored.config.pseudo_labels is not None else {}

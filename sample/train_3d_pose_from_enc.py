@@ -30,7 +30,7 @@ from utils.figures.training import poses_picture
 from utils.image import jitter_colours, to_pictures
 from utils.metrics import n_mpjpe_mm
 from utils.settings import next_command, start, subjects_to_test
-from utils.skeleton import H36M_17, mirrored
+from utils.skeleton import Skeleton
 from utils.tiers import NOTHING
 
 
@@ -51,15 +51,15 @@ def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseDat
 
 
 def changed(
-    sample: PoseSample | WideCrops | EmbeddedSample, config: PoseConfig, crop: Crop, run: Run
+    sample: PoseSample | WideCrops | EmbeddedSample, config: PoseConfig, crop: Crop, run: Run, rows: list[int]
 ) -> PoseSample | ChangedCrops | EmbeddedSample:
-    """Change images at random, as the settings say; stored latents stay as they are."""
+    """Change images at random, as the settings say (rows: joints as a mirror shows them); stored latents stay."""
     augment, generator = config.augment, run.generator(run.step)
     if isinstance(sample, EmbeddedSample):
         return sample
     if isinstance(sample, WideCrops):
-        dealt = dealt_anew(sample, run.generator(run.step)) if config.in_memory else sample
-        return augmented(dealt, augment, run.step / config.optim.steps, crop, mirrored(H36M_17), generator)
+        sample = dealt_anew(sample, run.generator(run.step)) if config.in_memory else sample
+        return augmented(sample, augment, run.step / config.optim.steps, crop, rows, generator)
     return sample._replace(image=jitter_colours(sample.image, augment.colour, augment.permute_channels, generator))
 
 
@@ -93,7 +93,7 @@ def held_out_error_mm(predict: nn.Module, data: Dataset, run: Run, batch_size: i
 
 
 @torch.no_grad()
-def drawn_examples(predict: nn.Module, data: Dataset, side_m: float, run: Run) -> np.ndarray:
+def drawn_examples(predict: nn.Module, data: Dataset, side_m: float, run: Run, skeleton: Skeleton) -> np.ndarray:
     """Draw held-out poses beside the true ones."""
     sample = to_device(some_of(data, run.loop.pictures), run.device)
     is_image = isinstance(sample, PoseSample)
@@ -101,7 +101,7 @@ def drawn_examples(predict: nn.Module, data: Dataset, side_m: float, run: Run) -
     predicted = predict(sample.image if is_image else sample.points_crop)
     predict.train()
     image = to_pictures(sample.image) if is_image else None
-    return poses_picture(image, predicted.float().cpu().numpy(), sample.joints_root_m.cpu().numpy(), side_m)
+    return poses_picture(image, predicted.float().cpu().numpy(), sample.joints_root_m.cpu().numpy(), side_m, skeleton)
 
 
 def main(config: PoseConfig) -> float:
@@ -111,7 +111,7 @@ def main(config: PoseConfig) -> float:
     before = NOTHING if config.mode in ("scratch", "random") else stage_1.reads
     run = Run("pose", config, before | train.reads())
     images = train.some_images(256) if config.mode == "random" and isinstance(train, PoseData) else None
-    network = build_pose_network(config, stage_1, train.labels_root_m(), images).to(run.device)
+    network = build_pose_network(config, stage_1, train.labels_root_m(), images, train.table.skeleton).to(run.device)
     factor = config.encoder_lr_factor if config.mode == "finetune" else 1.0  # it starts from stage 1: smaller steps
     optimizer = make_optimizer(parameter_groups(network, config.optim.lr * factor), config.optim)
     schedule = make_schedule(optimizer, config.optim)
@@ -123,7 +123,7 @@ def main(config: PoseConfig) -> float:
     has_ended = config.patience > 0 and run.evals_since_best >= config.patience  # when resumed
     last = run.step if has_ended else config.optim.steps
     for _, sample in run.steps(run.loader(train, config.batch, config.in_memory), last):
-        crops = changed(sample, config, stage_1.config.crop, run)
+        crops = changed(sample, config, stage_1.config.crop, run, network.skeleton.counterparts(config.augment.mirror))
         terms, error_mm = losses_of(crops, config, network.head, predict, run)
         optimizer.zero_grad(set_to_none=True)
         weighted_sum(terms, weights).backward()
@@ -136,7 +136,7 @@ def main(config: PoseConfig) -> float:
             held_out_mm = held_out_error_mm(trained, held_out, run, config.batch, config.optim.bf16)
             run.log(held_out_n_mpjpe_mm=held_out_mm)
             if run.draws:
-                run.picture(drawn_examples(trained, held_out, stage_1.config.crop.side_m, run))
+                run.picture(drawn_examples(trained, held_out, stage_1.config.crop.side_m, run, network.skeleton))
             run.save_best(held_out_mm)
             if config.patience and run.evals_since_best >= config.patience:
                 run.stop()

@@ -35,6 +35,7 @@ from utils.failures import FAILED_WRITING
 from utils.machine import hardware, versions
 from utils.safe_pickle import load_pickled_arrays
 from utils.settings import flat, with_todays_names
+from utils.skeleton import H36M, Skeleton, skeleton_from
 from utils.small_weights import unpacked
 from utils.tiers import NOT_RECORDED, Reads, reads_from, stated
 
@@ -525,6 +526,16 @@ def save_predictions(
     save_arrays(path, "predictions", frames=frames, provenance=np.array(metadata), **arrays)
 
 
+def skeleton_arrays(skeleton: Skeleton) -> dict[str, np.ndarray]:
+    """Give joints as an array of text beside others; nothing for Human3.6M's."""
+    return {} if skeleton == H36M else {"skeleton": np.array(json.dumps(skeleton.plain()))}
+
+
+def skeleton_among(arrays: Mapping[str, np.ndarray]) -> Skeleton:
+    """Take joints from arrays that were read."""
+    return skeleton_from(json.loads(str(arrays["skeleton"]))) if "skeleton" in arrays else H36M
+
+
 def load_predictions(path: Path, command: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read predictions: (provenance, arrays)."""
     arrays = load_arrays(path, "predictions", command)
@@ -664,7 +675,8 @@ def load_pseudo_labels(path: Path, index: Path, test: tuple[int, ...]) -> Pseudo
         labels.frames.ndim != 2
         or labels.frames.shape[1] != 4
         or len(rows) != 1
-        or labels.joints_world_m.shape[1:] != (17, 3)
+        or labels.joints_world_m.ndim != 3
+        or labels.joints_world_m.shape[2] != 3
     ):
         raise damaged(path, command)
     refuse_test_subjects(path, labels.frames, test)

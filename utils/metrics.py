@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from utils.skeleton import H36M_17, JOINTS_14, JOINTS_16, SMPL_24, joint_rows, mirrored
+from utils.skeleton import H36M, H36M_17, JOINTS_14, JOINTS_16, SMPL_24, Skeleton, joint_rows
 
 JOINT_SETS: dict[str, tuple[str, ...]] = {"17": H36M_17, "16": JOINTS_16, "14": JOINTS_14}
-"""The joints over which errors are averaged; 17 counts the pelvis, whose centred error is zero."""
+"""The joints over which errors of people are averaged; 17 counts the pelvis, whose centred error is zero.  Errors of
+other skeletons are averaged over all joints."""
 
 MM_PER_M = 1000
 FARTHEST_M = 1e6
@@ -107,50 +108,60 @@ def share_within_percent(apart_mm: Float[Tensor, "B J"], threshold_mm: float) ->
     return 100 * (apart_mm <= threshold_mm).to(apart_mm.dtype).mean(dim=-1)
 
 
-def mirrored_joints(pose_m: Float[Tensor, "B 17 3"]) -> Float[Tensor, "B 17 3"]:
+def mirrored_joints(pose_m: Float[Tensor, "B J 3"], skeleton: Skeleton = H36M) -> Float[Tensor, "B J 3"]:
     """Give the pose that a mirror behind the camera shows: left and right change sides."""
-    return (pose_m * pose_m.new_tensor([-1.0, 1.0, 1.0]))[:, mirrored(H36M_17)]
+    return (pose_m * pose_m.new_tensor([-1.0, 1.0, 1.0]))[:, skeleton.counterparts()]
 
 
-def left_minus_right(pose_m: Float[Tensor, "B 17 3"]) -> Float[Tensor, "B 3"]:
-    """Average the vectors from right to left hip and from right to left shoulder."""
-    left = pose_m[:, joint_rows(("left_hip", "left_shoulder"))]
-    right = pose_m[:, joint_rows(("right_hip", "right_shoulder"))]
-    return (left - right).mean(dim=1)
+def left_minus_right(pose_m: Float[Tensor, "B J 3"], skeleton: Skeleton = H36M) -> Float[Tensor, "B 3"]:
+    """Average the vectors from right to left hip and from right to left shoulder, or what else tells a heading."""
+    left, right = skeleton.heading_rows()
+    return (pose_m[:, left] - pose_m[:, right]).mean(dim=1)
 
 
-def heading_rad(pose_crop_m: Float[Tensor, "B 17 3"], R_crop_from_world: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B"]:
+def heading_rad(
+    pose_crop_m: Float[Tensor, "B J 3"], R_crop_from_world: Float[Tensor, "B 3 3"], skeleton: Skeleton = H36M
+) -> Float[Tensor, "B"]:
     """Give the angle, about the world's vertical, at which a pose faces: the horizontal normal of left minus right.
 
     Source: left x up = forward; own derivation, test_metrics.py.
     """
-    left_world = torch.einsum("bji,bj->bi", R_crop_from_world, left_minus_right(pose_crop_m))
+    left_world = torch.einsum("bji,bj->bi", R_crop_from_world, left_minus_right(pose_crop_m, skeleton))
     return torch.atan2(-left_world[:, 0], left_world[:, 1])
 
 
 def yaw_error_degrees(
-    predicted: Float[Tensor, "B 17 3"], true: Float[Tensor, "B 17 3"], R_crop_from_world: Float[Tensor, "B 3 3"]
+    predicted: Float[Tensor, "B J 3"],
+    true: Float[Tensor, "B J 3"],
+    R_crop_from_world: Float[Tensor, "B 3 3"],
+    skeleton: Skeleton = H36M,
 ) -> Float[Tensor, "B"]:
     """Measure the angle between predicted and true heading, 0 to 180."""
-    apart = heading_rad(predicted, R_crop_from_world) - heading_rad(true, R_crop_from_world)
+    predicted_rad, true_rad = (heading_rad(pose, R_crop_from_world, skeleton) for pose in (predicted, true))
+    apart = predicted_rad - true_rad
     return torch.atan2(apart.sin(), apart.cos()).abs().rad2deg()
 
 
 def pose_errors(
-    predicted: Float[Tensor, "B 17 3"], true: Float[Tensor, "B 17 3"], R_crop_from_world: Float[Tensor, "B 3 3"]
+    predicted: Float[Tensor, "B J 3"],
+    true: Float[Tensor, "B J 3"],
+    R_crop_from_world: Float[Tensor, "B 3 3"],
+    skeleton: Skeleton = H36M,
 ) -> dict[str, Float[Tensor, "B"]]:
     """Measure every pose in every way, over 17, 16 and 14 joints; the keys carry the unit and the joint count.
 
+    Poses of another skeleton are measured over all its joints, and their yaw only where something tells a heading.
     Wrists stand apart: a pose of the right heading with arms at rest has a low mean and wrists far off.
     """
     refuse_broken(predicted, true)
-    wrists = joint_rows(("left_wrist", "right_wrist"))
-    errors = {
-        "yaw_error_degrees": yaw_error_degrees(predicted, true, R_crop_from_world),
-        "wrist_mm": distances_mm(predicted, true)[:, wrists].mean(dim=-1),
-    }
-    for count, names in JOINT_SETS.items():
-        p, g = (on_pelvis(pose)[:, joint_rows(names)] for pose in (predicted, true))
+    errors = {}
+    if skeleton.heading_pairs:
+        errors["yaw_error_degrees"] = yaw_error_degrees(predicted, true, R_crop_from_world, skeleton)
+    if skeleton.is_h36m:
+        wrists = joint_rows(("left_wrist", "right_wrist"))
+        errors["wrist_mm"] = distances_mm(predicted, true)[:, wrists].mean(dim=-1)
+    for count, names in joint_sets(skeleton).items():
+        p, g = ((pose - pose[:, :1])[:, joint_rows(names, skeleton.names)] for pose in (predicted, true))
         errors |= {
             f"mpjpe_{count}_mm": mpjpe_mm(p, g),
             f"n_mpjpe_{count}_mm": n_mpjpe_mm(p, g),
@@ -159,6 +170,11 @@ def pose_errors(
             f"auc_{count}_percent": auc_percent(p, g),
         }
     return errors
+
+
+def joint_sets(skeleton: Skeleton) -> dict[str, tuple[str, ...]]:
+    """Give the joints over which errors are averaged, by their number."""
+    return JOINT_SETS if skeleton.is_h36m else {str(len(skeleton.names)): skeleton.names}
 
 
 FACING_BINS = 8
@@ -196,7 +212,9 @@ def iou_percent(coverage: Float[Tensor, "*batch H W"], mask: Float[Tensor, "*bat
     return torch.where(true.flatten(-2).any(dim=-1), share, torch.nan)
 
 
-def facing_rad(pose_crop_m: Float[Tensor, "B 17 3"], R_crop_from_world: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B"]:
+def facing_rad(
+    pose_crop_m: Float[Tensor, "B J 3"], R_crop_from_world: Float[Tensor, "B 3 3"], skeleton: Skeleton = H36M
+) -> Float[Tensor, "B"]:
     """Give the angle, about the world's vertical, from the way to the camera to where a pose faces; -pi to pi.
 
     Zero faces the camera; positive is turned to the person's own left.  The crop's axis meets the person, so the way
@@ -204,7 +222,7 @@ def facing_rad(pose_crop_m: Float[Tensor, "B 17 3"], R_crop_from_world: Float[Te
     Source: own derivation, test_mesh_metrics.py.
     """
     to_camera = -R_crop_from_world[:, 2]
-    apart = heading_rad(pose_crop_m, R_crop_from_world) - torch.atan2(to_camera[:, 1], to_camera[:, 0])
+    apart = heading_rad(pose_crop_m, R_crop_from_world, skeleton) - torch.atan2(to_camera[:, 1], to_camera[:, 0])
     return torch.atan2(apart.sin(), apart.cos())
 
 

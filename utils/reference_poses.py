@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from utils.metrics import heading_rad, n_mpjpe_mm, on_pelvis
+from utils.metrics import heading_rad, n_mpjpe_mm
+from utils.skeleton import H36M, Skeleton
 
 CHUNK = 32
 """True poses compared with all labels at once; 32 x 540 poses take 4 MB."""
@@ -23,14 +24,16 @@ def turned_by_headings(
     return torch.stack((cos * x - sin * y, sin * x + cos * y, z), dim=-1)
 
 
-def headings_world_rad(pose_world_m: Float[Tensor, "B 17 3"]) -> Float[Tensor, "B"]:
+def headings_world_rad(pose_world_m: Float[Tensor, "B J 3"], skeleton: Skeleton = H36M) -> Float[Tensor, "B"]:
     """Give the heading of every pose."""
-    return heading_rad(pose_world_m, torch.eye(3, dtype=pose_world_m.dtype).expand(len(pose_world_m), 3, 3))
+    axes = torch.eye(3, dtype=pose_world_m.dtype).expand(len(pose_world_m), 3, 3)
+    return heading_rad(pose_world_m, axes, skeleton)
 
 
-def without_heading(labels_world_m: Float[Tensor, "L 17 3"]) -> Float[Tensor, "L 17 3"]:
-    """Put every pose's pelvis at the origin, and turn it to heading 0."""
-    return turned_by_headings(on_pelvis(labels_world_m), -headings_world_rad(labels_world_m))
+def without_heading(labels_world_m: Float[Tensor, "L J 3"], skeleton: Skeleton = H36M) -> Float[Tensor, "L J 3"]:
+    """Put every pose's first joint, the pelvis, at the origin, and turn it to heading 0."""
+    about_root_m = labels_world_m - labels_world_m[:, :1]
+    return turned_by_headings(about_root_m, -headings_world_rad(labels_world_m, skeleton))
 
 
 def heading_to_camera_rad(R_crop_from_world: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B"]:
@@ -38,7 +41,7 @@ def heading_to_camera_rad(R_crop_from_world: Float[Tensor, "B 3 3"]) -> Float[Te
     return torch.atan2(-R_crop_from_world[:, 2, 1], -R_crop_from_world[:, 2, 0])
 
 
-def nearest_labels(labels_m: Float[Tensor, "L 17 3"], true_m: Float[Tensor, "B 17 3"]) -> Float[Tensor, "B 17 3"]:
+def nearest_labels(labels_m: Float[Tensor, "L J 3"], true_m: Float[Tensor, "B J 3"]) -> Float[Tensor, "B J 3"]:
     """Find the labelled pose with the smallest N-MPJPE from each true one, headings as they are."""
     rows = []
     for few in true_m.split(CHUNK):
@@ -48,10 +51,11 @@ def nearest_labels(labels_m: Float[Tensor, "L 17 3"], true_m: Float[Tensor, "B 1
 
 
 def reference_poses(
-    labels_world_m: Float[Tensor, "L 17 3"],
-    true_root_m: Float[Tensor, "B 17 3"],
+    labels_world_m: Float[Tensor, "L J 3"],
+    true_root_m: Float[Tensor, "B J 3"],
     R_crop_from_world: Float[Tensor, "B 3 3"],
-) -> dict[str, Float[Tensor, "B 17 3"]]:
+    skeleton: Skeleton = H36M,
+) -> dict[str, Float[Tensor, "B J 3"]]:
     """Predict every true pose without its image, in crop axes.
 
     Returns:
@@ -60,10 +64,10 @@ def reference_poses(
         nearest_label_true_heading: the nearest label, given the true pose (an oracle: nothing that only chooses among
             labels can be better in N-MPJPE, but for small differences of heading).
     """
-    labels = without_heading(labels_world_m)
+    labels = without_heading(labels_world_m, skeleton)
     true_world_m = true_root_m @ R_crop_from_world
-    true_heading_rad = headings_world_rad(true_world_m)
-    median = without_heading(labels.median(dim=0).values[None]).expand_as(true_root_m)
+    true_heading_rad = headings_world_rad(true_world_m, skeleton)
+    median = without_heading(labels.median(dim=0).values[None], skeleton).expand_as(true_root_m)
     found = {
         "constant_pose": turned_by_headings(median, heading_to_camera_rad(R_crop_from_world)),
         "constant_pose_true_heading": turned_by_headings(median, true_heading_rad),

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from config import Paths
+from dataset_def.data_set_file import read_facts
 from dataset_def.h36m_crops import load_metadata, pack_folder
 from dataset_def.h36m_files import (
     DAMAGED,
@@ -125,10 +126,10 @@ def _opened(paths: Paths, folders: list[FolderKey]) -> list[OpenedFolder]:
         ValueError: as the index would, a meta file or an image is damaged, missing or of another form.
     """
     rows = np.unique(np.linspace(0, len(folders) - 1, min(MAX_COUNTED, len(folders))).astype(int))
-    found = []
+    found, facts = [], read_facts(paths)
     for key in [folders[row] for row in rows]:
         path = meta_path(paths, key)
-        meta, numbers = load_meta(path), listed_frames(path.parent)
+        meta, numbers = load_meta(path, facts), listed_frames(path.parent)
         check_complete(path, list(range(1, len(meta.joints_world_m) + 1)), numbers)
         load_image(paths, frame_of(key, min(numbers, default=1)), meta.camera)
         found.append(OpenedFolder(key, meta, len(numbers)))

@@ -123,14 +123,19 @@ def draw_view_of_room(seed: int, size_px: int, drawn: Path, view: tuple[int, int
 
 
 @contextmanager
-def drawn_rooms(sequences: Sequence[SyntheticSequence], seed: int, size_px: int, processes: int) -> Iterator[Path]:
+def drawn_rooms(
+    paths: Paths, sequences: Sequence[SyntheticSequence], seed: int, size_px: int, processes: int
+) -> Iterator[Path]:
     """Draw the empty rooms of some sequences once for all of them, as a room takes longer than a sequence in it.
 
     Yields:
-        A folder for `the_room`, which is there as long as the context.
+        A folder for `the_room`, among the frames and there as long as the context: the data set's own disk has space.
     """
     views = [(subject, number) for subject in dict.fromkeys(one.subject for one in sequences) for number in CAMERAS]
-    with TemporaryDirectory() as folder:
+    if not views:  # a finished data set stays untouched
+        yield paths.h36m_location
+        return
+    with TemporaryDirectory(prefix="rooms.", suffix=".partial", dir=paths.h36m_location) as folder:
         for_each(partial(draw_view_of_room, seed, size_px, Path(folder)), views, processes, "empty rooms")
         yield Path(folder)
 
@@ -214,7 +219,7 @@ def main(config: SyntheticConfig) -> None:
     requested = [SyntheticSequence(s, a, b) for s in config.subjects for a in config.actions for b in config.subactions]
     missing = [sequence for sequence in requested if not is_sequence_complete(config.paths, sequence)]
     label = f"synthetic Human3.6M ({len(CAMERAS) * config.frames} images each)"
-    with drawn_rooms(missing, config.seed, config.size_px, config.processes) as drawn:
+    with drawn_rooms(config.paths, missing, config.seed, config.size_px, config.processes) as drawn:
         for_each(partial(make_sequence, config, drawn=drawn), missing, config.processes, label)
 
 

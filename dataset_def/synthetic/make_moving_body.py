@@ -4,11 +4,12 @@
     python dataset_def/synthetic/make_moving_body.py --paths.models-smpl-location data/quadruped/body.npz \
         --dataset data/quadruped
 
-The body's joints turn within the ranges of its file, about the cycle that it has.  The frames have no 3D labels: the
-true bodies are for test scripts.
+The body's joints turn within the ranges of its file, about the cycle that it has.  The frames' 3D labels are the joints
+that the body is measured by (its own, unless the file says others); the true bodies are for test scripts.
 
 Reads   the body file of the settings, of any skeleton
-Writes  <h36m_location>, <masks_location>, <truth_location>; a second run goes on where the first one stopped
+Writes  <h36m_location> with data_set.json (names, parents and mirror pairs of the joints), <masks_location>,
+        <truth_location>; a second run goes on where the first one stopped
 Next    dataset_def/h36m_preprocess.py
 """
 
@@ -21,6 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from config import Paths, ranged, setting
+from dataset_def.data_set_file import write_facts
 from dataset_def.poses.any_skeleton import free_motion
 from dataset_def.synthetic.make_h36m import drawn_rooms, lock_locations, the_room
 from dataset_def.synthetic.motion.generate import Motion
@@ -40,6 +42,7 @@ from utils.artifacts import file_hash
 from utils.body_file import read_body_file
 from utils.processes import for_each
 from utils.settings import start, to_plain
+from utils.skeleton import H36M, Skeleton, limbs_from_the_middle, pairs_by_name
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,27 @@ SHAPES = 0.8
 def the_body(path: Path) -> Body:
     """Load the body once per process, of whatever skeleton."""
     return load_body(path)
+
+
+def skeleton_of(body: Body) -> Skeleton:
+    """Tell the joints that a body is measured by, as those of a data set.
+
+    A joint of its surface hangs from the nearest joint above it that is measured too, or from the first one.
+    """
+    names = body.evaluated_names
+    if names == H36M.names:
+        return H36M
+    above = dict(zip(body.names, body.parents, strict=True))
+
+    def nearest(name: str) -> int:
+        parent = above.get(name, -1)
+        while parent >= 0 and body.names[parent] not in names:
+            parent = body.parents[parent]
+        return names.index(body.names[parent]) if parent >= 0 else 0
+
+    parents = (-1, *(nearest(name) for name in names[1:]))
+    pairs = pairs_by_name(names)
+    return Skeleton(names, parents, pairs or None, limbs_from_the_middle(names, parents, pairs))
 
 
 def coat(body: Body, rng: np.random.Generator) -> Float[np.ndarray, "V 3"]:
@@ -122,10 +146,13 @@ def settings_of(config: MovingBodyConfig) -> dict[str, Any]:
 def main(config: MovingBodyConfig) -> None:
     """Make every sequence that is not there yet."""
     lock_locations(config.paths, settings_of(config))
+    body = the_body(config.paths.models_smpl_location)
+    if not body.has_smpl_joints:
+        write_facts(config.paths, skeleton_of(body))
     requested = [SyntheticSequence(subject, action, 1) for subject in config.subjects for action in config.actions]
     missing = [sequence for sequence in requested if not is_sequence_complete(config.paths, sequence)]
     label = f"moving body ({len(CAMERAS) * config.frames} images each)"
-    with drawn_rooms(missing, config.seed, config.size_px, config.processes) as drawn:
+    with drawn_rooms(config.paths, missing, config.seed, config.size_px, config.processes) as drawn:
         for_each(partial(make_sequence, config, drawn), missing, config.processes, label)
 
 

@@ -58,7 +58,7 @@ def write_view(
     sequence: SyntheticSequence,
     number: int,
     camera: Camera,
-    joints_world_m: Float[np.ndarray, "T 17 3"],
+    joints_world_m: Float[np.ndarray, "T J 3"],
     images: list[UInt8[np.ndarray, "H W 3"]],
     masks: list[UInt8[np.ndarray, "H W"]],
     ending: str,

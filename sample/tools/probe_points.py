@@ -28,8 +28,10 @@ from utils.artifacts import file_hash, save_result
 from utils.batches import in_order, to_device
 from utils.engine import choose_device
 from utils.metrics import mirrored_joints, pose_errors
+from utils.report.measures import of_all_joints
 from utils.report.summaries import intervals, text_table
 from utils.settings import start
+from utils.skeleton import Skeleton
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Probed(NamedTuple):
 
     points_m: Float[Tensor, "N P 3"]
     """About their own mean, so that it does not matter what the crop is centred on."""
-    joints_m: Float[Tensor, "N 17 3"]
+    joints_m: Float[Tensor, "N J 3"]
     """About the pelvis."""
     R_crop_from_world: Float[Tensor, "N 3 3"]
     frames: np.ndarray
@@ -77,7 +79,7 @@ def read_points(network: EncoderDecoder, data: PoseData, config: ProbeConfig, is
         parts.append([points_m, sample.joints_root_m, sample.R_crop_from_world, sample.frames])
     points_m, joints_m, R, frames = (torch.cat(rows).cpu() for rows in zip(*parts, strict=True))
     if is_mirrored:
-        joints_m = mirrored_joints(joints_m)
+        joints_m = mirrored_joints(joints_m, data.table.skeleton)
     return Probed(points_m, joints_m, R, frames.numpy().astype(np.int32))
 
 
@@ -93,11 +95,11 @@ def fit(points_m: Float[Tensor, "N P 3"], joints_m: Float[Tensor, "N J 3"], ridg
     return torch.linalg.solve(squares + regular, both.mT).mT.float()
 
 
-def errors_of(weights: Float[Tensor, "J P"], test: Probed) -> dict[str, np.ndarray]:
+def errors_of(weights: Float[Tensor, "J P"], test: Probed, skeleton: Skeleton) -> dict[str, np.ndarray]:
     """Measure what the weights read on test images."""
     joints_m = weights @ test.points_m
     joints_m = joints_m - joints_m[:, :1]
-    errors = pose_errors(joints_m, test.joints_m, test.R_crop_from_world)
+    errors = pose_errors(joints_m, test.joints_m, test.R_crop_from_world, skeleton)
     return {name: values.numpy() for name, values in errors.items()}
 
 
@@ -110,7 +112,8 @@ def main(config: ProbeConfig) -> dict[str, dict[str, dict[str, float]]]:
     network = stored.network.to(device).eval()
     crops = CropSettings(replace(stored.config.crop, centre=config.centre or stored.config.crop.centre))
     who = config.subjects
-    test = read_points(network, PoseData(config.paths, FrameChoice(who.test, every=config.every), crops), config)
+    tested = PoseData(config.paths, FrameChoice(who.test, every=config.every), crops)
+    test, skeleton = read_points(network, tested, config), tested.table.skeleton
     rows, reads = {}, stored.reads
     for sequences in config.sequences:
         labelled = PoseData(config.paths, FrameChoice(who.labelled, "train", who.held_out, sequences), crops)
@@ -119,7 +122,9 @@ def main(config: ProbeConfig) -> dict[str, dict[str, dict[str, float]]]:
         weights = fit(
             *(torch.cat([getattr(one, name) for one in read]) for name in ("points_m", "joints_m")), config.ridge
         )
-        rows[f"{sequences} sequences" if sequences else "all labels"] = intervals(errors_of(weights, test), test.frames)
+        rows[f"{sequences} sequences" if sequences else "all labels"] = intervals(
+            errors_of(weights, test, skeleton), test.frames
+        )
     labelled_names, test_names = (", ".join(f"S{one}" for one in some) for some in (who.labelled, who.test))
     protocol = (
         f"linear map of {test.points_m.shape[1]} points, fitted to labels of {labelled_names}; tested on {test_names}, "
@@ -130,8 +135,10 @@ def main(config: ProbeConfig) -> dict[str, dict[str, dict[str, float]]]:
     save_result(
         output, protocol, step=stored.step, input_hashes=hashes, tier=reads.tier, reads=reads.plain(), rows=rows
     )
-    table = {name: [f"{row[key]['mean']:.1f}" for key in SHOWN] for name, row in rows.items()}
-    print(f"{protocol}; reads {reads.tier}\n{text_table(table, SHOWN)}")
+    known = next(iter(rows.values()))
+    shown = [key for key in of_all_joints(SHOWN, known) if key in known]
+    table = {name: [f"{row[key]['mean']:.1f}" for key in shown] for name, row in rows.items()}
+    print(f"{protocol}; reads {reads.tier}\n{text_table(table, shown)}")
     return rows
 
 

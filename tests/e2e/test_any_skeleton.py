@@ -1,26 +1,59 @@
-"""A body with a skeleton of its own: its data set is made, a teacher trained, bodies fitted to masks and measured."""
+"""A body with a skeleton of its own goes through every stage: as a data set, from masks, and from one image."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from config import Loop, MasksConfig, MasksNetwork, Optim, Paths, PoseSources, PreprocessConfig, Subjects
-from dataset_def import h36m_preprocess
+from config import (
+    ASSETS,
+    Crop,
+    DecoderConfig,
+    EncDecConfig,
+    EncoderConfig,
+    ImageAugmentation,
+    ImageLoss,
+    Loop,
+    MasksConfig,
+    MasksNetwork,
+    Optim,
+    Paths,
+    PointsTeaching,
+    PoseConfig,
+    PoseSources,
+    PreprocessConfig,
+    Subjects,
+    UntrainedEncoder,
+)
+from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.ground_truth_bodies import load_bodies
+from dataset_def.h36m_get_background import BackgroundConfig
+from dataset_def.h36m_index import load_table
 from dataset_def.synthetic import make_moving_body, make_quadruped
 from dataset_def.synthetic.make_moving_body import MovingBodyConfig
 from dataset_def.synthetic.make_quadruped import QuadrupedConfig
 from models.masks_fit import MasksFitSteps
+from models.pose_from_latent import load_pose
 from models.smpl import load_body, rotations_from_theta
-from sample import fit_SMPL, train_SMPL_from_masks
+from sample import fit_SMPL, make_figures, report, train_3d_pose_from_enc, train_enc_dec, train_SMPL_from_masks
+from sample import test_pose as pose_test
 from sample import test_SMPL_from_masks as masks_test
 from sample.fit_SMPL import FitConfig
+from sample.make_figures import FiguresConfig
+from sample.report import ReportConfig
+from sample.test_pose import TestPoseConfig as PoseTestConfig
 from sample.test_SMPL_from_masks import TestMasksConfig as MasksTestConfig
+from utils.artifacts import load_predictions
 from utils.image import read_image
+from utils.reference_poses import headings_world_rad
 
 SUBJECTS = Subjects(train=(1,), labelled=(1,), test=(9,), held_out=((3, 1),))
+
+
+def moving(paths: Paths) -> MovingBodyConfig:
+    return MovingBodyConfig(paths, size_px=96, frames=2, subjects=(1, 9), actions=(2, 3), processes=1)
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +62,9 @@ def paths(tmp_path_factory) -> Paths:
     root = tmp_path_factory.mktemp("animal")
     body = make_quadruped.main(QuadrupedConfig(root / "body.npz"))
     paths = replace(Paths.under(root / "data"), models_smpl_location=body, runs_location=root / "runs")
-    config = MovingBodyConfig(paths, size_px=96, frames=2, subjects=(1,), actions=(2, 3), processes=1)
-    make_moving_body.main(config)
-    h36m_preprocess.main(PreprocessConfig(paths, pack=False, processes=1))
+    make_moving_body.main(moving(paths))
+    h36m_preprocess.main(PreprocessConfig(paths, pack_px=48, pack_side_m=2.4, processes=1))
+    h36m_get_background.main(BackgroundConfig(paths, processes=1))
     return paths
 
 
@@ -51,7 +84,7 @@ def test_its_masks_show_the_true_body_where_the_cameras_see_it(paths):
 
 
 def test_a_second_run_makes_nothing_again_and_another_body_is_refused(paths, tmp_path):
-    config = MovingBodyConfig(paths, size_px=96, frames=2, subjects=(1,), actions=(2, 3), processes=1)
+    config = moving(paths)
     place = paths.truth_location / "s_01_act_02_subact_01.npz"
     before = place.stat().st_mtime_ns
     make_moving_body.main(config)
@@ -78,6 +111,71 @@ def test_it_is_read_from_masks_fitted_and_measured_by_its_own_joints(paths, monk
     assert tuple(rows["fit"]["by_joint_mm"]) == body.names and rows["fit"]["by_joint_mm"]["pelvis"] < 1e-3
     assert rows["fit"]["error_over_median_pose"] == rows["fit"]["joints_mm"] / rows["fit"]["median_pose_joints_mm"] > 0
     assert np.isfinite(rows["fit"]["vertices_mm"])
+
+
+CROP = Crop(size_px=32, side_m=1.6)
+CHANGED = ImageAugmentation(roll_rad=0.3, shift_m=0.05, colour=0.5, scale=0.1, mirror=0.5, background=0.5)
+LOOP = Loop(workers=0, log_every=3, validate_every=3, checkpoint_every=3, pictures=2)
+OPTIM = Optim(steps=6, bf16=False, schedule="constant", warmup_steps=0)
+
+
+def test_the_index_keeps_its_joints_and_what_is_left_and_right_of_it(paths):
+    table, body = load_table(paths), load_body(paths.models_smpl_location)
+    assert table.skeleton.names == body.names and table.skeleton.parents == body.parents
+    assert table.skeleton.heading_pairs == (("left_ear", "right_ear"), ("left_hip", "right_hip"),
+                                            ("left_shoulder", "right_shoulder"))  # fmt: skip
+    bodies = load_bodies(paths.truth_location / "s_01_act_02_subact_01.npz")
+    rotations = rotations_from_theta(torch.from_numpy(bodies.theta))
+    out = body(rotations, torch.from_numpy(bodies.betas).expand(2, -1), torch.from_numpy(bodies.translation_m))
+    assert table.joints_world_m[:2] == pytest.approx(out.joints_m.numpy(), abs=1e-4), "labels are the true joints"
+    along = table.joints_world_m[0, body.names.index("spine3")] - table.joints_world_m[0, 0]
+    heading = headings_world_rad(torch.from_numpy(table.joints_world_m[:1]), table.skeleton).item()
+    apart = heading - np.arctan2(along[1], along[0])
+    assert abs(np.arctan2(np.sin(apart), np.cos(apart))) < 0.4, "it faces where its trunk points"
+
+
+@pytest.fixture(scope="module")
+def points(paths) -> Path:
+    train_enc_dec.main(EncDecConfig(
+        name="points", device="cpu", paths=paths, subjects=SUBJECTS, groups=2, crop=CROP,
+        encoder=EncoderConfig(kind="heatmaps", width=8, points=8, appearance=8), decoder=DecoderConfig(width=8),
+        teaching=PointsTeaching(by="masks", heading="labels", labelled_sequences=1, heading_at=(0.5,)),
+        loss=ImageLoss(features=0.0), augment=replace(CHANGED, background=0.0), optim=OPTIM, loop=LOOP,
+    ))  # fmt: skip
+    return paths.runs_location / "enc_dec" / "points" / "checkpoint_best.pt"
+
+
+def pose_settings(paths: Paths, name: str, **changes) -> PoseConfig:
+    start = PoseConfig(encoder=None, mode="scratch", name=name, device="cpu", paths=paths, subjects=SUBJECTS, batch=4,
+                       untrained=UntrainedEncoder(CROP, EncoderConfig(kind="heatmaps", width=8, points=8)),
+                       augment=CHANGED, optim=OPTIM, loop=LOOP)  # fmt: skip
+    return replace(start, **changes)
+
+
+@pytest.mark.parametrize("kind", ["maps", "points"])
+def test_its_joints_are_found_in_one_image_and_measured_by_their_own_names(paths, points, kind):
+    changes = {} if kind == "maps" else {"encoder": points, "mode": "frozen", "augment": replace(CHANGED, background=0)}
+    train_3d_pose_from_enc.main(pose_settings(paths, kind, **changes))
+    run = paths.runs_location / "pose" / kind
+    stored = load_pose(run / "checkpoint_best.pt", torch.device("cpu"))
+    assert stored.network.skeleton == load_table(paths).skeleton
+    metrics = pose_test.main(PoseTestConfig(run / "checkpoint_best.pt", paths=paths, subjects=(9,), mirror=True))
+    overall = metrics["overall"]
+    assert {"mpjpe_30_mm", "n_mpjpe_30_mm", "p_mpjpe_30_mm", "yaw_error_degrees"} <= overall.keys()
+    assert not {"wrist_mm", "mpjpe_17_mm"} & overall.keys() and "apart_30_mm" in metrics["with_mirrored"]["overall"]
+    predictions = load_predictions(run / "predictions.npz", "the test")[1]
+    apart_m = np.linalg.norm(predictions["predicted_root_m"] - predictions["true_root_m"], axis=-1)
+    assert overall["mpjpe_30_mm"]["mean"] == pytest.approx(1000 * apart_m.mean(), rel=1e-4)
+    assert metrics["constant_pose_true_heading"]["mpjpe_30_mm"]["mean"] < metrics["mean_pose"]["mpjpe_30_mm"]["mean"]
+    assert make_figures.main(FiguresConfig(pose=run, paths=paths)) and list((run / "pictures").iterdir())
+    assert report.main(ReportConfig(runs=(run,), paths=paths, out=run / "report.html")).stat().st_size > 1000
+
+
+def test_another_skeletons_network_is_refused_on_it(paths):
+    with pytest.raises(ValueError, match=r"finds 17 joints .* but the data set has 30 \(pelvis, spine1"):
+        pose_test.own_joints(
+            ASSETS / "open_pose.pt", load_pose(ASSETS / "open_pose.pt", torch.device("cpu")), load_table(paths)
+        )
 
 
 def test_joints_of_people_are_refused_for_it(paths):

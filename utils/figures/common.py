@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from utils.skeleton import H36M_17, H36M_17_PARENTS
+from utils.skeleton import H36M, Skeleton
 
 LEFT, RIGHT, MIDDLE = "#1f6fb5", "#d1495b", "#555555"
 FIGURE_VIEWS: dict[str, tuple[int, int]] = {"as the camera sees it": (0, 1), "from the camera's right": (2, 1)}
@@ -65,23 +65,30 @@ def bone_colour(joint: str) -> str:
     return LEFT if joint.startswith("left") else RIGHT if joint.startswith("right") else MIDDLE
 
 
-def draw_skeleton(axes: Axes, joints_m: Float[np.ndarray, "17 3"], across: int, down: int, line: str) -> None:
-    """Draw a pose seen along one axis, in metres, with the second named axis pointing down the page."""
-    for joint, parent in enumerate(H36M_17_PARENTS):
-        if parent >= 0:
-            ends = joints_m[[parent, joint]]
-            axes.plot(ends[:, across], ends[:, down], line, color=bone_colour(H36M_17[joint]), linewidth=1.3)
+def draw_skeleton(
+    axes: Axes, joints_m: Float[np.ndarray, "J 3"], seen: tuple[int, int], line: str, skeleton: Skeleton = H36M
+) -> None:
+    """Draw a pose, in metres.
+
+    Args:
+        seen: axes that run to the right and down the page.
+    """
+    sides = skeleton.sides()
+    for joint, parent in skeleton.bones():
+        ends = joints_m[[parent, joint]]
+        axes.plot(ends[:, seen[0]], ends[:, seen[1]], line, color=bone_colour(sides[joint]), linewidth=1.3)
 
 
 def draw_sides(
-    axes: Sequence[Axes], predicted_m: Float[np.ndarray, "17 3"], true_m: Float[np.ndarray, "17 3"], titled: bool
-) -> None:
+    axes: Sequence[Axes], predicted_m: Float[np.ndarray, "J 3"], true_m: Float[np.ndarray, "J 3"], titled: bool,
+    skeleton: Skeleton = H36M,
+) -> None:  # fmt: skip
     """Draw the predicted (solid) and the true pose (dashed) from two sides with equal axes."""
     both = np.concatenate([predicted_m, true_m])
     reach_m = 1.05 * np.abs(both).max()
-    for one, (title, (across, down)) in zip(axes, FIGURE_VIEWS.items(), strict=True):
-        draw_skeleton(one, true_m, across, down, "--")
-        draw_skeleton(one, predicted_m, across, down, "-")
+    for one, (title, seen) in zip(axes, FIGURE_VIEWS.items(), strict=True):
+        draw_skeleton(one, true_m, seen, "--", skeleton)
+        draw_skeleton(one, predicted_m, seen, "-", skeleton)
         one.set_aspect("equal")
         one.set_xlim(-reach_m, reach_m)
         one.set_ylim(reach_m, -reach_m)
@@ -90,10 +97,11 @@ def draw_sides(
 
 
 def skeleton_grid(
-    predicted_root_m: Float[np.ndarray, "N 17 3"],
-    true_root_m: Float[np.ndarray, "N 17 3"],
+    predicted_root_m: Float[np.ndarray, "N J 3"],
+    true_root_m: Float[np.ndarray, "N J 3"],
     images: UInt8[np.ndarray, "N H W 3"],
     caption: str,
+    skeleton: Skeleton = H36M,
 ) -> Figure:
     """Draw each image beside its predicted and true skeleton, seen from two sides."""
     count = len(images)
@@ -101,7 +109,7 @@ def skeleton_grid(
     grid = figure.subplots(count, 3, squeeze=False)
     for row in range(count):
         show_image(grid[row, 0], images[row], "input" if row == 0 else "")
-        draw_sides(list(grid[row, 1:]), predicted_root_m[row], true_root_m[row], titled=row == 0)
+        draw_sides(list(grid[row, 1:]), predicted_root_m[row], true_root_m[row], row == 0, skeleton)
         grid[row, 1].set_ylabel("metres", fontsize=LABEL_SIZE)
     figure.legend(handles=skeleton_key(), loc="outside upper center", ncol=4, fontsize=LABEL_SIZE, frameon=False)
     return with_caption(figure, caption)

@@ -13,7 +13,7 @@ from utils.draw_mesh import render_mesh
 from utils.figures.bodies import BODY_RGB, turned_about_middle
 from utils.figures.common import bone_colour, with_caption
 from utils.figures.diagrams import STAGE
-from utils.skeleton import H36M_17, H36M_17_PARENTS
+from utils.skeleton import H36M, Skeleton
 
 SIDE_PX = 288
 OVERVIEW_DISTANCE_M = 5.0
@@ -27,10 +27,11 @@ class Overview(NamedTuple):
 
     image: UInt8[np.ndarray, "R S S 3"]
     turntable: UInt8[np.ndarray, "R K S S 3"]
-    joints_root_m: Float[np.ndarray, "R 17 3"]
+    joints_root_m: Float[np.ndarray, "R J 3"]
     """Joints in the axes of the crop's camera, as the vertices."""
     vertices_root_m: Float[np.ndarray, "R V 3"]
     faces: Int[np.ndarray, "F 3"]
+    skeleton: Skeleton = H36M
 
 
 def rows_of(frames: Int[np.ndarray, "N 5"], requested: Int[np.ndarray, "R 5"]) -> list[int]:
@@ -56,12 +57,12 @@ def drawn_body(
     return render_mesh(placed_m, faces, colours, K, background)
 
 
-def draw_joints(axes: Axes, joints_root_m: Float[np.ndarray, "17 3"], side_m: float) -> None:
+def draw_joints(axes: Axes, joints_root_m: Float[np.ndarray, "J 3"], side_m: float, skeleton: Skeleton) -> None:
     """Draw a skeleton as the camera sees it, left blue and right red."""
-    for joint, parent in enumerate(H36M_17_PARENTS):
-        if parent >= 0:
-            ends = joints_root_m[[parent, joint], :2]
-            axes.plot(*ends.T, color=bone_colour(H36M_17[joint]), linewidth=2.4, solid_capstyle="round")
+    sides = skeleton.sides()
+    for joint, parent in skeleton.bones():
+        ends = joints_root_m[[parent, joint], :2]
+        axes.plot(*ends.T, color=bone_colour(sides[joint]), linewidth=2.4, solid_capstyle="round")
     axes.set_xlim(-side_m / 2, side_m / 2)
     axes.set_ylim(side_m / 2, -side_m / 2)
     axes.set_aspect("equal")
@@ -88,7 +89,7 @@ def overview_figure(found: Overview, side_m: float, caption: str) -> Figure:
             axes.set_xticks([])
             axes.set_yticks([])
             if picture is None:
-                draw_joints(axes, found.joints_root_m[row], side_m)
+                draw_joints(axes, found.joints_root_m[row], side_m, found.skeleton)
             else:
                 axes.imshow(picture)
             for edge in axes.spines.values():

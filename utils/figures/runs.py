@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, Shaped, UInt8
 from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
-from utils.artifacts import load_metrics, load_predictions, must_exist
+from utils.artifacts import load_metrics, load_predictions, must_exist, skeleton_among
 from utils.draw_mesh import FAR_M, SKIN, plain, render_mesh
 from utils.figures.bodies import MEAN_BODY, body_grid, facing_polar, read_mesh_examples, silhouette_grid
 from utils.figures.common import (
@@ -30,7 +30,7 @@ from utils.figures.common import (
 )
 from utils.figures.masks import damage_figure, fits_figure, overlays_figure
 from utils.history import load_history
-from utils.report.measures import headings
+from utils.report.measures import headings, joint_counts, of_all_joints
 from utils.tiers import NOT_RECORDED
 
 YAW_RAD = 0.45
@@ -114,7 +114,7 @@ def auc_bars(metrics: Mapping[str, Any], caption: str) -> Figure:
     return with_caption(figure, caption)
 
 
-ACTION_COLUMNS = headings(("mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees"))
+ACTION_COLUMNS = ("mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees")
 POLAR_IS = ("Error by where people face, seen from above (turned to their own left or right from facing the camera), "
             "in eight bins.\nBands: 95 % bootstrap over sequences.")  # fmt: skip
 
@@ -155,8 +155,9 @@ def pose_figures(run: Path, data: str) -> dict[str, Figure]:
     caption = f"{data}; {provenance['split']}; step {stored['step']}"
     rows = stored["example_row"]
     skeletons = skeleton_grid(
-        stored["predicted_root_m"][rows], stored["true_root_m"][rows], stored["example_image"], caption
-    )
+        stored["predicted_root_m"][rows], stored["true_root_m"][rows], stored["example_image"], caption,
+        skeleton_among(stored),
+    )  # fmt: skip
     return {"skeletons": skeletons, "per_action": action_figure(metrics, run, caption)}
 
 
@@ -194,12 +195,16 @@ def gan_figures(run: Path, data: str) -> dict[str, Figure]:
 def action_figure(metrics: dict[str, Any], run: Path, caption: str) -> Figure:
     """Draw the errors per action, and over all frames in the last row."""
     rows = metrics["per_action"] | {"all": metrics["overall"]}
-    cells = [[line[key] for key in ACTION_COLUMNS.values()] for line in rows.values()]
+    overall = metrics["overall"]
+    columns = headings(key for key in of_all_joints(ACTION_COLUMNS, overall) if key in overall)
+    cells = [[line[key] for key in columns.values()] for line in rows.values()]
     if not all(isinstance(cell, dict) for line in cells for cell in line):
         raise ValueError(f"{run}/metrics.json, of an earlier version, lacks intervals; run sample/test_pose.py again")
     low, mean, high = (np.array([[cell[key] for cell in line] for line in cells]) for key in ("low", "mean", "high"))
-    caption = f"17 joints; ± half the width of a 95 % bootstrap interval over sequences.\n{caption}"
-    return table_figure(list(rows), list(ACTION_COLUMNS), mean, caption, (high - low) / 2)
+    caption = (
+        f"{joint_counts(overall)[0]} joints; ± half the width of a 95 % bootstrap interval over sequences.\n{caption}"
+    )
+    return table_figure(list(rows), list(columns), mean, caption, (high - low) / 2)
 
 
 def masks_figures(run: Path) -> dict[str, Figure]:

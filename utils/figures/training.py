@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from utils.draw_mesh import SKIN, plain, render_mesh
-from utils.skeleton import H36M_17, H36M_17_PARENTS
+from utils.skeleton import H36M, Skeleton
 
 CELL_PX, TITLE_PX = 160, 18
 SIDE_COLOURS = {"left": (31, 111, 181), "right": (209, 73, 91), "": (85, 85, 85)}
@@ -75,23 +75,22 @@ def paired_points_over(
 
 
 def skeleton_cells(
-    predicted_root_m: Float[np.ndarray, "N 17 3"], true_root_m: Float[np.ndarray, "N 17 3"], side_m: float,
-    axes: tuple[int, int] = (0, 1),
+    predicted_root_m: Float[np.ndarray, "N J 3"], true_root_m: Float[np.ndarray, "N J 3"], side_m: float,
+    axes: tuple[int, int] = (0, 1), skeleton: Skeleton = H36M,
 ) -> Cells:  # fmt: skip
     """Draw the predicted pose, left blue and right red, over the true one in grey.
 
     Args:
         axes: of the crop camera that point to the right and down: (0, 1) as it sees the person, (2, 1) from its right.
     """
+    sides = skeleton.sides()
     cells = np.full((len(predicted_root_m), CELL_PX, CELL_PX, 3), 255, np.uint8)
     for cell, predicted_m, true_m in zip(cells, predicted_root_m, true_root_m, strict=True):
         for joints_m, is_true in ((true_m, True), (predicted_m, False)):
             places = in_cell(joints_m[:, list(axes)], side_m).tolist()
-            for joint, parent in enumerate(H36M_17_PARENTS):
-                if parent >= 0:
-                    side = H36M_17[joint].split("_")[0]
-                    colour = TRUE_COLOUR if is_true else SIDE_COLOURS.get(side, SIDE_COLOURS[""])
-                    cv2.line(cell, places[parent], places[joint], colour, 3 if is_true else 2, cv2.LINE_AA, 4)
+            for joint, parent in skeleton.bones():
+                colour = TRUE_COLOUR if is_true else SIDE_COLOURS[sides[joint]]
+                cv2.line(cell, places[parent], places[joint], colour, 3 if is_true else 2, cv2.LINE_AA, 4)
     return cells
 
 
@@ -122,14 +121,14 @@ def novel_views_picture(
 
 
 def poses_picture(
-    image: UInt8[np.ndarray, "N S S 3"] | None, predicted_root_m: Float[np.ndarray, "N 17 3"],
-    true_root_m: Float[np.ndarray, "N 17 3"], side_m: float,
+    image: UInt8[np.ndarray, "N S S 3"] | None, predicted_root_m: Float[np.ndarray, "N J 3"],
+    true_root_m: Float[np.ndarray, "N J 3"], side_m: float, skeleton: Skeleton = H36M,
 ) -> UInt8[np.ndarray, "H W 3"]:  # fmt: skip
     """Draw stage 2: images, where there are any, and predicted over true skeletons from two sides."""
     first = {} if image is None else {"image": enlarged(image)}
     both = (predicted_root_m, true_root_m, side_m)
-    return grid_picture(first | {"pose (grey: true)": skeleton_cells(*both),
-                                 "from the right": skeleton_cells(*both, axes=(2, 1))})  # fmt: skip
+    return grid_picture(first | {"pose (grey: true)": skeleton_cells(*both, skeleton=skeleton),
+                                 "from the right": skeleton_cells(*both, (2, 1), skeleton)})  # fmt: skip
 
 
 def prior_picture(

@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from utils.artifacts import skeleton_among
 from utils.bootstrap import sequence_numbers
 from utils.metrics import FACING_BINS, facing_bin, facing_rad, pose_errors
 from utils.report.measures import FACING, GROUP_TITLES, Row, Table, as_row, measure_of
 from utils.report.summaries import ACTIONS, intervals
+from utils.skeleton import H36M, Skeleton
 
 POSES = ("predicted_root_m", "true_root_m", "R_crop_from_world")
 
@@ -20,10 +22,11 @@ class Frames(NamedTuple):
 
     frames: Int[np.ndarray, "N 5"]
     errors: dict[str, Float[np.ndarray, "N"]]
-    predicted_root_m: Float[np.ndarray, "N 17 3"] | None
+    predicted_root_m: Float[np.ndarray, "N J 3"] | None
     """Axes of the crop camera."""
-    true_root_m: Float[np.ndarray, "N 17 3"] | None
+    true_root_m: Float[np.ndarray, "N J 3"] | None
     R_crop_from_world: Float[np.ndarray, "N 3 3"] | None
+    skeleton: Skeleton = H36M
 
 
 def read_frames(arrays: Mapping[str, np.ndarray]) -> Frames | None:
@@ -32,25 +35,27 @@ def read_frames(arrays: Mapping[str, np.ndarray]) -> Frames | None:
         return None
     frames = arrays["frames"]
     errors: dict[str, np.ndarray] = {}
+    skeleton = skeleton_among(arrays)
     has_poses = all(name in arrays and len(arrays[name]) == len(frames) for name in POSES)
     if has_poses:
-        poses = (torch.from_numpy(arrays[name]).float() for name in POSES)
-        errors |= {name: values.double().numpy() for name, values in pose_errors(*poses).items()}
+        predicted_m, true_m, turns = (torch.from_numpy(arrays[name]).float() for name in POSES)
+        measured = pose_errors(predicted_m, true_m, turns, skeleton)
+        errors |= {name: values.double().numpy() for name, values in measured.items()}
     for name, values in arrays.items():
         if values.shape == (len(frames),) and values.dtype.kind == "f" and measure_of(name).better:
             errors[name] = values.astype(float)
     if not errors:
         return None
     predicted, true, R = (arrays[name] if has_poses else None for name in POSES)
-    return Frames(frames, errors, predicted, true, R)
+    return Frames(frames, errors, predicted, true, R, skeleton)
 
 
 def facing_table(found: Frames) -> Table | None:
     """Average the errors of people who face the same way as the camera sees them; nothing without true poses."""
-    if found.true_root_m is None or found.R_crop_from_world is None:
+    if found.true_root_m is None or found.R_crop_from_world is None or not found.skeleton.heading_pairs:
         return None
     true, R = (torch.from_numpy(values).float() for values in (found.true_root_m, found.R_crop_from_world))
-    bins = facing_bin(facing_rad(true, R)).numpy()
+    bins = facing_bin(facing_rad(true, R, found.skeleton)).numpy()
     names = list(FACING.values())
     rows = [averaged(names[number], found, bins == number) for number in range(FACING_BINS) if (bins == number).any()]
     return Table(GROUP_TITLES["by_facing"], rows)

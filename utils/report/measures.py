@@ -1,5 +1,6 @@
 """What the keys of metrics.json mean to a reader, and the tables that its content makes."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ OF_JOINTS = (
     Measure("pck150_{}_percent", "PCK@150", "%", 1, "higher"),
     Measure("auc_{}_percent", "AUC", "%", 1, "higher"),
 )
-"""Measured over 17, 16 and 14 joints; the count stands in the key."""
+"""Measured over 17, 16 and 14 joints of people or all of another skeleton; the count stands in the key."""
 MEASURES = {
     one.key: one
     for one in (
@@ -156,6 +157,9 @@ def measure_of(key: str) -> Measure:
     """Look a key up; of a key that stands in no table, read title, unit and direction off its words."""
     if key in MEASURES:
         return MEASURES[key]
+    for one in OF_JOINTS:
+        if number := re.fullmatch(one.key.format(r"(\d+)"), key):
+            return one._replace(key=key, detail=f"{number.group(1)} joints")
     first, *parts = key.split("_")
     unit = next((part for part in reversed(parts) if part in UNITS), "")
     joints = next((part for part in parts if part in (*JOINT_COUNTS, "24")), "")
@@ -175,7 +179,19 @@ def measure_of(key: str) -> Measure:
 
 def headings(keys: Iterable[str]) -> dict[str, str]:
     """Give the titles of a table's columns, and the keys below them."""
-    return {MEASURES[key].heading: key for key in keys}
+    return {measure_of(key).heading: key for key in keys}
+
+
+def joint_counts(measured: Iterable[str]) -> tuple[str, ...]:
+    """Say over how many joints errors were averaged: 17, 16 and 14 of people, else all of another skeleton."""
+    found = (re.fullmatch(r"mpjpe_(\d+)_mm", key) for key in measured)
+    return tuple(sorted((one.group(1) for one in found if one), key=int, reverse=True)) or JOINT_COUNTS
+
+
+def of_all_joints(keys: Iterable[str], measured: Iterable[str]) -> tuple[str, ...]:
+    """Give keys of errors over 17 joints as they are called for the skeleton that was measured."""
+    count = joint_counts(measured)[0]
+    return tuple(key.replace(f"_{JOINT_COUNTS[0]}_", f"_{count}_") for key in keys)
 
 
 def words(text: str) -> Iterator[str]:
@@ -194,7 +210,7 @@ def readable(name: str) -> str:
 def headlines(measures: list[Measure]) -> list[Measure]:
     """Choose the measures that are shown first."""
     by_key = {one.key: one for one in measures}
-    chosen = [by_key[key] for key in HEADLINES if key in by_key]
+    chosen = [by_key[key] for key in of_all_joints(HEADLINES, by_key) if key in by_key]
     return (chosen or measures)[:MOST_HEADLINES]
 
 

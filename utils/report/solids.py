@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from utils.report.frames import Frames, best_and_worst, frame_name
 from utils.report.measures import Measure, headlines, measure_of, written_number
 from utils.report.pictures import address
-from utils.skeleton import H36M_17, H36M_17_PARENTS
+from utils.skeleton import H36M, Skeleton
 
 LARGEST_INT16 = 32767
 """Largest number of a signed 16-bit integer."""
@@ -95,30 +95,34 @@ def card(found: Frames, row: int, images: Mapping[int, str], shown: list[Measure
     ]
     predicted_m, true_m = found.predicted_root_m, found.true_root_m
     poses = ((), ()) if predicted_m is None or true_m is None else (predicted_m[row], true_m[row])
-    return Card(row, frame_name(found.frames[row]), measured, images.get(row, ""), *map(bones, poses))
+    return Card(
+        row,
+        frame_name(found.frames[row]),
+        measured,
+        images.get(row, ""),
+        *(bones(pose, found.skeleton) for pose in poses),
+    )
 
 
-def bones(pose_m: Any) -> list[DrawnBone]:
+def bones(pose_m: Any, skeleton: Skeleton = H36M) -> list[DrawnBone]:
     """Draw a skeleton as the camera sees it, into a square of side 100."""
     if not len(pose_m):
         return []
     xy = 50 + 50 * np.asarray(pose_m)[:, :2] / THUMB_M
+    sides = skeleton.sides()
     return [
-        DrawnBone(side(joint), *map(lambda value: round(float(value), 1), (*xy[parent], *xy[number])))
-        for number, (joint, parent) in enumerate(zip(H36M_17, H36M_17_PARENTS, strict=True))
-        if parent >= 0
+        DrawnBone(sides[joint] or "middle", *map(lambda value: round(float(value), 1), (*xy[parent], *xy[joint])))
+        for joint, parent in skeleton.bones()
     ]
 
 
-def side(joint: str) -> str:
-    """Tell on which side of the body a joint is."""
-    return joint.split("_")[0] if joint.startswith(("left", "right")) else "middle"
-
-
-def skeleton() -> dict[str, Any]:
+def described(skeleton: Skeleton) -> dict[str, Any]:
     """Describe the bones for the page's script: pairs of joints and their sides."""
-    pairs = [(parent, joint) for joint, parent in enumerate(H36M_17_PARENTS) if parent >= 0]
-    return {"bones": pairs, "sides": [side(H36M_17[joint]) for _, joint in pairs]}
+    sides, bones = skeleton.sides(), skeleton.bones()
+    return {
+        "bones": [(parent, joint) for joint, parent in bones],
+        "sides": [sides[joint] or "middle" for joint, _ in bones],
+    }
 
 
 def quantised(values_m: Float[np.ndarray, "V 3"]) -> tuple[str, float]:
@@ -139,7 +143,7 @@ def scene(found: Frames, rows: list[int], body: SolidFrames | None) -> dict[str,
     shown = {str(row): frame_scene(found, row, None if body is None else body.vertices_root_m[place])
              for place, row in enumerate(rows)}  # fmt: skip
     faces = "" if body is None else base64.b64encode(body.faces.astype("<u2").tobytes()).decode()
-    return {"faces": faces, "skeleton": skeleton(), "frames": shown}
+    return {"faces": faces, "skeleton": described(found.skeleton), "frames": shown}
 
 
 def frame_scene(found: Frames, row: int, vertices_root_m: Float[np.ndarray, "V 3"] | None) -> dict[str, Any]:

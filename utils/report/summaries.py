@@ -16,7 +16,8 @@ from utils.artifacts import atomic_write, save_result
 from utils.bootstrap import mean_interval, median_interval, ratio_interval, sequence_numbers
 from utils.metrics import FACING_BINS, FRONT_DEGREES, SITTING_BELOW, facing_bin, facing_rad, is_away, is_front
 from utils.metrics import is_sitting as sits
-from utils.report.measures import DECIMALS, JOINT_COUNTS, MEASURES, headings
+from utils.report.measures import DECIMALS, headings, joint_counts, measure_of, of_all_joints
+from utils.skeleton import H36M, Skeleton
 
 PRINTED = (
     "mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "vertex_mm", "pa_vertex_mm", "iou_all_views_percent",
@@ -44,7 +45,8 @@ class Circumstances(NamedTuple):
     bin: Int[np.ndarray, "N"]
     is_front: Bool[np.ndarray, "N"]
     is_away: Bool[np.ndarray, "N"]
-    is_sitting: Bool[np.ndarray, "N"]
+    is_sitting: Bool[np.ndarray, "N"] | None
+    """Nothing for other bodies than people."""
 
 
 RULES = {
@@ -57,11 +59,14 @@ RULES = {
 }
 
 
-def circumstances(true_root_m: Float[Tensor, "N 17 3"], R_crop_from_world: Float[Tensor, "N 3 3"]) -> Circumstances:
-    """Tell from true poses which way people face and who sits."""
-    facing = facing_rad(true_root_m, R_crop_from_world)
-    found = (facing, facing_bin(facing), is_front(facing), is_away(facing), sits(true_root_m, R_crop_from_world))
-    return Circumstances(*(values.numpy() for values in found))
+def circumstances(
+    true_root_m: Float[Tensor, "N J 3"], R_crop_from_world: Float[Tensor, "N 3 3"], skeleton: Skeleton = H36M
+) -> Circumstances:
+    """Tell from true poses which way people face and who sits; of other bodies than people nobody does."""
+    facing = facing_rad(true_root_m, R_crop_from_world, skeleton)
+    front, away = is_front(facing).numpy(), is_away(facing).numpy()
+    sitting = sits(true_root_m, R_crop_from_world).numpy() if skeleton.is_h36m else None
+    return Circumstances(facing.numpy(), facing_bin(facing).numpy(), front, away, sitting)
 
 
 def known_interval(values: Float[np.ndarray, "N"], frames: Int[np.ndarray, "N 5"]) -> dict[str, float] | None:
@@ -88,15 +93,16 @@ def summarise(
 
 def grouped(errors: Errors, frames: Int[np.ndarray, "N 5"], which: Circumstances) -> dict[str, dict[str, Any]]:
     """Average the measures within every group of frames; groups without frames are left out."""
-    side = ~(which.is_front | which.is_away)
+    side, sitting = ~(which.is_front | which.is_away), which.is_sitting
     kinds = {
         "by_facing": {f"{360 // FACING_BINS * number}": which.bin == number for number in range(FACING_BINS)},
         "front_side_away": {"front": which.is_front, "side": side, "away": which.is_away},
-        "by_posture": {"standing": ~which.is_sitting, "sitting": which.is_sitting},
+        "by_posture": {"standing": ~sitting, "sitting": sitting} if sitting is not None else {},
         "per_action": {ACTIONS.get(a, f"action {a}"): frames[:, 1] == a for a in np.unique(frames[:, 1]).tolist()},
     }
+    measures = of_all_joints(IN_GROUPS, errors)
     return {
-        kind: {name: summarise(errors, frames, chosen, IN_GROUPS) for name, chosen in groups.items() if chosen.any()}
+        kind: {name: summarise(errors, frames, chosen, measures) for name, chosen in groups.items() if chosen.any()}
         for kind, groups in kinds.items()
     }
 
@@ -106,7 +112,7 @@ def away_over_front(
 ) -> dict[str, dict[str, float]]:
     """Divide the errors of people who face away by those of people who face the camera."""
     table = {}
-    for name in RATIOS:
+    for name in of_all_joints(RATIOS, errors):
         known = np.isfinite(errors[name]) if name in errors else np.zeros(len(frames), bool)
         away, front = which.is_away & known, which.is_front & known
         if away.any() and front.any():
@@ -145,12 +151,16 @@ def all_summaries(errors: Errors, frames: Int[np.ndarray, "N 5"], which: Circums
 def cells(line: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
     """Write one line of a table; a dash where a measure is not known."""
     counts = [str(line["num_frames"]), str(line["num_sequences"])]
-    return [*counts, *(written_interval(line[key], MEASURES[key].decimals) if key in line else "-" for key in columns)]
+    return [
+        *counts,
+        *(written_interval(line[key], measure_of(key).decimals) if key in line else "-" for key in columns),
+    ]
 
 
 def summary_table(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """Write summaries as one table, with the columns that any of them has."""
-    columns = [key for key in PRINTED if any(key in line for line in rows.values())]
+    known = {key for line in rows.values() for key in line}
+    columns = [key for key in of_all_joints(PRINTED, known) if key in known]
     return text_table({name: cells(line, columns) for name, line in rows.items()},
                       ["frames", "seq.", *headings(columns)])  # fmt: skip
 
@@ -177,7 +187,7 @@ def save_rows(path: Path, protocol: str, rows: Mapping[str, Mapping[str, Any]], 
 def yaw_table(tables: Mapping[str, Mapping[str, Any]]) -> str:
     """Write the yaw summaries of several predictors as one table."""
     rows = {
-        f"{name}, {group}": [written_interval(line[key], MEASURES[key].decimals) for key in YAW]
+        f"{name}, {group}": [written_interval(line[key], measure_of(key).decimals) for key in YAW]
         for name, table in tables.items()
         for group, line in table.items()
     }
@@ -249,17 +259,18 @@ def text_table(rows: Mapping[str, Sequence[str]], columns: Sequence[str]) -> str
 
 
 def overall_table(summaries: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    """Write the summaries of several predictors over 17, 16 and 14 joints as one table."""
+    """Write the summaries of several predictors over 17, 16 and 14 joints, or those there are, as one table."""
     rows = {
         f"{name}, {joints} joints": pose_cells(summary, joints)
         for name, summary in summaries.items()
-        for joints in JOINT_COUNTS
+        for joints in joint_counts(summary)
     }
     return text_table(rows, pose_headings())
 
 
-def action_table(table: Mapping[str, Mapping[str, Any]], joints: str = "17") -> str:
-    """Write the means per action, with their intervals, as one table."""
+def action_table(table: Mapping[str, Mapping[str, Any]]) -> str:
+    """Write the means per action over all joints, with their intervals, as one table."""
+    joints = joint_counts(key for summary in table.values() for key in summary)[0]
     rows = {
         action: [str(summary["num_frames"]), str(summary["num_sequences"]), *pose_cells(summary, joints)]
         for action, summary in table.items()
@@ -273,9 +284,9 @@ def pose_headings() -> list[str]:
 
 
 def pose_cells(summary: Mapping[str, Any], joints: str) -> list[str]:
-    """Write one line of stage 2's tables."""
+    """Write one line of stage 2's tables; a dash where a measure is not known."""
     keys = [key.format(joints) for key in POSE_COLUMNS]
-    return [written_interval(summary[key], MEASURES[key].decimals) for key in keys]
+    return [written_interval(summary[key], measure_of(key).decimals) if key in summary else "-" for key in keys]
 
 
 def written_interval(summary: Mapping[str, float], decimals: int | None = 1) -> str:
@@ -287,4 +298,4 @@ def written_interval(summary: Mapping[str, float], decimals: int | None = 1) -> 
 
 def written_ratios(ratios: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Write ratios of errors, which have no unit, with the titles of the errors."""
-    return [f"{MEASURES[key].title} {written_interval(ratio, DECIMALS['×'])}" for key, ratio in ratios.items()]
+    return [f"{measure_of(key).title} {written_interval(ratio, DECIMALS['×'])}" for key, ratio in ratios.items()]

@@ -23,8 +23,9 @@ class Performance(NamedTuple):
     """A sequence as it happens in the room."""
 
     vertices_world_m: Float[np.ndarray, "T V 3"]
-    joints_world_m: Float[np.ndarray, "T 17 3"]
-    """Human3.6M's; NaN, as without labels, where the body file does not tell them."""
+    joints_world_m: Float[np.ndarray, "T J 3"]
+    """Those that the body is measured by, Human3.6M's 17 of people; NaN where a file with SMPL's joints does not tell
+    them."""
     theta: Float[np.ndarray, "T axis_angles"]
     """The root in the world."""
     betas: Float[np.ndarray, "n"]
@@ -71,8 +72,8 @@ def perform(motion: Motion, body: Body, betas: Float[np.ndarray, "n"], cameras: 
             rotations, shape.expand(num_frames, -1), -torch.as_tensor(rest_pelvis_m).to(shape).expand(num_frames, 3)
         )
         joints_m = np.full((num_frames, len(H36M_17), 3), np.nan)
-        if body.has_h36m_joints:
-            joints_m = body.h36m_joints_m(out.vertices_m).double().numpy()
+        if body.has_h36m_joints or not body.has_smpl_joints:
+            joints_m = body.evaluated_joints_m(out.vertices_m, out.joints_m).double().numpy()
     vertices_m = out.vertices_m.double().numpy()
     shift_m = places_m(vertices_m, motion, cameras)
     theta = Rotation.from_matrix(np.asarray(motion.rotations, np.float64).reshape(-1, 3, 3)).as_rotvec()

@@ -84,7 +84,11 @@ def test_instants_of_known_heading_take_the_place_of_others_most_often_at_first(
     shares = [np.mean([data[epoch, index].is_known.item() for index in range(len(data))]) for epoch in (0, 1, 2)]
     assert shares[0] > 0.6 and shares[1:] == [1 / 16, 1 / 16]
     spread = data.spread(8)
-    assert 3 in spread and len(spread) == len(set(spread)) and 7 <= len(spread) <= 9
+    assert 3 in spread and len(spread) == len(set(spread)) == 8
+    is_known[:10] = 1  # 10 of 16: a third of 8 at most may be known, and no more than 8 are read
+    data.tell_headings(torch.nn.functional.pad(is_known[:, None], (0, 1)), is_known)
+    spread = data.spread(8)
+    assert len(spread) == len(set(spread)) == 8 and sum(index < 10 for index in spread) == 2
 
 
 def test_a_sample_depends_on_seed_epoch_and_index_only(paths, data):

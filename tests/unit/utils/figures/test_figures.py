@@ -96,9 +96,9 @@ def test_a_table_shows_each_mean_with_half_the_width_of_its_interval():
 
 def test_metrics_without_intervals_per_action_are_refused_with_the_remedy():
     interval = {"mean": 61.2, "low": 57.0, "high": 66.0}
-    overall = dict.fromkeys(ACTION_COLUMNS.values(), interval)
+    overall = dict.fromkeys(ACTION_COLUMNS, interval)
     assert action_figure({"per_action": {"Eating": overall}, "overall": overall}, Path("runs/pose/a"), "").axes
-    old = {"per_action": {"Eating": dict.fromkeys(ACTION_COLUMNS.values(), 61.2)}, "overall": overall}
+    old = {"per_action": {"Eating": dict.fromkeys(ACTION_COLUMNS, 61.2)}, "overall": overall}
     with pytest.raises(ValueError, match=r"runs/pose/a/metrics.json, of an earlier version.*test_pose.py"):
         action_figure(old, Path("runs/pose/a"), "")
 

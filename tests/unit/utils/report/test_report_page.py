@@ -15,6 +15,7 @@ from utils.image_metrics import image_errors
 from utils.metrics import pose_errors
 from utils.report import compare, curves, files, frames, measures, page, pictures, solids
 from utils.report.files import Setting, changed_settings, defaults, preset_name, trained_for
+from utils.skeleton import H36M_17
 from utils.tiers import NOTHING
 
 MEAN = {"mean": 10.0, "low": 8.0, "high": 13.0}
@@ -136,7 +137,7 @@ def test_a_person_turned_to_their_left_is_named_as_facing_the_right_of_the_pictu
     """The camera looks along the world's y; x of the picture is x of the world."""
     R = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
     pose_m = np.zeros((17, 3))
-    names = solids.H36M_17
+    names = H36M_17
     for joint, sign in (("left_hip", 1), ("left_shoulder", 1), ("right_hip", -1), ("right_shoulder", -1)):
         pose_m[names.index(joint)] = [0, 0, 0.2 * sign]  # left is farther away: the face looks to x
     ahead = np.zeros((17, 3))
