@@ -29,6 +29,7 @@ from models.SMPL_from_keypoints import (
     side_of,
 )
 from utils.engine import mixed_seed
+from utils.metrics import MM_PER_M
 from utils.skeleton import KEYPOINTS_25, SMPL_24_PARENTS, mirrored
 from utils.views import level_rotation
 
@@ -235,7 +236,7 @@ def held_out_error_mm(network: BodyFromKeypoints, drawn: DrawnKeypoints) -> floa
     network.eval()
     found = network(drawn.boxed)[-1]
     network.train()
-    return 1000 * keypoints_terms(found, drawn.true, drawn.boxed, network.body)["points"].item()
+    return MM_PER_M * keypoints_terms(found, drawn.true, drawn.boxed, network.body)["points"].item()
 
 
 def taken(drawn: DrawnKeypoints, rows: Int[Tensor, "n"] | slice) -> DrawnKeypoints:

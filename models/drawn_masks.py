@@ -24,6 +24,7 @@ from models.smpl import Body
 from models.SMPL_from_masks import BodyDrawer, BodyFromMasks, PointsOfBody, covered
 from utils.engine import mixed_seed
 from utils.figures.masks import masks_picture
+from utils.metrics import MM_PER_M
 from utils.views import MeshViews, about_up, level_rotation, mask_middles_px
 
 FEW_PX = 24
@@ -337,7 +338,7 @@ def held_out_error_mm(network: BodyFromMasks, drawn: DrawnBodies, points: Points
     found, _ = network.estimate(drawn.views, drawer)
     network.train()
     apart = points(found.rotations_world, found.betas) - points(drawn.rotations_world, drawn.betas)
-    return 1000 * apart.norm(dim=-1).mean().item()
+    return MM_PER_M * apart.norm(dim=-1).mean().item()
 
 
 @torch.no_grad()

@@ -293,7 +293,7 @@ def rows_of(body: Body, fits: Fits, truth: Truth | None) -> tuple[dict[str, Any]
         return {"fit": {"num_frames": len(fits.frames), **plain}}, values
     of_fit, by_joint_mm = errors_of(body, fits.bodies, truth)
     errors = {"teacher": errors_of(body, fits.start, truth)[0], "fit": of_fit}
-    of_fit["world_joints_mm"] = 1000 * (fits.joints_world_m - truth.joints_world_m).norm(dim=-1).mean(dim=1).numpy()
+    of_fit["world_joints_mm"] = MM_PER_M * (fits.joints_world_m - truth.joints_world_m).norm(dim=-1).mean(dim=1).numpy()
     rows = {name: summary_of(some, fits.frames) for name, some in errors.items()}
     by_joint = dict(zip(body.evaluated_names, by_joint_mm.mean(axis=0).tolist(), strict=True))
     median_mm = float(median_pose_mm(truth).mean())

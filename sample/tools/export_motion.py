@@ -36,6 +36,7 @@ from utils.export.motion import (
     MovingBody,
     body_motion,
     check_formats,
+    check_skeleton,
     on_the_ground,
     write_motion_files,
 )
@@ -136,15 +137,14 @@ def moved_by(stored: StoredMotion, body: Body) -> Moved:
     return Moved(stored.rotations, betas, stored.translation_m + roots_m[:-1] - roots_m[-1])
 
 
-def to_other_body(moved: Moved, body: Body, path: Path) -> tuple[Moved, Body]:
+def to_other_body(moved: Moved, body: Body, other: Body, path: Path) -> Moved:
     """Say a motion with the parameters of another body, and tell how far the two are apart."""
-    other = load_body(path, torch.float64)
     there = for_other_body(body, moved, other)
     apart = distance_between(body, moved, other, there)
     print(f"for {short(path)}: joints of the same name are {apart.joints_mm:.1f} mm apart (the worst "
           f"{apart.worst_joint_mm:.1f} mm), the surfaces {apart.surface_mm:.1f} mm (95 % of them below "
           f"{apart.surface_95_mm:.1f} mm)")  # fmt: skip
-    return there, other
+    return there
 
 
 def moving_body(stored: StoredMotion, config: ExportMotionConfig) -> BodyMotion:
@@ -152,9 +152,11 @@ def moving_body(stored: StoredMotion, config: ExportMotionConfig) -> BodyMotion:
     location = config.paths.models_smpl_location
     check_body(stored, location, config)
     body = load_body(location, torch.float64)
+    shown = body if config.to_body is None else load_body(config.to_body, torch.float64)
+    check_skeleton(config.formats, shown)
     moved, licence = moved_by(stored, body), stored.licence or licence_of(location)
     if config.to_body is not None:
-        moved, body = to_other_body(moved, body, config.to_body)
+        moved, body = to_other_body(moved, body, shown, config.to_body), shown
         location, licence = config.to_body, f"{licence_of(config.to_body)}; motion: {licence}"
     roots_m = moved.translation_m + root_of(body, moved.betas)
     R_y_up, world = (Y_UP_FROM_Z_UP, OF_RECORDING) if stored.is_z_up else (Y_UP_FROM_CAM, OF_CAMERA)

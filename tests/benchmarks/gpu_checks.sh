@@ -20,14 +20,15 @@ fi
 export PYTHONPATH="$WORK/site:$PWD" PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 TQDM_MININTERVAL=5 COLUMNS=100
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} NUMBA_CACHE_DIR="$WORK/numba"
 
-PEOPLE=${PEOPLE:-"1 5 6 7 8 $(seq -s ' ' 121 157)"}; UNLABELLED=${PEOPLE#1 }
+PEOPLE=${PEOPLE:-"1 5 6 7 8 $(seq -s ' ' 121 157)"}
 TEST="9 11 101 102 103 104 105 106"
 STEPS=${STEPS:-}; BATCH=${BATCH:-256}; WIDTH=${WIDTH:-48}; PX=${PX:-128}; PACK_PX=192; WORKERS=${WORKERS:-15}
 FRAMES=${FRAMES:-}; FIT="--every 2 --batch 300 --processes ${FITTERS:-14}"
 if [ -n "${TINY:-}" ]; then
-  PEOPLE="1 121"; UNLABELLED="121"; STEPS=4; BATCH=8; WIDTH=8; PX=32; PACK_PX=64; WORKERS=1
+  PEOPLE="1 121"; STEPS=4; BATCH=8; WIDTH=8; PX=32; PACK_PX=64; WORKERS=1
   FRAMES="--frames 4 --actions 2 4 9 --size-px 96"; FIT="--steps.steps 3 --steps.shape-steps 2"
 fi
+UNLABELLED=${PEOPLE#1 }  # everybody but S1
 DATA="$WORK/data"; RUNS="$WORK/runs"
 has_gpu() { python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; }
 part() {  # part NAME COMMAND...: run it, keep its output and its time; go on whatever happens

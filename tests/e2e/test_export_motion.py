@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from config import ROOT, Paths
+from dataset_def.synthetic import make_quadruped
+from dataset_def.synthetic.make_quadruped import QuadrupedConfig
 from models.smpl import rotations_from_theta
 from sample.tools import export_motion
 from sample.tools.export_motion import ExportMotionConfig
@@ -177,3 +179,16 @@ def test_a_folder_that_is_there_is_kept_and_one_that_fails_half_way_is_not_begun
 
 def test_the_tool_says_what_it_does_where_users_look():
     assert "sample/tools/export_motion.py" in (ROOT / "sample" / "README.md").read_text()
+
+
+def test_a_body_of_another_skeleton_leaves_in_the_formats_that_take_any_and_is_refused_by_the_others(tmp_path):
+    body = make_quadruped.main(QuadrupedConfig(tmp_path / "animal.npz"))
+    theta, betas = np.zeros((3, 90), np.float32), np.zeros(5, np.float32)
+    np.savez(tmp_path / "walk.npz", theta=theta, betas=betas, translation_m=np.zeros((3, 3), np.float32))
+    there = replace(Paths(), models_smpl_location=body)
+    config = ExportMotionConfig(tmp_path / "walk.npz", out=tmp_path / "out", frames_per_second=10, paths=there)
+    for form in ("amass", "trc", "mot"):
+        with pytest.raises(ValueError, match=rf"30 joints that are not SMPL's 24, which {form} files are about"):
+            export_motion.main(replace(config, formats=(form,)))
+    out = export_motion.main(replace(config, formats=("bvh", "glb")))
+    assert "ROOT pelvis" in (out / "motion.bvh").read_text() and (out / "motion.glb").stat().st_size > 10_000

@@ -14,6 +14,8 @@ from pathlib import Path
 from config import ROOT
 from utils.artifacts import atomic_write
 
+LONGEST_S = 1800
+"""A motion of 10,000 frames takes some minutes; a Blender that waits for something does not end by itself."""
 FBX_REMEDY = 'pip install -e ".[fbx]"'
 
 
@@ -32,20 +34,23 @@ def write_fbx(path: Path, glb: Path, frames_per_second: float, header: Mapping[s
     """Let Blender read a .glb that `write_animated_glb` wrote, and write it as .fbx.
 
     Raises:
-        ValueError: Blender is not installed, or does not write the file.
+        ValueError: Blender is not installed, or does not write the file in time.
     """
     needs_blender()
     with atomic_write(path) as partial:
         whole = partial.with_name(f"{partial.name}.fbx")  # Blender appends the ending that it misses
         command = [sys.executable, "-m", "utils.export.fbx", str(glb.absolute()), str(whole.absolute())]
-        told = subprocess.run(
-            [*command, repr(frames_per_second), json.dumps(header)], cwd=ROOT, capture_output=True, text=True
-        )
-        if told.returncode or not whole.is_file():
+        command += [repr(frames_per_second), json.dumps(header)]
+        try:
+            told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S)
+            if told.returncode or not whole.is_file():
+                reason = (told.stderr.strip().splitlines() or ["it says nothing"])[-1]
+                raise ValueError(f"Blender does not write {path}: {reason}; take the .glb")
+            whole.replace(partial)
+        except subprocess.TimeoutExpired as error:
+            raise ValueError(f"Blender does not write {path} within {LONGEST_S} s; take the .glb") from error
+        finally:
             whole.unlink(missing_ok=True)
-            reason = (told.stderr.strip().splitlines() or ["it says nothing"])[-1]
-            raise ValueError(f"Blender does not write {path}: {reason}; take the .glb")
-        whole.replace(partial)
 
 
 def in_blender(glb: str, fbx: str, rate: str, header: str) -> None:

@@ -90,5 +90,8 @@ def write_c3d(
         file.add_parameter("ABOUT", name.upper(), parts)
     with atomic_write(path) as partial:
         whole = partial.with_name(f"{partial.name}.c3d")  # ezc3d appends the ending that it misses
-        file.write(str(whole))
-        whole.replace(partial)
+        try:
+            file.write(str(whole))
+            whole.replace(partial)
+        finally:
+            whole.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from utils.body_file import has_smpl_joints
 from utils.export.about import About, write_about
 from utils.export.amass import Person, write_amass
 from utils.export.bvh import CENTIMETRES, write_bvh
@@ -78,6 +79,22 @@ def check_formats(formats: Sequence[MotionFormat]) -> None:
         needs_ezc3d()
     if "fbx" in formats:
         needs_blender()
+
+
+OF_PEOPLE = ("amass", "trc", "c3d", "mot")
+"""Formats whose content is about SMPL's joints: AMASS's poses, and markers that are named for people."""
+
+
+def check_skeleton(formats: Sequence[MotionFormat], body: BodyModel) -> None:
+    """Stop, before anything is computed, where a format is about people's joints and the body has others.
+
+    Raises:
+        ValueError: naming the formats, and those that take any skeleton.
+    """
+    wrong = [form for form in formats if form in OF_PEOPLE]
+    if wrong and not has_smpl_joints(body.parents, body.names):
+        raise ValueError(f"the body has {len(body.parents)} joints that are not SMPL's 24, which {', '.join(wrong)} "
+                         "files are about; ask for glb, bvh or fbx, which take any skeleton")  # fmt: skip
 
 
 def on_the_ground(moving: BodyMotion) -> BodyMotion:

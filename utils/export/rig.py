@@ -6,6 +6,8 @@ down, z forward) after half a turn about x.  A person who stands upright and fac
 Exports meet the body model here and nowhere else.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -225,6 +227,22 @@ def quaternions(
     return found
 
 
+def names_for_files(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Write joint names as every format can hold them: what is no letter A to Z, digit, dot, - or _ becomes _.
+
+    Blanks end a name in .bvh, and a / ends one in .osim.
+    Raises:
+        ValueError: two names become one.
+    """
+    written = tuple(re.sub(r"[^A-Za-z0-9_.-]", "_", name) for name in names)
+    twice = next((name for name, count in Counter(written).items() if count > 1), None)
+    if twice is not None:
+        both = [name for name, other in zip(names, written, strict=True) if other == twice]
+        raise ValueError(f"the joints {both} of the body would both be called {twice!r} in files, which hold letters, "
+                         "digits, dots, - and _ alone; rename one")  # fmt: skip
+    return written
+
+
 @runtime_checkable
 class BodyModel(Protocol):
     """What is read of a body (models/smpl.py)."""
@@ -249,6 +267,6 @@ def rig_of(body: BodyModel, betas: Float[Tensor, "n"]) -> Rig:
         joints_m=body.rest_joints_m(shape)[0].cpu().double().numpy(),
         weights=body.weights.cpu().double().numpy(),
         parents=body.parents,
-        names=body.names,
+        names=names_for_files(body.names),
         has_pose_offsets=len(body.pose_of_vertices) > 0,
     )

@@ -11,6 +11,7 @@ from utils.export.rig import (
     all_weights,
     four_weights,
     motion_of,
+    names_for_files,
     posed_joints,
     quaternions,
     rig_of,
@@ -22,6 +23,12 @@ from utils.skeleton import SMPL_24
 
 def farthest_mm(a, b) -> float:
     return 1000 * float(np.linalg.norm(np.asarray(a) - np.asarray(b), axis=-1).max())
+
+
+def test_names_that_formats_cannot_hold_are_written_with_underscores_and_none_twice():
+    assert names_for_files(("Left Hip", "a/b", "knee.R", "tail-1")) == ("Left_Hip", "a_b", "knee.R", "tail-1")
+    with pytest.raises(ValueError, match=r"joints \['a b', 'a/b'\] of the body would both be called 'a_b'"):
+        names_for_files(("a b", "c", "a/b"))
 
 
 def test_a_right_angle_in_the_middle_joint_lays_the_last_bone_flat():

@@ -45,6 +45,21 @@ def test_a_trc_is_what_its_description_says(tmp_path):
     np.testing.assert_allclose(places_m, PLACES_M, atol=1e-5)
 
 
+@needs("ezc3d", "the extra c3d")
+def test_a_c3d_that_cannot_be_finished_leaves_nothing(tmp_path, monkeypatch):
+    import ezc3d
+
+    def write(_, path):
+        with open(path, "wb") as stream:
+            stream.write(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(ezc3d.c3d, "write", write)
+    with pytest.raises(OSError, match="no space left"):
+        write_c3d(tmp_path / "a.c3d", NAMES, PLACES_M, 50.0, HEADER)
+    assert not list(tmp_path.iterdir())
+
+
 def read_c3d(path) -> tuple[dict[str, list], float, np.ndarray]:
     """Read text parameters, the rate and the points (T, N, 4), as the C3D user guide describes the format."""
     content = path.read_bytes()
