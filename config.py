@@ -331,6 +331,16 @@ class ImageAugmentation:
     """Share of images whose room is replaced by an empty one of subjects.train; needs masks and backgrounds."""
     saturation: float = setting(0.0, low=0, high=1)
     """Strength of changes of the saturation: at 1 it is 0.3 to 1.2 times, mostly paler."""
+    photo: float = setting(0.0, low=0, high=1)
+    """Strength of what cameras do to pictures: exposure, white balance, motion blur, lost resolution, noise, JPEG of
+    quality 95 down to 40.  Real pictures need it; drawn ones do not."""
+    occluders: float = setting(0.0, low=0, high=1)
+    """Share of images with something before the person, up to two things."""
+    border: float = setting(0.0, low=0, high=1)
+    """Share of images that look beyond a side of their picture, where it is black, as boxes at a frame's edge do."""
+    pictures: Path | None = None
+    """A folder of pictures without people, such as photographs of rooms and streets; half of the rooms that
+    augment.background lays behind people are cut from them."""
     end: float = setting(1.0, low=0, high=1)
     """What is left of roll, colour and saturation at the last step; they fall linearly, and background half as far.
     Shifts do not fall: a network that has seen none for a while reads people beside the middle of the crop badly."""
@@ -338,13 +348,20 @@ class ImageAugmentation:
     @property
     def needs_margin(self) -> bool:
         """Whether crops are cut from wider ones, in whole batches."""
-        return bool(self.scale or self.mirror or self.background or self.saturation or self.end != 1)
+        changed = (self.scale, self.mirror, self.background, self.saturation, self.photo, self.occluders, self.border)
+        return any(changed) or self.end != 1
+
+    def __post_init__(self) -> None:
+        if self.pictures is not None and not self.background:
+            raise ValueError(f"augment.pictures is {self.pictures}, but augment.background is 0, so nothing is laid "
+                             "behind people; set --augment.background 0.7, or leave augment.pictures out")  # fmt: skip
 
     def refuse_more_than_colour_roll_and_shift(self, where: str) -> None:
         """Refuse the settings that only stage 2 has."""
         if self.needs_margin:
-            raise ValueError("augment.scale, augment.mirror, augment.background, augment.saturation and augment.end "
-                             f"are not for {where}; leave them out")  # fmt: skip
+            raise ValueError("augment.scale, augment.mirror, augment.background, augment.saturation, augment.photo, "
+                             "augment.occluders, augment.border and augment.end are not for "
+                             f"{where}; leave them out")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -493,6 +510,8 @@ class EncDecConfig:
         if by == "masks" and self.crop.centre == "box":
             raise ValueError("teaching.by masks needs one place that all views of an instant look at, and crop.centre "
                              "is box; set --crop.centre masks")  # fmt: skip
+        if self.augment.pictures is not None:
+            raise ValueError("augment.pictures is for stages 2 and 4; stage 1 takes the rooms of its people")
         if by == "masks" and self.encoder.points % 2:
             raise ValueError(f"encoder.points is {self.encoder.points}; teaching.by masks needs an even number: points "
                              "are pairs of left and right")  # fmt: skip

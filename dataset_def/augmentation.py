@@ -1,4 +1,5 @@
-"""Random crops of whole batches: roll, size, shift and mirror image by one warp, another room behind the person before.
+"""Random crops of whole batches: roll, size, shift and mirror image by one warp, another room behind the person before,
+and what cameras do to pictures after.
 
 Images, masks and joints come from one crop camera each, so labels stay exact.  A wide crop holds the margin; what lies
 beyond it is black, as beyond the border of an image.
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from config import Crop, ImageAugmentation
+from dataset_def.photographic import beyond_the_frame, partly_hidden, photographed
 from utils.image import jitter_colours
 from utils.new_cameras import Changes, NewCameras, in_new_axes, new_cameras, seen_at
 
@@ -160,9 +162,11 @@ def changed_at_random(
     changes = random_changes(count, augment, strength, generator)
     swapped = torch.rand(count, generator=generator, device=generator.device) < rooms
     crops = cut_changed(wide, changes, swapped, crop, mirrored_rows)
-    image = resaturated(crops.image, augment.saturation * strength, generator)
+    image, mask = partly_hidden(crops.image, crops.mask, augment.occluders, generator)
+    image = resaturated(image, augment.saturation * strength, generator)
     image = jitter_colours(image, augment.colour * strength, augment.permute_channels, generator)
-    return crops._replace(image=image), changes
+    image, mask = beyond_the_frame(photographed(image, augment.photo, generator), mask, augment.border, generator)
+    return crops._replace(image=image, mask=mask), changes
 
 
 def resaturated(

@@ -30,6 +30,7 @@ from dataset_def.h36m_index import (
     subjects_of,
     with_known_centre,
 )
+from dataset_def.photos.backdrops import Backdrops
 from utils.artifacts import Embeddings, PseudoLabels, load_embeddings
 from utils.image import to_unit_rgb
 from utils.tiers import NOTHING, Reads
@@ -172,6 +173,7 @@ class WidePoseData(Dataset[WideCrops]):
         self.poses = PoseData(paths, frames, CropSettings(self.wide), pseudo_labels)
         self.room_rows = self.poses.rows
         self.uses_masks = False
+        self.backdrops: Backdrops | None = None
 
     def reads(self) -> Reads:
         """Say whose data the samples are made from; an empty room is cut where its people are."""
@@ -182,11 +184,14 @@ class WidePoseData(Dataset[WideCrops]):
         """Give all poses, in the order of the items."""
         return self.poses.labels_root_m()
 
-    def open_rooms(self, of: tuple[int, ...], is_needed: bool, are_masks_needed: bool) -> None:
+    def open_rooms(
+        self, of: tuple[int, ...], is_needed: bool, are_masks_needed: bool, pictures: Path | None = None
+    ) -> None:
         """Read the empty rooms now, so that a missing one stops a script before it writes anything.
 
         Args:
             of: subjects whose rooms are laid behind people, beside those of the items; no label of them is read.
+            pictures: a folder of pictures that are taken for half of the rooms.
         Raises:
             ValueError: the data set has no masks, and rooms or something else need them.
         """
@@ -199,6 +204,7 @@ class WidePoseData(Dataset[WideCrops]):
             others = np.flatnonzero(np.isin(self.poses.table.frames[:, 0], of) & np.isfinite(targets_m).all(1))
             self.room_rows = np.union1d(self.poses.rows, others)
             self.poses.reader.read_backgrounds(self.room_rows)
+            self.backdrops = None if pictures is None else Backdrops(pictures, self.wide.size_px)
 
     @property
     def table(self) -> FrameTable:
@@ -213,8 +219,12 @@ class WidePoseData(Dataset[WideCrops]):
         rows, reader, table = self.poses.rows, self.poses.reader, self.poses.table
         row = int(rows[index])
         crop = reader.read(row)
-        other = int(np.random.default_rng([self.seed, epoch, index]).choice(self.room_rows))
-        room = reader.read(other).background if reader.backgrounds else np.zeros_like(crop.image)
+        rng = np.random.default_rng([self.seed, epoch, index])
+        other = int(rng.choice(self.room_rows))
+        if self.backdrops is not None and rng.random() < 0.5:
+            room = self.backdrops.square(rng)
+        else:
+            room = reader.read(other).background if reader.backgrounds else np.zeros_like(crop.image)
         target_m, camera = reader.targets_m[row], crop.camera
         joints_m = (self.poses.joints_world_m[table.row_instant[row]] - target_m) @ camera.R_cam_from_world.T
         return WideCrops(

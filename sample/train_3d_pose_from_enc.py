@@ -45,7 +45,7 @@ def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseDat
     if is_training and (config.augment.needs_margin or reads_maps(config, stage_1.config)):
         wide = WidePoseData(paths, frames, crop, config.loop.seed, pseudo)
         needs_masks = reads_maps(config, stage_1.config) and config.maps_loss.mask > 0
-        wide.open_rooms(config.subjects.train, config.augment.background > 0, needs_masks)
+        wide.open_rooms(config.subjects.train, config.augment.background > 0, needs_masks, config.augment.pictures)
         return wide
     return PoseData(paths, frames, crops_of(crop, config.augment, config.loop.seed, is_training), pseudo)
 

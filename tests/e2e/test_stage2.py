@@ -45,6 +45,7 @@ from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions, save_checkpoint
 from utils.engine import Run
 from utils.history import load_history
+from utils.image import write_image
 from utils.reference_poses import REFERENCES
 from utils.settings import to_plain
 
@@ -307,6 +308,20 @@ def test_heat_maps_are_trained_without_stage_1_and_one_checkpoint_is_enough_to_p
     stored = load_pose(place.run("without_stage_1") / "checkpoint_best.pt", torch.device("cpu"))
     with pytest.raises(ValueError, match="what finds joints is all that it holds"):
         stored.network.encoder.decoder(torch.zeros(1))
+
+
+def test_heat_maps_learn_from_photographed_people_before_pictures(place, rooms, tmp_path):
+    write_image(tmp_path / "street.png", np.full((40, 60, 3), 200, np.uint8))
+    seen = replace(CHANGED, background=1.0, photo=1.0, occluders=0.5, border=0.5, pictures=tmp_path)
+    config = replace(heatmaps_config(place, "photographed", optim=Optim(steps=4, bf16=False)), augment=seen)
+    train_3d_pose_from_enc.main(config)
+    losses = [
+        record["heat"] for record in load_history(place.run("photographed") / "history.jsonl") if "heat" in record
+    ]
+    assert losses and np.isfinite(losses).all()
+    with pytest.raises(FileNotFoundError, match=r"augment\.pictures"):
+        train_3d_pose_from_enc.main(replace(config, name="nowhere", augment=replace(seen, pictures=tmp_path / "none")))
+    assert not place.run("nowhere").exists(), "refused before anything is written"
 
 
 def test_behind_stage_1_points_are_read_frozen_and_heat_maps_are_fine_tuned(place, rooms):

@@ -22,6 +22,7 @@ from config import (
     Optim,
     Pairing,
     Paths,
+    PointsTeaching,
     PoseConfig,
     PoseHeadConfig,
     PreprocessConfig,
@@ -187,6 +188,15 @@ CONTRADICTIONS = {
         "crop.size_px is 48; encoder.kind heatmaps needs a multiple of 32",
     ),
     "nothing to freeze": (lambda: PoseConfig(Path("none")), "mode is frozen, but encoder is none.*--mode scratch"),
+    "pictures that nobody sees": (lambda: ImageAugmentation(pictures=Path("p")), "augment.background is 0, so nothing"),
+    "pictures in stage 1": (
+        lambda: EncDecConfig(
+            encoder=EncoderConfig(kind="heatmaps", appearance_at="points"),
+            teaching=PointsTeaching(by="masks"),
+            augment=ImageAugmentation(background=0.5, pictures=Path("p")),
+        ),
+        "augment.pictures is for stages 2 and 4",
+    ),
     "mirrors in stage 1": (lambda: EncDecConfig(augment=ImageAugmentation(mirror=0.5)), "are not for stage 1"),
     "no figures": (lambda: FiguresConfig(), "give --enc-dec"),
     "no encoders": (lambda: LabelCurveConfig(encoders=()), "at least one"),

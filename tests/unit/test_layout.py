@@ -139,7 +139,7 @@ IMPORTED_ONCE = {
     "a subject of its own, with tests of its own": (
         "dataset_def/multiview/custom_recording.py", "dataset_def/multiview/masks_from_motion.py",
         "dataset_def/h36m_instants_data.py", "dataset_def/mesh_batches.py", "dataset_def/motions.py",
-        "dataset_def/photos/crop.py",
+        "dataset_def/photographic.py", "dataset_def/photos/backdrops.py", "dataset_def/photos/crop.py",
         "dataset_def/synthetic/motion/hands.py",
         "dataset_def/synthetic/motion/walking.py", "dataset_def/synthetic/scene/raycast.py",
         "dataset_def/synthetic/scene/render.py", "models/heading.py", "models/other_body.py",

@@ -1,0 +1,143 @@
+"""Cut pictures from panoramas, to lie behind people in training (--augment.pictures).
+
+    python dataset_def/photos/panorama_views.py --panoramas package/hdri --out data/backdrops
+
+Panoramas are twice as wide as high (equirectangular): .jpg, .png, .hdr, .exr (pip install OpenEXR), or .exr.js as the
+CC0 package @pmndrs/assets keeps them (npm pack @pmndrs/assets; tar xzf pmndrs-assets-*.tgz).
+
+Reads   panoramas that show no person: nothing looks whether they do
+Writes  <out>/<panorama>_<number>.jpg
+Next    sample/train_3d_pose_from_enc.py --augment.pictures <out>
+"""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+from tqdm import tqdm
+
+from config import ROOT, ranged, setting
+from dataset_def.frame_files import files_in
+from utils.image import read_image, write_image
+from utils.settings import start
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".hdr", ".exr", ".js")
+MIDDLE_GREY = 0.18
+"""What the middle of a panorama's tones is exposed to, in linear light.  Source: the grey card of photographers."""
+
+
+@dataclass(frozen=True)
+@ranged()
+class PanoramasConfig:
+    """dataset_def/photos/panorama_views.py: pictures cut from panoramas."""
+
+    panoramas: Path
+    """The folder that they lie in."""
+    out: Path = ROOT / "data" / "backdrops"
+    count: int = setting(20, low=1)
+    """Pictures of each panorama."""
+    size_px: int = setting(256, low=16, high=4000)
+    width_degrees: tuple[float, float] = (45.0, 90.0)
+    """Smallest and largest angle that a picture shows."""
+    pitch_degrees: float = setting(15.0, low=0, high=60)
+    """Looks up or down by up to so much."""
+    seed: int = 0
+
+
+def exr_linear(path: Path) -> Float[np.ndarray, "H W 3"]:
+    """Read an .exr.
+
+    Raises:
+        ValueError: the package that reads them is missing, or the file is damaged or without colours.
+    """
+    try:
+        import OpenEXR  # type: ignore[import-not-found]
+    except ImportError:
+        raise ValueError(f"{path} is an .exr, which needs a package: pip install OpenEXR") from None
+    try:
+        with OpenEXR.File(str(path)) as file:
+            found = {name: channel.pixels for name, channel in file.channels().items()}
+    except Exception as error:
+        raise ValueError(f"{path} is damaged or no .exr ({error}); fetch it again") from None
+    for name in ("RGB", "RGBA"):
+        if name in found:
+            return found[name][..., :3].astype(np.float32)
+    if not {"R", "G", "B"} <= found.keys():
+        raise ValueError(f"{path} has channels {', '.join(found)} and no colours; take another panorama")
+    return np.stack([found[name] for name in "RGB"], axis=-1).astype(np.float32)
+
+
+def read_linear(path: Path) -> Float[np.ndarray, "H W 3"]:
+    """Read a panorama in linear light.
+
+    Raises:
+        ValueError: it is damaged, or no panorama.
+    """
+    if path.suffix.lower() == ".js":
+        with TemporaryDirectory(dir=path.parent) as folder:
+            inner = Path(folder) / path.stem
+            inner.write_bytes(base64.b64decode(path.read_text().partition("base64,")[2].rpartition("'")[0]))
+            image = exr_linear(inner)
+    elif path.suffix.lower() == ".exr":
+        image = exr_linear(path)
+    elif path.suffix.lower() == ".hdr":
+        bgr = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if bgr is None or bgr.ndim != 3:
+            raise ValueError(f"{path} is damaged and cannot be decoded; fetch it again")
+        image = bgr[..., ::-1].astype(np.float32)
+    else:
+        image = (read_image(path).astype(np.float32) / 255) ** 2.2
+    if image.shape[1] != 2 * image.shape[0]:
+        raise ValueError(f"{path} is {image.shape[1]} x {image.shape[0]} pixels; a panorama is twice as wide as high")
+    return np.nan_to_num(image, nan=0.0, posinf=1e4, neginf=0.0).clip(0, 1e4)
+
+
+def exposed(linear: Float[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "H W 3"]:
+    """Expose the middle of the tones to middle grey, and bend them as displays need it."""
+    middle = np.exp(np.log(linear.mean(axis=-1) + 1e-6).mean())
+    return (255 * (linear * MIDDLE_GREY / middle).clip(0, 1) ** (1 / 2.2)).round().astype(np.uint8)
+
+
+def looks_at(
+    yaw_rad: float, pitch_rad: float, width_rad: float, size_px: int, panorama_px: tuple[int, int]
+) -> tuple[Float[np.ndarray, "S S"], Float[np.ndarray, "S S"]]:
+    """Say where in a panorama (height, width) every pixel of a picture looks; x right, y down, z forward.
+
+    Returns:
+        Columns and rows, in pixels.
+    """
+    place = ((np.arange(size_px) + 0.5) / size_px * 2 - 1) * np.tan(width_rad / 2)
+    x, y = np.meshgrid(place, place)
+    down = y * np.cos(pitch_rad) + np.sin(pitch_rad)
+    forward = np.cos(pitch_rad) - y * np.sin(pitch_rad)
+    longitude, latitude = np.arctan2(x, forward) + yaw_rad, np.arctan2(down, np.hypot(x, forward))
+    height, width = panorama_px
+    columns = np.mod(longitude / (2 * np.pi) + 0.5, 1) * width - 0.5
+    return columns.astype(np.float32), ((latitude / np.pi + 0.5) * height - 0.5).astype(np.float32)
+
+
+def main(config: PanoramasConfig) -> int:
+    """Cut the pictures; return how many."""
+    files = files_in(config.panoramas, ENDINGS) if config.panoramas.is_dir() else []
+    if not files:
+        raise FileNotFoundError(f"{config.panoramas} holds no panoramas ({', '.join(ENDINGS)}); give their folder")
+    for number, path in enumerate(tqdm(files, desc="panoramas", disable=None)):
+        linear, rng = read_linear(path), np.random.default_rng([config.seed, number])
+        around = cv2.copyMakeBorder(exposed(linear), 0, 0, 1, 1, cv2.BORDER_WRAP)
+        for picture in range(config.count):
+            width_rad = np.radians(rng.uniform(*config.width_degrees))
+            pitch_rad = np.radians(rng.uniform(-config.pitch_degrees, config.pitch_degrees))
+            columns, rows = looks_at(rng.uniform(-np.pi, np.pi), pitch_rad, width_rad, config.size_px, linear.shape[:2])
+            image = cv2.remap(around, columns + 1, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            write_image(config.out / f"{path.name.partition('.')[0]}_{picture:03d}.jpg", image)
+    print(f"{len(files) * config.count} pictures in {config.out}; next: python sample/train_3d_pose_from_enc.py ... "
+          f"--augment.pictures {config.out}")  # fmt: skip
+    return len(files) * config.count
+
+
+if __name__ == "__main__":
+    start(main, PanoramasConfig)
