@@ -395,7 +395,9 @@ def open_mesh_data(config: MeshConfig, crop: Crop, teaches_maps: bool) -> MeshSe
         data = LabelledBodies(PoseData(paths, labelled, plain, pseudo), bodies)
         return MeshSets(data, seen, held_out, kept_back, bool(fits))
     wide = WidePoseData(paths, labelled, crop, config.loop.seed, pseudo)
-    wide.open_rooms(who.train, config.augment.background > 0, teaches_maps and config.maps_loss.mask > 0)
+    wide.open_rooms(
+        who.train, config.augment.background > 0, teaches_maps and config.maps_loss.mask > 0, config.augment.pictures
+    )
     people = WideSeenPeople(seen, crop, config.loop.seed, config.augment.background > 0)
     return MeshSets(WideBodies(wide, bodies), people, held_out, kept_back, bool(fits))
 
