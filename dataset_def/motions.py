@@ -77,16 +77,17 @@ def text_in(arrays: dict[str, np.ndarray], name: str) -> str:
 
 
 def predicted(path: Path, arrays: dict[str, np.ndarray]) -> StoredMotion:
-    """Take what sample/predict.py wrote."""
+    """Take what sample/predict.py wrote, of one camera in its frame or of several in their world."""
+    is_world = "rotations_world" in arrays
     rate = next((float(arrays[name]) for name in ("mocap_frame_rate", "mocap_framerate") if name in arrays), None)
     return StoredMotion(
         path.parent.name if path.stem == "body" else path.stem,
-        arrays["rotations_cam"].astype(np.float64),
+        arrays["rotations_world" if is_world else "rotations_cam"].astype(np.float64),
         arrays["betas"],
         arrays["trans"],
         rate,
         1,
-        False,
+        is_world,
         tier=text_in(arrays, "tier"),
         weights_sha256=text_in(arrays, "weights_sha256"),
         body_sha256=text_in(arrays, "body_hash"),
@@ -183,7 +184,7 @@ def read_motions(path: Path) -> list[StoredMotion]:
         return fitted(path)
     if is_ours:
         return [of_sequence(path)]
-    if "rotations_cam" in names:
+    if names & {"rotations_cam", "rotations_world"}:
         return [predicted(path, arrays)]
     if "poses" in names:
         return [of_amass(path, arrays)]

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from config import ranged, setting
 from models.body_surface import pelvis_m, vertex_normals
-from models.kinematics import rotations_of_columns, upright_rotations
+from models.kinematics import along_the_tree, rotations_of_columns, upright_rotations
 from models.mesh_losses import Scores
 from models.silhouette import Topology
 from models.smpl import Body
+from models.SMPL_from_keypoints import KeypointsOfBody
 from models.SMPL_from_masks import USUAL_CLOTH_M, EstimatedBodies, covered
 from utils.skeleton import SMPL_24, joint_rows
 from utils.views import MeshViews, placed_in_views
@@ -105,9 +106,9 @@ class MasksObservations(NamedTuple):
     pelvis_world_m: Float[Tensor, "T 3"]
     """Where the pelvis is known to be, about the crops' target; looked at only by a fit that is told so, and by one
     that begins at joints."""
-    keypoints_px: Float[Tensor, "T V 17 2"]
-    """In the crops."""
-    keypoints_confidence: Float[Tensor, "T V 17"]
+    keypoints_px: Float[Tensor, "T V K 2"]
+    """In the crops: the 17 joints, or the keypoints that a fit's `landmarks` are about."""
+    keypoints_confidence: Float[Tensor, "T V K"]
 
 
 class Person(NamedTuple):
@@ -304,13 +305,15 @@ class MasksFit:
         body: with a coarse surface (models.body_surface.coarse_body).
         is_root_known: bodies stay where observations.pelvis_world_m is.
         prior: scores rotations without the root, and shapes; None for none.
+        landmarks: where a detector's keypoints lie on the body; None compares 2D keypoints with the 17 joints.
     """
 
     def __init__(
-        self, body: Body, loss: MasksFitLoss, config: MasksFitSteps, is_root_known: bool, prior: Scores | None = None
-    ) -> None:
+        self, body: Body, loss: MasksFitLoss, config: MasksFitSteps, is_root_known: bool, prior: Scores | None = None,
+        landmarks: KeypointsOfBody | None = None,
+    ) -> None:  # fmt: skip
         self.body, self.loss, self.config, self.is_root_known, self.prior = body, loss, config, is_root_known, prior
-        self.topology = Topology(body.faces)
+        self.landmarks, self.topology = landmarks, Topology(body.faces)
         self.has_hinges = body.has_smpl_joints
 
     def usual_person(self, betas: Float[Tensor, "n"]) -> Person:
@@ -427,7 +430,9 @@ class MasksFit:
         if self.prior is not None and weights.prior > 0:
             scores = self.prior.scores(rotations[:, 1:], person.betas.expand(len(rotations), -1))
             terms = terms + weights.prior * (scores - 1).square().mean(dim=1)
-        terms = terms + self._joint_terms(points_m, moving.pelvis_m, observations)
+        terms = terms + self._joint_terms(points_m, observations)
+        seen_m = points_m if self.landmarks is None else self._landmarks_m(rotations, person.betas, joints_m)
+        terms = terms + self._keypoint_terms(seen_m, moving.pelvis_m, observations)
         total = terms.sum()
         if fits_person:
             usual = (moving.cloth_m - self.config.usual_cloth_m).abs().mean()
@@ -435,25 +440,34 @@ class MasksFit:
         return total
 
     def _joint_terms(
-        self, points_m: Float[Tensor, "T 17 3"] | None, pelvis_world_m: Tensor, observations: MasksObservations
+        self, points_m: Float[Tensor, "T 17 3"] | None, observations: MasksObservations
     ) -> Float[Tensor, "T"] | float:
-        """Compare with known joints and keypoints; nothing where none are known."""
-        found: Tensor | float = 0.0
-        if points_m is None:
-            return found
-        if observations.joints_confidence.any():
-            apart_m = rounded_distance_m(points_m - observations.joints_root_m)
-            found = found + self.loss.joints * (apart_m * observations.joints_confidence).mean(dim=1)
-        if observations.keypoints_confidence.any():
-            views = observations.views
-            seen_px = placed_in_views(points_m + pelvis_world_m[:, None], views, "pelvis")[..., :2]
-            m_per_px = (views.target_world_m - views.centre_world_m).norm(dim=-1) / views.focal_px
-            apart_m = (seen_px - observations.keypoints_px).norm(dim=-1) * m_per_px[..., None]
-            weight = observations.keypoints_confidence
-            found = found + self.loss.keypoints * (apart_m * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp_min(
-                1
-            )
-        return found
+        """Compare with known joints; nothing where none are known."""
+        if points_m is None or not observations.joints_confidence.any():
+            return 0.0
+        apart_m = rounded_distance_m(points_m - observations.joints_root_m)
+        return self.loss.joints * (apart_m * observations.joints_confidence).mean(dim=1)
+
+    def _landmarks_m(
+        self, rotations: Float[Tensor, "T 24 3 3"], betas: Float[Tensor, "n"], joints_m: Float[Tensor, "T 24 3"]
+    ) -> Float[Tensor, "T K 3"]:
+        """Place the detector's keypoints, about the pelvis as the joints are."""
+        assert self.landmarks is not None
+        totals = along_the_tree(rotations, self.body.parents)
+        return self.landmarks(totals, betas.expand(len(rotations), -1))[1] + joints_m[:, :1]
+
+    def _keypoint_terms(
+        self, seen_m: Float[Tensor, "T K 3"] | None, pelvis_world_m: Tensor, observations: MasksObservations
+    ) -> Float[Tensor, "T"] | float:
+        """Compare with 2D keypoints; nothing where none are known."""
+        if seen_m is None or not observations.keypoints_confidence.any():
+            return 0.0
+        views = observations.views
+        seen_px = placed_in_views(seen_m + pelvis_world_m[:, None], views, "pelvis")[..., :2]
+        m_per_px = (views.target_world_m - views.centre_world_m).norm(dim=-1) / views.focal_px
+        apart_m = (seen_px - observations.keypoints_px).norm(dim=-1) * m_per_px[..., None]
+        weight = observations.keypoints_confidence
+        return self.loss.keypoints * (apart_m * weight).sum(dim=(1, 2)) / weight.sum(dim=(1, 2)).clamp_min(1)
 
     def surface(
         self, rotations: Float[Tensor, "T J 3 3"], person: Person, pelvis_world_m: Float[Tensor, "T 3"]

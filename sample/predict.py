@@ -3,10 +3,13 @@
     python sample/predict.py photo.jpg
     python sample/predict.py video.mp4 --out runs/predict/video
     python sample/predict.py photo.jpg --tier pixels --box 120 40 200 480
+    python sample/predict.py clips/ --calibration Calib.toml
 
 Where the keypoints extra is installed, a pretrained network finds keypoints and the lifter reads the body off them
 (tier keypoints); without it, or with `--tier pixels`, this project's own network reads the picture.  In Python,
 `Predictor()(picture, box)` and `KeypointPredictor()(picture, box)` give the person of one picture.
+
+With --calibration several cameras' clips give one body in the recording's world (sample/predict_cameras.py).
 
 Reads   an image, a folder, a video or a camera; a checkpoint of stage 4 (sample/train_SMPL_from_enc.py), or of the
         lifter (sample/train_SMPL_from_keypoints.py)
@@ -15,7 +18,7 @@ Writes  <out>/: joints.json and body.npz of all frames; of images <name>_overlay
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Literal, NamedTuple
@@ -41,9 +44,12 @@ from dataset_def.photos.person import Finder, make_finder, user_box
 from dataset_def.photos.pictures import Picture, Pictures, open_pictures, readable
 from dataset_def.photos.segmentation import SEGMENTATION_NETWORK
 from models.keypoints_fit import FoundKeypoints, KeypointsFit, KeypointsFitConfig, in_picture
+from models.masks_fit import MasksFitLoss, MasksFitSteps
 from models.smpl import load_body
 from models.SMPL_from_keypoints import BoxedKeypoints, LiftedBodies, boxed, load_lifter
 from models.SMPL_from_latent import load_body_of, load_mesh
+from sample import predict_cameras
+from sample.predict_cameras import CamerasConfig, Task
 from utils.artifacts import atomic_folder, file_hash
 from utils.batches import in_chunks
 from utils.camera import Camera, to_rays
@@ -75,7 +81,8 @@ class PredictConfig:
     """sample/predict.py: bodies in one's own pictures, and files of them for other programs."""
 
     input: tyro.conf.Positional[str]
-    """An image, a folder of images, a video, or the number of a camera."""
+    """An image, a folder of images, a video, or the number of a camera; with --calibration a folder of synchronised
+    clips, one per camera."""
     tier: Literal["auto", "keypoints", "pixels"] = "auto"
     """keypoints: a pretrained network finds 2D keypoints, and a lifter that was trained on unpaired poses reads the
     body off them.  pixels: this project's own network reads the picture.  auto: keypoints where the keypoints extra is
@@ -133,6 +140,9 @@ class PredictConfig:
     batch: int = setting(16, low=1)
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
+    cameras: tyro.conf.OmitArgPrefixes[CamerasConfig] = field(default_factory=CamerasConfig)
+    cameras_fit: MasksFitSteps = field(default_factory=MasksFitSteps)
+    cameras_loss: MasksFitLoss = field(default_factory=MasksFitLoss)
 
     def __post_init__(self) -> None:
         if self.focal_px is not None and self.focal_px < 10:
@@ -146,6 +156,14 @@ class PredictConfig:
         if self.keypoints is not None and self.mask is not None:
             raise ValueError("mask chooses nobody among given keypoints; leave it out, and give --box where the "
                              "keypoints are of several people")  # fmt: skip
+        usual = {name for name in OF_ONE_CAMERA if getattr(self, name) != vars(PredictConfig)[name]}
+        if self.cameras.calibration and usual:
+            raise ValueError(f"{min(usual)} is for pictures of one camera and would change nothing with a calibration; "
+                             "leave it out")  # fmt: skip
+        if not self.cameras.calibration and self.cameras != CamerasConfig():
+            changed = next(one for one in fields(CamerasConfig)
+                           if getattr(self.cameras, one.name) != getattr(CamerasConfig(), one.name))  # fmt: skip
+            raise ValueError(f"{changed.name} is for several cameras; give their --calibration, or leave it out")
         for name in OF_THE_OTHER_TIER.get(self.tier, ()):
             if getattr(self, name) != vars(PredictConfig)[name]:
                 other = "pixels" if self.tier == "keypoints" else "keypoints"
@@ -153,6 +171,9 @@ class PredictConfig:
                                  f"it out, or take --tier {other}")  # fmt: skip
 
 
+OF_ONE_CAMERA = ("tier", "checkpoint", "box", "mask", "find", "focal_px", "person_m", "meshes", "smooth",
+                 "smooth_least_hz", "smooth_speed")  # fmt: skip
+"""Settings that several cameras do not read."""
 OF_THE_OTHER_TIER = {"keypoints": ("checkpoint", "find"), "pixels": ("lifter", "detector")}
 """Settings that a tier, named by the user, does not read."""
 
@@ -634,9 +655,20 @@ def open_predictor(config: PredictConfig) -> AnyPredictor:
     return pixels
 
 
+def task_of(config: PredictConfig, out: Path) -> Task:
+    """Give what several cameras are asked for."""
+    return Task(
+        config.input, config.cameras, out, config.keypoints, config.skeleton, config.frames, config.lifter,
+        config.detector, config.detector_location, config.motion_files, config.video_px, config.overwrite,
+        config.cameras_fit, config.cameras_loss, config.paths,
+    )  # fmt: skip
+
+
 def main(config: PredictConfig) -> Path:
     """Predict, write, and return the folder."""
     out = config.out or config.paths.runs_location / "predict" / (readable(Path(config.input).stem) or "pictures")
+    if config.cameras.calibration:
+        return predict_cameras.main(task_of(config, out))
     count = predict(open_predictor(config), out, config)
     print(f"{count} frames: {out}")
     return out

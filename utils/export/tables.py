@@ -21,6 +21,7 @@ from utils.export.rig import blocks, refuse_other_than_rotations
 from utils.skeleton import H36M_17, SMPL_24
 
 CAMERA_FRAME = "camera: x right, y down, z forward, origin at the camera's centre"
+WORLD_FRAME = "world: the calibration's, z up, origin where the calibration has it"
 ROOT_FRAME = "root: the camera's axes (x right, y down, z forward), origin at the pelvis"
 
 
@@ -70,11 +71,13 @@ def write_body_parameters(
     translation_cam_m: Float[np.ndarray, "T 3"],
     about: About,
     frames_per_second: float | None = None,
+    frame: str = CAMERA_FRAME,
 ) -> None:
     """Write what the body model takes, as matrices and as SMPL's axis-angle numbers, so that it gives the same bodies.
 
     Args:
-        rotations_cam: the root first, R_cam_from_body.
+        rotations_cam: the root first, R_cam_from_body; of WORLD_FRAME R_world_from_body, stored as rotations_world.
+        frame: CAMERA_FRAME, or WORLD_FRAME, whose place is then likewise the world's.
         translation_cam_m: as `body(rotations, betas, translation_m)` takes it.
     """
     refuse_other_than_rotations(rotations_cam)
@@ -82,14 +85,14 @@ def write_body_parameters(
     for rows in blocks(len(theta)):
         theta[rows] = roma.rotmat_to_rotvec(torch.from_numpy(rotations_cam[rows].astype(np.float64))).flatten(1).numpy()
     arrays: dict[str, Any] = {  # NumPy takes array names and its own switch through the same door
-        "rotations_cam": rotations_cam.astype(np.float32, copy=False),
+        "rotations_world" if frame == WORLD_FRAME else "rotations_cam": rotations_cam.astype(np.float32, copy=False),
         "poses": theta,
         "betas": betas.astype(np.float32),
         "trans": translation_cam_m.astype(np.float32),
         "joint_names": np.array(SMPL_24),
         "body_hash": np.array(about.body_sha256),
     }
-    arrays |= {name: np.array(text) for name, text in about.header(CAMERA_FRAME, "metres, radians").items()}
+    arrays |= {name: np.array(text) for name, text in about.header(frame, "metres, radians").items()}
     rate = np.array(frames_per_second)
     arrays |= {} if frames_per_second is None else {"mocap_frame_rate": rate, "mocap_framerate": rate}
     with atomic_write(path) as partial, open(partial, "wb") as stream:
