@@ -853,7 +853,7 @@ class UnpairedPoses:
     bank: PoseSources = field(default_factory=PoseSources)
     """The poses."""
     poses: PoseVariation = field(default_factory=PoseVariation)
-    off: float = setting(0.2, low=0, high=1)
+    off: float = setting(0.15, low=0, high=1)
     """Spread of a joint's place about its parent, over the length between them: errors grow along the limbs."""
     tilt_degrees: float = setting(20.0, low=0, high=90)
     """Spread of how cameras look down or up at bodies, and of their roll."""

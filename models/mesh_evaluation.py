@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from models.kinematics import along_the_tree
 from models.mesh_losses import MeshObjective, Scores, coverage_in_views
 from models.silhouette import Topology
 from models.smpl import Body
@@ -19,7 +20,16 @@ from models.SMPL_from_latent import RootedBody, StoredMesh, check_finite, rooted
 from utils.batches import to_device
 from utils.engine import mixed_precision
 from utils.image import to_picture
-from utils.metrics import iou_percent, mean_rotations, pa_vertex_error_mm, pose_errors, vertex_error_mm
+from utils.metrics import (
+    MM_PER_M,
+    iou_percent,
+    mean_rotations,
+    pa_vertex_error_mm,
+    pose_errors,
+    surface_error_mm,
+    twist_error_degrees,
+    vertex_error_mm,
+)
 from utils.report.summaries import stacked_batches
 from utils.views import CropCentre, MeshViews, placed_in_views, turned_to_world, vertex_surface_share
 
@@ -35,6 +45,31 @@ def row_of_each(values: Float[Tensor, "B V *rest"], row: Int[Tensor, "B"]) -> Fl
     return values[torch.arange(len(row), device=row.device), row]
 
 
+LEAST_BONE_M = 0.05
+"""A shorter bone has no direction that a twist could be measured about."""
+
+
+class BonesAtRest(NamedTuple):
+    """The bones of a body whose twist can be told: of joints with a single child that is far enough."""
+
+    rows: list[int]
+    bones_m: Float[Tensor, "J 3"]
+    """From every joint to its child; zero where it has none or several."""
+
+
+def bones_at_rest(body: Body) -> BonesAtRest:
+    """Find the bones of a body at rest."""
+    children: dict[int, list[int]] = {}
+    for child, parent in enumerate(body.parents):
+        children.setdefault(parent, []).append(child)
+    joints_m = body.rest_template_joints_m
+    bones_m = torch.zeros_like(joints_m)
+    for joint, below in children.items():
+        if joint > 0 and len(below) == 1:
+            bones_m[joint] = joints_m[below[0]] - joints_m[joint]
+    return BonesAtRest((bones_m.norm(dim=-1) > LEAST_BONE_M).nonzero().flatten().tolist(), bones_m)
+
+
 class MeshMeasure:
     """Measures bodies about their pelvis; nothing here takes gradients.
 
@@ -47,6 +82,7 @@ class MeshMeasure:
         self.body, self.crop_centre, self.prior, self.samples = body, crop_centre, prior, samples
         self.quick, self.topology = body.joints_only(), Topology(body.faces)
         self.vertex_share = vertex_surface_share(body.template_m, body.faces)
+        self.bones = bones_at_rest(body)
 
     @torch.no_grad()
     def coverage(
@@ -77,20 +113,53 @@ class MeshMeasure:
         estimate: BodyEstimate,
         mesh: RootedBody,
         true_joints_root_m: Float[Tensor, "B 17 3"],
+        truth: BodyEstimate | None,
         true: RootedBody | None,
         R_crop_from_world: Float[Tensor, "B 3 3"],
         views: MeshViews,
     ) -> dict[str, Float[Tensor, "B"]]:
         """Measure every body in every way that the truth allows; unknown truth (NaN) gives NaN."""
         errors = pose_errors(mesh.joints_root_m, true_joints_root_m, R_crop_from_world)
-        if true is not None:
+        if truth is not None and true is not None:
             errors["vertex_mm"] = vertex_error_mm(mesh.vertices_root_m, true.vertices_root_m)
             errors["pa_vertex_mm"] = aligned_where_known(mesh.vertices_root_m, true.vertices_root_m)
-        if self.prior is not None:
-            scores = self.prior.scores(estimate.rotations_crop[:, 1:], estimate.betas)
-            errors["prior_score"] = scores.mean(dim=1)
-        return errors | self.iou_errors(self.coverage(mesh.vertices_root_m, R_crop_from_world, views),
-                                        R_crop_from_world, views)  # fmt: skip
+            errors["surface_mm"] = surface_error_mm(mesh.vertices_root_m, true.vertices_root_m, self.vertex_share)
+            errors["twist_degrees"] = self.twist_degrees(estimate, truth)
+            errors |= self.shape_errors(estimate.betas, truth.betas)
+        coverage = self.coverage(mesh.vertices_root_m, R_crop_from_world, views)
+        return errors | self.prior_scores(estimate) | self.iou_errors(coverage, R_crop_from_world, views)
+
+    @torch.no_grad()
+    def prior_scores(self, estimate: BodyEstimate) -> dict[str, Float[Tensor, "B"]]:
+        """Ask the prior, where there is one, how real bodies are: the mean of its scores, and their plausibility."""
+        if self.prior is None:
+            return {}
+        rotations, betas = estimate.rotations_crop[:, 1:], estimate.betas
+        plausibility = self.prior.plausibility(self.prior.open_scores(rotations, betas))
+        return {"prior_score": self.prior.scores(rotations, betas).mean(dim=1), "prior_plausibility": plausibility}
+
+    @torch.no_grad()
+    def twist_degrees(self, estimate: BodyEstimate, truth: BodyEstimate) -> Float[Tensor, "B"]:
+        """Measure the twist of limbs; NaN where the true body is not known."""
+        found, true = (along_the_tree(one.rotations_crop, self.body.parents) for one in (estimate, truth))
+        known = true.isfinite().flatten(1).all(dim=1)
+        error = torch.full_like(true[:, 0, 0, 0], torch.nan)
+        if known.any():
+            error[known] = twist_error_degrees(found[known], true[known], self.bones.bones_m, self.bones.rows)
+        return error
+
+    @torch.no_grad()
+    def shape_errors(
+        self, betas: Float[Tensor, "B n"], true_betas: Float[Tensor, "B m"]
+    ) -> dict[str, Float[Tensor, "B"]]:
+        """Compare bodies at rest, both about the middle of their surface, and their heights."""
+        found_m, true_m = (self.body.shaped_vertices_m(one) for one in (betas, true_betas))
+        middles = [one - torch.einsum("n,bnk->bk", self.vertex_share, one)[:, None] for one in (found_m, true_m)]
+        tall, true_tall = (one[..., 1].amax(dim=1) - one[..., 1].amin(dim=1) for one in (found_m, true_m))
+        return {
+            "shape_mm": surface_error_mm(*middles, self.vertex_share),
+            "height_mm": MM_PER_M * (tall - true_tall).abs(),
+        }
 
     @torch.no_grad()
     def all_errors(
@@ -102,20 +171,21 @@ class MeshMeasure:
         R_crop_from_world: Float[Tensor, "B 3 3"],
         views: MeshViews,
     ) -> dict[str, dict[str, Float[Tensor, "B"]]]:
-        """Measure the predicted body, the mean body (one for all) and the silhouettes of the true one."""
+        """Measure the predicted body, the mean body and the mean shape (one for all), and the true body by itself."""
         true = None if truth is None else rooted_body(self.body, truth)
-        common = (true_joints_root_m, true, R_crop_from_world, views)
+        common = (true_joints_root_m, truth, true, R_crop_from_world, views)
         errors = {"predicted": self.errors(estimate, rooted_body(self.body, estimate), *common)}
         if mean is not None:
             count = len(true_joints_root_m)
             same = BodyEstimate(*(value.expand(count, *value.shape[1:]) for value in mean))
             mesh = RootedBody(*(value.expand(count, -1, -1) for value in rooted_body(self.body, mean)))
             errors["mean body"] = self.errors(same, mesh, *common)
-        if true is not None:
+        if truth is not None and true is not None:
+            errors["mean shape"] = self.shape_errors(torch.zeros_like(truth.betas), truth.betas)
             rendered = self.coverage(true.vertices_root_m.nan_to_num(), R_crop_from_world, views)
             known = true.joints_root_m.isfinite().flatten(1).all(dim=1)
-            ious = self.iou_errors(rendered, R_crop_from_world, views)
-            errors["true body"] = {name: value.masked_fill(~known, torch.nan) for name, value in ious.items()}
+            found = self.iou_errors(rendered, R_crop_from_world, views) | self.prior_scores(truth)
+            errors["true body"] = {name: value.masked_fill(~known, torch.nan) for name, value in found.items()}
         return errors
 
     @torch.no_grad()

@@ -35,7 +35,7 @@ from utils.metrics import spread_over_bins
 from utils.report.frames import best_and_worst
 from utils.report.summaries import RULES, Circumstances, all_summaries, circumstances, report
 from utils.settings import next_command, start
-from utils.tiers import Reads
+from utils.tiers import NOTHING, Reads
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def write(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop, tested: Teste
         R_crop_from_world=found.R_crop_from_world.numpy(), facing_rad=which.facing_rad,
         is_sitting=which.is_sitting, **pictures,
     )  # fmt: skip
-    others = {"mean_body": stage_4.reads.labels_alone}
+    others = {"mean_body": stage_4.reads.labels_alone, "mean_shape": NOTHING}
     save_metrics(folder / f"metrics{suffix}.json", split, frames, inputs, metrics, reads=stage_4.reads, at_test=at_test,
                  others=others)  # fmt: skip
     print(f"{split}: {len(frames)} frames; predicted reads {stage_4.reads.tier}\n{report(shown, 'predicted')}")

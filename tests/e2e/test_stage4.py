@@ -19,18 +19,27 @@ from config import (
     MeshHeadConfig,
     MeshLoss,
     Optim,
+    PoseConfig,
+    PoseSources,
     PreprocessConfig,
     Subjects,
+    UnpairedPoses,
+    UntrainedEncoder,
 )
-from dataset_def import h36m_preprocess
+from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.h36m_files import mask_path
+from dataset_def.h36m_get_background import BackgroundConfig
 from dataset_def.h36m_index import load_table
 from models import SMPL_from_latent
 from models.encoder_decoder import build_encoder_decoder, load_encoder_decoder
 from models.SMPL_from_latent import load_body_of, load_mesh
-from sample import train_SMPL_from_enc
+from models.SMPL_from_maps import MeshFromMaps
+from sample import save_embeddings, train_3d_pose_from_enc, train_SMPL_from_enc
+from sample import test_SMPL as mesh_test
+from sample.save_embeddings import EmbeddingsConfig
+from sample.test_SMPL import TestMeshConfig as MeshTestConfig
 from tests.helpers.tiny_h36m import write_tiny_h36m
-from utils.artifacts import load_checkpoint, save_checkpoint
+from utils.artifacts import PseudoLabels, file_hash, load_checkpoint, save_checkpoint, save_pseudo_labels
 from utils.history import load_history
 from utils.image import write_image
 from utils.settings import to_plain
@@ -169,3 +178,113 @@ def test_a_missing_prior_and_test_subjects_among_the_masks_are_refused(place):
         place.config("none", loss=MeshLoss(prior=0.1), prior=None)
     with pytest.raises(ValueError, match=r"subjects \[9\] are in silhouettes_of"):
         place.config("none", silhouettes_of=(1, 9))
+
+
+HEATMAPS = UntrainedEncoder(
+    Crop(size_px=32, side_m=2.25), EncoderConfig(kind="heatmaps", width=8, points=6, appearance=8)
+)
+CHANGED = ImageAugmentation(colour=0.5, scale=0.2, shift_m=0.1, mirror=0.5, background=0.5, end=0.2)
+
+
+@pytest.fixture(scope="module")
+def fits(place) -> Path:
+    """Standing bodies, fitted to all instants of a person without labels; and the empty rooms."""
+    h36m_get_background.main(BackgroundConfig(paths=place.paths, processes=1))
+    table = load_table(place.paths)
+    frames = np.unique(table.frames[table.frames[:, 0] == 5][:, [0, 1, 2, 4]], axis=0).astype(np.int32)
+    count, path = len(frames), place.paths.runs_location / "fit" / "pseudo_labels.npz"
+    theta = np.zeros((count, 72), np.float32)
+    theta[:, 0] = np.pi / 2  # the body's y is up in the world's z
+    instants = [int(table.row_instant[(table.frames[:, [0, 1, 2, 4]] == key).all(1)][0]) for key in frames]
+    labels = PseudoLabels(
+        frames, theta, np.full((count, 10), 0.5, np.float32), np.zeros((count, 3), np.float32),
+        table.joints_world_m[instants].astype(np.float32), np.full(count, 0.9, np.float32), "{}",
+        file_hash(place.paths.models_smpl_location), "teacher", file_hash(place.paths.index_location / "index.npz"),
+    )  # fmt: skip
+    save_pseudo_labels(path, labels, SUBJECTS.test)
+    return path
+
+
+def heatmaps_config(place, name: str, fits: Path, **changes) -> MeshConfig:
+    bank = PoseSources(sequences=3, frames=4, cache_location=place.paths.runs_location / "poses", processes=1)
+    settings = place.config(name, pseudo_labels=fits, augment=CHANGED, unpaired=UnpairedPoses(4, 8, bank=bank))
+    return replace(settings, **changes)
+
+
+def test_bodies_are_learned_from_images_alone_and_one_checkpoint_is_enough_to_test(place, fits, capsys):
+    steps = Optim(steps=40, lr=3e-3, warmup_steps=0, schedule="constant", bf16=False)
+    config = heatmaps_config(place, "images", fits, encoder=None, mode="scratch", untrained=HEATMAPS, optim=steps)
+    train_SMPL_from_enc.main(config)
+    assert "bodies behind joints: 8 poses of 2 sequences of generator" in capsys.readouterr().out
+    history = load_history(place.run("images") / "history.jsonl")
+    first, last = (history[place]["vertices_m"] for place in (0, -1))
+    assert last < 0.8 * first, (first, last)
+    terms = {"pose_m", "soft_iou", "rotations", "shape", "heat", "depth_m", "limbs", "mask", "held_out_surface_mm"}
+    assert terms <= history[-1].keys()
+    path = place.run("images") / "checkpoint_best.pt"
+    stored = load_mesh(path, CPU)
+    assert isinstance(stored.network, MeshFromMaps) and stored.reads.tier.endswith("unpaired poses + S1's joints")
+    paths = write_tiny_h36m(
+        place.paths.runs_location / "of_test", subjects=(1, 9), actions=(2, 4), frames=2, size_px=96
+    )
+    h36m_preprocess.main(PreprocessConfig(paths=paths, pack=False, processes=1))
+    found = mesh_test.main(MeshTestConfig(checkpoint=path, paths=paths, subjects=(9,), device="cpu", examples=2))
+    assert found["overall"]["mpjpe_17_mm"]["mean"] > 0 and "iou_all_views_percent" in found["overall"]
+
+
+def test_from_stage_2_on_the_joints_are_kept_or_trained_with_the_body(place, fits):
+    """Frozen, what stage 2 learned stays as it is; fine-tuned, encoder and heat maps move."""
+    pose = PoseConfig(
+        encoder=None, mode="scratch", untrained=HEATMAPS, name="maps", paths=place.paths, subjects=SUBJECTS,
+        augment=CHANGED, device="cpu", batch=4, loop=LOOP, optim=Optim(steps=2, bf16=False),
+    )  # fmt: skip
+    train_3d_pose_from_enc.main(pose)
+    encoder = place.paths.runs_location / "pose" / "maps" / "checkpoint_best.pt"
+    before = load_checkpoint(encoder, "pose")["states"]["model"]
+    for mode in ("frozen", "finetune"):
+        config = heatmaps_config(place, f"from_2_{mode}", fits, encoder=encoder, mode=mode, in_memory=mode == "frozen")
+        train_SMPL_from_enc.main(config)
+        after = place.states(config.name)["model"]
+        for old, new in (("encoder.backbone.", "encoder.backbone."), ("head.", "joints.")):
+            names = [name.removeprefix(old) for name in before if name.startswith(old)]
+            is_kept = all(torch.equal(after[new + name], before[old + name]) for name in names)
+            assert names and is_kept == (mode == "frozen"), (new, mode)
+        assert isinstance(load_mesh(place.run(config.name) / "checkpoint_best.pt", CPU).network, MeshFromMaps)
+
+
+def test_behind_heat_maps_a_resumed_run_equals_an_uninterrupted_one(place, fits):
+    steady = MeshLoss(prior=0.0, soft_iou_after=0.0, distances_end=1.0)  # weights depend on the share that is done
+    whole = heatmaps_config(place, "maps_whole", fits, encoder=None, mode="scratch", untrained=HEATMAPS, loss=steady,
+                            augment=replace(CHANGED, end=1.0))  # fmt: skip
+    part = replace(whole, name="maps_part", optim=replace(whole.optim, steps=2))
+    train_SMPL_from_enc.main(whole)
+    train_SMPL_from_enc.main(part)
+    train_SMPL_from_enc.main(replace(part, optim=whole.optim, loop=replace(LOOP, resume=True)))
+    first, second = (place.states(name)["model"] for name in ("maps_whole", "maps_part"))
+    assert all(torch.equal(first[name], second[name]) for name in first if name != "_extra_state")
+
+
+def test_stored_latents_stand_in_for_images(place):
+    file = save_embeddings.main(
+        EmbeddingsConfig(checkpoint=place.encoder, device="cpu", paths=place.paths, subjects=(1, 5), copies=2)
+    )
+    train_SMPL_from_enc.main(place.config("stored", mode="embeddings", embeddings=file))
+    stored = load_mesh(place.run("stored") / "checkpoint_best.pt", CPU)
+    assert stored.mesh_config.mode == "embeddings"
+    last = load_history(place.run("stored") / "history.jsonl")[-1]
+    assert {"pose_m", "soft_iou", "held_out_mpjpe_17_mm"} <= last.keys()
+
+
+def test_modes_and_heads_that_contradict_each_other_are_refused(place, fits, tmp_path):
+    with pytest.raises(ValueError, match="mode is frozen, but encoder is none"):
+        place.config("never", encoder=None)
+    with pytest.raises(ValueError, match="pseudo_labels need images, and mode embeddings has none"):
+        place.config("never", mode="embeddings", embeddings=tmp_path / "embeddings.pkl", pseudo_labels=fits)
+    with pytest.raises(ValueError, match=r"head\.reads is maps, but the encoder is of kind compact"):
+        train_SMPL_from_enc.main(place.config("never", mode="finetune", head=MeshHeadConfig(reads="maps")))
+    other = tmp_path / "pseudo_labels.npz"
+    with np.load(fits) as file:
+        np.savez(other, **{**file, "_body_hash": np.array("0" * 64)})
+    with pytest.raises(ValueError, match=r"was fitted with another body than .*--loss\.vertices 0"):
+        train_SMPL_from_enc.main(heatmaps_config(place, "never", other, mode="finetune"))
+    assert not place.run("never").exists()

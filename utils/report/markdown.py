@@ -20,7 +20,7 @@ POSE_ROWS = {
 MESH_COLUMNS = headings(key for key in PRINTED if not key.startswith("n_"))
 OWN = ("overall", "predicted", "predicted, appearance of the input")
 """Keys, among the metrics, of rows that the tested network itself makes."""
-BODIES = {"predicted": "predicted", "mean_body": "mean body", "true_body": "true body"}
+BODIES = {"predicted": "predicted", "mean_body": "mean body", "mean_shape": "mean shape", "true_body": "true body"}
 REPORT = ("cameras", "median_error_as_calibrated_px", "median_error_refined_px", "turned_rad", "used_share")
 FOLDED_LETTERS = 300
 """Letters of a paragraph that is folded."""

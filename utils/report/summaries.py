@@ -20,8 +20,8 @@ from utils.report.measures import DECIMALS, headings, joint_counts, measure_of, 
 from utils.skeleton import H36M, Skeleton
 
 PRINTED = (
-    "mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "vertex_mm", "pa_vertex_mm", "iou_all_views_percent",
-    "yaw_error_degrees", "prior_score",
+    "mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "vertex_mm", "pa_vertex_mm", "surface_mm", "iou_all_views_percent",
+    "yaw_error_degrees", "twist_degrees", "shape_mm", "height_mm", "prior_score", "prior_plausibility",
 )  # fmt: skip
 """Columns of printed tables."""
 

@@ -1,5 +1,8 @@
+import math
+
 import numpy as np
 import pytest
+import roma
 import torch
 
 from config import ROOT
@@ -9,6 +12,7 @@ from models.mesh_evaluation import MeshMeasure, in_crop_axes, mean_body, own_vie
 from models.smpl import load_body
 from models.SMPL_from_latent import BodyEstimate, rooted_body
 from tests.helpers.tiny_h36m import looking_camera
+from utils.skeleton import SMPL_24
 from utils.views import MeshViews
 
 SIZE_PX = 48
@@ -54,6 +58,44 @@ def test_the_true_body_seen_through_any_view_has_no_error_and_covers_its_masks(m
         for name in ("predicted", "mean body", "true body"):
             assert errors[name]["iou_all_views_percent"].item() == 100
         assert errors["predicted"]["vertex_mm"].item() < 0.01 > errors["mean body"]["pa_vertex_mm"].item()
+
+
+class LikesShort:
+    """A stand-in for a prior: the second shape number is how real a body is."""
+
+    def scores(self, rotations, betas):
+        return betas[:, 1:2].expand(-1, 3)
+
+    open_scores = scores
+
+    def plausibility(self, scores):
+        return scores[:, 0]
+
+
+def test_shape_twist_and_surface_are_measured_beside_the_mean_shape_and_the_truth_beside_scores():
+    measure = MeshMeasure(load_body(ROOT / "models" / "assets" / "open_body.npz"), "pelvis", LikesShort(), samples=1)
+    views = empty_views()
+    R = views.R_crop_from_world[:, 0]
+    rotations, betas = standing_world()
+    truth = in_crop_axes(rotations, betas + torch.tensor([1.0] + [0.5] + [0.0] * 8), R)
+    elbow = SMPL_24.index("left_elbow")
+    bones = measure.bones
+    assert elbow in bones.rows and SMPL_24.index("left_hand") not in bones.rows and 0 not in bones.rows
+    about = torch.nn.functional.normalize(bones.bones_m[elbow], dim=0)
+    turned = truth.rotations_crop.clone()
+    turned[:, elbow] = turned[:, elbow] @ roma.rotvec_to_rotmat(0.6 * about)
+    estimate = BodyEstimate(turned, truth.betas.clone())
+    mesh = rooted_body(measure.body, truth)
+    found = measure.all_errors(estimate, truth, truth, mesh.joints_root_m, R, views)
+    predicted, mean_shape, true_body = (found[name] for name in ("predicted", "mean shape", "true body"))
+    below = [row for row in bones.rows if row == elbow or measure.body.parents[row] == elbow]
+    whole = math.degrees(0.6) / len(bones.rows)
+    assert whole * 0.99 < predicted["twist_degrees"].item() < whole * (len(below) + 0.01)
+    assert predicted["surface_mm"].item() < 0.6 * predicted["vertex_mm"].item(), "a turned hand has little surface"
+    assert predicted["shape_mm"].item() < 1e-3 and predicted["height_mm"].item() < 1e-3
+    assert mean_shape["height_mm"].item() > 70 and mean_shape["shape_mm"].item() > 10
+    assert [true_body[name].item() for name in ("prior_score", "prior_plausibility")] == pytest.approx([0.5, 0.5])
+    assert found["mean body"]["prior_plausibility"].item() == pytest.approx(0.5)
 
 
 def test_own_and_other_views_are_told_apart_and_absent_ones_left_out(measure):

@@ -1,6 +1,7 @@
 import math
 
 import pytest
+import roma
 import torch
 
 from utils.metrics import (
@@ -12,6 +13,8 @@ from utils.metrics import (
     is_sitting,
     mean_rotations,
     pa_vertex_error_mm,
+    surface_error_mm,
+    twist_error_degrees,
     vertex_error_mm,
 )
 from utils.skeleton import H36M_17
@@ -108,3 +111,31 @@ def test_iou_by_hand():
 def test_the_mean_of_two_rotations_about_one_axis_is_half_way():
     mean = mean_rotations(torch.stack([about_vertical(20), about_vertical(80)])[:, None])
     assert torch.allclose(mean[0], about_vertical(50), atol=1e-6)
+
+
+def test_a_surface_counts_by_its_area_and_not_by_its_vertices():
+    true = torch.zeros(1, 4, 3)
+    predicted = true.clone()
+    predicted[:, :3, 0] = 0.2  # three vertices of a hand, which have little of the surface
+    share = torch.tensor([0.01, 0.01, 0.01, 0.97])
+    assert surface_error_mm(predicted, true, share).item() == pytest.approx(6)
+    assert vertex_error_mm(predicted, true).item() == pytest.approx(150)
+
+
+@pytest.mark.parametrize("bone", [(1.0, 0.0, 0.0), (0.0, -3.0, 4.0)])
+def test_twist_is_the_turn_about_the_bone_and_a_swing_is_none(bone):
+    axis = torch.nn.functional.normalize(torch.tensor(bone), dim=0)
+    across = torch.nn.functional.normalize(torch.linalg.cross(axis, torch.tensor([0.3, 0.5, 0.7])), dim=0)
+    rest = roma.random_rotmat(1)
+    turns = ((0.5, axis), (0.9, across), (6.0, axis))
+    twisted, swung, turned_right_round = ((rest @ roma.rotvec_to_rotmat(angle * about))[None] for angle, about in turns)
+    bones_m = torch.tensor([[0.0, 0, 0], list(bone)])
+
+    def error(predicted):
+        pair = torch.cat([torch.eye(3)[None, None], predicted], dim=1)
+        return twist_error_degrees(pair, torch.cat([torch.eye(3)[None, None], rest[None]], dim=1), bones_m, [1]).item()
+
+    assert error(rest[None]) == pytest.approx(0, abs=0.05)
+    assert error(twisted) == pytest.approx(math.degrees(0.5), abs=0.05)
+    assert error(swung) == pytest.approx(0, abs=0.05)
+    assert error(turned_right_round) == pytest.approx(math.degrees(2 * math.pi - 6.0), abs=0.05)
