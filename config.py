@@ -210,12 +210,17 @@ class Loop:
     """PyTorch threads on the CPU; 0 leaves PyTorch's own choice."""
     resume: bool = False
     """Go on from checkpoint_last.pt of a run of the same name."""
+    auto_resume: bool = False
+    """Go on where there is a checkpoint_last.pt, and start where there is none: for jobs that are started again."""
     overwrite: bool = False
     """Delete a run of the same name first."""
+    skip_broken: bool = False
+    """Leave out training samples that cannot be read, each told once and counted; the next one takes the place."""
 
     def __post_init__(self) -> None:
-        if self.resume and self.overwrite:
-            raise ValueError("loop.resume and loop.overwrite contradict each other; set one")
+        if (self.resume or self.auto_resume) and self.overwrite:
+            which = "loop.resume" if self.resume else "loop.auto_resume"
+            raise ValueError(f"{which} and loop.overwrite contradict each other; set one")
 
 
 # --------------------------------------------------------------------------------------------------------------- data

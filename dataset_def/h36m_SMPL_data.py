@@ -189,6 +189,10 @@ class MeshData(Dataset[MeshSample]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def name_of(self, place: tuple[int, int]) -> str:
+        """Name the frame of an item."""
+        return self.table.key(self.rows[place[1]]).stem
+
     def __getitem__(self, place: tuple[int, int]) -> MeshSample:
         epoch, index = place
         row = int(self.rows[index])

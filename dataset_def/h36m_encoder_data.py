@@ -114,6 +114,10 @@ class EncoderData(Dataset[ViewGroup]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def name_of(self, place: tuple[int, int]) -> str:
+        """Name the first frame of an item's instant."""
+        return self.table.key(self.rows[place[1]][0]).stem
+
     def _other_instant(self, index: int, rng: np.random.Generator) -> int:
         """Choose the instant that is shown beside this one."""
         if self.pairing.appearance_from == "other_action":

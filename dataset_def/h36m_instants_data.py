@@ -109,11 +109,19 @@ class InstantData(Dataset[InstantViews]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, place: tuple[int, int]) -> InstantViews:
-        epoch, index = place
+    def name_of(self, place: tuple[int, int]) -> str:
+        """Name the first frame of the instant that an item shows."""
+        return self.table.key(self.rows[self._shown(*place)[0]][0]).stem
+
+    def _shown(self, epoch: int, index: int) -> tuple[int, np.random.Generator]:
+        """Choose the instant that an item shows, and give the generator of what else is drawn for it."""
         rng = np.random.default_rng([self.seed, epoch, index])
         if len(self.known) and rng.random() < self.walkers[min(epoch, len(self.walkers) - 1)]:
-            index = int(rng.choice(self.known))
+            return int(rng.choice(self.known)), rng
+        return index, rng
+
+    def __getitem__(self, place: tuple[int, int]) -> InstantViews:
+        index, rng = self._shown(*place)
         rows = np.sort(rng.permutation(self.rows[index])[: self.views])
         parts = [self._wide_view(int(row), rng) for row in rows]
         return InstantViews(

@@ -132,6 +132,10 @@ class PoseData(Dataset[PoseSample]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def name_of(self, place: tuple[int, int]) -> str:
+        """Name the frame of an item."""
+        return self.table.key(self.rows[place[1]]).stem
+
     def __getitem__(self, place: tuple[int, int]) -> PoseSample:
         epoch, index = place
         row = int(self.rows[index])
@@ -214,6 +218,10 @@ class WidePoseData(Dataset[WideCrops]):
     def __len__(self) -> int:
         return len(self.poses)
 
+    def name_of(self, place: tuple[int, int]) -> str:
+        """Name the frame of an item."""
+        return self.poses.name_of(place)
+
     def __getitem__(self, place: tuple[int, int]) -> WideCrops:
         epoch, index = place
         rows, reader, table = self.poses.rows, self.poses.reader, self.poses.table
@@ -294,6 +302,7 @@ class EmbeddedPoseData(Dataset[EmbeddedSample]):
         who = subjects_of(table, rows[items])
         self.labels_read = Reads(pixels=who, cameras=who, joints=who).triangulated(told_by_keypoints(paths, who))
         self.frames = embeddings.frames[items]
+        self.table, self.rows = table, rows[items]
         self.points_crop = torch.from_numpy(embeddings.points[items])
         self.joints_root_m = torch.from_numpy(labels_m.astype(np.float32))
 
@@ -307,6 +316,10 @@ class EmbeddedPoseData(Dataset[EmbeddedSample]):
 
     def __len__(self) -> int:
         return len(self.joints_root_m)
+
+    def name_of(self, place: tuple[int, int]) -> str:
+        """Name the frame that a latent was read from."""
+        return self.table.key(self.rows[place[1]]).stem
 
     def __getitem__(self, place: tuple[int, int]) -> EmbeddedSample:
         return EmbeddedSample(self.points_crop[place[1]], self.joints_root_m[place[1]])

@@ -1,14 +1,25 @@
-"""Which items form batch number k: a pure function of (seed, k), whatever the number of processes or workers."""
+"""Which items form batch number k: a pure function of (seed, k), whatever the number of processes or workers.
 
-from collections.abc import Iterable, Iterator, Sized
+Every sample of a training is watched while it is read: one that holds NaN, cannot be read, or ends the process that
+reads it, is named.
+"""
+
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 from tqdm import tqdm
+
+from utils.failures import SHARED_MEMORY
 
 EpochIndex = tuple[int, int]
 """(epoch, index): what a data set is asked for."""
@@ -46,17 +57,133 @@ class Batches(Sampler[list[EpochIndex]]):
             self.order_of = epoch, np.random.default_rng([self.seed, epoch]).permutation(self.num_items)
         return epoch, int(self.order_of[1][place])
 
-    def __iter__(self) -> Iterator[list[EpochIndex]]:
+    def share_of(self, number: int) -> list[EpochIndex]:
+        """List this process's items of a batch."""
         share = self.batch_size // self.processes
-        start = self.first * self.batch_size + self.rank * share
+        start = number * self.batch_size + self.rank * share
+        return [self.item(place) for place in range(start, start + share)]
+
+    def __iter__(self) -> Iterator[list[EpochIndex]]:
+        number = self.first
         while True:
-            yield [self.item(number) for number in range(start, start + share)]
-            start += self.batch_size
+            yield self.share_of(number)
+            number += 1
 
 
-def one_thread(worker: int) -> None:
-    """Keep a data worker from taking more than its core."""
+@runtime_checkable
+class Named(Protocol):
+    """A data set that can say which sample an item is."""
+
+    def name_of(self, place: EpochIndex) -> str:
+        """Name a sample as a person would look for it."""
+
+
+def broken_part(sample: Any, name: str = "sample") -> str:
+    """Name the first tensor of a sample with numbers that are NaN or infinite; empty if there is none."""
+    if isinstance(sample, torch.Tensor):
+        return "" if not sample.is_floating_point() or sample.isfinite().all() else name
+    fields = getattr(sample, "_fields", range(len(sample)))
+    return next((found for field, part in zip(fields, sample, strict=True) if (found := broken_part(part, field))), "")
+
+
+class Watched(Dataset[Any]):
+    """A data set whose samples are checked and, where the settings say so, left out when they cannot be read."""
+
+    def __init__(self, dataset: Any, workers: int, skip_broken: bool = False) -> None:
+        self.dataset, self.skip_broken = dataset, skip_broken and isinstance(dataset, Named)  # others are drawn
+        self.reading = torch.full((max(1, workers), 3), -1, dtype=torch.int64).share_memory_()
+        """Of every worker: its process, and the (epoch, index) that it reads; -1 between two."""
+        self.skipped = torch.zeros(len(dataset) if self.skip_broken else 0, dtype=torch.uint8).share_memory_()
+        """1 where a sample was left out."""
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def name_of(self, place: EpochIndex) -> str:
+        """Name a sample."""
+        return (
+            self.dataset.name_of(place) if isinstance(self.dataset, Named) else f"item {place[1]} of epoch {place[0]}"
+        )
+
+    def __getitem__(self, place: EpochIndex) -> Any:
+        info = get_worker_info()
+        here = self.reading[0 if info is None else info.id]
+        epoch, first = place
+        for index in range(first, first + len(self)):
+            here[:] = torch.tensor([os.getpid(), epoch, index % len(self)])
+            try:
+                sample = self._read((epoch, index % len(self)))
+            except (ValueError, OSError) as error:
+                if not self.skip_broken:
+                    raise
+                self._skip((epoch, index % len(self)), error)
+            else:
+                here[2] = -1
+                return sample
+        raise ValueError("no sample of this data set can be read")
+
+    def _read(self, place: EpochIndex) -> Any:
+        sample = self.dataset[place]
+        if part := broken_part(sample):
+            raise ValueError(f"{part} of {self.name_of(place)} holds NaN or infinity; mend or remove it, or leave out "
+                             "what cannot be read with --loop.skip-broken")  # fmt: skip
+        return sample
+
+    def _skip(self, place: EpochIndex, error: Exception) -> None:
+        if not self.skipped[place[1]]:
+            self.skipped[place[1]] = 1
+            tqdm.write(f"skipped {self.name_of(place)}: {' '.join(str(error).split())}", file=sys.stderr)
+
+    def read_by(self, process: int) -> str:
+        """Say what a process was reading, as the middle of a sentence."""
+        rows = [(epoch, index) for pid, epoch, index in self.reading.tolist() if pid == process and index >= 0]
+        return f"while it read {self.name_of(rows[0])}" if rows else "between two samples"
+
+
+ENDED_WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? (\d+)")
+
+
+def without_lost_workers(loader: Iterable[Any], watched: Sequence[Watched]) -> Iterator[Any]:
+    """Yield batches; where a process that reads them was ended from outside, say what it was reading.
+
+    Raises:
+        ChildProcessError: one was ended.
+    """
+    batches = iter(loader)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            ended = ENDED_WORKER.search(str(error))
+            if ended is None or SHARED_MEMORY.search(str(error)):
+                raise
+            places = [one.read_by(int(ended[1])) for one in watched]
+            where = next((place for place in places if place.startswith("while")), "between two samples")
+            raise ChildProcessError(
+                f"a process that reads data (pid {ended[1]}) was ended from outside {where}: memory may have run out, "
+                "or a library failed on that file; use fewer --loop.workers, or look at the file"
+            ) from error
+        yield batch
+
+
+def prepared_worker(worker: int) -> None:
+    """Keep a data worker from taking more than its core, and alive when a whole job is told to end.
+
+    Schedulers send SIGTERM to every process of a job.  The training process saves first and ends its workers then.
+    """
     torch.set_num_threads(1)
+    if hasattr(signal, "sigwaitinfo"):  # macOS has none
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_by_parent, daemon=True).start()
+
+
+def _end_by_parent() -> None:
+    """End this process when its parent says so, and nobody else."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 def batch_loader(
@@ -69,7 +196,7 @@ def batch_loader(
         batch_sampler=batches,
         num_workers=workers,
         generator=torch.Generator(),
-        worker_init_fn=one_thread,
+        worker_init_fn=prepared_worker,
         pin_memory=torch.cuda.is_available(),
         prefetch_factor=4 if workers else None,
     )

@@ -10,9 +10,12 @@ import math
 import os
 import random
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -36,7 +39,7 @@ from utils.artifacts import (
     save_checkpoint,
     told_in_one_sentence,
 )
-from utils.batches import Batches, Resident, batch_loader, to_device
+from utils.batches import Batches, Resident, Watched, batch_loader, to_device, without_lost_workers
 from utils.history import History
 from utils.machine import hardware, now, versions
 from utils.settings import check_same_settings, to_plain
@@ -149,6 +152,51 @@ def spoken(seconds: float) -> str:
     return f"{max(1, round(seconds))} seconds"
 
 
+SAMPLES_NAMED = 4
+"""Of a batch in which something went wrong."""
+ENDED_EARLY = 75
+"""Exit code of a run that was told to end and saved where it stood: "try again later" in BSD's sysexits.h."""
+TOLD_EVERY = 10
+"""Steps between two agreements of processes on GPUs whether to end: each waits for the device."""
+
+
+@contextmanager
+def signals_noted(run: "Run") -> Iterator[None]:
+    """Let SIGTERM, which schedulers send before they end a job, be noted instead of ending the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(number: int, frame: object) -> None:
+        run.is_told_to_end = True
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def whole_files(folder: Path) -> Iterator[Path]:
+    """Yield what lies in a folder but for files that were never finished."""
+    return (path for path in folder.iterdir() if path.suffix != ".partial")
+
+
+def stored_starts(config_file: Path) -> list[dict[str, Any]]:
+    """Read when and how a run was started so far.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        starts = json.loads(config_file.read_text())["starts"]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(f"{config_file} is damaged; put back a copy, or start anew with --loop.overwrite") from error
+    if not isinstance(starts, list):
+        raise ValueError(f"{config_file} is damaged; put back a copy, or start anew with --loop.overwrite")
+    return starts
+
+
 IN_USE = "wait until it ends, or choose another --name"
 
 
@@ -172,7 +220,13 @@ class Run:
         self.tracked: dict[str, Stateful] = {}
         self.restored: dict[str, Any] = {}
         self.history = History(stage, self.processes, self.device)
+        self.history.samples_of = self._samples_of
+        self.sources: list[tuple[Batches, Watched]] = []
+        self.names: dict[int, str] = {}
+        """Names of the parameters, by their identity."""
         self.lock: FolderLock | None = None
+        self.resumes = config.loop.resume or (config.loop.auto_resume and self.last_checkpoint.is_file())
+        self.is_told_to_end = False
         self._connect()
         if config.loop.threads:
             torch.set_num_threads(config.loop.threads)
@@ -180,7 +234,7 @@ class Run:
             check_name(config.name)
             self._check_folder()
         self._wait()
-        if config.loop.resume:
+        if self.resumes:
             self._restore()
         seed_everything(config.loop.seed)
 
@@ -203,37 +257,44 @@ class Run:
     def _check_folder(self) -> None:
         if lock_file(self.folder).exists():
             FolderLock(self.folder, IN_USE).release()
-        last = self.folder / "checkpoint_last.pt"
-        if self.loop.resume:
-            if not last.is_file():
+        if self.resumes:
+            if not self.last_checkpoint.is_file():
                 raise FileNotFoundError(
-                    f"{last} does not exist, so there is nothing to resume; leave out --loop.resume "
+                    f"{self.last_checkpoint} does not exist, so there is nothing to resume; leave out --loop.resume "
                     "(add --loop.overwrite if the folder exists)"
                 )
-        elif self.folder.exists() and not self.loop.overwrite:
+        elif self.folder.exists() and not (self.loop.overwrite or self.loop.auto_resume):
             raise FileExistsError(
                 f"{self.folder} exists; go on with --loop.resume, delete it with --loop.overwrite, "
                 "or choose another --name"
             )
-        elif self.folder.exists() and not (self.folder / "config.json").is_file():
+        elif self.folder.exists() and not (self.folder / "config.json").is_file() and any(whole_files(self.folder)):
             raise FileExistsError(f"{self.folder} is no run (it has no config.json), so it is not deleted")
 
     def _restore(self) -> None:
         checkpoint = load_checkpoint(self.last_checkpoint, self.stage)
-        check_same_settings(self.settings, checkpoint["config"])
         self.step, self.restored = checkpoint["step"], checkpoint["states"]
+        check_same_settings(self.settings, checkpoint["config"])
         with told_in_one_sentence(self.last_checkpoint, self.stage):
             self.best = checkpoint["progress"]["best"]
             self.evals_since_best = checkpoint["progress"]["evals_since_best"]
+
+    def _check_folder_is_free(self) -> None:
+        """Empty the folder of a run that may be deleted, its config.json last: until then it can be told by that."""
+        if self.folder.exists():
+            if not (self.loop.overwrite or self.loop.auto_resume):
+                raise FileExistsError(f"{self.folder} was made by another run in the meantime; {IN_USE}")
+            for path in sorted(self.folder.iterdir(), key=lambda path: path.name == "config.json"):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def _open_folder(self) -> None:
         """Make or empty the folder; only now, so that a script which fails before its loop changes nothing."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self.lock = FolderLock(self.folder, IN_USE)
-        if self.folder.exists() and self.loop.overwrite and self.step == 0:
-            shutil.rmtree(self.folder)
+        if self.step == 0:
+            self._check_folder_is_free()
         config_file = self.folder / "config.json"
-        starts = json.loads(config_file.read_text())["starts"] if self.step else []
+        starts = stored_starts(config_file) if self.step else []
         starts.append(
             {
                 "at_step": self.step,
@@ -255,9 +316,33 @@ class Run:
         """Name what a checkpoint holds; on resume, put the stored states back.  Call it before `parallel`."""
         self.tracked |= states
         for name, state in states.items():
+            if isinstance(state, nn.Module):
+                self.names |= {id(one): f"{name}.{part}" for part, one in state.named_parameters()}
+            if isinstance(state, torch.optim.Optimizer):
+                state.register_step_pre_hook(self._check_gradients)
             if self.restored:
                 with told_in_one_sentence(self.last_checkpoint, self.stage):
                     load_weights(state, self.restored[name], self.last_checkpoint)
+
+    def _check_gradients(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        """Note a gradient that is not finite; `log`, which follows each step, stops the run and names a term first."""
+        used = [one for group in optimizer.param_groups for one in group["params"] if one.grad is not None]
+        if not used:
+            return
+        total = nn.utils.get_total_norm([one.grad for one in used])
+        self.history.mark(self.step, total)
+        if self.device.type == "cpu" and not total.isfinite():
+            broken = [self.names.get(id(one), "a parameter") for one in used if not one.grad.isfinite().all()]
+            more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+            self.history.bad_gradient = f"the gradient of {broken[0]}{more}" if broken else "the gradient's norm"
+
+    def _samples_of(self, step: int) -> str:
+        """Name some samples of a step, for a message."""
+        parts = [(watched, batches.share_of(step - 1)) for batches, watched in self.sources]
+        found = [watched.name_of(place) for watched, places in parts for place in places[:SAMPLES_NAMED]]
+        count = sum(len(places) for _, places in parts)
+        more = f", ... ({count} in all)" if count > len(found) else ""
+        return f" (samples {', '.join(found)}{more})" if found else ""
 
     def parallel(self, model: nn.Module) -> nn.Module:
         """Wrap a model so that processes exchange gradients; call only the result, only as `model(...)`."""
@@ -273,9 +358,11 @@ class Run:
         """
         assert isinstance(dataset, Sized)
         batches = Batches(len(dataset), batch_size, self.loop.seed, self.step, self.rank, self.processes)
+        watched = Watched(dataset, self.loop.workers, self.loop.skip_broken)
+        self.sources.append((batches, watched))
         if in_memory:
-            return Resident(dataset, batches, self.device, self.loop.workers)
-        return batch_loader(dataset, batches, self.loop.workers)
+            return Resident(watched, batches, self.device, self.loop.workers)
+        return batch_loader(watched, batches, self.loop.workers)
 
     def generator(self, step: int) -> torch.Generator:
         """Make a random generator on the run's device, for one step of this process."""
@@ -291,21 +378,53 @@ class Run:
             self._open_folder()
         self.last = last
         pace = Pace(self.stage, self.step, self.is_main)
-        batches = iter(loader) if self.step < last else iter(())
-        with tqdm(total=last, initial=self.step, disable=None if self.is_main else True, desc=self.stage) as bar:
+        watched = [source for _, source in self.sources]
+        batches = without_lost_workers(loader, watched) if self.step < last else iter(())
+        bar = tqdm(total=last, initial=self.step, disable=None if self.is_main else True, desc=self.stage)
+        with bar, signals_noted(self):
             while self.step < self.last:
                 batch = to_device(next(batches), self.device)
                 self.step += 1
                 seed_everything(self.loop.seed, self.step, self.rank)
                 yield self.step, batch
                 if self.is_due("log") or self.is_due("validate") or self.is_due("checkpoint"):
-                    self.history.write(self.step)
+                    self.history.write(self.step, self._counts())
                 if self.is_due("checkpoint"):
                     self._save("checkpoint_last.pt", self.tracked)
                 bar.update()
                 pace.tell(self.step, self.last)
+                self._end_if_told()
+        for name, count in self._counts().items():
+            self.tell(f"{count} {name.replace('_', ' ')}: they could not be read, and others took their places")
         if self.lock is not None:
             self.lock.release()
+
+    def _counts(self) -> dict[str, int]:
+        """Count the samples of this process that were left out, where the settings allow it."""
+        if not self.loop.skip_broken:
+            return {}
+        return {"skipped_samples": sum(int(watched.skipped.sum()) for _, watched in self.sources)}
+
+    def _end_if_told(self) -> None:
+        """Save and end if the system asked for it; all processes do so after the same step.
+
+        Raises:
+            SystemExit: with ENDED_EARLY.
+        """
+        if self.processes > 1:
+            if self.device.type == "cuda" and self.step % TOLD_EVERY:
+                return
+            told = torch.tensor(int(self.is_told_to_end), device=self.device)
+            dist.all_reduce(told, dist.ReduceOp.MAX)
+            self.is_told_to_end = bool(told)
+        if not self.is_told_to_end or self.step == self.last:
+            return
+        self.history.means(self.step)
+        self._save("checkpoint_last.pt", self.tracked)
+        self._wait()
+        self.tell(f"told to end (SIGTERM): step {self.step} of {self.last} is saved in {self.last_checkpoint}; go on "
+                  "with the same command and --loop.auto-resume")  # fmt: skip
+        sys.exit(ENDED_EARLY)
 
     def is_due(self, what: Literal["log", "validate", "checkpoint"]) -> bool:
         """Tell whether it is time, by the settings; everything is due at the last step."""

@@ -7,13 +7,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from config import ROOT
-from tests.helpers.every_stage import KILLED_AT, OPTIM, STAGES, write_data
+from tests.helpers.every_stage import KILLED_AT, OPTIM, STAGES, differing, write_data
 from utils.artifacts import load_checkpoint
 from utils.figures.training import CELL_PX, TITLE_PX
 from utils.history import load_history
@@ -43,18 +42,6 @@ def trained(tmp_path_factory) -> dict[str, Path]:
     reported = {name: process.communicate()[1] for name, process in started.items()}
     assert {name: process.returncode for name, process in started.items()} == dict.fromkeys(ENDS, 0), reported
     return {name: place / "runs" for name, place in places.items()}
-
-
-def differing(one: Any, other: Any, place: str = "") -> list[str]:
-    """Name the places where two nested states are not equal bit for bit."""
-    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        return [found for key in one for found in differing(one[key], other[key], f"{place}/{key}")]
-    if isinstance(one, list | tuple) and type(one) is type(other) and len(one) == len(other):
-        pairs = enumerate(zip(one, other, strict=True))
-        return [found for at, pair in pairs for found in differing(*pair, f"{place}/{at}")]
-    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
-        return [] if one.dtype == other.dtype and torch.equal(one, other) else [place]
-    return [] if type(one) is type(other) and one == other else [place]
 
 
 @pytest.mark.parametrize("other", ["second", "killed"])

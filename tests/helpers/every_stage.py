@@ -9,8 +9,10 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,11 +24,18 @@ from config import (
     EncoderConfig,
     GanConfig,
     GanNetworkConfig,
+    ImageAugmentation,
+    ImageLoss,
+    KeypointsConfig,
+    KeypointsNetwork,
     Loop,
+    MasksConfig,
+    MasksNetwork,
     MeshConfig,
     MeshHeadConfig,
     Optim,
     Paths,
+    PointsTeaching,
     PoseConfig,
     PoseHeadConfig,
     PoseSources,
@@ -35,7 +44,14 @@ from config import (
 )
 from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.h36m_get_background import BackgroundConfig
-from sample import train_3d_pose_from_enc, train_enc_dec, train_GAN, train_SMPL_from_enc
+from sample import (
+    train_3d_pose_from_enc,
+    train_enc_dec,
+    train_GAN,
+    train_SMPL_from_enc,
+    train_SMPL_from_keypoints,
+    train_SMPL_from_masks,
+)
 from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.engine import Run
 
@@ -54,35 +70,74 @@ def write_data(folder: Path) -> Paths:
     return paths
 
 
+def settings_of(stage: str, paths: Paths, loop: Loop) -> tuple[Callable[[Any], float], Any]:
+    """Give a stage's script and tiny settings; it reads what the stages before it left in the same folder of runs."""
+    runs = paths.runs_location
+    encoder, prior = (runs / name / "tiny" / "checkpoint_best.pt" for name in ("enc_dec", "gan"))
+    common = {"name": "tiny", "device": "cpu", "paths": paths, "optim": OPTIM, "loop": loop}
+    of_data = common | {"subjects": SUBJECTS}
+    bank = PoseSources(sequences=4, frames=6, held_out=0.4, cache_location=runs / "cache", processes=1)
+    if stage == "enc_dec":
+        encoders = EncoderConfig(width=8, points=12, appearance=8)
+        return train_enc_dec.main, EncDecConfig(
+            groups=2, crop=Crop(size_px=32), encoder=encoders, decoder=DecoderConfig(width=8), **of_data
+        )
+    if stage == "points":
+        return train_enc_dec.main, EncDecConfig(
+            groups=2, crop=Crop(size_px=32), decoder=DecoderConfig(width=8), loss=ImageLoss(features=0.0),
+            encoder=EncoderConfig(kind="heatmaps", width=8, points=12, appearance=8),
+            teaching=PointsTeaching(by="masks", heading_at=(0.5,), believed_from=0.0),
+            augment=ImageAugmentation(roll_rad=0.3, shift_m=0.1, colour=0.5, scale=0.15, mirror=0.5), **of_data,
+        )  # fmt: skip
+    if stage == "pose":
+        return train_3d_pose_from_enc.main, PoseConfig(
+            encoder=encoder, batch=4, head=PoseHeadConfig(hidden=32, dropout=0.1), **of_data
+        )
+    if stage == "gan":
+        network = GanNetworkConfig(joint_hidden=8, pose_hidden=16, generator_hidden=16, latent=6)
+        return train_GAN.main, GanConfig(data=bank, network=network, batch=8, **common)
+    if stage == "masks":
+        network = MasksNetwork(size_px=32, width=8, features=12, hidden=32)
+        return train_SMPL_from_masks.main, MasksConfig(
+            batch=6, held_out_bodies=4, bank=bank, network=network, **of_data
+        )
+    if stage == "lifter":
+        network = KeypointsNetwork(hidden=32, blocks=1, looks=1)
+        return train_SMPL_from_keypoints.main, KeypointsConfig(
+            batch=8, held_out_bodies=8, bank=bank, network=network, **common
+        )
+    return train_SMPL_from_enc.main, MeshConfig(
+        encoder=encoder, prior=prior, batch=4, silhouettes_of=(1, 5), silhouette_batch=2, mask_px=64,
+        head=MeshHeadConfig(hidden=32, dropout=0.1), **of_data,
+    )  # fmt: skip
+
+
 def train_one(stage: str, paths: Paths, resume: bool, pictures: int = 2) -> None:
     """Train one stage on what the stages before it left in the same folder of runs."""
-    loop, runs = replace(LOOP, resume=resume, pictures=pictures), paths.runs_location
-    encoder, prior = (runs / name / "tiny" / "checkpoint_best.pt" for name in ("enc_dec", "gan"))
-    if stage == "enc_dec":
-        train_enc_dec.main(EncDecConfig(
-            name="tiny", device="cpu", paths=paths, subjects=SUBJECTS, groups=2, crop=Crop(size_px=32),
-            encoder=EncoderConfig(width=8, points=12, appearance=8), decoder=DecoderConfig(width=8), optim=OPTIM,
-            loop=loop,
-        ))  # fmt: skip
-    elif stage == "pose":
-        train_3d_pose_from_enc.main(PoseConfig(
-            encoder=encoder, name="tiny", device="cpu", paths=paths, subjects=SUBJECTS, batch=4, optim=OPTIM, loop=loop,
-            head=PoseHeadConfig(hidden=32, dropout=0.1),
-        ))  # fmt: skip
-    elif stage == "gan":
-        data = PoseSources(sequences=4, frames=6, held_out=0.4, cache_location=runs / "cache", processes=1)
-        network = GanNetworkConfig(joint_hidden=8, pose_hidden=16, generator_hidden=16, latent=6)
-        train_GAN.main(GanConfig(name="tiny", device="cpu", paths=paths, data=data, network=network, batch=8,
-                                 optim=OPTIM, loop=loop))  # fmt: skip
-    else:
-        train_SMPL_from_enc.main(MeshConfig(
-            encoder=encoder, prior=prior, name="tiny", device="cpu", paths=paths, subjects=SUBJECTS, batch=4,
-            silhouettes_of=(1, 5), silhouette_batch=2, mask_px=64, optim=OPTIM, loop=loop,
-            head=MeshHeadConfig(hidden=32, dropout=0.1),
-        ))  # fmt: skip
+    main_of_stage, config = settings_of(stage, paths, replace(LOOP, resume=resume, pictures=pictures))
+    main_of_stage(config)
 
 
 STAGES = ("enc_dec", "pose", "gan", "mesh")
+TEACHERS = ("masks", "lifter", "points")
+"""What is trained beside the four stages; `points` is stage 1 where masks teach it, and needs a folder of its own."""
+
+
+def folder_of(stage: str) -> str:
+    """Name the folder that a stage's runs lie in, and the stage that its checkpoints say."""
+    return "enc_dec" if stage == "points" else stage
+
+
+def differing(one: Any, other: Any, place: str = "") -> list[str]:
+    """Name the places where two nested states are not equal bit for bit."""
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return [found for key in one for found in differing(one[key], other[key], f"{place}/{key}")]
+    if isinstance(one, list | tuple) and type(one) is type(other) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [found for at, pair in pairs for found in differing(*pair, f"{place}/{at}")]
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return [] if one.dtype == other.dtype and torch.equal(one, other) else [place]
+    return [] if type(one) is type(other) and one == other else [place]
 
 
 def train_until_killed(stage: str, paths: Paths) -> None:
