@@ -26,6 +26,7 @@ from models.encoder_decoder import EncoderDecoder
 from models.pose_from_latent import PoseFromLatent, load_pose
 from models.pose_from_maps import PoseFromMaps
 from models.SMPL_from_latent import MeshFromLatent, load_mesh
+from models.SMPL_from_maps import MeshFromMaps
 from utils.artifacts import atomic_write, commit, file_hash
 from utils.settings import start
 
@@ -65,7 +66,10 @@ class ImageToBody(nn.Module):
     """One encoder and the heads behind it; the encoder runs once."""
 
     def __init__(
-        self, encoder: EncoderDecoder, pose: PoseFromLatent | PoseFromMaps | None, mesh: MeshFromLatent | None
+        self,
+        encoder: EncoderDecoder,
+        pose: PoseFromLatent | PoseFromMaps | None,
+        mesh: MeshFromLatent | MeshFromMaps | None,
     ) -> None:
         super().__init__()
         self.encoder, self.pose, self.mesh = encoder, pose, mesh
@@ -73,6 +77,8 @@ class ImageToBody(nn.Module):
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
         """Predict what `outputs` names, from RGB images in [0, 1]."""
+        if isinstance(self.mesh, MeshFromMaps):  # it has an encoder of its own, so `load` finds no pose beside it
+            return tuple(self.mesh(image))
         if isinstance(self.pose, PoseFromMaps):
             # Such a head moves the encoder away from its points, so `read_alike` finds no mesh head behind it.
             return (self.pose(self.encoder.backbone(self.encoder.normalised(image))).joints_root_m,)
@@ -212,8 +218,13 @@ def load(config: OnnxConfig) -> tuple[ImageToBody, Crop]:
     if crop != other_crop or not read_alike(encoder, other):
         raise ValueError(f"{config.pose} and {config.mesh} have different encoders or crops; write one file for each, "
                          "or train both heads behind one encoder")  # fmt: skip
-    heads = (pose.network.head if pose is not None else None, mesh.network.head if mesh is not None else None)
-    return ImageToBody(encoder, *heads).eval(), crop
+    body: MeshFromLatent | MeshFromMaps | None = None
+    if mesh is not None:
+        if isinstance(mesh.network, MeshFromMaps) and pose is not None:
+            raise ValueError(f"{config.mesh} finds its joints by heat maps of its own, so {config.pose} cannot stand "
+                             "beside it; write one file for each")  # fmt: skip
+        body = mesh.network if isinstance(mesh.network, MeshFromMaps) else mesh.network.head
+    return ImageToBody(encoder, None if pose is None else pose.network.head, body).eval(), crop
 
 
 def describe_network(config: OnnxConfig, crop: Crop, outputs: tuple[str, ...]) -> dict[str, str]:

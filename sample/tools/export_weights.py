@@ -7,8 +7,9 @@ Reads   checkpoint_best.pt of stage 2, 3 or 4, of the teacher that reads masks, 
         config.json beside it and of stage 1
 Writes  models/assets/open_weights.pt, which every script takes where it takes a checkpoint of stage 1 or 2 (stage 2 in
         mode frozen); open_pose.pt, which takes the place of stage 2 alone (stage 2 with heat maps); open_prior.pt;
-        open_teacher.pt; open_lifter.pt; or open_mesh.pt, whose encoder is that of open_weights.pt beside it; each with
-        a .json that tells how it was made (commands, commits, settings, steps, metrics), without the folders
+        open_teacher.pt; open_lifter.pt; open_body_maps.pt (stage 4 with heat maps); or open_mesh.pt, whose encoder is
+        that of open_weights.pt beside it; each with a .json that tells how it was made (commands, commits, settings,
+        steps, metrics), without the folders
 """
 
 import json
@@ -37,6 +38,7 @@ from models.pose_from_latent import load_pose
 from models.pose_from_maps import PoseFromMaps
 from models.SMPL_from_keypoints import lifter_reads
 from models.SMPL_from_latent import ENCODER_FILE, GEOMETRY_HASH, load_mesh
+from models.SMPL_from_maps import MeshFromMaps
 from models.SMPL_from_masks import teacher_reads
 from utils.artifacts import atomic_write, commit, load_checkpoint, load_metrics, must_exist, save_checkpoint
 from utils.settings import start, to_plain, without_folders
@@ -50,11 +52,11 @@ class ExportConfig:
 
     checkpoint: Path
     """checkpoint_best.pt of stage 2 with a frozen encoder (it then holds encoder, decoder and pose head) or with heat
-    maps, of stage 3, of stage 4 (its head alone), of sample/train_SMPL_from_masks.py or of
+    maps, of stage 3, of stage 4 (its head alone, or all of it with heat maps), of sample/train_SMPL_from_masks.py or of
     sample/train_SMPL_from_keypoints.py."""
     output: Path | None = None
-    """Without it, open_weights.pt, open_pose.pt, open_prior.pt, open_mesh.pt, open_teacher.pt or open_lifter.pt in
-    models/assets."""
+    """Without it, open_weights.pt, open_pose.pt, open_prior.pt, open_mesh.pt, open_body_maps.pt, open_teacher.pt or
+    open_lifter.pt in models/assets."""
     encoder: Path = ROOT / "models" / "assets" / "open_weights.pt"
     """Of stage 4: the exported encoder that the head was trained with; it must lie in the folder of the output."""
     appearance_of: Path | None = None
@@ -142,12 +144,27 @@ def mesh_parts(config: ExportConfig) -> Parts:
     return Parts(head, settings, {"file": config.encoder.name}, reads)
 
 
+def without_drawing(weights: dict[str, Any]) -> dict[str, Any]:
+    """Pack weights of a network with heat maps, without what stage 1 draws with."""
+    drawing = tuple(f"encoder.{name}" for name in READS_APPEARANCE_AND_DRAWS)
+    return packed({name: w for name, w in weights.items() if not name.startswith(drawing)})
+
+
+def body_maps_parts(config: ExportConfig) -> Parts:
+    """Give what finds joints in an image by heat maps and reads a body from them; other files are not needed."""
+    stored, checkpoint = load_mesh(config.checkpoint, torch.device("cpu")), load_checkpoint(config.checkpoint, "mesh")
+    weights, plain = without_drawing(checkpoint["states"]["model"]), checkpoint["config"]
+    provenance = checkpoint["states"]["model"]["_extra_state"]
+    weights["_extra_state"] = provenance | {"encoder": shareable(provenance["encoder"], name="")}
+    files = {name: plain[name] and Path(plain[name]).name for name in ("encoder", "prior", *FITS)}
+    return Parts(weights, shareable(plain, **files), {}, stored.reads)
+
+
 def maps_parts(config: ExportConfig) -> Parts:
     """Give what finds joints in an image by heat maps, and nothing of what stage 1 draws with."""
     stored, checkpoint = load_pose(config.checkpoint, torch.device("cpu")), load_checkpoint(config.checkpoint, "pose")
     stage_1 = checkpoint["states"]["model"]["_extra_state"]
-    drawing = tuple(f"encoder.{name}" for name in READS_APPEARANCE_AND_DRAWS)
-    weights = packed({name: w for name, w in checkpoint["states"]["model"].items() if not name.startswith(drawing)})
+    weights = without_drawing(checkpoint["states"]["model"])
     weights["_extra_state"] = shareable(stage_1, name="")  # the mark of an encoder behind which nothing draws
     plain = checkpoint["config"]
     files = {
@@ -169,7 +186,9 @@ def whole_parts(config: ExportConfig, stage: str) -> Parts:
 FILES = {"pose": "open_weights.pt", "gan": "open_prior.pt", "mesh": "open_mesh.pt", "masks": "open_teacher.pt",
          "lifter": "open_lifter.pt"}  # fmt: skip
 NUMBERS = {"pose": "stage_2", "gan": "stage_3", "mesh": "stage_4", "masks": "teacher", "lifter": "lifter"}
-MAPS_FILE = "open_pose.pt"
+MAPS_FILES = {"pose": "open_pose.pt", "mesh": "open_body_maps.pt"}
+FITS = ("pseudo_labels", "labelled_bodies")
+"""Settings of stage 4 that name fitted bodies."""
 
 
 def starts_of(run: Path) -> list[dict[str, Any]]:
@@ -210,14 +229,17 @@ def numbers_of(paths: tuple[Path, ...]) -> dict[str, Any]:
 
 
 def finds_joints(path: Path, stage: str) -> bool:
-    """Tell whether a checkpoint is a pose network with heat maps, whose encoder was trained with it."""
-    return stage == "pose" and isinstance(load_pose(path, torch.device("cpu")).network.head, PoseFromMaps)
+    """Tell whether a checkpoint is a network with heat maps, whose encoder was trained with it."""
+    cpu = torch.device("cpu")
+    if stage == "mesh":
+        return isinstance(load_mesh(path, cpu).network, MeshFromMaps)
+    return stage == "pose" and isinstance(load_pose(path, cpu).network.head, PoseFromMaps)
 
 
 def parts_of(config: ExportConfig, stage: str, has_maps: bool) -> Parts:
     """Choose what is exported of a checkpoint."""
     if has_maps:
-        return maps_parts(config)
+        return maps_parts(config) if stage == "pose" else body_maps_parts(config)
     if stage == "pose":
         return pose_parts(config, starts_of_stage_1(config))
     return mesh_parts(config) if stage == "mesh" else whole_parts(config, stage)
@@ -241,7 +263,7 @@ def main(config: ExportConfig) -> int:
     stage = checkpoint["stage"]
     has_maps = finds_joints(config.checkpoint, stage)
     parts = parts_of(config, stage, has_maps)
-    output = config.output or ROOT / "models" / "assets" / (MAPS_FILE if has_maps else FILES[stage])
+    output = config.output or ROOT / "models" / "assets" / (MAPS_FILES if has_maps else FILES)[stage]
     save_checkpoint(output, stage, checkpoint["step"], parts.settings, {"model": parts.weights}, reads=parts.reads)
     count = sum(w.numel() for w in load_checkpoint(output, stage)["states"]["model"].values() if torch.is_tensor(w))
     metadata = {

@@ -1,5 +1,6 @@
 """Stage 4 from the index to a trained mesh network, on a tiny data set of disc people."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,12 +33,14 @@ from dataset_def.h36m_get_background import BackgroundConfig
 from dataset_def.h36m_index import load_table
 from models import SMPL_from_latent
 from models.encoder_decoder import build_encoder_decoder, load_encoder_decoder
-from models.SMPL_from_latent import load_body_of, load_mesh
+from models.SMPL_from_latent import StoredMesh, load_body_of, load_mesh
 from models.SMPL_from_maps import MeshFromMaps
 from sample import save_embeddings, train_3d_pose_from_enc, train_SMPL_from_enc
 from sample import test_SMPL as mesh_test
 from sample.save_embeddings import EmbeddingsConfig
 from sample.test_SMPL import TestMeshConfig as MeshTestConfig
+from sample.tools import export_weights
+from sample.tools.export_weights import ExportConfig
 from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import PseudoLabels, file_hash, load_checkpoint, save_checkpoint, save_pseudo_labels
 from utils.history import load_history
@@ -211,7 +214,7 @@ def heatmaps_config(place, name: str, fits: Path, **changes) -> MeshConfig:
     return replace(settings, **changes)
 
 
-def test_bodies_are_learned_from_images_alone_and_one_checkpoint_is_enough_to_test(place, fits, capsys):
+def test_bodies_are_learned_from_images_alone_and_one_checkpoint_is_enough_to_test(place, fits, tmp_path, capsys):
     steps = Optim(steps=40, lr=3e-3, warmup_steps=0, schedule="constant", bf16=False)
     config = heatmaps_config(place, "images", fits, encoder=None, mode="scratch", untrained=HEATMAPS, optim=steps)
     train_SMPL_from_enc.main(config)
@@ -230,6 +233,20 @@ def test_bodies_are_learned_from_images_alone_and_one_checkpoint_is_enough_to_te
     h36m_preprocess.main(PreprocessConfig(paths=paths, pack=False, processes=1))
     found = mesh_test.main(MeshTestConfig(checkpoint=path, paths=paths, subjects=(9,), device="cpu", examples=2))
     assert found["overall"]["mpjpe_17_mm"]["mean"] > 0 and "iou_all_views_percent" in found["overall"]
+    exported_alike(path, stored, tmp_path / "open_body_maps.pt")
+
+
+def exported_alike(checkpoint: Path, stored: StoredMesh, small: Path) -> None:
+    """A small file holds all of the network, says what it read, and names no folder."""
+    export_weights.main(ExportConfig(checkpoint=checkpoint, output=small, description="a test"))
+    again, image = load_mesh(small, CPU), torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    ours, theirs = (one.network(image) for one in (again, stored))
+    assert (ours.rotations_crop - theirs.rotations_crop).abs().max() < 0.05, "8 bits"
+    assert (again.reads, again.step, again.body_hash) == (stored.reads, stored.step, stored.body_hash)
+    told = json.loads(small.with_suffix(".json").read_text())
+    assert told["tier"] == stored.reads.tier and told["stage_4"]["settings"]["pseudo_labels"] == "pseudo_labels.npz"
+    assert small.stat().st_size < 0.6 * checkpoint.stat().st_size
+    assert "/tmp" not in small.with_suffix(".json").read_text()
 
 
 def test_from_stage_2_on_the_joints_are_kept_or_trained_with_the_body(place, fits):
