@@ -397,6 +397,38 @@ class ImageLoss:
 
 
 @dataclass(frozen=True)
+@ranged("teaching.ropes")
+class Ropes:
+    """Limbs with an identity that teach some of the points: stiff links that hang from a person's steady points."""
+
+    at: tuple[float, ...] = ()
+    """Shares of the training after which they are searched in the masks, from 0; empty for never.  Points must have
+    found their places by then."""
+    file: Path | None = None
+    """The ropes.npz of another run on the same data and subjects: its limbs are taken instead of searched."""
+    kinds: int = setting(2, low=1, high=4)
+    """Pairs of limbs, left and right: legs and arms; of a four-legged animal hind and front legs."""
+    links: int = setting(2, low=1, high=3)
+    """Of each limb.  Each gives two pairs of points: its middle and its end."""
+    lengths_m: tuple[float, ...] = (0.2, 0.3, 0.4)
+    """Lengths of links that are tried first; the best are then changed in steps of 5 and 2.5 cm."""
+    radius_m: float = setting(0.06, low=0.005, high=0.5)
+    """Half the thickness of a limb."""
+    learned_from: int = setting(64, low=4)
+    """Instants that tell where limbs hang and how long they are."""
+    beyond: float = setting(1.1, low=1, high=1.5)
+    """Place of the last point along the last link: a hand is beyond the wrist."""
+    weight: float = setting(2.0, low=0)
+    """Of their points in the loss; of others 1."""
+
+    def __post_init__(self) -> None:
+        if any(not 0 <= share < 1 for share in self.at):
+            raise ValueError(f"teaching.ropes.at is {self.at}; give shares of the training, each from 0 to below 1")
+        if not self.lengths_m or min(self.lengths_m) <= 0:
+            raise ValueError(f"teaching.ropes.lengths_m is {self.lengths_m}; give one length in metres or several")
+
+
+@dataclass(frozen=True)
 @ranged("teaching")
 class PointsTeaching:
     """What teaches the points of an encoder of kind heatmaps."""
@@ -448,6 +480,7 @@ class PointsTeaching:
     """Per unit of agreement of the headings that views read."""
     known_heading: float = setting(2.0, low=0)
     """Per unit of 1 - cosine to known headings."""
+    ropes: Ropes = field(default_factory=Ropes)
 
     def __post_init__(self) -> None:
         if not self.known_share or not all(0 <= share < 1 for share in self.known_share):
@@ -517,6 +550,11 @@ class EncDecConfig:
                              "is box; set --crop.centre masks")  # fmt: skip
         if self.augment.pictures is not None:
             raise ValueError("augment.pictures is for stages 2 and 4; stage 1 takes the rooms of its people")
+        ropes, pairs = self.teaching.ropes, self.encoder.points // 2
+        taught = ropes.kinds * (2 * ropes.links + 1)
+        if by == "masks" and ropes.at and taught > pairs:
+            raise ValueError(f"encoder.points is {self.encoder.points}, {pairs} pairs, but the limbs of teaching.ropes "
+                             f"need {taught}; set --encoder.points {2 * taught} or more")  # fmt: skip
         if by == "masks" and self.encoder.points % 2:
             raise ValueError(f"encoder.points is {self.encoder.points}; teaching.by masks needs an even number: points "
                              "are pairs of left and right")  # fmt: skip

@@ -4,6 +4,7 @@ No joint is read but those of few labelled sequences, where these tell the headi
 pelvis (crop.centre), the true pelvis of every subject.
 """
 
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +37,8 @@ class InstantViews(NamedTuple):
     forward_world: Float[Tensor, "*batch 2"]
     """Horizontal, where the person faces, if that is known."""
     is_known: Float[Tensor, "*batch"]
+    instant: Int[Tensor, "*batch"]
+    """Its place among the items."""
 
 
 def evenly(rows: Int[np.ndarray, "n"], count: int) -> Int[np.ndarray, "m"]:
@@ -79,7 +82,7 @@ class InstantData(Dataset[InstantViews]):
         Returns:
             The place of each among the instants, the centres, and 1 where the next one is of the same sequence.
         """
-        frames = self.table.frames[[rows[0] for rows in self.rows]]
+        frames = self.frames()
         order = np.lexsort((frames[:, 4], frames[:, 2], frames[:, 1], frames[:, 0]))
         follows = (frames[order][1:, :3] == frames[order][:-1, :3]).all(1)
         centres_m = self.table.masks_world_m[self.instants[order]]
@@ -98,6 +101,16 @@ class InstantData(Dataset[InstantViews]):
         """Take the headings of the instants; those with one are shown in the place of others, most often at first."""
         self.forward_world, self.is_known = forward_world, is_known
         self.known = np.flatnonzero(is_known.numpy())
+
+    def frames(self) -> Int[np.ndarray, "N 5"]:
+        """Name the instants: subject, action, sub-action, camera and frame of one view of each."""
+        return self.table.frames[[rows[0] for rows in self.rows]]
+
+    def each_once(self) -> "InstantData":
+        """Give the same instants, of which none takes another's place."""
+        same = copy(self)
+        same.known = np.zeros(0, int)
+        return same
 
     def spread(self, count: int) -> list[int]:
         """Choose at most so many items spread over all, each instant once, up to a third of them of known heading."""
@@ -129,6 +142,7 @@ class InstantData(Dataset[InstantViews]):
             R_wide_from_world=torch.stack([R for _, R in parts]),
             forward_world=self.forward_world[index],
             is_known=self.is_known[index],
+            instant=torch.tensor(index),
         )
 
     def _wide_view(self, row: int, rng: np.random.Generator) -> tuple[WideCrops, Float[Tensor, "3 3"]]:

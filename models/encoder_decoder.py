@@ -5,6 +5,7 @@ A checkpoint holds the settings that the network is built from; its weights are 
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -294,13 +295,43 @@ def load_encoder_decoder(path: Path) -> StoredEncoder:
     return stored
 
 
+def more_points_from(old: int, new: int) -> list[int]:
+    """Say which point each of more points begins as: pairs stay, more pairs behind them are copies spread over all."""
+    extra = torch.linspace(0, old // 2 - 1, new // 2 - old // 2).round().long().tolist()
+    pairs = [*range(old // 2), *extra]
+    return [*pairs, *(pair + old // 2 for pair in pairs)]
+
+
+@torch.no_grad()
+def with_more_points(stored: StoredEncoder, config: EncDecConfig) -> EncoderDecoder:
+    """Build the network of the settings, with what finds points as stored, more of them beginning as copies.
+
+    What reads the appearance and what draws depend on the number of points and begin anew.
+    """
+    network, old = build_encoder_decoder(config), stored.network
+    network.backbone.load_state_dict(old.backbone.state_dict())
+    assert isinstance(network.to_points, PointsFromMaps) and isinstance(old.to_points, PointsFromMaps)
+    came_from = torch.tensor(more_points_from(old.to_points.points, network.to_points.points))
+    network.to_points.own_heat.copy_(old.to_points.own_heat[came_from])
+    heat_and_depth = torch.cat([came_from, came_from + old.to_points.points])
+    network.to_points.maps.weight.copy_(old.to_points.maps.weight[heat_and_depth])
+    assert network.to_points.maps.bias is not None and old.to_points.maps.bias is not None
+    network.to_points.maps.bias.copy_(old.to_points.maps.bias[heat_and_depth])
+    return network
+
+
 def begin_with(path: Path, config: EncDecConfig) -> StoredEncoder:
-    """Take the weights of another run of the same network.
+    """Take the weights of another run of the same network; one that masks taught may get more points.
 
     Raises:
         ValueError: its network is another one.
     """
     stored = load_encoder_decoder(path)
+    more = replace(stored.config.encoder, points=config.encoder.points)
+    both_by_masks = stored.config.teaching.by == config.teaching.by == "masks"
+    gets_more = both_by_masks and more.points > stored.config.encoder.points
+    if gets_more and more == config.encoder and stored.config.normalise == config.normalise:
+        return stored._replace(network=with_more_points(stored, config))
     for name in ("encoder", "decoder", "normalise"):
         if getattr(stored.config, name) != getattr(config, name):
             raise ValueError(f"{path} has {name} {getattr(stored.config, name)}, this run {getattr(config, name)}; "

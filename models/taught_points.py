@@ -20,6 +20,7 @@ from models.heading import horizontal_axes, seeded_heading, whitening
 from models.heat_maps import STRIDE, HeatMapBackbone, PointsFromMaps, places_m, points_of
 from models.points_from_masks import Belief, MaskViews, Transport, agreed, partners_apart, projected, taught
 from models.pose_from_maps import gaussians
+from models.ropes_in_masks import RopePoints
 from utils.metrics import MM_PER_M
 from utils.new_cameras import NewCameras, points_in_new, points_in_wide
 
@@ -54,9 +55,10 @@ class ReadBeside(nn.Module):
     known_cosine: Tensor
     believed_at: Tensor
 
-    def __init__(self, channels: int, features: int) -> None:
+    def __init__(self, channels: int, coarse_size: int, points: int) -> None:
         super().__init__()
-        self.mask, self.heading = nn.Conv2d(channels, 1, 1), nn.Linear(features, 2)
+        self.coarse_size = coarse_size
+        self.mask, self.heading = nn.Conv2d(channels, 1, 1), nn.Linear(coarse_size + channels * points, 2)
         self.register_buffer("agreement", torch.zeros(()))  # of unit vectors that views read, lately
         self.register_buffer("known_cosine", torch.zeros(()))  # between what views read and known headings, lately
         self.register_buffer("believed_at", torch.tensor(-1.0))  # share of the training; below 0 until then
@@ -75,8 +77,19 @@ class ReadBeside(nn.Module):
     def go_on_from(self, states: Mapping[str, Any]) -> None:
         """Take what another training learned beside its points, if it was one of these; its points settle anew."""
         if "beside" in states:
-            self.load_state_dict(states["beside"])
+            self.load_state_dict(self.with_more_points(states["beside"]))
             self.believed_at.fill_(-1)
+
+    def with_more_points(self, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Let a heading that was read with fewer points be read as before: what more of them see counts nothing."""
+        weight, channels = stored["heading.weight"], self.mask.in_channels
+        lacking = (self.heading.in_features - weight.shape[1]) // channels // 2
+        if not lacking:
+            return dict(stored)
+        coarse = self.coarse_size
+        left, right = weight[:, coarse:].chunk(2, dim=1)
+        none = weight.new_zeros(len(weight), lacking * channels)
+        return {**stored, "heading.weight": torch.cat([weight[:, :coarse], left, none, right, none], dim=1)}
 
     def settling(self, teaching: PointsTeaching, done: float) -> float:
         """Say what share is over of the training since headings are believed, and note when they first are.
@@ -100,8 +113,7 @@ class PointsReader(nn.Module):
         super().__init__()
         assert isinstance(network.backbone, HeatMapBackbone) and isinstance(network.to_points, PointsFromMaps)
         self.backbone, self.to_points = network.backbone, network.to_points
-        size = self.backbone.coarse_size + self.backbone.channels * self.to_points.points
-        self.beside = ReadBeside(self.backbone.channels, size)
+        self.beside = ReadBeside(self.backbone.channels, self.backbone.coarse_size, self.to_points.points)
         self.normalised, self.side_m = network.normalised, self.to_points.side_m
         points = self.to_points.points
         self.partners = [*range(points // 2, points), *range(points // 2)]
@@ -143,6 +155,8 @@ class SeenInstants(NamedTuple):
     """The wide crops: whole masks, cameras."""
     forward_world: Float[Tensor, "G 2"]
     is_known: Float[Tensor, "G"]
+    ropes: RopePoints | None = None
+    """Of these instants, where limbs teach some of the points."""
 
 
 def whole_masks(mask: Tensor, side_m: Float[Tensor, "G V"], per_3_m: int) -> tuple[Float[Tensor, "G V h w"], float]:
@@ -236,19 +250,44 @@ def taught_terms(
         if settling >= 0 and teaching.heading != "none":
             least_m = teaching.apart_m * max(0.0, 1 - settling / teaching.apart_until)
             belief = belief._replace(mean_m=partners_apart(belief.mean_m, left_of(headings.each_world), least_m))
+        belief = held_by_ropes(belief, seen.ropes)
         target_world_m = taught(belief, seen.views, transport_at(max(0.0, settling), teaching.settled_at))
+        if seen.ropes is not None:
+            target_world_m[:, seen.ropes.points] = belief.mean_m[:, seen.ropes.points]
         in_wide_m = (target_world_m[:, None] @ seen.views.R_crop_from_world.mT).flatten(0, 1)
         wide_m = seen.views.distance_m.flatten()
         target_m = points_in_new(in_wide_m, seen.cameras, seen.size, wide_m, reader.partners)
         drawn = gaussians(target_m[..., :2], places_m(maps.heat.shape[-1], reader.side_m, target_m))
+        counts = importance(maps.heat.shape[1], seen.ropes, teaching.ropes.weight)
+    heat = -(drawn * maps.heat.flatten(2).log_softmax(-1).view_as(maps.heat)).sum((2, 3))
+    depth_m = (drawn * (maps.depth_m - target_m[..., 2, None, None]).abs()).sum((2, 3))
+    points_m = (joined.found_world_m - target_world_m[:, None]).norm(dim=-1)
     return {
-        "heat": -(drawn * maps.heat.flatten(2).log_softmax(-1).view_as(maps.heat)).sum((2, 3)).mean(),
-        "depth_m": (drawn * (maps.depth_m - target_m[..., 2, None, None]).abs()).sum((2, 3)).mean(),
-        "points_m": (joined.found_world_m - target_world_m[:, None]).norm(dim=-1).mean(),
+        "heat": (counts * heat).mean(),
+        "depth_m": (counts * depth_m).mean(),
+        "points_m": (counts * points_m).mean(),
         "mask": binary_cross_entropy_with_logits(maps.mask, avg_pool2d(mask, STRIDE)[:, 0]),
         "headings_apart": beside.known_cosine.clamp(0, 1) * (1 - pair_products(headings.each_world).mean()),
         "known_heading": (known * seen.is_known).sum() / seen.is_known.sum().clamp_min(1),
     }
+
+
+def held_by_ropes(belief: Belief, ropes: RopePoints | None) -> Belief:
+    """Bring points that ropes teach to their place on the rope, as far as that is sure."""
+    if ropes is None:
+        return belief
+    mean_m, sure = belief.mean_m.clone(), ropes.confidence[..., None]
+    mean_m[:, ropes.points] = sure * ropes.places_m + (1 - sure) * mean_m[:, ropes.points]
+    return belief._replace(mean_m=mean_m)
+
+
+def importance(points: int, ropes: RopePoints | None, weight: float) -> Float[Tensor, "P"] | float:
+    """Say what points count for in the loss: 1 on average, those of ropes more."""
+    if ropes is None:
+        return 1.0
+    counts = torch.ones(points, device=ropes.points.device)
+    counts[ropes.points] = weight
+    return counts / counts.mean()
 
 
 def weights_of(teaching: PointsTeaching) -> dict[str, float]:
@@ -267,10 +306,18 @@ class HeldOut(NamedTuple):
 
 
 @torch.no_grad()
-def held_out_mm(maps: PointMaps, seen: SeenInstants, reader: PointsReader, sharpness: float) -> HeldOut:
-    """Measure the points of plain crops."""
+def held_out_mm(
+    maps: PointMaps, seen: SeenInstants, reader: PointsReader, sharpness: float, on_ropes: list[int] | None = None
+) -> HeldOut:
+    """Measure the points of plain crops.
+
+    Args:
+        on_ropes: points that ropes teach: these should be where all views see them, wherever masks want them.
+    """
     joined = consensus(maps, seen, reader, sharpness)
     target_world_m = taught(joined.belief, seen.views, SETTLED)
+    if on_ropes:
+        target_world_m[:, on_ropes] = joined.belief.mean_m[:, on_ropes]
     to_target_m = (joined.found_world_m - target_world_m[:, None]).norm(dim=-1).mean().item()
     return HeldOut(MM_PER_M * to_target_m, MM_PER_M * uncovered_m(joined.found_world_m, seen.views))
 

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm
 
 from config import EncDecConfig, ImageAugmentation
 from dataset_def.augmentation import ChangedCrops, WideCrops, changed_at_random, cut_changed
@@ -20,18 +21,20 @@ from models.encoder_decoder import begin_with, build_encoder_decoder
 from models.heading import facing, horizontal_axes, moving_forward
 from models.losses import weighted_sum
 from models.points_from_masks import MaskViews
+from models.ropes_in_masks import RopePoints, Sighted, find_limbs, followed_by, instants_looked_at, rope_places
 from models.taught_points import (
     HeldOut,
     PointsReader,
     ReadInstants,
     SeenInstants,
     closed_form_heading,
+    consensus,
     held_out_mm,
     taught_terms,
     weights_of,
     whole_masks,
 )
-from utils.artifacts import load_checkpoint
+from utils.artifacts import StoredRopes, load_checkpoint, load_ropes, save_ropes
 from utils.batches import batch_loader, in_order, some_of, to_device
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.figures.training import points_picture
@@ -42,6 +45,9 @@ from utils.settings import next_command, subjects_to_test
 READ_FOR_HEADINGS = 480
 """Instants that the closed form of the heading is found from, a third of them of known heading where there are so many;
 some 4,000 images with all views and mirror images, 10 CPU seconds."""
+
+IN_MASK = 102
+"""Of 255: pixels of a wide crop from which on they belong to the person, where limbs are searched."""
 
 
 def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> InstantData:
@@ -64,13 +70,14 @@ def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> Insta
 
 def cut(
     sample: InstantViews, config: EncDecConfig, augment: ImageAugmentation | None = None, done: float = 0.0,
-    generator: torch.Generator | None = None,
+    generator: torch.Generator | None = None, ropes: RopePoints | None = None,
 ) -> tuple[ChangedCrops, SeenInstants]:  # fmt: skip
     """Cut the crops that the network sees, plain or changed at random, and note how.
 
     Args:
         augment: without it, crops are plain.
         done: share of the training that is over; roll and colours fall with it.
+        ropes: of all instants, where limbs teach some of the points.
     """
     wide = WideCrops(*(part.flatten(0, 1) for part in sample.wide))
     if augment is None:
@@ -84,7 +91,9 @@ def cut(
     cameras = new_cameras(wide.distance_m, changes, config.crop.side_m)
     mask, side_m = whole_masks(sample.wide.mask, sample.wide.side_m, config.teaching.mask_px)
     views = MaskViews(mask, sample.R_wide_from_world, sample.wide.distance_m, side_m)
-    return crops, SeenInstants(cameras, changes.size, views, sample.forward_world, sample.is_known)
+    if ropes is not None:
+        ropes = ropes.of(sample.instant)
+    return crops, SeenInstants(cameras, changes.size, views, sample.forward_world, sample.is_known, ropes)
 
 
 @torch.no_grad()
@@ -124,13 +133,93 @@ def find_heading(
 
 
 @torch.no_grad()
-def held_out_errors(reader: PointsReader, data: InstantData, config: EncDecConfig, run: Run) -> HeldOut:
+def sighted_instants(
+    reader: PointsReader, data: InstantData, config: EncDecConfig, run: Run, every: int = 1
+) -> Sighted:
+    """Find the points of all (or every n-th of the) instants, and keep their masks, 50 KB an instant.
+
+    Instants follow each other as those of the data do.
+    """
+    reader.eval()
+    points_m, parts = [], []
+    for cpu_sample in tqdm(in_order(data.each_once(), config.groups, every=every), desc="points", disable=None):
+        sample = to_device(cpu_sample, run.device)
+        crops, seen = cut(sample, config)
+        with run.autocast(config.optim.bf16):
+            maps = reader(crops.image)
+        points_m.append(consensus(maps, seen, reader, config.teaching.sharpness).belief.mean_m)
+        parts.append((sample.wide.mask > IN_MASK, sample.R_wide_from_world, sample.wide.distance_m))
+    reader.train()
+    views = MaskViews(*(torch.cat(values) for values in zip(*parts, strict=True)), side_m=seen.views.side_m)
+    return Sighted(torch.cat(points_m), views, torch.zeros(sum(map(len, points_m)) - 1))
+
+
+def find_ropes(reader: PointsReader, data: InstantData, config: EncDecConfig, run: Run) -> RopePoints:
+    """Find limbs in the masks of all instants, or take those of a file, and say which points they teach."""
+    settings = config.teaching.ropes
+    if settings.file is None:
+        stored = search_ropes(reader, data, config, run)
+    else:
+        stored = load_ropes(settings.file, data.frames())
+        some = sighted_instants(reader, data, config, run, every=max(1, len(data) // READ_FOR_HEADINGS))
+        places_m = torch.from_numpy(stored.places_m[:: max(1, len(data) // READ_FOR_HEADINGS)]).to(run.device)
+        points = followed_by(places_m, tuple(stored.anchors.tolist()), some.points_m)
+        stored = stored._replace(step=run.step, points=points.cpu().numpy())
+    ropes = on_device(stored, run)
+    run.take_from_first(ropes)
+    if run.is_main:
+        save_ropes(run.folder / "ropes.npz", stored)
+    sure = ropes.confidence.mean(0).unflatten(0, (2, len(stored.anchors), -1)).mean((0, 2)).tolist()
+    run.tell(f"step {run.step}: " + "; ".join(
+        f"limbs of {', '.join(f'{length:.3f}' for length in lengths_m)} m hang from pair {anchor}, sure by {share:.2f}"
+        for lengths_m, anchor, share in zip(stored.lengths_m, stored.anchors, sure, strict=True)))  # fmt: skip
+    return ropes
+
+
+@torch.no_grad()
+def search_ropes(reader: PointsReader, data: InstantData, config: EncDecConfig, run: Run) -> StoredRopes:
+    """Learn the kinds of limbs and find them, frame after frame."""
+    settings, (order, _, follows) = config.teaching.ropes, data.movements()
+    in_time = torch.from_numpy(order).to(run.device)
+    sighted = sighted_instants(reader, data, config, run).some(in_time)._replace(follows=follows)
+    generator = torch.Generator().manual_seed(config.loop.seed)
+    with tqdm(total=instants_looked_at(sighted, settings), desc="limbs", disable=None) as bar:
+        limbs = find_limbs(sighted, settings, generator, bar.update)
+    places_m, confidence = rope_places(limbs, sighted.points_m, settings.beyond)
+    anchors = tuple(kind.anchor for kind, _ in limbs)
+    points, back = followed_by(places_m, anchors, sighted.points_m), np.argsort(order)
+    return StoredRopes(
+        run.step, data.frames(), points.cpu().numpy(), places_m.cpu().numpy()[back], confidence.cpu().numpy()[back],
+        np.array(anchors), np.array([kind.lengths_m for kind, _ in limbs], np.float32),
+    )  # fmt: skip
+
+
+def on_device(stored: StoredRopes, run: Run) -> RopePoints:
+    """Take of stored limbs what the training reads."""
+    arrays = (stored.points, stored.places_m, stored.confidence)
+    return RopePoints(*(torch.from_numpy(values).to(run.device) for values in arrays))
+
+
+def ropes_so_far(data: InstantData, run: Run) -> RopePoints | None:
+    """Read the limbs of a run that goes on; None where none were searched yet."""
+    path = run.folder / "ropes.npz"
+    if run.step == 0 or not path.exists():
+        return None
+    stored = load_ropes(path, data.frames())
+    return on_device(stored, run) if stored.step <= run.step else None
+
+
+@torch.no_grad()
+def held_out_errors(
+    reader: PointsReader, data: InstantData, config: EncDecConfig, run: Run, ropes: RopePoints | None = None
+) -> HeldOut:
     """Measure plain crops of held-out sequences, at most 15 batches spread over them."""
     reader.eval()
     every, errors = max(1, len(data) // (15 * config.groups)), []
     for cpu_sample in in_order(data, config.groups, every=every):
         crops, seen = cut(to_device(cpu_sample, run.device), config)
-        errors.append(held_out_mm(reader(crops.image), seen, reader, config.teaching.sharpness))
+        on_ropes = None if ropes is None else ropes.points.tolist()
+        errors.append(held_out_mm(reader(crops.image), seen, reader, config.teaching.sharpness, on_ropes))
     reader.train()
     return HeldOut(*(sum(values) / len(values) for values in zip(*errors, strict=True)))
 
@@ -164,9 +253,13 @@ def main(config: EncDecConfig) -> float:
     predict = run.parallel(reader)
     last, weights = config.optim.steps, weights_of(config.teaching)
     finds_heading_at = {round(share * last) for share in config.teaching.heading_at if data.is_known.any()}
+    finds_ropes_at = {round(share * last) for share in config.teaching.ropes.at}
+    ropes = ropes_so_far(data, run)
 
     for step, sample in run.steps(run.loader(data, config.groups), last=last):
-        crops, seen = cut(sample, config, config.augment, step / last, run.generator(step))
+        if step - 1 in finds_ropes_at:
+            ropes = find_ropes(reader, data, config, run)
+        crops, seen = cut(sample, config, config.augment, step / last, run.generator(step), ropes)
         with run.autocast(config.optim.bf16):
             maps = predict(crops.image)
         terms = taught_terms(maps, seen, crops.mask, reader, config.teaching, step / last)
@@ -181,7 +274,7 @@ def main(config: EncDecConfig) -> float:
         if step in finds_heading_at:
             find_heading(reader, data, config, run, optimizer)
         if run.is_due("validate"):
-            errors = held_out_errors(reader, held_out, config, run)
+            errors = held_out_errors(reader, held_out, config, run, ropes)
             run.log(held_out_to_target_mm=errors.to_target_mm, held_out_uncovered_mm=errors.uncovered_mm)
             if run.draws:
                 run.picture(drawn_examples(reader, held_out, config, run))

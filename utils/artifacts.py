@@ -719,3 +719,41 @@ def load_keypoints(path: Path) -> Keypoints:
     if shapes != {"frames": (count, 5), "keypoints_px": (count, 17, 2), "confidence": (count, 17)} or count == 0:
         raise damaged(path, COMMANDS["keypoints"])
     return Keypoints(**arrays)
+
+
+class StoredRopes(NamedTuple):
+    """Where limbs, found in masks, want some of stage 1's points (`sample/train_enc_dec.py`)."""
+
+    step: int
+    """Of the training, before which they were searched."""
+    frames: Int32[np.ndarray, "T 5"]
+    """One of the frames of each instant."""
+    points: np.ndarray
+    """(n,) int64: the points that they teach."""
+    places_m: np.ndarray
+    """(T, n, 3) float32, about the crops' centre, world axes."""
+    confidence: np.ndarray
+    """(T, n) float32."""
+    anchors: np.ndarray
+    """(kinds,) int64: the point pairs that they hang from."""
+    lengths_m: np.ndarray
+    """(kinds, links) float32."""
+
+
+def save_ropes(path: Path, ropes: StoredRopes) -> None:
+    """Write the limbs of a run."""
+    save_arrays(path, "ropes", **{**ropes._asdict(), "step": np.array(ropes.step)})
+
+
+def load_ropes(path: Path, frames: Int32[np.ndarray, "T 5"]) -> StoredRopes:
+    """Read the limbs of a run.
+
+    Raises:
+        ValueError: they are of other instants.
+    """
+    arrays = load_arrays(path, "ropes", "sample/train_enc_dec.py")
+    stored = StoredRopes(**{**arrays, "step": int(arrays["step"])})
+    if not np.array_equal(stored.frames, frames):
+        raise ValueError(f"{path} holds limbs of {len(stored.frames)} other instants than the {len(frames)} of this "
+                         "training; give the same data and subjects, or let limbs be searched anew")  # fmt: skip
+    return stored

@@ -25,6 +25,7 @@ from config import (
     Paths,
     PointsTeaching,
     PreprocessConfig,
+    Ropes,
     Subjects,
 )
 from dataset_def import h36m_get_background, h36m_preprocess
@@ -37,7 +38,7 @@ from sample.test_enc_dec import TestEncDecConfig as EncDecTestConfig
 from sample.tools import probe_points
 from sample.tools.probe_points import ProbeConfig
 from tests.helpers.tiny_h36m import write_tiny_h36m
-from utils.artifacts import load_checkpoint
+from utils.artifacts import load_checkpoint, load_ropes
 from utils.history import load_history
 
 SUBJECTS = Subjects(train=(1, 5), labelled=(1,), test=(9,), held_out=((4, 1),))
@@ -103,9 +104,13 @@ def test_labels_of_few_sequences_tell_the_heading_and_raise_the_tier(paths):
     assert data.is_known.sum() == 4, "the instants of one sequence"
 
 
+LIMBS = Ropes(at=(0.3,), kinds=1, lengths_m=(0.3,), learned_from=4)
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(paths):
-    half = settings(paths, "halves", steps=12)
-    whole = settings(paths, "whole", steps=12)
+    teaching = PointsTeaching(by="masks", heading_at=(0.5,), believed_from=0.0, ropes=LIMBS)
+    half = settings(paths, "halves", steps=12, teaching=teaching)
+    whole = settings(paths, "whole", steps=12, teaching=teaching)
     train_enc_dec.main(whole)
 
     class Stopped(Exception):  # noqa: N818
@@ -115,8 +120,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(paths):
         raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(teach_points, "held_out_errors", lambda reader, data, config, run: (
-            stop() if run.step == 12 else held_out(reader, data, config, run)))  # fmt: skip
+        patch.setattr(teach_points, "held_out_errors", lambda reader, data, config, run, ropes: (
+            stop() if run.step == 12 else held_out(reader, data, config, run, ropes)))  # fmt: skip
         with pytest.raises(Stopped):
             train_enc_dec.main(half)
     assert load_checkpoint(folder(paths, "halves") / "checkpoint_last.pt", "enc_dec")["step"] == 6
@@ -127,6 +132,34 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(paths):
 
 
 held_out = teach_points.held_out_errors
+
+
+def test_limbs_of_another_run_are_taken_and_its_points_get_more(paths, trained):
+    limbs = Ropes(at=(0.0,), kinds=1, lengths_m=(0.3,), learned_from=4)
+    searching = settings(
+        paths, "searching", steps=1, start_from=trained, teaching=PointsTeaching(by="masks", ropes=limbs)
+    )
+    train_enc_dec.main(searching)
+    data = teach_points.make_data(searching, "train")
+    found = load_ropes(folder(paths, "searching") / "ropes.npz", data.frames())
+    assert found.places_m.shape == (16, 8, 3) and found.step == 1 and np.isfinite(found.places_m).all()
+    file = folder(paths, "searching") / "ropes.npz"
+    more = replace(searching.encoder, points=20)
+    teaching = PointsTeaching(by="masks", heading_at=(), ropes=replace(limbs, file=file))
+    optim = Optim(steps=1, lr=1e-9, bf16=False)
+    train_enc_dec.main(settings(paths, "more", start_from=trained, encoder=more, teaching=teaching, optim=optim))
+    before, after = (
+        load_encoder(path).network.eval() for path in (trained, folder(paths, "more") / "checkpoint_last.pt")
+    )
+    image = torch.rand(2, 3, 32, 32)
+    points = [network.encode_points(image) for network in (before, after)]
+    # BatchNorm's statistics saw one batch more.
+    assert torch.allclose(points[0][:, :6], points[1][:, :6], atol=0.02), "left points stay"
+    assert torch.allclose(points[0][:, 6:], points[1][:, 10:16], atol=0.02), "right points stay"
+    fewer = replace(searching, name="fewer", subjects=replace(SUBJECTS, train=(1,)),
+                    teaching=replace(searching.teaching, ropes=replace(limbs, file=file)))  # fmt: skip
+    with pytest.raises(ValueError, match=r"ropes.npz holds limbs of 16 other instants than the 8 of this training"):
+        train_enc_dec.main(fewer)
 
 
 def test_the_next_steps_take_the_encoder(paths, trained, tmp_path):
@@ -186,4 +219,8 @@ def test_what_cannot_be_taught_is_refused(paths):
         settings(paths, "box", crop=Crop(size_px=32, centre="box"))
     with pytest.raises(ValueError, match=r"teaching.by is nothing.*give --start-from"):
         settings(paths, "nothing", teaching=PointsTeaching(by="nothing"), augment=ImageAugmentation())
+    with pytest.raises(
+        ValueError, match=r"12, 6 pairs, but the limbs of teaching.ropes need 10; set --encoder.points 20"
+    ):
+        settings(paths, "limbs", teaching=PointsTeaching(by="masks", ropes=Ropes(at=(0.5,))))
     assert not folder(paths, "five").exists()

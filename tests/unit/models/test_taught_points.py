@@ -8,10 +8,12 @@ from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, PointsTeach
 from models.encoder_decoder import build_encoder_decoder
 from models.heat_maps import places_m
 from models.points_from_masks import MaskViews, Transport, projected
+from models.ropes_in_masks import RopePoints
 from models.taught_points import (
     SETTLED,
     PointMaps,
     PointsReader,
+    ReadBeside,
     ReadInstants,
     SeenInstants,
     closed_form_heading,
@@ -233,3 +235,39 @@ def test_points_begin_in_pairs_on_the_bodys_axis():
 def test_shares_of_known_headings_that_make_no_sense_are_refused(shares):
     with pytest.raises(ValueError, match=r"known_share is .*; give one share or several"):
         PointsTeaching(known_share=shares)
+
+
+def test_points_on_limbs_are_taught_where_the_limb_is_as_far_as_it_is_sure(reader):
+    seen, moved_m = seen_by(), BODY_M.clone()
+    moved_m[[1, 4]] += torch.tensor([0.3, 0.0, 0.2])
+    places_m = moved_m[None, [1, 4]]
+
+    def apart(body_m: torch.Tensor, sure: float) -> float:
+        ropes = RopePoints(torch.tensor([1, 4]), places_m, torch.full((1, 2), sure))
+        return terms_of(maps_of(seen, reader, body_m), seen._replace(ropes=ropes), reader)["points_m"].item()
+
+    assert apart(moved_m, 1.0) < 0.06 < 0.1 < apart(BODY_M, 1.0)
+    assert apart(BODY_M, 0.5) == pytest.approx(apart(BODY_M, 1.0) - importance_of_two() * 0.5 * 0.36 / 3, abs=0.02)
+    assert apart(BODY_M, 0.0) < 0.06
+
+
+def importance_of_two() -> float:
+    """Two of six points that count twice."""
+    return 2 / (8 / 6)
+
+
+def test_points_on_limbs_need_not_be_where_masks_want_them_to_be_held_out_well(reader):
+    seen, moved_m = seen_by(PLAIN), BODY_M.clone()
+    moved_m[[1, 4]] += torch.tensor([0.3, 0.0, 0.2])
+    maps = maps_of(seen, reader, moved_m)
+    assert held_out_mm(maps, seen, reader, 3.0, [1, 4]).to_target_mm < held_out_mm(maps, seen, reader, 3.0).to_target_mm
+
+
+def test_a_heading_is_read_as_before_when_points_become_more():
+    torch.manual_seed(0)
+    few, more = ReadBeside(8, 20, 6), ReadBeside(8, 20, 10)
+    more.go_on_from({"beside": few.state_dict()})
+    features = torch.randn(3, 20 + 8 * 10)
+    coarse, left, right = features.split([20, 40, 40], dim=1)
+    old = torch.cat([coarse, left[:, :24], right[:, :24]], dim=1)
+    assert torch.allclose(few.heading(old), more.heading(features), atol=1e-5)
