@@ -444,6 +444,9 @@ class PointsTeaching:
     heading: Literal["motion", "labels", "none"] = "motion"
     """What tells left from right, which masks do not: where people walk (no label), or the 3D joints of a few labelled
     sequences.  none: points stay near the body's axis."""
+    walks_from_m: float = setting(0.4, low=0.001, high=10)
+    """How far the masks' centre must move between the instants before and after, for its direction to be the heading,
+    with heading motion; of people who move 0.4 m it has a cosine of 0.97 with forward.  Less for smaller bodies."""
     labelled_sequences: int = setting(3, low=0)
     """Sequences of each of subjects.labelled whose joints tell the heading, with heading labels; 0 for all."""
     rolled_from: float = setting(0.2, low=0.01, high=1)

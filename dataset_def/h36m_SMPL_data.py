@@ -40,7 +40,7 @@ class MeshSample(NamedTuple):
 
     image: Float[Tensor, "*batch 3 H W"]
     """RGB in [0, 1]; in mode embeddings the stored points (P, 3) instead."""
-    joints_root_m: Float[Tensor, "*batch 17 3"]
+    joints_root_m: Float[Tensor, "*batch J 3"]
     """True pose, pelvis at the origin, axes of the crop camera; zero where it is not labelled."""
     is_labelled: Bool[Tensor, "*batch"]
     R_crop_from_world: Float[Tensor, "*batch 3 3"]
@@ -169,7 +169,7 @@ class MeshData(Dataset[MeshSample]):
         rows = self.instant_rows[int(self.table.row_instant[row])].tolist()
         return mesh_views([self._seen(other) for other in rows], self.num_views, self.crops.crop.side_m)
 
-    def labels_world_m(self, row: int) -> Float[np.ndarray, "17 3"] | None:
+    def labels_world_m(self, row: int) -> Float[np.ndarray, "J 3"] | None:
         """Give the joints of a frame; None where there are none, or the subject's may not be known."""
         joints_world_m = self.table.joints_world_m[self.table.row_instant[row]]
         is_known = self.table.key(row).subject in self.labelled and np.isfinite(joints_world_m).all()
@@ -207,7 +207,9 @@ class MeshData(Dataset[MeshSample]):
             R_crop_from_world: of the camera that it was read through.
         """
         joints_world_m = self.labels_world_m(row)
-        labels_m = np.zeros((17, 3)) if joints_world_m is None else joints_root_m(joints_world_m, R_crop_from_world)
+        labels_m = np.zeros((len(self.table.skeleton.names), 3))
+        if joints_world_m is not None:
+            labels_m = joints_root_m(joints_world_m, R_crop_from_world)
         return MeshSample(
             image=image,
             joints_root_m=torch.from_numpy(labels_m.astype(np.float32)),

@@ -5,7 +5,7 @@ predicted bodies whose changes are undone (models.kinematics.unchanged).
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import starmap
+from itertools import starmap, zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -15,16 +15,17 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from config import Crop, ImageAugmentation, MeshConfig
+from config import Crop, ImageAugmentation, MeshConfig, Paths
 from dataset_def.augmentation import ChangedCrops, WideCrops, changed_at_random, dealt_anew
 from dataset_def.h36m_crops import CropReader, CropSettings, crops_of
 from dataset_def.h36m_index import FrameChoice, FrameTable, index_path, subjects_of
 from dataset_def.h36m_pose_data import EmbeddedPoseData, PoseData, WidePoseData, first_copies, rows_in_table, wide_crop
 from dataset_def.h36m_SMPL_data import MeshData, MeshSample
 from utils.artifacts import PseudoLabels, file_hash, load_embeddings, load_pseudo_labels
+from utils.body_file import read_body_file
 from utils.image import jitter_colours
 from utils.new_cameras import new_cameras
-from utils.skeleton import H36M_17, mirrored
+from utils.skeleton import H36M, Skeleton
 from utils.tiers import Reads
 from utils.views import MeshViews
 
@@ -74,7 +75,7 @@ class LabelledBody(NamedTuple):
 
     image: Float[Tensor, "*batch 3 H W"]
     """RGB in [0, 1]; in mode embeddings the stored points (P, 3) instead."""
-    joints_root_m: Float[Tensor, "*batch 17 3"]
+    joints_root_m: Float[Tensor, "*batch E 3"]
     """Pelvis at the origin, axes of the crop camera."""
     confidence: Float[Tensor, "*batch"]
     frames: Int[Tensor, "*batch 5"]
@@ -110,7 +111,7 @@ class WideBody(NamedTuple):
     image: UInt8[Tensor, "*batch 3 S S"]
     mask: UInt8[Tensor, "*batch S S"]
     room: UInt8[Tensor, "*batch 3 S S"]
-    joints_m: Float[Tensor, "*batch 17 3"]
+    joints_m: Float[Tensor, "*batch E 3"]
     distance_m: Float[Tensor, "*batch"]
     side_m: Float[Tensor, "*batch"]
     confidence: Float[Tensor, "*batch"]
@@ -187,7 +188,9 @@ class WideSeenPeople(Dataset[WideSeen]):
         room = self.reader.read(other).background if self.reader.backgrounds else np.zeros_like(crop.image)
         target_m, camera = self.reader.targets_m[row], crop.camera
         joints_world_m = self.seen.labels_world_m(row)
-        known = target_m[None].repeat(len(H36M_17), 0) if joints_world_m is None else joints_world_m
+        known = (
+            target_m[None].repeat(len(self.seen.table.skeleton.names), 0) if joints_world_m is None else joints_world_m
+        )
         crops = WideCrops(
             image=torch.from_numpy(np.ascontiguousarray(crop.image.transpose(2, 0, 1))),
             mask=torch.from_numpy(np.ascontiguousarray(crop.mask)),
@@ -272,7 +275,7 @@ class MeshBatch(NamedTuple):
 
     image: Float[Tensor, "B 3 H W"]
     """As the network sees them."""
-    joints_root_m: Float[Tensor, "B 17 3"]
+    joints_root_m: Float[Tensor, "B E 3"]
     confidence: Float[Tensor, "B"]
     """How far the joints of each row are trusted: 1 for labels, less for pseudo-labels, 0 without joints."""
     frames: Int[Tensor, "B 5"]
@@ -304,7 +307,7 @@ def plain_batch(read: LabelledAndSeen, augment: ImageAugmentation, generator: to
 
 def changed_batch(
     read: LabelledAndSeen, augment: ImageAugmentation, done: float, crop: Crop, deals_rooms: bool,
-    generator: torch.Generator,
+    generator: torch.Generator, skeleton: Skeleton,
 ) -> MeshBatch:  # fmt: skip
     """Cut random crops out of wide ones, with other rooms and colours.
 
@@ -318,7 +321,8 @@ def changed_batch(
     wide = WideCrops(*(torch.cat(pair) for pair in zip(first, seen.crops, strict=True)))
     strength = 1 + (augment.end - 1) * done
     rooms = augment.background * (1 + strength) / 2
-    crops, changes = changed_at_random(wide, augment, strength, rooms, crop, mirrored(H36M_17), generator)
+    rows = skeleton.counterparts(augment.mirror)
+    crops, changes = changed_at_random(wide, augment, strength, rooms, crop, rows, generator)
     cameras = new_cameras(wide.distance_m, changes, crop.side_m)
     return MeshBatch(
         crops.image, wide.joints_m - wide.joints_m[:, :1], wide.confidence, torch.cat([labelled.frames, seen.frames]),
@@ -327,10 +331,18 @@ def changed_batch(
     )  # fmt: skip
 
 
-def batch_of(read: LabelledAndSeen, config: MeshConfig, crop: Crop, step: int, generator: torch.Generator) -> MeshBatch:
-    """Make a batch of what was read, changed as the settings say."""
+def batch_of(
+    read: LabelledAndSeen, config: MeshConfig, crop: Crop, step: int, generator: torch.Generator,
+    skeleton: Skeleton = H36M,
+) -> MeshBatch:  # fmt: skip
+    """Make a batch of what was read, changed as the settings say.
+
+    Args:
+        skeleton: of the joints.
+    """
     if isinstance(read.labelled, WideBody):
-        return changed_batch(read, config.augment, step / config.optim.steps, crop, config.in_memory, generator)
+        done = step / config.optim.steps
+        return changed_batch(read, config.augment, done, crop, config.in_memory, generator, skeleton)
     return plain_batch(read, config.augment, generator)
 
 
@@ -343,6 +355,8 @@ class MeshSets(NamedTuple):
     held_out_bodies: LabelledBodies | None
     """Held-out frames whose bodies were fitted."""
     has_bodies: bool
+    skeleton: Skeleton
+    """The joints of the data set."""
 
     def reads(self, uses_masks: bool) -> Reads:
         """Say whose data the training reads."""
@@ -368,6 +382,24 @@ def read_fits(config: MeshConfig) -> tuple[PseudoLabels | None, list[PseudoLabel
     return pseudo, list(read.values()) if config.loss.uses_bodies else []
 
 
+def check_measured_joints(paths: Paths, skeleton: Skeleton) -> None:
+    """Stop where a data set has joints of its own and the body is measured by others.
+
+    Raises:
+        ValueError: naming the first that differs.
+    """
+    if skeleton.is_h36m:
+        return
+    file = read_body_file(paths.models_smpl_location)
+    measured = H36M.names if file.J_regressor_h36m is not None else file.evaluated_names or file.names
+    if measured != skeleton.names:
+        pairs = zip_longest(skeleton.names, measured, fillvalue="none")
+        own, other = next(pair for pair in pairs if pair[0] != pair[1])
+        raise ValueError(f"the data set has {len(skeleton.names)} joints, {paths.models_smpl_location} is measured by "
+                         f"{len(measured)}, and the first that differ are {own} and {other}; give the body of this "
+                         "data, or a body file with J_regressor_evaluated and evaluated_names")  # fmt: skip
+
+
 def open_mesh_data(config: MeshConfig, crop: Crop, teaches_maps: bool) -> MeshSets:
     """Open the images of the labelled, of those whose masks are used, and the held-out sequences of both.
 
@@ -384,22 +416,23 @@ def open_mesh_data(config: MeshConfig, crop: Crop, teaches_maps: bool) -> MeshSe
     is_wide = teaches_maps or config.augment.needs_margin
     seen = MeshData(paths, masked, CropSettings(crop) if is_wide else plain, config.mask_px, who.labelled)
     held_out = MeshData(paths, everyone, CropSettings(crop), config.mask_px, who.labelled)
+    check_measured_joints(paths, seen.table.skeleton)
     if config.embeddings is not None:
         assert config.encoder is not None
         stored = EmbeddedPoseData(paths, config.embeddings, config.encoder, labelled)
         return MeshSets(EmbeddedBodies(stored), EmbeddedSeen(seen, config, False), EmbeddedSeen(held_out, config, True),
-                        None, False)  # fmt: skip
+                        None, False, seen.table.skeleton)  # fmt: skip
     bodies = fitted_bodies(seen.table, fits)
     kept_back = held_out_bodies(config, crop, pseudo, bodies)
     if not is_wide:
         data = LabelledBodies(PoseData(paths, labelled, plain, pseudo), bodies)
-        return MeshSets(data, seen, held_out, kept_back, bool(fits))
+        return MeshSets(data, seen, held_out, kept_back, bool(fits), seen.table.skeleton)
     wide = WidePoseData(paths, labelled, crop, config.loop.seed, pseudo)
     wide.open_rooms(
         who.train, config.augment.background > 0, teaches_maps and config.maps_loss.mask > 0, config.augment.pictures
     )
     people = WideSeenPeople(seen, crop, config.loop.seed, config.augment.background > 0)
-    return MeshSets(WideBodies(wide, bodies), people, held_out, kept_back, bool(fits))
+    return MeshSets(WideBodies(wide, bodies), people, held_out, kept_back, bool(fits), seen.table.skeleton)
 
 
 def held_out_bodies(

@@ -7,6 +7,7 @@ import numpy as np
 import roma
 import torch
 from jaxtyping import Bool, Float, Int
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -24,19 +25,14 @@ PosePart = Literal["train", "held_out"]
 class ParameterSample(NamedTuple):
     """One body's numbers."""
 
-    theta: Float[Tensor, "*batch 72"]
+    theta: Float[Tensor, "*batch axis_angles"]
     """Axis-angle, the root first, in the source's own frame."""
-    betas: Float[Tensor, "*batch 10"]
+    betas: Float[Tensor, "*batch n"]
 
 
 def is_smpl(body_location: Path) -> bool:
-    """Tell whether a body file has SMPL's mesh; only there do the shapes of SURREAL and AMASS mean anything.
-
-    Raises:
-        ValueError: it has another skeleton, which the poses of all sources mean nothing for.
-    """
+    """Tell whether a body file has SMPL's mesh; only there do the shapes of SURREAL and AMASS mean anything."""
     file = read_body_file(body_location)
-    check_smpl_joints(body_location, file, "poses of people (of the generator, SURREAL, AMASS or CMU)")
     return len(file.v_template) == SMPL_VERTICES and len(file.faces) == SMPL_FACES
 
 
@@ -81,12 +77,46 @@ class ParameterData(Dataset[ParameterSample]):
         epoch, index = place
         betas = self.betas[index]
         if np.isnan(betas[0]):
-            betas = np.random.default_rng([self.seed, epoch, index]).standard_normal(NUM_BETAS, np.float32)
+            betas = np.random.default_rng([self.seed, epoch, index]).standard_normal(self.betas.shape[1], np.float32)
         return ParameterSample(torch.from_numpy(self.theta[index].astype(np.float32)), torch.from_numpy(betas))
 
 
+def moves_by_itself(config: PoseSources, file: BodyFile) -> bool:
+    """Tell whether poses come from the ranges of a body's joints: it has others than SMPL's, and no recording."""
+    recorded = config.surreal or config.amass or config.cmu
+    return recorded is None and not has_smpl_joints(tuple(file.parents.tolist()), file.names)
+
+
+FREE_FRAMES_PER_SECOND = 2.5
+"""Of motions of any body: neighbours differ, and poses are not drawn twice."""
+
+
+def free_rotations(config: PoseSources, file: BodyFile, number: int) -> Float[np.ndarray, "T J 3 3"]:
+    """Draw one motion of a body of any skeleton."""
+    rng = np.random.default_rng([config.seed, number, 505])
+    return free_motion(file, rng, config.frames, FREE_FRAMES_PER_SECOND).rotations
+
+
+def free_table(config: PoseSources, file: BodyFile) -> PoseTable:
+    """Draw poses of a body of any skeleton as a source of its own; no shape is told."""
+    drawn = [free_rotations(config, file, number) for number in range(config.sequences)]
+    theta = Rotation.from_matrix(np.concatenate(drawn).reshape(-1, 3, 3)).as_rotvec().reshape(-1, 3 * len(file.parents))
+    unknown = np.full((len(drawn), min(NUM_BETAS, file.shapedirs.shape[2])), np.nan, np.float32)
+    recording = np.repeat(np.arange(len(drawn)), [len(one) for one in drawn]).astype(np.int32)
+    names = [f"motion {number}" for number in range(len(drawn))]
+    return PoseTable("generator", names, theta.astype(np.float16), recording, unknown, 0)
+
+
 def open_tables(config: PoseSources, body_location: Path) -> list[PoseTable]:
-    """Read every source, from its cache where there is one."""
+    """Read every source, from its cache where there is one; bodies with other joints than SMPL's move by themselves.
+
+    Raises:
+        ValueError: recordings of people are asked for, and the body has another skeleton.
+    """
+    file = read_body_file(body_location)
+    if moves_by_itself(config, file):
+        return [free_table(config, file)]
+    check_smpl_joints(body_location, file, "poses of people (of the generator, SURREAL, AMASS or CMU)")
     sources = find_sources(config, body_location)
     return [read_source(source, config.cache_location, config.processes) for source in sources]
 
@@ -154,17 +184,12 @@ def bank_of_fits(labels: PseudoLabels, held_out: tuple[tuple[int, int], ...], pa
     return PoseBank(rotations, torch.full((len(rotations), labels.betas.shape[1]), torch.nan), about, labels.reads)
 
 
-FREE_FRAMES_PER_SECOND = 2.5
-"""Of motions of any body: neighbours differ, and poses are not drawn twice."""
-
-
 def bank_of_free_motions(config: PoseSources, file: BodyFile, part: PosePart) -> PoseBank:
     """Draw poses of a body of any skeleton: as many motions as the settings name, some of them held out."""
     held_out = max(1, round(config.held_out * config.sequences))
     numbers = range(held_out) if part == "held_out" else range(held_out, max(config.sequences, held_out + 1))
-    found = [free_motion(file, np.random.default_rng([config.seed, number, 505]), config.frames, FREE_FRAMES_PER_SECOND)
-             for number in numbers]  # fmt: skip
-    rotations = torch.from_numpy(np.concatenate([one.rotations for one in found]).astype(np.float32))
+    found = [free_rotations(config, file, number) for number in numbers]
+    rotations = torch.from_numpy(np.concatenate(found).astype(np.float32))
     betas = torch.full((len(rotations), file.shapedirs.shape[2]), torch.nan)
     about = f"{len(rotations):,} poses of {len(found)} motions within the ranges of the body's joints"
     return PoseBank(rotations, betas, about, Reads(poses=frozenset({"generator"})))
@@ -173,12 +198,10 @@ def bank_of_free_motions(config: PoseSources, file: BodyFile, part: PosePart) ->
 def open_bank(config: PoseSources, body_location: Path, part: PosePart) -> PoseBank:
     """Read a part of all sources that the settings name; bodies with other joints than SMPL's move by themselves."""
     file = read_body_file(body_location)
-    recorded = config.surreal or config.amass or config.cmu
-    if recorded is None and not has_smpl_joints(tuple(file.parents.tolist()), file.names):
+    if moves_by_itself(config, file):
         return bank_of_free_motions(config, file, part)
-    with_shapes = is_smpl(body_location)
     rotations, betas, about = [], [], []
-    tables = open_tables(config, body_location)
+    tables, with_shapes = open_tables(config, body_location), is_smpl(body_location)
     for table in tables:
         data = ParameterData([table], part, config, with_shapes)
         theta = torch.from_numpy(data.theta.astype(np.float32))

@@ -15,28 +15,30 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from config import GanConfig, GanNetworkConfig
+from models.body_surface import tree_of
 from models.kinematics import (
-    NUM_JOINTS_BELOW_ROOT,
-    WHOLE_FEATURES,
+    SMPL_TREE,
+    BodyTree,
+    num_whole_features,
     placed_pose,
     rotations_of_columns,
     whole_features,
     with_root,
 )
-from models.pose_noise import OTHER_SIDE, mirror_pose
+from models.pose_noise import mirror_pose
 from models.smpl import load_body
 from utils.artifacts import Checkpoint, file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.settings import config_from_dict
 from utils.skeleton import SMPL_24
 from utils.tiers import Reads, of_poses
 
-JOINTS_ALONE = slice(0, NUM_JOINTS_BELOW_ROOT)
-IN_CONTEXT = slice(NUM_JOINTS_BELOW_ROOT, 2 * NUM_JOINTS_BELOW_ROOT)
-WHOLE, SHAPE = 2 * NUM_JOINTS_BELOW_ROOT, 2 * NUM_JOINTS_BELOW_ROOT + 1
-SCORED_PARTS = (*SMPL_24[1:], *(f"{name} in context" for name in SMPL_24[1:]), "whole pose", "shape")
+BELOW = len(SMPL_24) - 1
+"""Joints of SMPL without the root."""
+JOINTS_ALONE, IN_CONTEXT = slice(0, BELOW), slice(BELOW, 2 * BELOW)
+WHOLE, SHAPE = 2 * BELOW, 2 * BELOW + 1
+"""Places of the scores of a body with SMPL's joints."""
 SHARPNESS = 10.0
 """Steepness of the soft minimum over joints: one joint with a score of 0 among ones brings a pose to about 0.3."""
-LOG_JOINTS = math.log(NUM_JOINTS_BELOW_ROOT)
 SLOPE = 0.2
 """Slope of the leaky rectifiers below zero, the usual one of GAN discriminators."""
 SCORE_START_SCALE = 0.3
@@ -45,10 +47,18 @@ SMALLEST_STD = 0.05
 """Inputs whose standard deviation is smaller are divided by this instead: noise is not blown up."""
 
 
+def scored_parts(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Name what a discriminator scores: each joint below the root alone, then in its context, pose and shape."""
+    return (*names[1:], *(f"{name} in context" for name in names[1:]), "whole pose", "shape")
+
+
+SCORED_PARTS = scored_parts(SMPL_24)
+
+
 class PosesAndShapes(NamedTuple):
     """Poses and shapes."""
 
-    rotations: Float[Tensor, "B 24 3 3"]
+    rotations: Float[Tensor, "B J 3 3"]
     """Relative to the parent; the root's is in any frame."""
     betas: Float[Tensor, "B n"]
 
@@ -121,23 +131,25 @@ class Discriminator(nn.Module):
     """
 
     rest_joints_m: Tensor
-    parts = SCORED_PARTS
     real_bodies_vary = True
     """It learns that recordings of the same pose differ a little, and takes none of them for unreal."""
 
     def __init__(
-        self, config: GanNetworkConfig, num_betas: int, rest_joints_m: Float[Tensor, "24 3"], provenance: dict[str, Any]
-    ) -> None:
+        self, config: GanNetworkConfig, num_betas: int, rest_joints_m: Float[Tensor, "J 3"], provenance: dict[str, Any],
+        tree: BodyTree = SMPL_TREE,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.provenance = provenance
+        self.provenance, self.tree, self.parts = provenance, tree, scored_parts(tree.names)
+        below, features = len(tree.names) - 1, num_whole_features(len(tree.names))
+        self.in_context = slice(below, 2 * below)
         small, large = config.joint_hidden, config.pose_hidden
         self.register_buffer("rest_joints_m", rest_joints_m.clone(), persistent=False)
         self.standardised_joints, self.standardised_pose = (
-            Standardised(NUM_JOINTS_BELOW_ROOT, 9),
-            Standardised(WHOLE_FEATURES),
+            Standardised(below, 9),
+            Standardised(features),
         )
-        self.of_joints = BatchedMLP(NUM_JOINTS_BELOW_ROOT, (9, small, small, 1))
-        self.of_pose = perceptron(WHOLE_FEATURES, *[large] * config.pose_layers, NUM_JOINTS_BELOW_ROOT + 1)
+        self.of_joints = BatchedMLP(below, (9, small, small, 1))
+        self.of_pose = perceptron(features, *[large] * config.pose_layers, below + 1)
         self.of_shape = perceptron(num_betas, small, small, 1)
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -150,30 +162,30 @@ class Discriminator(nn.Module):
 
     def fit_standardisation(self, real: PosesAndShapes) -> None:
         """Standardise the inputs by real bodies; called once, before the training."""
-        pose = placed_pose(real.rotations, self.rest_joints_m)
+        pose = placed_pose(real.rotations, self.rest_joints_m, self.tree)
         self.standardised_joints.fit(pose.relative[:, 1:].flatten(2))
         self.standardised_pose.fit(whole_features(pose))
 
     def forward(self, bodies: PosesAndShapes) -> Float[Tensor, "B K"]:
         """Score bodies as they are, for the training."""
-        pose = placed_pose(bodies.rotations, self.rest_joints_m)
+        pose = placed_pose(bodies.rotations, self.rest_joints_m, self.tree)
         alone = self.of_joints(self.standardised_joints(pose.relative[:, 1:].flatten(2)))[..., 0]
         whole = self.of_pose(self.standardised_pose(whole_features(pose)))
         return torch.cat([alone, whole, self.of_shape(bodies.betas)], dim=1)
 
-    def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]:
+    def scores(self, rotations: Float[Tensor, "B P 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]:
         """Score bodies; what is above one counts as one: nobody has to be more real than real.
 
         The gradient is zero there.
         """
         return self.open_scores(rotations, betas).clamp(max=1)
 
-    def open_scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]:
+    def open_scores(self, rotations: Float[Tensor, "B P 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B K"]:
         """Score bodies by themselves and by their mirror image, so that both get the same scores, sides swapped."""
-        posed = with_root(rotations)
-        swapped = [row - 1 for row in OTHER_SIDE[1:]]
-        order = [*swapped, *(NUM_JOINTS_BELOW_ROOT + row for row in swapped), WHOLE, SHAPE]
-        mirrored = self(PosesAndShapes(mirror_pose(posed), betas))[:, order]
+        posed, below = with_root(rotations), len(self.tree.names) - 1
+        swapped = [row - 1 for row in self.tree.opposite[1:]]
+        order = [*swapped, *(below + row for row in swapped), 2 * below, 2 * below + 1]
+        mirrored = self(PosesAndShapes(mirror_pose(posed, self.tree), betas))[:, order]
         return (self(PosesAndShapes(posed, betas)) + mirrored) / 2
 
     def plausibility(self, scores: Float[Tensor, "B K"]) -> Float[Tensor, "B"]:
@@ -182,15 +194,16 @@ class Discriminator(nn.Module):
         One joint that does not belong makes a pose unreal; several make it more so.  It takes open scores, so that
         real poses differ too.
         """
-        return -torch.logsumexp(-SHARPNESS * scores[:, IN_CONTEXT], dim=1).sub(LOG_JOINTS) / SHARPNESS
+        in_context = scores[:, self.in_context]
+        return -torch.logsumexp(-SHARPNESS * in_context, dim=1).sub(math.log(in_context.shape[1])) / SHARPNESS
 
     def target_of_generated(self, count: int, like: Tensor) -> ScoreTarget:
         """Ask for zeros on generated bodies; no joint of theirs is wrong by itself: joints in context do not count."""
-        weight = like.new_ones(count, len(SCORED_PARTS))
-        weight[:, IN_CONTEXT] = 0
+        weight = like.new_ones(count, len(self.parts))
+        weight[:, self.in_context] = 0
         return ScoreTarget(torch.zeros_like(weight), weight)
 
-    def target_of_noise(self, is_changed: Bool[Tensor, "B 23"]) -> ScoreTarget:
+    def target_of_noise(self, is_changed: Bool[Tensor, "B P"]) -> ScoreTarget:
         """Ask for zeros on perturbed joints, whole pose and shape, and in context for ones on the other joints."""
         changed = is_changed.float()
         rest = changed.new_ones(len(changed), 2)
@@ -207,9 +220,14 @@ class FlatDiscriminator(nn.Module):
     real_bodies_vary = False
 
     def __init__(
-        self, config: GanNetworkConfig, num_betas: int, rest_joints_m: Float[Tensor, "24 3"], provenance: dict[str, Any]
-    ) -> None:
+        self, config: GanNetworkConfig, num_betas: int, rest_joints_m: Float[Tensor, "J 3"], provenance: dict[str, Any],
+        tree: BodyTree = SMPL_TREE,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.tree = tree
+        if tree != SMPL_TREE:
+            raise ValueError(f"network.kind is seed, which is about SMPL's 24 joints, and the body has "
+                             f"{len(tree.names)}; use parts")  # fmt: skip
         self.provenance = provenance
         self.layers = perceptron(72 + num_betas, *[config.pose_hidden] * config.pose_layers, 1)
 
@@ -229,11 +247,11 @@ class FlatDiscriminator(nn.Module):
         theta = roma.rotmat_to_rotvec(bodies.rotations).flatten(1)
         return self.layers(torch.cat([theta, bodies.betas], dim=1))
 
-    def scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B 1"]:
+    def scores(self, rotations: Float[Tensor, "B P 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B 1"]:
         """Score bodies whose root is at rest in the frame of the real ones: nobody knows how it is turned there."""
         return self(PosesAndShapes(with_root(rotations), betas))
 
-    def open_scores(self, rotations: Float[Tensor, "B 23 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B 1"]:
+    def open_scores(self, rotations: Float[Tensor, "B P 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B 1"]:
         """Give the same, which nothing bounds."""
         return self.scores(rotations, betas)
 
@@ -245,7 +263,7 @@ class FlatDiscriminator(nn.Module):
         """Ask for zeros on generated bodies."""
         return ScoreTarget(like.new_zeros(count, 1), like.new_ones(count, 1))
 
-    def target_of_noise(self, is_changed: Bool[Tensor, "B 23"]) -> ScoreTarget:
+    def target_of_noise(self, is_changed: Bool[Tensor, "B P"]) -> ScoreTarget:
         """Ask for zeros on perturbed bodies."""
         zero = torch.zeros(len(is_changed), 1, device=is_changed.device)
         return ScoreTarget(zero, zero + 1)
@@ -255,10 +273,12 @@ AnyDiscriminator = Discriminator | FlatDiscriminator
 
 
 def make_discriminator(
-    config: GanNetworkConfig, num_betas: int, rest_joints_m: Float[Tensor, "24 3"], provenance: dict[str, Any]
-) -> AnyDiscriminator:
+    config: GanNetworkConfig, num_betas: int, rest_joints_m: Float[Tensor, "J 3"], provenance: dict[str, Any],
+    tree: BodyTree = SMPL_TREE,
+) -> AnyDiscriminator:  # fmt: skip
     """Build the discriminator that the settings name."""
-    return (FlatDiscriminator if config.kind == "seed" else Discriminator)(config, num_betas, rest_joints_m, provenance)
+    kind = FlatDiscriminator if config.kind == "seed" else Discriminator
+    return kind(config, num_betas, rest_joints_m, provenance, tree)
 
 
 class Generator(nn.Module):
@@ -268,15 +288,16 @@ class Generator(nn.Module):
     Source: Zhou et al., On the continuity of rotation representations, CVPR 2019, section 4.2 (two columns).
     """
 
-    def __init__(self, config: GanNetworkConfig, num_betas: int) -> None:
+    def __init__(self, config: GanNetworkConfig, num_betas: int, joints: int = len(SMPL_24)) -> None:
         super().__init__()
         self.is_seed, self.num_betas, self.latent = config.kind == "seed", num_betas, config.latent
-        hidden, count = config.generator_hidden, 72 if self.is_seed else 6 * NUM_JOINTS_BELOW_ROOT
+        self.below = joints - 1
+        hidden, count = config.generator_hidden, 72 if self.is_seed else 6 * self.below
         self.layers = perceptron(config.latent, hidden, hidden, count)
         self.shape_layers = perceptron(config.latent, hidden // 4, num_betas)
         if not self.is_seed:
             with torch.no_grad():  # starts near the T-pose
-                self.layers[-1].bias.copy_(torch.eye(3)[:, :2].expand(NUM_JOINTS_BELOW_ROOT, 3, 2).flatten())  # type: ignore[operator]
+                self.layers[-1].bias.copy_(torch.eye(3)[:, :2].expand(self.below, 3, 2).flatten())  # type: ignore[operator]
 
     def random_numbers(self, count: int, generator: torch.Generator) -> Float[Tensor, "B Z"]:
         """Sample what so many bodies are generated from."""
@@ -287,9 +308,7 @@ class Generator(nn.Module):
         numbers, betas = self.layers(noise), self.shape_layers(noise)
         if self.is_seed:
             return PosesAndShapes(roma.rotvec_to_rotmat(numbers.unflatten(1, (24, 3))), betas)
-        return PosesAndShapes(
-            with_root(rotations_of_columns(numbers.unflatten(1, (NUM_JOINTS_BELOW_ROOT, 3, 2)))), betas
-        )
+        return PosesAndShapes(with_root(rotations_of_columns(numbers.unflatten(1, (self.below, 3, 2)))), betas)
 
 
 RETRAIN = "train one for this body: python sample/train_GAN.py --paths.models-smpl-location"
@@ -305,26 +324,25 @@ class StoredGan(NamedTuple):
     step: int
 
 
-PRIOR = "the prior over people's poses"
-"""What stage 3 needs SMPL's joints for, in the sentence that refuses others."""
-
-
-def prior_provenance(body_location: Path, num_betas: int) -> dict[str, Any]:
+def prior_provenance(body_location: Path, num_betas: int, names: tuple[str, ...] = SMPL_24) -> dict[str, Any]:
     """Say what a prior is made for: joints and body; plain types only."""
-    return {"joints": list(SMPL_24), "num_betas": num_betas, "body_hash": file_hash(body_location)}
+    return {"joints": list(names), "num_betas": num_betas, "body_hash": file_hash(body_location)}
 
 
-def check_provenance(path: Path, provenance: dict[str, Any], body_location: Path) -> None:
+def check_provenance(path: Path, provenance: dict[str, Any], body_location: Path, names: tuple[str, ...]) -> None:
     """Refuse a prior of another skeleton or body.
+
+    Args:
+        names: of the body's joints.
 
     Raises:
         ValueError: naming the difference and the remedy.
     """
     joints = provenance["joints"]
-    if len(joints) != len(SMPL_24):
+    if len(joints) != len(names):
         raise ValueError(f"{path} is a prior of a skeleton of {len(joints)} joints, but the body {body_location} has "
-                         f"{len(SMPL_24)}; {RETRAIN} {body_location}")  # fmt: skip
-    wrong = [f"{theirs} instead of {ours}" for theirs, ours in zip(joints, SMPL_24, strict=True) if theirs != ours]
+                         f"{len(names)}; {RETRAIN} {body_location}")  # fmt: skip
+    wrong = [f"{theirs} instead of {ours}" for theirs, ours in zip(joints, names, strict=True) if theirs != ours]
     if wrong:
         raise ValueError(f"{path} is a prior of another skeleton: it has {wrong[0]} ({len(wrong)} joints differ from "
                          f"those of {body_location}); {RETRAIN} {body_location}")  # fmt: skip
@@ -351,13 +369,14 @@ def load_gan(path: Path, body_location: Path) -> StoredGan:
     checkpoint: Checkpoint = load_checkpoint(path, "gan")
     states, config = checkpoint["states"], config_from_dict(GanConfig, checkpoint["config"])
     provenance = states["model"]["_extra_state"]
-    check_provenance(path, provenance, body_location)
-    body = load_body(body_location, needs_smpl_joints=PRIOR)
-    discriminator = make_discriminator(config.network, provenance["num_betas"], body.rest_template_joints_m, provenance)
+    body = load_body(body_location)
+    check_provenance(path, provenance, body_location, body.names)
+    num_betas, tree = provenance["num_betas"], tree_of(body)
+    discriminator = make_discriminator(config.network, num_betas, body.rest_template_joints_m, provenance, tree)
     fill(discriminator, states["model"], path)
     if "generator" not in states:
         return StoredGan(discriminator, None, config, checkpoint["step"])
-    generate = Generator(config.network, provenance["num_betas"])
+    generate = Generator(config.network, num_betas, len(tree.names))
     fill(generate, states["generator"], path)
     return StoredGan(discriminator, generate, config, checkpoint["step"])
 

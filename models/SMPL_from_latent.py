@@ -24,12 +24,12 @@ from models.kinematics import along_the_tree, relative_to_parent, rotations_of_c
 from models.pose_from_latent import encoder_of, joints_behind, load_pose, parted
 from models.pose_from_maps import PoseFromMaps
 from models.smpl import Body, load_body
-from models.SMPL_from_joints import BodyEstimate
+from models.SMPL_from_joints import FACING_CAMERA, BodyEstimate
 from models.SMPL_from_maps import MeshFromMaps, build_body_from_maps
 from utils.artifacts import file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.body_file import NUM_BETAS
 from utils.settings import config_from_dict, to_plain
-from utils.skeleton import H36M_17_PARENTS
+from utils.skeleton import H36M, SMPL_24_PARENTS, Skeleton
 from utils.tiers import Reads, of_stage_1, of_stage_4
 
 POSE_START_SCALE = 0.1
@@ -37,9 +37,19 @@ POSE_START_SCALE = 0.1
 
 
 JOINT_PARENTS, BODY_PARENTS, NUM_SHAPES = "joint_parents", "body_parents", "num_betas"
-"""Keys in the provenance of a network that finds joints by heat maps: what builds it beside the encoder's settings."""
+"""Keys in the provenance of a network that finds joints by heat maps, or of another body than SMPL's: what builds it
+beside the encoder's settings."""
 ENCODER_FILE, GEOMETRY_HASH = "encoder_file", "geometry_hash"
 """Keys in the provenance of a mesh head that was exported alone: the encoder's file beside it, and its geometry."""
+
+
+def standing_rotations(parents: tuple[int, ...]) -> Float[Tensor, "J 3 3"]:
+    """Give a body that faces the camera: a person with hanging arms, another one at rest."""
+    if parents == SMPL_24_PARENTS:
+        return upright_rotations()
+    rotations = torch.eye(3).repeat(len(parents), 1, 1)
+    rotations[0] = torch.diag(torch.tensor(FACING_CAMERA))
+    return rotations
 
 
 class MeshFromLatent(nn.Module):
@@ -54,31 +64,37 @@ class MeshFromLatent(nn.Module):
 
     start: Tensor
 
-    def __init__(self, points: int, config: MeshHeadConfig) -> None:
+    def __init__(
+        self, points: int, config: MeshHeadConfig, parents: tuple[int, ...] = SMPL_24_PARENTS,
+        num_betas: int = NUM_BETAS,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.kind = config.kind
+        self.kind, self.parents, self.num_betas = config.kind, parents, num_betas
+        if config.kind == "seed" and parents != SMPL_24_PARENTS:
+            raise ValueError(f"head.kind is seed, which is about SMPL's 24 joints, and the body has {len(parents)}; "
+                             "use crop or parent")  # fmt: skip
         sizes = [3 * points] + [config.hidden] * config.layers
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(sizes):
             layers += [nn.Linear(inputs, outputs), nn.ReLU(), nn.BatchNorm1d(outputs), nn.Dropout(config.dropout)]
         self.layers = nn.Sequential(nn.Flatten(), *layers)
         per_joint = 3 if config.kind == "seed" else 6
-        self.last = nn.Linear(sizes[-1], 24 * per_joint + NUM_BETAS)
+        self.last = nn.Linear(sizes[-1], len(parents) * per_joint + num_betas)
         with torch.no_grad():
             self.last.weight.mul_(POSE_START_SCALE)
             self.last.bias.zero_()
-        upright = upright_rotations()[None]
-        start = along_the_tree(upright) if config.kind == "crop" else upright
+        upright = standing_rotations(parents)[None]
+        start = along_the_tree(upright, parents) if config.kind == "crop" else upright
         self.register_buffer("start", start[0, :, :, :2].contiguous(), persistent=False)
 
     def forward(self, points_crop: Float[Tensor, "B P 3"]) -> BodyEstimate:
         """Read the body; float32 whatever the layers run in."""
         numbers = self.last(self.layers(points_crop)).float()
-        pose, betas = numbers[:, :-NUM_BETAS], numbers[:, -NUM_BETAS:]
+        pose, betas = numbers[:, : -self.num_betas], numbers[:, -self.num_betas :]
         if self.kind == "seed":
             return BodyEstimate(thesis_rotations(pose), betas.tanh())
-        rotations = rotations_of_columns(self.start + pose.unflatten(1, (24, 3, 2)))
-        return BodyEstimate(relative_to_parent(rotations) if self.kind == "crop" else rotations, betas)
+        rotations = rotations_of_columns(self.start + pose.unflatten(1, (len(self.parents), 3, 2)))
+        return BodyEstimate(relative_to_parent(rotations, self.parents) if self.kind == "crop" else rotations, betas)
 
 
 class MeshFromImage(nn.Module):
@@ -165,8 +181,14 @@ def reads_joints(config: MeshConfig, start: MeshStart) -> bool:
     return wanted == "maps"
 
 
-def build_mesh_network(config: MeshConfig, start: MeshStart, body: Body) -> MeshFromImage | MeshFromMaps:
-    """Put a mesh head behind what a training begins with."""
+def build_mesh_network(
+    config: MeshConfig, start: MeshStart, body: Body, skeleton: Skeleton = H36M
+) -> MeshFromImage | MeshFromMaps:
+    """Put a mesh head behind what a training begins with.
+
+    Args:
+        skeleton: the joints of the data set, which the body is measured by.
+    """
     stage_1, reads = start.stage_1, reads_joints(config, start)
     encoder = build_encoder_decoder(stage_1.config) if config.mode == "scratch" else stage_1.network
     if config.encoder is None:
@@ -174,10 +196,19 @@ def build_mesh_network(config: MeshConfig, start: MeshStart, body: Body) -> Mesh
     is_frozen = config.mode in ("frozen", "embeddings")
     provenance = mesh_provenance(stage_1, config.paths.models_smpl_location, body)
     if not reads:
-        return MeshFromImage(encoder, MeshFromLatent(stage_1.config.encoder.points, config.head), provenance, is_frozen)
-    joints = start.joints or joints_behind(encoder, H36M_17_PARENTS, stage_1.config.crop.side_m)
+        if not body.has_smpl_joints:
+            provenance |= {BODY_PARENTS: list(body.parents), NUM_SHAPES: min(NUM_BETAS, body.num_betas)}
+        head = points_head(stage_1.config, config.head, provenance)
+        return MeshFromImage(encoder, head, provenance, is_frozen)
+    joints = start.joints or joints_behind(encoder, skeleton.parents, stage_1.config.crop.side_m)
     provenance |= {JOINT_PARENTS: list(joints.parents), BODY_PARENTS: list(body.parents), NUM_SHAPES: body.num_betas}
     return maps_network(encoder, joints, config.head, is_frozen, provenance)
+
+
+def points_head(encoder: EncDecConfig, config: MeshHeadConfig, provenance: dict[str, Any]) -> MeshFromLatent:
+    """Build a head on an encoder's points, for SMPL's joints or those that the provenance names."""
+    parents = tuple(provenance.get(BODY_PARENTS, SMPL_24_PARENTS))
+    return MeshFromLatent(encoder.encoder.points, config, parents, provenance.get(NUM_SHAPES, NUM_BETAS))
 
 
 def maps_network(
@@ -211,18 +242,23 @@ def mesh_parameter_groups(
 
 
 class RootedBody(NamedTuple):
-    """Bodies with Human3.6M's pelvis at the origin, in the axes of the crop camera."""
+    """Bodies with their first measured joint, Human3.6M's pelvis, at the origin, in the axes of the crop camera."""
 
     vertices_root_m: Float[Tensor, "B V 3"]
-    joints_root_m: Float[Tensor, "B 17 3"]
-    """Human3.6M's joints, read off the surface."""
+    joints_root_m: Float[Tensor, "B E 3"]
+    """The joints that bodies are measured by: Human3.6M's of people, read off the surface."""
 
 
 def rooted_body(body: Body, estimate: BodyEstimate) -> RootedBody:
-    """Build the estimated bodies about their pelvis."""
+    """Build the estimated bodies about their pelvis, or what is the first joint that they are measured by.
+
+    Raises:
+        ValueError: the body has SMPL's joints, and no regressor for Human3.6M's.
+    """
     zero = estimate.betas.new_zeros(len(estimate.betas), 3)
-    vertices_m = body(estimate.rotations_crop, estimate.betas, zero).vertices_m
-    joints_m = body.h36m_joints_m(vertices_m)
+    vertices_m, own_m = body(estimate.rotations_crop, estimate.betas, zero)
+    is_person = body.has_h36m_joints or body.has_smpl_joints
+    joints_m = body.h36m_joints_m(vertices_m) if is_person else body.evaluated_joints_m(vertices_m, own_m)
     return RootedBody(vertices_m - joints_m[:, :1], joints_m - joints_m[:, :1])
 
 
@@ -295,7 +331,7 @@ def load_mesh(path: Path, device: torch.device) -> StoredMesh:
         joints = joints_behind(encoder, tuple(provenance[JOINT_PARENTS]), encoder_config.crop.side_m)
         network = maps_network(encoder, joints, mesh_config.head, True, provenance)
     else:
-        head = MeshFromLatent(encoder_config.encoder.points, mesh_config.head)
+        head = points_head(encoder_config, mesh_config.head, provenance)
         network = MeshFromImage(encoder, head, provenance)
     load_weights(network, weights, path)
     network.to(device).eval().requires_grad_(False)

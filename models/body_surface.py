@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from models.kinematics import SMPL_TREE, BodyTree
 from models.open_body.decimate import decimate
 from models.smpl import Body, load_body
 
@@ -48,6 +49,17 @@ def opposite_joints(rest_joints_m: Float[Tensor, "J 3"]) -> Int[Tensor, "J"]:
         raise ValueError("the resting joints of this body are not symmetric about x = 0, so left and right cannot be "
                          "told; give --paths.models-smpl-location a body whose T-pose is")  # fmt: skip
     return other
+
+
+def tree_of(body: Body) -> BodyTree:
+    """Give the joints of a body; which are on the other side is told by where they rest.
+
+    Raises:
+        ValueError: the resting body is not symmetric.
+    """
+    if body.has_smpl_joints:
+        return SMPL_TREE
+    return BodyTree(body.names, body.parents, tuple(opposite_joints(body.rest_template_joints_m).tolist()))
 
 
 def paired_limbs(parents: tuple[int, ...], opposite: Int[Tensor, "J"]) -> list[list[list[int]]]:

@@ -37,7 +37,7 @@ def joined(*groups: PosesAndShapes) -> PosesAndShapes:
 
 def real_bodies(
     bodies: PosesAndShapes,
-    rest_joints_m: Float[Tensor, "24 3"],
+    rest_joints_m: Float[Tensor, "J 3"],
     discriminator: AnyDiscriminator,
     noise: NoiseConfig,
     generator: torch.Generator,
@@ -45,7 +45,8 @@ def real_bodies(
     """Vary real bodies as recordings of the same pose differ; the thesis' discriminator gets them unchanged."""
     if not discriminator.real_bodies_vary:
         return bodies
-    return bodies._replace(rotations=plausible_variation(bodies.rotations, rest_joints_m, noise, generator))
+    varied = plausible_variation(bodies.rotations, rest_joints_m, noise, generator, discriminator.tree)
+    return bodies._replace(rotations=varied)
 
 
 def discriminator_batch(

@@ -16,18 +16,16 @@ from torch.nn.functional import normalize, pad
 from utils.metrics import left_minus_right
 from utils.skeleton import H36M, Skeleton
 
-FASTER_THAN_M = 0.4
-"""Between the instants before and after: of those who move more the direction has a cosine of 0.97 with forward."""
-
 
 def moving_forward(
-    centre_world_m: Float[Tensor, "T 3"], is_same_sequence: Float[Tensor, "S"]
+    centre_world_m: Float[Tensor, "T 3"], is_same_sequence: Float[Tensor, "S"], walks_from_m: float
 ) -> tuple[Float[Tensor, "T 2"], Float[Tensor, "T"]]:
     """Read headings off the movement of the masks' centre: people walk forward.  No label is read.
 
     Args:
         centre_world_m: instants in the order of time, sequence after sequence.
         is_same_sequence: of each neighbouring pair (T - 1), 1 or 0.
+        walks_from_m: least movement between the instants before and after.
     Returns:
         Horizontal unit vectors, and 1 where they are known.
     """
@@ -35,7 +33,7 @@ def moving_forward(
     step_m = torch.where(step_m.isfinite(), step_m, torch.zeros_like(step_m))  # a centre that no mask tells
     moved_m = pad(step_m, (0, 0, 0, 1)) + pad(step_m, (0, 0, 1, 0))
     length_m = moved_m.norm(dim=-1)
-    return moved_m / length_m.clamp_min(1e-9)[:, None], (length_m > FASTER_THAN_M).to(moved_m)
+    return moved_m / length_m.clamp_min(1e-9)[:, None], (length_m > walks_from_m).to(moved_m)
 
 
 def facing(

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from utils.skeleton import SMPL_24, SMPL_24_PARENTS
+from utils.skeleton import SMPL_24, SMPL_24_PARENTS, mirrored
 
 ARMS_DOWN_RAD = 1.2
 """How far the arms of the starting pose hang below the T-pose's."""
@@ -84,11 +84,24 @@ def unchanged(
     return torch.cat([(R_new_from_plain.mT @ rotations[:, 0])[:, None], rotations[:, 1:]], dim=1)
 
 
-NUM_JOINTS_BELOW_ROOT = len(SMPL_24) - 1
-WHOLE_FEATURES = 2 * 9 * NUM_JOINTS_BELOW_ROOT + 3 * NUM_JOINTS_BELOW_ROOT + 24 * 23 // 2
+class BodyTree(NamedTuple):
+    """The joints of a body, the root first, each after its parent."""
+
+    names: tuple[str, ...]
+    parents: tuple[int, ...]
+    opposite: tuple[int, ...]
+    """For every joint, its counterpart on the other side."""
 
 
-def with_root(rotations: Float[Tensor, "B 23 3 3"]) -> Float[Tensor, "B 24 3 3"]:
+SMPL_TREE = BodyTree(SMPL_24, SMPL_24_PARENTS, tuple(mirrored(SMPL_24)))
+
+
+def num_whole_features(joints: int) -> int:
+    """Count what `whole_features` gives for so many joints with the root."""
+    return (2 * 9 + 3) * (joints - 1) + joints * (joints - 1) // 2
+
+
+def with_root(rotations: Float[Tensor, "B K 3 3"]) -> Float[Tensor, "B J 3 3"]:
     """Put a root at rest in front of the joints."""
     root = torch.eye(3, dtype=rotations.dtype, device=rotations.device).expand(len(rotations), 1, 3, 3)
     return torch.cat([root, rotations], dim=1)
@@ -97,17 +110,19 @@ def with_root(rotations: Float[Tensor, "B 23 3 3"]) -> Float[Tensor, "B 24 3 3"]
 class PlacedPose(NamedTuple):
     """A pose with the root at rest."""
 
-    relative: Float[Tensor, "B 24 3 3"]
+    relative: Float[Tensor, "B J 3 3"]
     """Rotations relative to the parent."""
-    total: Float[Tensor, "B 24 3 3"]
+    total: Float[Tensor, "B J 3 3"]
     """Rotations relative to the pelvis."""
-    joints_m: Float[Tensor, "B 24 3"]
+    joints_m: Float[Tensor, "B J 3"]
 
 
-def placed_pose(rotations: Float[Tensor, "B 24 3 3"], rest_joints_m: Float[Tensor, "24 3"]) -> PlacedPose:
+def placed_pose(
+    rotations: Float[Tensor, "B J 3 3"], rest_joints_m: Float[Tensor, "J 3"], tree: BodyTree = SMPL_TREE
+) -> PlacedPose:
     """Walk down the skeleton of a body of average shape; the root's rotation is not used."""
     relative = with_root(rotations[:, 1:])
-    total, parents = along_the_tree(relative), list(SMPL_24_PARENTS[1:])
+    total, parents = along_the_tree(relative, tree.parents), list(tree.parents[1:])
     bones_m = (total[:, parents] @ (rest_joints_m[1:] - rest_joints_m[parents])[..., None])[..., 0]
     joints_m = [torch.zeros_like(bones_m[:, 0])]
     for child, parent in enumerate(parents):
@@ -117,7 +132,8 @@ def placed_pose(rotations: Float[Tensor, "B 24 3 3"], rest_joints_m: Float[Tenso
 
 def whole_features(pose: PlacedPose) -> Float[Tensor, "B F"]:
     """Describe a whole pose: all rotations, where joints are, and how far from each other."""
-    first, second = torch.triu_indices(24, 24, 1, device=pose.joints_m.device)
+    joints = pose.joints_m.shape[1]
+    first, second = torch.triu_indices(joints, joints, 1, device=pose.joints_m.device)
     apart_m = (pose.joints_m[:, first] - pose.joints_m[:, second]).square().sum(-1).add(1e-6).sqrt()
     turns = torch.cat([pose.relative[:, 1:], pose.total[:, 1:]], dim=1)
     return torch.cat([turns.flatten(1), pose.joints_m[:, 1:].flatten(1), apart_m], dim=1)

@@ -31,6 +31,7 @@ from utils.metrics import (
     vertex_error_mm,
 )
 from utils.report.summaries import stacked_batches
+from utils.skeleton import H36M, Skeleton
 from utils.views import CropCentre, MeshViews, placed_in_views, turned_to_world, vertex_surface_share
 
 
@@ -76,10 +77,15 @@ class MeshMeasure:
     Args:
         crop_centre: what the crops are centred on, which decides where a mesh stands in the views.
         samples: scan lines per pixel of the silhouettes.
+        skeleton: the joints that bodies are measured by.
     """
 
-    def __init__(self, body: Body, crop_centre: CropCentre, prior: Scores | None = None, samples: int = 4) -> None:
+    def __init__(
+        self, body: Body, crop_centre: CropCentre, prior: Scores | None = None, samples: int = 4,
+        skeleton: Skeleton = H36M,
+    ) -> None:  # fmt: skip
         self.body, self.crop_centre, self.prior, self.samples = body, crop_centre, prior, samples
+        self.skeleton = skeleton
         self.quick, self.topology = body.joints_only(), Topology(body.faces)
         self.vertex_share = vertex_surface_share(body.template_m, body.faces)
         self.bones = bones_at_rest(body)
@@ -112,14 +118,14 @@ class MeshMeasure:
         self,
         estimate: BodyEstimate,
         mesh: RootedBody,
-        true_joints_root_m: Float[Tensor, "B 17 3"],
+        true_joints_root_m: Float[Tensor, "B E 3"],
         truth: BodyEstimate | None,
         true: RootedBody | None,
         R_crop_from_world: Float[Tensor, "B 3 3"],
         views: MeshViews,
     ) -> dict[str, Float[Tensor, "B"]]:
         """Measure every body in every way that the truth allows; unknown truth (NaN) gives NaN."""
-        errors = pose_errors(mesh.joints_root_m, true_joints_root_m, R_crop_from_world)
+        errors = pose_errors(mesh.joints_root_m, true_joints_root_m, R_crop_from_world, self.skeleton)
         if truth is not None and true is not None:
             errors["vertex_mm"] = vertex_error_mm(mesh.vertices_root_m, true.vertices_root_m)
             errors["pa_vertex_mm"] = aligned_where_known(mesh.vertices_root_m, true.vertices_root_m)
@@ -167,7 +173,7 @@ class MeshMeasure:
         estimate: BodyEstimate,
         mean: BodyEstimate | None,
         truth: BodyEstimate | None,
-        true_joints_root_m: Float[Tensor, "B 17 3"],
+        true_joints_root_m: Float[Tensor, "B E 3"],
         R_crop_from_world: Float[Tensor, "B 3 3"],
         views: MeshViews,
     ) -> dict[str, dict[str, Float[Tensor, "B"]]]:
@@ -220,7 +226,7 @@ def aligned_where_known(
 
 @torch.no_grad()
 def in_crop_axes(
-    rotations_world: Float[Tensor, "B 24 3 3"], betas: Float[Tensor, "B n"], R_crop_from_world: Float[Tensor, "B 3 3"]
+    rotations_world: Float[Tensor, "B J 3 3"], betas: Float[Tensor, "B n"], R_crop_from_world: Float[Tensor, "B 3 3"]
 ) -> BodyEstimate:
     """Turn bodies from the world into the axes of crop cameras; what is not known (NaN) stays so."""
     root = R_crop_from_world @ rotations_world[:, 0]
@@ -271,23 +277,24 @@ def held_out_errors(
         surface_mm.append(objective.fitted_errors_mm(estimate, true))
     network.train()
     joints_mm, iou_percent = (torch.cat(values).mean().item() for values in zip(*parts, strict=True))
-    found = {"held_out_mpjpe_17_mm": joints_mm, "held_out_iou_percent": iou_percent}
+    count = len(objective.body.evaluated_names)
+    found = {f"held_out_mpjpe_{count}_mm": joints_mm, "held_out_iou_percent": iou_percent}
     return found | ({"held_out_surface_mm": torch.cat(surface_mm).mean().item()} if surface_mm else {})
 
 
 class TestedBodies(NamedTuple):
     """All frames: what was predicted and, per predictor and measure, how far it is off."""
 
-    rotations_crop: Float[Tensor, "N 24 3 3"]
-    betas: Float[Tensor, "N 10"]
-    joints_root_m: Float[Tensor, "N 17 3"]
-    true_joints_root_m: Float[Tensor, "N 17 3"]
+    rotations_crop: Float[Tensor, "N J 3 3"]
+    betas: Float[Tensor, "N n"]
+    joints_root_m: Float[Tensor, "N E 3"]
+    true_joints_root_m: Float[Tensor, "N E 3"]
     R_crop_from_world: Float[Tensor, "N 3 3"]
     errors: dict[str, dict[str, np.ndarray]]
 
 
 def mean_body(
-    rotations_world: Float[Tensor, "N 24 3 3"], betas: Float[Tensor, "N n"], R_crop_from_world: Float[Tensor, "N 3 3"]
+    rotations_world: Float[Tensor, "N J 3 3"], betas: Float[Tensor, "N n"], R_crop_from_world: Float[Tensor, "N 3 3"]
 ) -> BodyEstimate:
     """Average the bodies that are known: rotations in crop axes, as matrices, and shape numbers."""
     known = betas.isfinite().all(dim=1)
@@ -300,7 +307,7 @@ def run_over(
     samples: Iterable[Sample],
     stage_4: StoredMesh,
     measure: MeshMeasure,
-    truth: tuple[Float[Tensor, "N 24 3 3"], Float[Tensor, "N n"]] | None,
+    truth: tuple[Float[Tensor, "N J 3 3"], Float[Tensor, "N n"]] | None,
     mean: BodyEstimate | None,
 ) -> TestedBodies:
     """Predict and measure every frame, beside the mean body and the true one.

@@ -41,13 +41,13 @@ def mean_of(
 
 
 def joint_distance_m(
-    predicted_root_m: Float[Tensor, "B 17 3"],
-    true_root_m: Float[Tensor, "B 17 3"],
+    predicted_root_m: Float[Tensor, "B J 3"],
+    true_root_m: Float[Tensor, "B J 3"],
     is_labelled: Bool[Tensor, "B"] | Float[Tensor, "B"],
     hips: bool = True,
 ) -> Float[Tensor, ""]:
-    """Average the joint distance of the labelled rows; without the hips, as in the thesis, where `hips` is off."""
-    kept = [row for row in range(len(H36M_17)) if hips or row not in HIPS]
+    """Average the joint distance of the labelled rows; without people's hips, as in the thesis, where `hips` is off."""
+    kept = [row for row in range(predicted_root_m.shape[1]) if hips or row not in HIPS]
     return mean_of((predicted_root_m - true_root_m)[:, kept].norm(dim=-1).mean(dim=1), is_labelled)
 
 
@@ -170,15 +170,25 @@ class MeshObjective(nn.Module):
 
     def __init__(self, body: Body, prior: nn.Module | None, loss: MeshLoss, masks: MaskSettings) -> None:
         super().__init__()
+        if not loss.hips and not body.has_h36m_joints:
+            raise ValueError("loss.hips is off, which leaves out the hips of people, and the body is measured by other "
+                             "joints; leave it on")  # fmt: skip
         self.body, self.joints_body, self.prior = body, body.joints_only(), prior
         self.loss, self.masks, self.m_per_px = loss, masks, masks.side_m / masks.size_px
         self.topology = Topology(body.faces)
         self.register_buffer("vertex_share", vertex_surface_share(body.template_m, body.faces))
         self.surface = SurfaceSample(body) if loss.uses_bodies else None
 
-    def joints_root_m(self, estimate: BodyEstimate) -> Float[Tensor, "B 17 3"]:
-        """Read Human3.6M's joints of the estimated bodies, pelvis at the origin, axes of the crop camera."""
+    def joints_root_m(self, estimate: BodyEstimate) -> Float[Tensor, "B E 3"]:
+        """Give the measured joints of the estimated bodies, the first at the origin, axes of the crop camera."""
         return rooted_body(self.joints_body, estimate).joints_root_m
+
+    def in_crop_m(self, estimate: BodyEstimate) -> Float[Tensor, "B N 3"]:
+        """Give the estimated surfaces about what their crops are centred on, as a picture of the crop shows them."""
+        vertices_m = rooted_body(self.body, estimate).vertices_root_m
+        if self.masks.crop_centre == "pelvis":
+            return vertices_m
+        return vertices_m - (self.vertex_share @ vertices_m)[:, None]
 
     def in_views(
         self, estimate: BodyEstimate, R_crop_from_world: Float[Tensor, "B 3 3"], views: MeshViews
@@ -222,7 +232,7 @@ class MeshObjective(nn.Module):
     def pose_term(
         self,
         estimate: BodyEstimate,
-        joints_root_m: Float[Tensor, "B 17 3"],
+        joints_root_m: Float[Tensor, "B E 3"],
         is_labelled: Bool[Tensor, "B"] | Float[Tensor, "B"],
     ) -> dict[str, Float[Tensor, ""]]:
         """Compare joints with the labels of the rows that have them."""
@@ -234,7 +244,7 @@ class MeshObjective(nn.Module):
     def terms(
         self,
         estimate: BodyEstimate,
-        joints_root_m: Float[Tensor, "B 17 3"],
+        joints_root_m: Float[Tensor, "B E 3"],
         is_labelled: Bool[Tensor, "B"] | Float[Tensor, "B"],
         R_crop_from_world: Float[Tensor, "M 3 3"],
         views: MeshViews,
@@ -283,7 +293,7 @@ class MeshObjective(nn.Module):
     def errors(
         self,
         estimate: BodyEstimate,
-        joints_root_m: Float[Tensor, "B 17 3"],
+        joints_root_m: Float[Tensor, "B E 3"],
         is_labelled: Bool[Tensor, "B"],
         R_crop_from_world: Float[Tensor, "B 3 3"],
         views: MeshViews,

@@ -8,10 +8,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from config import NoiseConfig
-from models.kinematics import mirrored_pose
-from utils.skeleton import SMPL_24, mirrored
+from models.kinematics import SMPL_TREE, BodyTree, mirrored_pose
+from utils.skeleton import SMPL_24
 
-OTHER_SIDE = mirrored(SMPL_24)
 TWIST_GOES_TO = {
     f"{side}_{joint}": f"{side}_{child}"
     for side in ("left", "right")
@@ -25,19 +24,21 @@ SHARED_BENDS = (("spine1", "spine2", "spine3"), ("neck", "head"))
 class PerturbedPoses(NamedTuple):
     """Poses with noise, and where it is."""
 
-    rotations: Float[Tensor, "B 24 3 3"]
-    is_changed: Bool[Tensor, "B 23"]
+    rotations: Float[Tensor, "B J 3 3"]
+    is_changed: Bool[Tensor, "B K"]
 
 
-def mirror_pose(rotations: Float[Tensor, "B 24 3 3"]) -> Float[Tensor, "B 24 3 3"]:
-    """Give the pose that a mirror shows, of SMPL's skeleton."""
-    return mirrored_pose(rotations, OTHER_SIDE)
+def mirror_pose(rotations: Float[Tensor, "B J 3 3"], tree: BodyTree = SMPL_TREE) -> Float[Tensor, "B J 3 3"]:
+    """Give the pose that a mirror shows."""
+    return mirrored_pose(rotations, list(tree.opposite))
 
 
-def sometimes_mirrored(rotations: Float[Tensor, "B 24 3 3"], generator: torch.Generator) -> Float[Tensor, "B 24 3 3"]:
+def sometimes_mirrored(
+    rotations: Float[Tensor, "B J 3 3"], generator: torch.Generator, tree: BodyTree = SMPL_TREE
+) -> Float[Tensor, "B J 3 3"]:
     """Mirror half of the poses."""
     is_mirrored = torch.rand(len(rotations), generator=generator, device=rotations.device) < 0.5
-    return torch.where(is_mirrored[:, None, None, None], mirror_pose(rotations), rotations)
+    return torch.where(is_mirrored[:, None, None, None], mirror_pose(rotations, tree), rotations)
 
 
 def jittered(
@@ -49,8 +50,8 @@ def jittered(
 
 
 def shared_otherwise(
-    rotations: Float[Tensor, "B 24 3 3"], std: float, generator: torch.Generator
-) -> Float[Tensor, "B 24 3 3"]:
+    rotations: Float[Tensor, "B J 3 3"], std: float, generator: torch.Generator
+) -> Float[Tensor, "B J 3 3"]:
     """Share the bend of spine and neck otherwise among their joints; chest and head turn nearly as before."""
     changed = rotations.clone()
     for chain in SHARED_BENDS:
@@ -64,11 +65,11 @@ def shared_otherwise(
 
 
 def twisted_otherwise(
-    rotations: Float[Tensor, "B 24 3 3"],
-    rest_joints_m: Float[Tensor, "24 3"],
+    rotations: Float[Tensor, "B J 3 3"],
+    rest_joints_m: Float[Tensor, "J 3"],
     std_rad: float,
     generator: torch.Generator,
-) -> Float[Tensor, "B 24 3 3"]:
+) -> Float[Tensor, "B J 3 3"]:
     """Move some twist from a limb's joint to the next one, in every limb: bones keep their directions.
 
     How much an upper arm turns about itself is hardly seen from outside, and recordings differ in it.
@@ -85,28 +86,34 @@ def twisted_otherwise(
 
 
 def plausible_variation(
-    rotations: Float[Tensor, "B 24 3 3"], rest_joints_m: Float[Tensor, "24 3"], noise: NoiseConfig,
-    generator: torch.Generator,
-) -> Float[Tensor, "B 24 3 3"]:  # fmt: skip
-    """Change real poses as recordings of the same pose differ: side, shares of a bend, twist of limbs, small angles."""
-    changed = sometimes_mirrored(rotations, generator)
-    changed = shared_otherwise(changed, noise.shares, generator)
-    changed = twisted_otherwise(changed, rest_joints_m, noise.twist_rad, generator)
-    std_rad = torch.full((24, 1), noise.real_rad, device=rotations.device)
+    rotations: Float[Tensor, "B J 3 3"], rest_joints_m: Float[Tensor, "J 3"], noise: NoiseConfig,
+    generator: torch.Generator, tree: BodyTree = SMPL_TREE,
+) -> Float[Tensor, "B J 3 3"]:  # fmt: skip
+    """Change real poses as recordings of the same pose differ: side, shares of a bend, twist of limbs, small angles.
+
+    Which joints share a bend, or twist instead of each other, is known of people alone.
+    """
+    changed = sometimes_mirrored(rotations, generator, tree)
+    if tree == SMPL_TREE:
+        changed = shared_otherwise(changed, noise.shares, generator)
+        changed = twisted_otherwise(changed, rest_joints_m, noise.twist_rad, generator)
+    joints = len(tree.names)
+    std_rad = torch.full((joints, 1), noise.real_rad, device=rotations.device)
     for name, factor in noise.loose:
-        std_rad[[row for row, joint in enumerate(SMPL_24) if joint.endswith(name)]] *= factor
+        std_rad[[row for row, joint in enumerate(tree.names) if joint.endswith(name)]] *= factor
     std_rad[0] = 0
-    return jittered(changed, std_rad.expand(len(changed), 24, 1), generator)
+    return jittered(changed, std_rad.expand(len(changed), joints, 1), generator)
 
 
-def perturbed(rotations: Float[Tensor, "B 24 3 3"], noise: NoiseConfig, generator: torch.Generator) -> PerturbedPoses:
+def perturbed(rotations: Float[Tensor, "B J 3 3"], noise: NoiseConfig, generator: torch.Generator) -> PerturbedPoses:
     """Turn some joints of every pose at random: at least one, each pose by a size of its own."""
-    count, device = len(rotations), rotations.device
+    count, below, device = len(rotations), rotations.shape[1] - 1, rotations.device
     share = torch.rand(count, 1, generator=generator, device=device) ** 3
-    chosen = torch.rand(count, 23, generator=generator, device=device) < share
-    chosen |= torch.nn.functional.one_hot(torch.randint(23, (count,), generator=generator, device=device), 23).bool()
+    chosen = torch.rand(count, below, generator=generator, device=device) < share
+    one = torch.randint(below, (count,), generator=generator, device=device)
+    chosen |= torch.nn.functional.one_hot(one, below).bool()
     low, high = noise.false_rad
     size = low * (high / low) ** torch.rand(count, 1, 1, generator=generator, device=device)
-    changed = jittered(rotations[:, 1:], size.expand(count, 23, 1), generator)
+    changed = jittered(rotations[:, 1:], size.expand(count, below, 1), generator)
     changed = torch.where(chosen[..., None, None], changed, rotations[:, 1:])
     return PerturbedPoses(torch.cat([rotations[:, :1], changed], dim=1), chosen)

@@ -226,6 +226,9 @@ class Predictor:
         checkpoint, self.device = Path(checkpoint), choose_device(device)
         self.stored = load_mesh(checkpoint, self.device)
         self.body = load_body_of(self.stored, checkpoint, paths or Paths()).to(self.device)
+        if not self.body.has_smpl_joints:
+            raise ValueError(f"{checkpoint} reads a body of {len(self.body.parents)} joints, and what this script "
+                             "finds and writes is about SMPL's 24; test it with sample/test_SMPL.py")  # fmt: skip
         self.faces: Int[np.ndarray, "F 3"] = self.body.faces.cpu().numpy()
         licence = licence_of((paths or Paths()).models_smpl_location, checkpoint)
         self.about = About(self.stored.reads.tier, file_hash(checkpoint), self.stored.body_hash, licence)

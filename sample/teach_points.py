@@ -56,7 +56,7 @@ def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> Insta
     data = InstantData(config.paths, frames, config.crop, config.teaching, config.loop.seed)
     if part == "train" and config.teaching.heading == "motion":
         order, centres_m, follows = data.movements()
-        forward, is_known = moving_forward(centres_m, follows)
+        forward, is_known = moving_forward(centres_m, follows, config.teaching.walks_from_m)
         back = torch.from_numpy(np.argsort(order))
         data.tell_headings(forward[back], is_known[back])
     elif part == "train" and config.teaching.heading == "labels":
@@ -64,7 +64,7 @@ def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> Insta
         data.tell_headings(*facing(data.labelled_joints_m(who, sequences), data.table.skeleton))
     if part == "train" and config.teaching.heading != "none" and not data.is_known.any():
         raise ValueError(f"no heading is known by {config.teaching.heading}: nobody walks, or nobody is labelled; "
-                         "set --teaching.heading to motion or labels, or to none")  # fmt: skip
+                         "lower --teaching.walks-from-m, or set --teaching.heading to labels or none")  # fmt: skip
     return data
 
 

@@ -17,15 +17,15 @@ from jaxtyping import Float, Int, Shaped
 from scipy.spatial.transform import Rotation
 
 from config import ASSETS, ROOT, Device, GanConfig, Paths, PoseSources, Subjects, ranged, setting
-from dataset_def.poses.corruptions import CORRUPTIONS
-from dataset_def.poses.sources import PoseTable, cmu_source, find_sources, read_source
-from dataset_def.smpl_params_data import held_out_recordings
+from dataset_def.poses.corruptions import CORRUPTIONS, corruptions_of
+from dataset_def.poses.sources import PoseTable, cmu_source, read_source
+from dataset_def.smpl_params_data import held_out_recordings, open_tables
 from models.encoder_decoder import load_encoder
 from models.GAN import AnyDiscriminator, Generator, StoredGan, load_gan, prior_reads
 from models.kinematics import with_root
 from models.smpl import Body, load_body
 from utils.artifacts import save_metrics, save_predictions
-from utils.body_file import NUM_BETAS
+from utils.body_file import BodyFile, read_body_file
 from utils.bootstrap import auc_intervals
 from utils.engine import choose_device
 from utils.settings import chosen_subjects, named, next_command, start
@@ -61,7 +61,7 @@ class TestGanConfig:
 class RealPoses(NamedTuple):
     """Poses that the prior has not seen."""
 
-    rotations: Float[np.ndarray, "N 23 3 3"]
+    rotations: Float[np.ndarray, "N P 3 3"]
     sequence: Int[np.ndarray, "N"]
 
 
@@ -69,7 +69,7 @@ def chosen(table: PoseTable, names: set[str]) -> RealPoses:
     """Take the frames of some sequences."""
     rows = np.flatnonzero(np.isin(np.array(table.names)[table.recording], sorted(names)))
     matrices = Rotation.from_rotvec(table.theta[rows].astype(np.float64).reshape(-1, 3)).as_matrix()
-    return RealPoses(matrices.reshape(-1, 24, 3, 3)[:, 1:], table.recording[rows])
+    return RealPoses(matrices.reshape(len(rows), -1, 3, 3)[:, 1:], table.recording[rows])
 
 
 def unseen_cmu(config: TestGanConfig, trained: PoseSources) -> RealPoses:
@@ -88,9 +88,9 @@ def real_sets(config: TestGanConfig, trained: GanConfig) -> dict[str, RealPoses]
     """Collect real poses: motions that the training held out, and CMU's."""
     found = {}
     if trained.data.generator:
-        generator_only = replace(trained.data, surreal=None, amass=None, cmu=None, cmu_subjects=())
-        [source] = find_sources(generator_only, config.paths.models_smpl_location)
-        table = read_source(source, config.cache_location, config.processes)
+        generator_only = replace(trained.data, surreal=None, amass=None, cmu=None, cmu_subjects=(),
+                                 cache_location=config.cache_location, processes=config.processes)  # fmt: skip
+        [table] = open_tables(generator_only, config.paths.models_smpl_location)
         held_out = held_out_recordings(table, trained.data.held_out, trained.data.seed)
         found["generator"] = chosen(table, set(np.array(table.names)[held_out].tolist()))
     if config.cmu is not None:
@@ -114,13 +114,13 @@ class Judged(NamedTuple):
 
 
 @torch.no_grad()
-def judge(discriminator: AnyDiscriminator, rotations: Float[np.ndarray, "N 23 3 3"]) -> Judged:
+def judge(discriminator: AnyDiscriminator, rotations: Float[np.ndarray, "N P 3 3"]) -> Judged:
     """Score poses on bodies of average shape."""
     device = next(discriminator.parameters()).device
     found = []
     for first in range(0, len(rotations), POSES_AT_ONCE):
         part = torch.from_numpy(rotations[first : first + POSES_AT_ONCE].astype(np.float32)).to(device)
-        shapes = part.new_zeros(len(part), NUM_BETAS)
+        shapes = part.new_zeros(len(part), discriminator.provenance["num_betas"])
         scores = discriminator.open_scores(part, shapes)
         l_gan = (1 - discriminator.scores(part, shapes)).square().mean(dim=1)
         found.append((scores, discriminator.plausibility(scores), -l_gan))
@@ -128,14 +128,14 @@ def judge(discriminator: AnyDiscriminator, rotations: Float[np.ndarray, "N 23 3 
 
 
 @torch.no_grad()
-def generated_poses(generate: Generator, latent: int, count: int, seed: int) -> Float[np.ndarray, "N 23 3 3"]:
+def generated_poses(generate: Generator, latent: int, count: int, seed: int) -> Float[np.ndarray, "N P 3 3"]:
     """Let the generator make poses."""
     noise = torch.randn(count, latent, generator=torch.Generator().manual_seed(seed))
     return generate(noise.to(next(generate.parameters()).device)).rotations[:, 1:].cpu().numpy()
 
 
 @torch.no_grad()
-def upright_vertices_m(body: Body, rotations: Float[np.ndarray, "N 23 3 3"]) -> Float[np.ndarray, "N V 3"]:
+def upright_vertices_m(body: Body, rotations: Float[np.ndarray, "N P 3 3"]) -> Float[np.ndarray, "N V 3"]:
     """Give bodies of average shape in these poses, the pelvis at the origin, y up, facing +z."""
     posed = with_root(torch.from_numpy(rotations.astype(np.float32)))
     out = body(posed, torch.zeros(len(posed), 1), torch.zeros(len(posed), 3))
@@ -145,7 +145,7 @@ def upright_vertices_m(body: Body, rotations: Float[np.ndarray, "N 23 3 3"]) -> 
 def prior_examples(
     stored: StoredGan,
     body: Body,
-    poses: dict[str, Float[np.ndarray, "N 23 3 3"]],
+    poses: dict[str, Float[np.ndarray, "N P 3 3"]],
     judged: dict[str, Judged],
     count: int,
     seed: int,
@@ -167,9 +167,9 @@ SCORE_SUMS = ("plausibility", "minus_l_gan")
 NUM_GENERATED = 512
 
 
-def corrupted(real: RealPoses, seed: int) -> dict[str, Float[np.ndarray, "N 23 3 3"]]:
-    """Corrupt real poses in every way of the test."""
-    ways = enumerate(CORRUPTIONS.items())
+def corrupted(real: RealPoses, seed: int, file: BodyFile) -> dict[str, Float[np.ndarray, "N P 3 3"]]:
+    """Corrupt real poses in every way of the test that the body has."""
+    ways = enumerate(corruptions_of(file).items())
     return {name: corrupt(real.rotations, np.random.default_rng([seed, number])) for number, (name, corrupt) in ways}
 
 
@@ -185,7 +185,8 @@ def measure_prior(judged: dict[str, Judged], sequence: Int[np.ndarray, "N"]) -> 
 def auc_table(metrics: dict[str, Any]) -> str:
     """Lay out the AUC of plausibility."""
     lines = [f"{'AUC':<18}" + "".join(f"{name:>26}" for name in metrics)]
-    for kind in (*CORRUPTIONS, "mean"):
+    known = next(iter(metrics.values()))["auc"]["plausibility"]
+    for kind in (one for one in (*CORRUPTIONS, "mean") if one in known):
         cells = [one["auc"]["plausibility"][kind] for one in metrics.values()]
         lines.append(f"{kind:<18}" + "".join(f"{c['mean']:>12.3f} ({c['low']:.3f}-{c['high']:.3f})" for c in cells))
     return "\n".join(lines)
@@ -217,8 +218,9 @@ def main(config: TestGanConfig) -> dict[str, Any]:
     stored.discriminator.to(device)
     metrics: dict[str, Any] = {}
     frames, arrays = [], {}
+    file = read_body_file(config.paths.models_smpl_location)
     for number, (name, real) in enumerate(real_sets(config, stored.config).items()):
-        poses = {"real": real.rotations, **corrupted(real, config.seed)}
+        poses = {"real": real.rotations, **corrupted(real, config.seed, file)}
         judged = {kind: judge(stored.discriminator, rotations) for kind, rotations in poses.items()}
         metrics[name] = {
             "num_poses": len(real.sequence),

@@ -24,10 +24,11 @@ from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_index import FrameChoice, index_path
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import MeshData, tested_data
+from dataset_def.mesh_batches import check_measured_joints
 from models.GAN import load_prior_for
 from models.mesh_evaluation import MeshMeasure, TestedBodies, mean_body, mesh_examples, run_over
 from models.SMPL_from_latent import BodyEstimate, StoredMesh, load_body_of, load_mesh
-from utils.artifacts import save_metrics, save_predictions
+from utils.artifacts import save_metrics, save_predictions, skeleton_arrays
 from utils.batches import in_order, to_device
 from utils.engine import choose_device
 from utils.image import to_picture
@@ -123,7 +124,7 @@ def write(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop, tested: Teste
         rotations_crop=found.rotations_crop.numpy(), betas=found.betas.numpy(),
         predicted_root_m=found.joints_root_m.numpy(), true_root_m=found.true_joints_root_m.numpy(),
         R_crop_from_world=found.R_crop_from_world.numpy(), facing_rad=which.facing_rad,
-        is_sitting=which.is_sitting, **pictures,
+        **({} if which.is_sitting is None else {"is_sitting": which.is_sitting}), **pictures,
     )  # fmt: skip
     others = {"mean_body": stage_4.reads.labels_alone, "mean_shape": NOTHING}
     save_metrics(folder / f"metrics{suffix}.json", split, frames, inputs, metrics, reads=stage_4.reads, at_test=at_test,
@@ -140,17 +141,20 @@ def main(config: TestMeshConfig) -> dict[str, Any]:
     prior = load_prior_for(config.prior, location).to(device) if config.prior is not None else None
     crop = replace(stage_4.config.crop, centre=config.centre or stage_4.config.crop.centre)
     data = tested_data(config.paths, crop, config.mask_px or crop.size_px, config.subjects, config.every)
+    check_measured_joints(config.paths, data.table.skeleton)
     frames = data.table.frames[data.rows].astype(np.int32)
     truth, mean = bodies_of_frames(config.paths.truth_location, frames, location), labelled_mean(config, stage_4, crop)
-    measure = MeshMeasure(body, crop.centre, prior)
+    skeleton = data.table.skeleton
+    measure = MeshMeasure(body, crop.centre, prior, skeleton=skeleton)
     found = run_over(tqdm(in_order(data, config.batch), "test_SMPL", disable=None), stage_4, measure,
                      None if truth is None else (truth.rotations_world, truth.betas),
                      None if mean is None else to_device(mean, device))  # fmt: skip
-    which = circumstances(found.true_joints_root_m, found.R_crop_from_world)
+    which = circumstances(found.true_joints_root_m, found.R_crop_from_world, skeleton)
     chosen = spread_over_bins(torch.from_numpy(which.bin), config.examples)
     sample = to_device(default_collate([data[0, row] for row in chosen]), device)
     pictures = mesh_examples(sample, stage_4, measure) | {"example_row": np.array(chosen)}
-    pictures |= extremes(data, found.errors["predicted"]["mpjpe_17_mm"], frames, config.examples)
+    mpjpe_mm = found.errors["predicted"][f"mpjpe_{len(skeleton.names)}_mm"]
+    pictures |= extremes(data, mpjpe_mm, frames, config.examples) | skeleton_arrays(skeleton)
     truth_source = "none" if truth is None else truth.source
     tested = TestedFrames(frames, truth_source, found, which, pictures, data.reader.reads(data.rows))
     metrics = write(config, stage_4, crop, tested)

@@ -112,9 +112,13 @@ def errors_of(predicted_root_m: Tensor, found: Predictions, skeleton: Skeleton) 
     return {name: values.numpy() for name, values in errors.items()}
 
 
-def by_heading(errors: dict[str, np.ndarray], found: Predictions, frames: np.ndarray) -> dict[str, Any]:
+def by_heading(
+    errors: dict[str, np.ndarray], found: Predictions, frames: np.ndarray, skeleton: Skeleton
+) -> dict[str, Any]:
     """Give median and share of bodies turned round, and errors of people who face away over those who face us."""
-    which = circumstances(found.true_root_m, found.R_crop_from_world)
+    if not skeleton.heading_pairs:
+        return {}
+    which = circumstances(found.true_root_m, found.R_crop_from_world, skeleton)
     return {"yaw": yaw_summary(errors["yaw_error_degrees"], frames, which),
             "away_over_front": away_over_front(errors, frames, which)}  # fmt: skip
 
@@ -188,7 +192,7 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     summaries = {name: intervals(errors_of(pose, found, skeleton), frames) for name, pose in references.items()}
     overall = intervals(errors, frames)
     by_action = per_action(errors, frames)
-    turned = by_heading(errors, found, frames)
+    turned = by_heading(errors, found, frames, skeleton)
     metrics = {
         "step": stored.step, "mode": stored.config.mode, "labelled_subjects": list(stored.config.subjects.labelled),
         "crop_centre": crop.centre, "overall": overall, **turned, **summaries, "per_action": by_action,

@@ -18,7 +18,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from config import GanConfig, Optim
 from dataset_def.smpl_params_data import ParameterData, ParameterSample, describe_poses, is_smpl, open_tables
 from models import gan_losses
-from models.GAN import PRIOR, AnyDiscriminator, Generator, PosesAndShapes, make_discriminator, prior_provenance
+from models.body_surface import tree_of
+from models.GAN import AnyDiscriminator, Generator, PosesAndShapes, make_discriminator, prior_provenance
 from models.kinematics import with_root
 from models.losses import weighted_sum
 from models.smpl import Body, load_body, rotations_from_theta
@@ -60,16 +61,17 @@ def make_optimizer_of(network: nn.Module, optim: Optim) -> tuple[torch.optim.Opt
 def make_networks(config: GanConfig, train: ParameterData, run: Run) -> tuple[AnyDiscriminator, Generator, Tensor]:
     """Build both networks and standardise the discriminator's inputs; give the body's resting joints, too."""
     location = config.paths.models_smpl_location
-    rest_joints_m = load_body(location, needs_smpl_joints=PRIOR).rest_template_joints_m
+    body = load_body(location)
+    tree, num_betas = tree_of(body), min(NUM_BETAS, body.num_betas)
     discriminator = make_discriminator(
-        config.network, NUM_BETAS, rest_joints_m, prior_provenance(location, NUM_BETAS)
+        config.network, num_betas, body.rest_template_joints_m, prior_provenance(location, num_betas, tree.names), tree
     ).to(run.device)
-    rest_joints_m = rest_joints_m.to(run.device)
+    rest_joints_m = body.rest_template_joints_m.to(run.device)
     known = some_bodies(train, run, 4 * VALIDATION_POSES)
     discriminator.fit_standardisation(
         gan_losses.real_bodies(known, rest_joints_m, discriminator, config.noise, run.generator(0))
     )
-    return discriminator, Generator(config.network, NUM_BETAS).to(run.device), rest_joints_m
+    return discriminator, Generator(config.network, num_betas, len(tree.names)).to(run.device), rest_joints_m
 
 
 @torch.no_grad()
@@ -88,7 +90,7 @@ def drawn_examples(generate: Generator, real: PosesAndShapes, body: Body, run: R
 def main(config: GanConfig) -> float:
     """Train discriminator and generator; return the best held-out confusion in percent."""
     location = config.paths.models_smpl_location
-    with_shapes, tables = is_smpl(location), open_tables(config.data, location)
+    tables, with_shapes = open_tables(config.data, location), is_smpl(location)
     train, held_out = (ParameterData(tables, part, config.data, with_shapes) for part in ("train", "held_out"))
     print(describe_poses(tables, with_shapes))
     run = Run("gan", config, Reads(poses=frozenset(table.source for table in tables)))

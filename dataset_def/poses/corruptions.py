@@ -5,16 +5,17 @@ those of the left side, and the right side's are their mirror images.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from dataset_def.synthetic.motion.limbs import REST_JOINTS_M, SIDES, overlap_m, place_joints, unit
+from utils.body_file import BodyFile, has_smpl_joints
 from utils.skeleton import JOINTS_23, SMPL_24, SMPL_24_PARENTS, mirrored
 
-Poses = Float[np.ndarray, "N 23 3 3"]
+Poses = Float[np.ndarray, "N P 3 3"]
 Corruption = Callable[[Poses, np.random.Generator], Poses]
 
 LIMBS: dict[str, tuple[str, ...]] = {"arm": ("collar", "shoulder", "elbow", "wrist", "hand"),
@@ -61,8 +62,9 @@ def rotation_about(axes: Float[np.ndarray, "*n 3"], angle_rad: Float[np.ndarray,
 
 def shuffled(rotations: Poses, rng: np.random.Generator) -> Poses:
     """Take every joint from a frame of its own, any of the given ones."""
-    frames = np.stack([rng.permutation(len(rotations)) for _ in JOINTS_23], axis=1)
-    return rotations[frames, np.arange(len(JOINTS_23))]
+    joints = rotations.shape[1]
+    frames = np.stack([rng.permutation(len(rotations)) for _ in range(joints)], axis=1)
+    return rotations[frames, np.arange(joints)]
 
 
 def mirrored_limb(rotations: Poses, rng: np.random.Generator) -> Poses:
@@ -162,3 +164,36 @@ CORRUPTIONS: dict[str, Corruption] = {
     "shuffled": shuffled, "mirrored_limb": mirrored_limb, "outside_limits": outside_limits,
     "interpenetrating": interpenetrating, "over_twisted": over_twisted,
 }  # fmt: skip
+
+
+def outside_ranges(
+    rotations: Float[np.ndarray, "N P 3 3"], ranges_rad: Float[np.ndarray, "J 3 2"], rng: np.random.Generator
+) -> Float[np.ndarray, "N P 3 3"]:
+    """Turn one joint of a body of any skeleton 20 to 60 degrees further than its file says it can.
+
+    Args:
+        ranges_rad: as the file has them, with the root; joints that do not turn about an axis stay so.
+    """
+    able = np.argwhere(np.ptp(ranges_rad[1:], axis=2) > 0)
+    corrupted = rotations.copy()
+    for frame in range(len(rotations)):
+        joint, axis = able[rng.integers(len(able))]
+        angles = Rotation.from_matrix(rotations[frame, joint]).as_euler("XYZ")
+        end = rng.integers(2)
+        beyond = np.radians(rng.uniform(*BEYOND_DEGREES)) * (1 if end else -1)
+        angles[axis] = ranges_rad[joint + 1, axis, end] + beyond
+        corrupted[frame, joint] = Rotation.from_euler("XYZ", angles).as_matrix()
+    return corrupted
+
+
+def corruptions_of(file: BodyFile) -> Mapping[str, Corruption]:
+    """Give the ways to corrupt poses of a body: those of people, or what its file tells of any other."""
+    if has_smpl_joints(tuple(file.parents.tolist()), file.names):
+        return CORRUPTIONS
+    ranges_rad = file.ranges_rad
+    if ranges_rad is None:
+        return {"shuffled": shuffled}
+    return {
+        "shuffled": shuffled,
+        "outside_limits": lambda rotations, rng: outside_ranges(rotations, ranges_rad, rng),
+    }

@@ -40,11 +40,11 @@ class PoseTable(NamedTuple):
     source: str
     names: list[str]
     """Names of the Q recordings; several may belong to one sequence."""
-    theta: Float16[np.ndarray, "N 72"]
+    theta: Float16[np.ndarray, "N axis_angles"]
     """Half precision: 0.1 degrees at worst."""
     recording: Int32[np.ndarray, "N"]
     """Which recording a frame belongs to."""
-    betas: Float32[np.ndarray, "Q 10"]
+    betas: Float32[np.ndarray, "Q n"]
     """NaN where the source tells no shape."""
     num_skipped: int
 

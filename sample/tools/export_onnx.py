@@ -212,6 +212,9 @@ def load(config: OnnxConfig) -> tuple[ImageToBody, Crop]:
     cpu = torch.device("cpu")
     pose = None if config.pose is None else load_pose(config.pose, cpu)
     mesh = None if config.mesh is None else load_mesh(config.mesh, cpu)
+    if pose is not None and not pose.network.skeleton.is_h36m:
+        raise ValueError(f"{config.pose} finds {len(pose.network.skeleton.names)} joints of another skeleton than "
+                         "Human3.6M's 17, which the file would say it gives; use it in Python")  # fmt: skip
     found = [] if pose is None else [(pose.network.encoder, pose.encoder_config.crop)]
     found += [] if mesh is None else [(mesh.network.encoder, mesh.config.crop)]
     (encoder, crop), (other, other_crop) = found[0], found[-1]

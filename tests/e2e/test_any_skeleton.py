@@ -13,11 +13,16 @@ from config import (
     DecoderConfig,
     EncDecConfig,
     EncoderConfig,
+    GanConfig,
+    GanNetworkConfig,
     ImageAugmentation,
     ImageLoss,
     Loop,
     MasksConfig,
     MasksNetwork,
+    MeshConfig,
+    MeshHeadConfig,
+    MeshLoss,
     Optim,
     Paths,
     PointsTeaching,
@@ -25,6 +30,7 @@ from config import (
     PoseSources,
     PreprocessConfig,
     Subjects,
+    UnpairedPoses,
     UntrainedEncoder,
 )
 from dataset_def import h36m_get_background, h36m_preprocess
@@ -34,18 +40,33 @@ from dataset_def.h36m_index import load_table
 from dataset_def.synthetic import make_moving_body, make_quadruped
 from dataset_def.synthetic.make_moving_body import MovingBodyConfig
 from dataset_def.synthetic.make_quadruped import QuadrupedConfig
+from models.GAN import load_prior_for
 from models.masks_fit import MasksFitSteps
 from models.pose_from_latent import load_pose
 from models.smpl import load_body, rotations_from_theta
-from sample import fit_SMPL, make_figures, report, train_3d_pose_from_enc, train_enc_dec, train_SMPL_from_masks
+from sample import (
+    fit_SMPL,
+    make_figures,
+    report,
+    train_3d_pose_from_enc,
+    train_enc_dec,
+    train_GAN,
+    train_SMPL_from_enc,
+    train_SMPL_from_masks,
+)
+from sample import test_GAN as gan_test
 from sample import test_pose as pose_test
+from sample import test_SMPL as mesh_test
 from sample import test_SMPL_from_masks as masks_test
 from sample.fit_SMPL import FitConfig
 from sample.make_figures import FiguresConfig
 from sample.report import ReportConfig
+from sample.test_GAN import TestGanConfig as GanTestConfig
 from sample.test_pose import TestPoseConfig as PoseTestConfig
+from sample.test_SMPL import TestMeshConfig as MeshTestConfig
 from sample.test_SMPL_from_masks import TestMasksConfig as MasksTestConfig
 from utils.artifacts import load_predictions
+from utils.history import load_history
 from utils.image import read_image
 from utils.reference_poses import headings_world_rad
 
@@ -169,6 +190,65 @@ def test_its_joints_are_found_in_one_image_and_measured_by_their_own_names(paths
     assert metrics["constant_pose_true_heading"]["mpjpe_30_mm"]["mean"] < metrics["mean_pose"]["mpjpe_30_mm"]["mean"]
     assert make_figures.main(FiguresConfig(pose=run, paths=paths)) and list((run / "pictures").iterdir())
     assert report.main(ReportConfig(runs=(run,), paths=paths, out=run / "report.html")).stat().st_size > 1000
+
+
+@pytest.fixture(scope="module")
+def prior(paths) -> Path:
+    network = GanNetworkConfig(joint_hidden=8, pose_hidden=16, generator_hidden=16, latent=6)
+    train_GAN.main(GanConfig(
+        name="animal", device="cpu", paths=paths, data=PoseSources(sequences=6, frames=8), network=network, batch=8,
+        optim=OPTIM, loop=LOOP, generator_every=2,
+    ))  # fmt: skip
+    return paths.runs_location / "gan" / "animal" / "checkpoint_best.pt"
+
+
+def test_a_prior_over_its_poses_is_trained_tested_and_drawn(paths, prior):
+    metrics = gan_test.main(GanTestConfig(prior, paths=paths, device="cpu", examples=3))
+    assert set(metrics["generator"]["auc"]["plausibility"]) == {"shuffled", "outside_limits", "mean"}
+    scores = load_predictions(prior.parent / "predictions.npz", "the test")[1]["generator_real_scores"]
+    assert scores.shape[1] == 2 * 29 + 2, "alone and in context, for each joint below the root; pose; shape"
+    assert make_figures.main(FiguresConfig(gan=prior.parent, paths=paths))
+    with pytest.raises(ValueError, match=r"prior of a skeleton of 30 joints, but the body .* has 24; train one"):
+        load_prior_for(prior, ASSETS / "open_body.npz")
+    with pytest.raises(ValueError, match=r"prior of a skeleton of 24 joints, but the body .* has 30; train one"):
+        load_prior_for(ASSETS / "open_prior.pt", paths.models_smpl_location)
+
+
+def mesh_settings(paths: Paths, name: str, **changes) -> MeshConfig:
+    unpaired = UnpairedPoses(steps=3, batch=4, bank=PoseSources(sequences=4, frames=6))
+    start = MeshConfig(
+        encoder=None, mode="scratch", name=name, device="cpu", paths=paths, subjects=SUBJECTS, silhouettes_of=(1,),
+        untrained=UntrainedEncoder(CROP, EncoderConfig(kind="heatmaps", width=8, points=8)), unpaired=unpaired, batch=4,
+        silhouette_batch=2, mask_px=32, head=MeshHeadConfig(hidden=16, dropout=0.1), loss=MeshLoss(prior=0.0),
+        augment=CHANGED, optim=replace(OPTIM, gradient_clip=5.0), loop=LOOP,
+    )  # fmt: skip
+    return replace(start, **changes)
+
+
+@pytest.mark.parametrize("kind", ["maps", "points"])
+def test_its_body_is_read_from_one_image_and_measured_by_its_own_joints(paths, points, prior, kind):
+    changes = {"prior": prior, "loss": MeshLoss(prior=0.1)}
+    if kind == "points":
+        changes = {"encoder": points, "mode": "frozen", "augment": replace(CHANGED, background=0)}
+    train_SMPL_from_enc.main(mesh_settings(paths, kind, **changes))
+    run = paths.runs_location / "mesh" / kind
+    assert "held_out_mpjpe_30_mm" in load_history(run / "history.jsonl")[-1]
+    metrics = mesh_test.main(MeshTestConfig(run / "checkpoint_best.pt", paths=paths, subjects=(9,)))
+    assert {"mpjpe_30_mm", "p_mpjpe_30_mm", "vertex_mm", "iou_all_views_percent"} <= metrics["overall"].keys()
+    assert metrics["by_posture"] == {}, "nobody knows when it sits"
+    predictions = load_predictions(run / "predictions.npz", "the test")[1]
+    assert predictions["rotations_crop"].shape[1:] == (30, 3, 3)
+    apart_m = np.linalg.norm(predictions["predicted_root_m"] - predictions["true_root_m"], axis=-1)
+    assert metrics["overall"]["mpjpe_30_mm"]["mean"] == pytest.approx(1000 * apart_m.mean(), rel=1e-4)
+    assert make_figures.main(FiguresConfig(mesh=run, paths=paths)) and list((run / "pictures").iterdir())
+    assert report.main(ReportConfig(runs=(run,), paths=paths, out=run / "report.html")).stat().st_size > 1000
+
+
+def test_a_body_with_other_joints_than_the_data_is_refused_before_a_run_begins(paths):
+    people = replace(paths, models_smpl_location=ASSETS / "open_body.npz")
+    with pytest.raises(ValueError, match=r"30 joints, .*open_body.npz is measured by 17, .* are spine1 and right_hip"):
+        train_SMPL_from_enc.main(mesh_settings(people, "people"))
+    assert not (paths.runs_location / "mesh" / "people").exists()
 
 
 def test_another_skeletons_network_is_refused_on_it(paths):

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from utils.draw_mesh import plain, render_mesh
 from utils.figures.common import LABEL_SIZE, LEFT, MIDDLE, RIGHT, image_grid, with_caption
 from utils.image import PERSON_ABOVE
-from utils.report.measures import headings
+from utils.report.measures import headings, of_all_joints
 
 BODY_PICTURE_PX = 256
 BODY_RGB = (0.62, 0.74, 0.88)
@@ -120,7 +120,7 @@ def silhouette_grid(examples: MeshExamples, caption: str) -> Figure:
     return figure
 
 
-POLAR = headings(("mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees"))
+POLAR = ("mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees")
 FACING_LABELS = ("camera", "45°", "left", "135°", "away", "135°", "right", "45°")
 """People are turned so far to their own left or right from facing the camera."""
 LINES = (LEFT, RIGHT, "#2f9e63")
@@ -134,9 +134,11 @@ def facing_polar(by_facing: Mapping[str, Mapping[str, Any]], caption: str) -> Fi
     Args:
         by_facing: per predictor, what metrics.json holds under `by_facing`.
     """
-    figure = Figure(figsize=(3.3 * len(POLAR), 4.1), dpi=160, layout="constrained")
-    grid: Sequence[Any] = figure.subplots(1, len(POLAR), subplot_kw={"projection": "polar"})
-    for axes, (title, measure) in zip(grid, POLAR.items(), strict=True):
+    known = {key for table in by_facing.values() for line in table.values() for key in line}
+    columns = headings(of_all_joints(POLAR, known))
+    figure = Figure(figsize=(3.3 * len(columns), 4.1), dpi=160, layout="constrained")
+    grid: Sequence[Any] = figure.subplots(1, len(columns), subplot_kw={"projection": "polar"})
+    for axes, (title, measure) in zip(grid, columns.items(), strict=True):
         colours = dict(zip([name for name in by_facing if name != MEAN_BODY], LINES, strict=False)) | {
             MEAN_BODY: MIDDLE
         }

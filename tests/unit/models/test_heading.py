@@ -16,7 +16,7 @@ from models.heading import (
 def test_who_moves_faces_where_he_moves_and_sequences_do_not_touch():
     nan = float("nan")
     centre_m = torch.tensor([[0, 0, 1], [0.3, 0, 1], [0.6, 0, 1], [9, 9, 1], [9, 9.05, 1.0], [9, 9.1, 1], [nan] * 3])
-    forward, is_known = moving_forward(centre_m, torch.tensor([1.0, 1, 0, 1, 1, 1]))
+    forward, is_known = moving_forward(centre_m, torch.tensor([1.0, 1, 0, 1, 1, 1]), 0.4)
     assert is_known.tolist() == [0, 1, 0, 0, 0, 0, 0]
     assert torch.allclose(forward[1], torch.tensor([1.0, 0.0])) and torch.isfinite(forward).all()
 

@@ -10,6 +10,7 @@ from dataset_def.poses.corruptions import (
     LIMBS,
     LIMITS,
     TWISTS,
+    outside_ranges,
     placed_joints,
     rotation_about,
     row,
@@ -126,3 +127,14 @@ def test_an_arm_that_is_not_mirrored_is_far_from_one_that_is_and_a_leg_is_not(re
         both = np.concatenate([real[:, row(f"{side}_{name}")] for side in ("left", "right")])
         far[name] = np.median(degrees_apart(both, S @ both @ S))
     assert far["shoulder"] > 90 and far["hip"] < 45, far
+
+
+def test_a_joint_of_any_skeleton_is_turned_beyond_what_its_file_says():
+    ranges_rad = np.radians([[[0, 0]] * 3, [[-10, 20], [0, 0], [0, 0]], [[0, 0]] * 3])  # the first below the root turns
+    poses = np.tile(np.eye(3), (40, 2, 1, 1))
+    changed = outside_ranges(poses, ranges_rad, np.random.default_rng(0))
+    assert np.array_equal(changed[:, 1], poses[:, 1]), "a joint that turns about no axis stays"
+    angles = np.degrees(Rotation.from_matrix(changed[:, 0]).as_euler("XYZ"))
+    assert np.abs(angles[:, 1:]).max() < 1e-6
+    beyond = np.where(angles[:, 0] > 0, angles[:, 0] - 20, -10 - angles[:, 0])
+    assert beyond.min() >= 20 and beyond.max() <= 60 and len(set(angles[:, 0] > 0)) == 2
