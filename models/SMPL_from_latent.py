@@ -25,7 +25,7 @@ from models.pose_from_latent import encoder_of, joints_behind, load_pose, parted
 from models.pose_from_maps import PoseFromMaps
 from models.smpl import Body, load_body
 from models.SMPL_from_joints import FACING_CAMERA, BodyEstimate
-from models.SMPL_from_maps import MeshFromMaps, build_body_from_maps
+from models.SMPL_from_maps import BodyFromMaps, MeshFromMaps, build_body_from_maps
 from utils.artifacts import file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.body_file import NUM_BETAS
 from utils.settings import config_from_dict, to_plain
@@ -144,11 +144,18 @@ class MeshStart(NamedTuple):
     stage_1: StoredEncoder
     joints: PoseFromMaps | None
     """Heat maps of the joints behind the encoder, where stage 2 has trained both."""
+    head: BodyFromMaps | None = None
+    """What reads bodies from them, where stage 4 has trained all."""
 
 
 def start_of(config: MeshConfig) -> MeshStart:
-    """Read the encoder of stage 1, or encoder and heat maps of stage 2, or build an encoder where there is neither."""
-    if config.encoder is not None and load_checkpoint(config.encoder, "enc_dec", "pose")["stage"] == "pose":
+    """Read the encoder of stage 1, encoder and heat maps of stage 2, or all of stage 4; else build an encoder."""
+    if config.encoder is None:
+        return MeshStart(encoder_of(config), None)
+    stage = load_checkpoint(config.encoder, "enc_dec", "pose", "mesh")["stage"]
+    if stage == "mesh":
+        return start_of_stage_4(config.encoder, config)
+    if stage == "pose":
         stored = load_pose(config.encoder, torch.device("cpu"))
         if isinstance(stored.network.head, PoseFromMaps):
             if config.head.reads == "points":
@@ -160,6 +167,21 @@ def start_of(config: MeshConfig) -> MeshStart:
             stage_1 = StoredEncoder(stored.network.encoder, stored.encoder_config, stored.step, stored.reads)
             return MeshStart(stage_1, stored.network.head if config.mode != "scratch" else None)
     return MeshStart(encoder_of(config), None)
+
+
+def start_of_stage_4(path: Path, config: MeshConfig) -> MeshStart:
+    """Read all of a network of stage 4 with heat maps.
+
+    Raises:
+        ValueError: it reads points, or the training would not go on from it.
+    """
+    stored = load_mesh(path, torch.device("cpu"))
+    if not isinstance(stored.network, MeshFromMaps):
+        raise ValueError(f"{path} is of stage 4 and reads the points of its encoder; give that encoder's checkpoint")
+    if config.mode != "finetune":
+        raise ValueError(f"{path} is of stage 4, and mode is {config.mode}; set --mode finetune to go on from it")
+    stage_1 = StoredEncoder(stored.network.encoder, stored.config, stored.encoder_step, stored.reads)
+    return MeshStart(stage_1, stored.network.joints, stored.network.head)
 
 
 def reads_joints(config: MeshConfig, start: MeshStart) -> bool:
@@ -202,7 +224,13 @@ def build_mesh_network(
         return MeshFromImage(encoder, head, provenance, is_frozen)
     joints = start.joints or joints_behind(encoder, skeleton.parents, stage_1.config.crop.side_m)
     provenance |= {JOINT_PARENTS: list(joints.parents), BODY_PARENTS: list(body.parents), NUM_SHAPES: body.num_betas}
-    return maps_network(encoder, joints, config.head, is_frozen, provenance)
+    network = maps_network(encoder, joints, config.head, is_frozen, provenance)
+    if network.head.shape is not None:
+        network.head.shape.take_body(body)
+    if start.head is not None and config.encoder is not None:
+        load_weights(network.head.from_joints, start.head.from_joints.state_dict(), config.encoder)
+        load_weights(network.head.from_features, start.head.from_features.state_dict(), config.encoder)
+    return network
 
 
 def points_head(encoder: EncDecConfig, config: MeshHeadConfig, provenance: dict[str, Any]) -> MeshFromLatent:
@@ -216,8 +244,7 @@ def maps_network(
 ) -> MeshFromMaps:
     """Put a body behind the joints that an encoder's maps find."""
     assert isinstance(encoder.backbone, HeatMapBackbone)
-    body = build_body_from_maps(encoder.backbone, joints, tuple(provenance[BODY_PARENTS]), provenance[NUM_SHAPES],
-                                head.hidden, head.layers)  # fmt: skip
+    body = build_body_from_maps(encoder.backbone, joints, tuple(provenance[BODY_PARENTS]), provenance[NUM_SHAPES], head)
     return MeshFromMaps(encoder, joints, body, is_frozen, provenance)
 
 
@@ -229,7 +256,7 @@ def mesh_parameter_groups(
     Args:
         has_joints: whether the heat maps of the joints were trained before.
     """
-    before = [network.encoder] if config.mode == "finetune" else []
+    before: list[nn.Module] = [network.encoder] if config.mode == "finetune" else []
     if isinstance(network, MeshFromMaps) and has_joints and config.mode == "finetune":
         before.append(network.joints)
     known = {parameter for part in before for parameter in part.parameters()}

@@ -7,10 +7,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
+from config import MeshHeadConfig
 from models.encoder_decoder import EncoderDecoder
 from models.heat_maps import HeatMapBackbone, Maps
 from models.pose_from_maps import JointMaps, PoseFromMaps
-from models.SMPL_from_joints import BodyEstimate, BodyFromJoints
+from models.SMPL_from_joints import BodyEstimate, BodyFromJoints, ShapeFromBones
 
 
 class BodyMaps(NamedTuple):
@@ -25,11 +26,18 @@ class BodyFromMaps(nn.Module):
 
     The correction begins at zero, so that the network begins as what was learned from unpaired poses: joints alone do
     not tell how a forearm is turned about itself, nor how stout somebody is.
+
+    Args:
+        shape: what reads the shape outside of training.  In training people seem smaller and larger, and targets have
+            their true size; so the losses see the shape that is learned, from few people, with the rotations.
     """
 
-    def __init__(self, from_joints: BodyFromJoints, fine: int, coarse: int, side_m: float, hidden: int) -> None:
+    def __init__(
+        self, from_joints: BodyFromJoints, shape: ShapeFromBones | None, fine: int, coarse: int, side_m: float,
+        hidden: int,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.from_joints, self.side_m = from_joints, side_m
+        self.from_joints, self.shape, self.side_m = from_joints, shape, side_m
         joints = len(from_joints.joint_parents)
         last = nn.Linear(hidden, from_joints.numbers)
         nn.init.zeros_(last.weight)
@@ -48,7 +56,10 @@ class BodyFromMaps(nn.Module):
         numbers = (
             self.from_joints.read(found.joints_root_m).float() + self.from_features(torch.cat(seen, dim=1)).float()
         )
-        return self.from_joints.body_of(numbers)
+        body = self.from_joints.body_of(numbers)
+        if self.shape is None or self.training:
+            return body
+        return body._replace(betas=self.shape(found.joints_root_m))
 
 
 class MeshFromMaps(nn.Module):
@@ -114,10 +125,10 @@ class BodyMapsFromImage(nn.Module):
 
 
 def build_body_from_maps(
-    backbone: HeatMapBackbone, joints: PoseFromMaps, body_parents: tuple[int, ...], num_betas: int, hidden: int,
-    blocks: int,
+    backbone: HeatMapBackbone, joints: PoseFromMaps, body_parents: tuple[int, ...], num_betas: int,
+    config: MeshHeadConfig,
 ) -> BodyFromMaps:  # fmt: skip
     """Put a body behind the joints that an encoder's maps find."""
-    from_joints = BodyFromJoints(joints.parents, body_parents, num_betas, hidden, blocks)
-    coarse = backbone.coarse_channels
-    return BodyFromMaps(from_joints, backbone.channels, coarse, joints.side_m, hidden)
+    from_joints = BodyFromJoints(joints.parents, body_parents, num_betas, config.hidden, config.layers)
+    shape = ShapeFromBones(joints.parents, num_betas) if config.shape == "bones" else None
+    return BodyFromMaps(from_joints, shape, backbone.channels, backbone.coarse_channels, joints.side_m, config.hidden)

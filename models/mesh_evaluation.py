@@ -163,7 +163,7 @@ class MeshMeasure:
         middles = [one - torch.einsum("n,bnk->bk", self.vertex_share, one)[:, None] for one in (found_m, true_m)]
         tall, true_tall = (one[..., 1].amax(dim=1) - one[..., 1].amin(dim=1) for one in (found_m, true_m))
         return {
-            "shape_mm": surface_error_mm(*middles, self.vertex_share),
+            "shape_mm": surface_error_mm(middles[0], middles[1], self.vertex_share),
             "height_mm": MM_PER_M * (tall - true_tall).abs(),
         }
 

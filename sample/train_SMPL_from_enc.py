@@ -101,7 +101,7 @@ def main(config: MeshConfig) -> float:
     has_maps, crop = reads_joints(config, begin), begin.stage_1.config.crop
     data = open_mesh_data(config, crop, has_maps and config.mode != "frozen")
     objective, prior = make_objective(config, begin), config.prior_in_loss
-    learns = has_maps and config.unpaired.steps > 0
+    learns = has_maps and config.unpaired.steps > 0 and begin.head is None
     bank = open_bank(config.unpaired.bank, config.paths.models_smpl_location, "train") if learns else None
     run = Run("mesh", config, what_is_read(config, begin, data, bank))
     if prior is not None:

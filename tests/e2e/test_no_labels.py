@@ -30,7 +30,9 @@ from config import (
 from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.h36m_get_background import BackgroundConfig
 from dataset_def.h36m_index import select_rows
+from dataset_def.h36m_SMPL_data import MeshData
 from dataset_def.masks_data import MaskReader
+from dataset_def.mesh_batches import open_mesh_data
 from models.encoder_decoder import load_encoder
 from models.masks_fit import MasksFitSteps
 from models.pose_from_latent import load_pose
@@ -124,7 +126,8 @@ def test_stage_2_reads_the_joints_of_the_labelled_person(place):
 
 
 def test_stage_4_compares_every_frame_with_its_masks_and_reads_joints_of_the_labelled_person_alone(place):
-    _, seen, _ = train_SMPL_from_enc.make_data(place.stage_4, load_encoder(place.trained("enc_dec")))
+    seen = open_mesh_data(place.stage_4, load_encoder(place.trained("enc_dec")).config.crop, False).seen
+    assert isinstance(seen, MeshData)
     assert len(seen) == TRAINED * len(PEOPLE) * CAMERAS
     sample = seen[0, len(seen) - 1]
     assert sample.frames[0] == 8 and not sample.is_labelled and sample.views.target_world_m.isfinite().all()

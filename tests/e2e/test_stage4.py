@@ -269,6 +269,21 @@ def test_from_stage_2_on_the_joints_are_kept_or_trained_with_the_body(place, fit
         assert isinstance(load_mesh(place.run(config.name) / "checkpoint_best.pt", CPU).network, MeshFromMaps)
 
 
+def test_stage_4_goes_on_from_stage_4_and_reads_the_shape_off_bones(place, fits):
+    train_SMPL_from_enc.main(heatmaps_config(place, "first", fits, encoder=None, mode="scratch", untrained=HEATMAPS))
+    first = place.run("first") / "checkpoint_best.pt"
+    head = MeshHeadConfig(hidden=32, shape="bones")
+    on = heatmaps_config(place, "on", fits, encoder=first, mode="finetune", head=head, optim=Optim(steps=1, lr=1e-9))
+    train_SMPL_from_enc.main(on)
+    before, after = (load_mesh(place.run(name) / "checkpoint_best.pt", CPU).network for name in ("first", "on"))
+    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    one, other = before.maps(image), after.maps(image)
+    assert (one.body.rotations_crop - other.body.rotations_crop).abs().max() < 0.02, "but for BatchNorm's statistics"
+    torch.testing.assert_close(other.body.betas, after.head.shape(other.joints.joints_root_m))
+    with pytest.raises(ValueError, match="is of stage 4, and mode is frozen"):
+        train_SMPL_from_enc.main(heatmaps_config(place, "never", fits, encoder=first))
+
+
 def test_behind_heat_maps_a_resumed_run_equals_an_uninterrupted_one(place, fits):
     steady = MeshLoss(prior=0.0, soft_iou_after=0.0, distances_end=1.0)  # weights depend on the share that is done
     whole = heatmaps_config(place, "maps_whole", fits, encoder=None, mode="scratch", untrained=HEATMAPS, loss=steady,

@@ -188,7 +188,8 @@ def trace_stage_4(place: Place) -> dict[str, Trace]:
     """Train stage 4 behind stages 1 and 3, and test it."""
     encoder, prior, checkpoint = (place.trained(stage) for stage in ("enc_dec", "gan", "mesh"))
     place.train("sample/train_SMPL_from_enc.py", f"--encoder {encoder} --prior {prior}", *place.data(), PEOPLE,
-                "--silhouettes-of 1 --batch 4 --silhouette-batch 2 --mask-px 32 --head.hidden 16")  # fmt: skip
+                "--silhouettes-of 1 --batch 4 --silhouette-batch 2 --mask-px 32 --head.hidden 16",
+                "--loss.prior-asks all_real --loss.prior 0.12")  # fmt: skip
     folder = checkpoint.parent
     place.run("sample/test_SMPL.py", f"--checkpoint {checkpoint} --prior {prior} --examples 3", TESTED,
               *place.data())  # fmt: skip

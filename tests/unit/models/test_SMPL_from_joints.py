@@ -11,6 +11,7 @@ from models.SMPL_from_joints import (
     BodyEstimate,
     BodyFromJoints,
     JointDrawing,
+    ShapeFromBones,
     SurfaceSample,
     body_rows,
     drawn_joints,
@@ -82,3 +83,21 @@ def test_bodies_behind_joints_are_learned_without_a_picture(body):
     learn_from_unpaired_poses(network, drawing, seed=0)
     after = body_rows(network(unseen.joints_root_m), unseen.true, drawing.surface)["vertices_m"].mean().item()
     assert after < 0.5 * before, f"{1000 * before:.0f} mm before, {1000 * after:.0f} mm after"
+
+
+def test_shape_is_read_off_lengths_and_small_where_these_tell_little(body):
+    shape = ShapeFromBones(H36M_17_PARENTS, body.num_betas)
+    shape.take_body(body)
+    generator = torch.Generator().manual_seed(0)
+    betas = torch.randn(40, 10, generator=generator)
+    bent = roma.rotvec_to_rotmat(0.4 * torch.randn(40, 24, 3, generator=generator))
+    vertices_m = body(bent, betas, torch.zeros(40, 3)).vertices_m
+    found = shape(body.h36m_joints_m(vertices_m))
+    tall, true_tall = (one[..., 1].amax(1) - one[..., 1].amin(1) for one in
+                       (body.shaped_vertices_m(found), body.shaped_vertices_m(betas)))  # fmt: skip
+    usual = body.template_m[:, 1].max() - body.template_m[:, 1].min()
+    assert (tall - true_tall).abs().mean() < 0.55 * (true_tall - usual).abs().mean(), "of what the usual body is off"
+    assert found.norm(dim=1).mean() < betas.norm(dim=1).mean()
+    at_rest = body.h36m_joints_m(body.template_m[None])
+    assert shape(at_rest).abs().max() < 1e-4
+    assert torch.equal(shape(at_rest @ bent[0, 0]).round(decimals=4), shape(at_rest).round(decimals=4)), "turned"
