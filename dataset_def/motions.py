@@ -18,6 +18,7 @@ from dataset_def.ground_truth_bodies import load_bodies
 from dataset_def.h36m_files import DAMAGED
 from utils.artifacts import load_arrays
 from utils.export.amass import BODY_NUMBERS, HANDS
+from utils.export.motion import bridged
 from utils.file_kinds import kind_of
 
 FITS = "python sample/fit_SMPL.py"
@@ -77,14 +78,18 @@ def text_in(arrays: dict[str, np.ndarray], name: str) -> str:
 
 
 def predicted(path: Path, arrays: dict[str, np.ndarray]) -> StoredMotion:
-    """Take what sample/predict.py wrote, of one camera in its frame or of several in their world."""
+    """Take what sample/predict.py wrote, of one camera in its frame or of several in their world; gaps are bridged."""
     is_world = "rotations_world" in arrays
     rate = next((float(arrays[name]) for name in ("mocap_frame_rate", "mocap_framerate") if name in arrays), None)
+    rotations = arrays["rotations_world" if is_world else "rotations_cam"].astype(np.float64)
+    numbers = arrays.get("frame_numbers", np.arange(len(rotations)))
+    whole, places_m = bridged(numbers.tolist(), rotations, arrays["trans"])
+    nearest = np.searchsorted(numbers, np.arange(numbers[0], numbers[-1] + 1))
     return StoredMotion(
         path.parent.name if path.stem == "body" else path.stem,
-        arrays["rotations_world" if is_world else "rotations_cam"].astype(np.float64),
-        arrays["betas"],
-        arrays["trans"],
+        whole,
+        arrays["betas"][nearest],
+        places_m,
         rate,
         1,
         is_world,

@@ -174,7 +174,7 @@ class PredictConfig:
 OF_ONE_CAMERA = ("tier", "checkpoint", "box", "mask", "find", "focal_px", "person_m", "meshes", "smooth",
                  "smooth_least_hz", "smooth_speed")  # fmt: skip
 """Settings that several cameras do not read."""
-OF_THE_OTHER_TIER = {"keypoints": ("checkpoint", "find"), "pixels": ("lifter", "detector")}
+OF_THE_OTHER_TIER = {"keypoints": ("checkpoint", "find", "person_m"), "pixels": ("lifter", "detector")}
 """Settings that a tier, named by the user, does not read."""
 
 
@@ -441,7 +441,7 @@ class KeypointPredictor:
         """Take the given keypoints, or the detector's."""
         if config.keypoints is not None:
             box = None if config.box is None else Box(*config.box)
-            return given_keypoints(config.keypoints, config.skeleton, pictures, box), None
+            return given_keypoints(config.keypoints, config.skeleton, pictures, box, config.frames > 0), None
         follower = FollowedPerson(self._detector(), pictures.is_sequence, user_box(config.box, config.mask))
         where = {True: " in the given box", False: " in the given masks"}
         told = "" if config.box is None and config.mask is None else where[config.mask is None]
@@ -601,8 +601,8 @@ def write_all(
         print(f"warning: in {num_small} of {len(bodies)} frames the person is smaller than {SMALLEST_PX} pixels; limbs "
               "are then guessed more than seen")  # fmt: skip
     if rate is not None and bodies.num_left_out:
-        print(f"warning: {bodies.num_left_out} frames that show nobody are left out; joints.json has the times of the "
-              "others, in body.npz, motion and overlay they follow each other at once")  # fmt: skip
+        print(f"warning: {bodies.num_left_out} frames that show nobody are left out of joints.json and body.npz, "
+              "which tell the others' numbers; the motion is bridged, in the overlay they are cut out")  # fmt: skip
     write_tables(out, bodies, predictor.about, rate)
     if video is not None and rate is not None:
         video.close()
@@ -643,6 +643,9 @@ def open_predictor(config: PredictConfig) -> AnyPredictor:
         FileNotFoundError, ValueError: weights or the extra are missing.
     """
     if takes_keypoints(config):
+        if config.person_m != PredictConfig.person_m:
+            raise ValueError("person_m belongs to tier pixels, as keypoints and body tell the distance; leave it out, "
+                             "or take --tier pixels")  # fmt: skip
         networks = None if config.keypoints is not None else BlazePose(config.detector_location, config.detector)
         by = "given keypoints" if networks is None else f"BlazePose {networks.kind}"
         predictor = KeypointPredictor(config.lifter, networks, config.fit, config.paths)

@@ -182,17 +182,22 @@ def with_sides(found: PersonKeypoints, is_exchanged: bool) -> PersonKeypoints:
     )
 
 
-def given_keypoints(path: Path, skeleton: str, pictures: Pictures, box: Box | None) -> KeypointFinder:
+def given_keypoints(
+    path: Path, skeleton: str, pictures: Pictures, box: Box | None, is_part: bool = False
+) -> KeypointFinder:
     """Read keypoints that another program found in the same pictures.
 
+    Args:
+        is_part: the pictures are the first ones of those that the keypoints are of.
     Raises:
         FileNotFoundError, ValueError: nothing readable there, or another number of frames than the pictures have.
     """
     if not path.exists():
         raise FileNotFoundError(f"keypoints {path} do not exist; give the file or folder that the other program wrote")
     table = read_camera_keypoints(path, skeleton, lambda file: read_table(file, {}))
-    if pictures.num_frames is not None and pictures.kind in ("image", "folder"):
-        _same_number(path, table, pictures)
+    _check_pixels(path, table)
+    if pictures.num_frames is not None and pictures.kind != "camera":
+        _same_number(path, table, pictures, is_part)
     by_frame, last = _by_frame(table, pictures), list[Box]()
 
     def person(number: int, picture: Picture) -> PersonKeypoints | None:
@@ -226,8 +231,26 @@ def _by_frame(table: CameraKeypoints, pictures: Pictures) -> dict[int, Float[np.
     return dict(zip(rows_of(table.numbers, None, origin), table.people, strict=True))
 
 
-def _same_number(path: Path, table: CameraKeypoints, pictures: Pictures) -> None:
-    """Refuse keypoints of another number of pictures."""
-    if len(table.people) != pictures.num_frames:
-        raise ValueError(f"{path} has keypoints of {len(table.people)} frames, and {pictures.source} has "
-                         f"{pictures.num_frames}; give those of the same pictures, in the same order")  # fmt: skip
+SHORTER_FRAMES, SHORTER_SHARE = 2, 0.01
+"""The frames that a video's header tells may differ from those that can be read by so many, or by this part."""
+LARGEST_SHARE = 1.5
+"""Coordinates that are all below this are shares of the picture."""
+
+
+def _check_pixels(path: Path, table: CameraKeypoints) -> None:
+    """Refuse keypoints that are not in pixels."""
+    largest = max((float(np.abs(one[one[:, 2] >= SURE_OF_OTHERS, :2]).max(initial=0))
+                   for people in table.people for one in people), default=np.inf)  # fmt: skip
+    if 0 < largest <= LARGEST_SHARE:
+        raise ValueError(f"{path} has keypoints from 0 to {largest:.2g}, which are shares of the picture's width and "
+                         "height; write them in pixels")  # fmt: skip
+
+
+def _same_number(path: Path, table: CameraKeypoints, pictures: Pictures, is_part: bool) -> None:
+    """Refuse keypoints of another number of pictures; those of a video may leave out frames that show nobody."""
+    count, wanted, is_video = len(table.people), pictures.num_frames or 0, pictures.kind == "video"
+    spare = max(SHORTER_FRAMES, SHORTER_SHARE * wanted) if is_video else 0
+    too_few = count < wanted - spare and not (is_video and table.numbers is not None)
+    if too_few or (count > wanted + spare and not is_part):
+        raise ValueError(f"{path} has keypoints of {count} frames, and {pictures.source} has {wanted}; give those of "
+                         "the same pictures, in the same order")  # fmt: skip

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
 
 import numpy as np
+import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -181,6 +182,28 @@ class MovingBody(NamedTuple):
     frames_per_second: float
     R_y_up: Float[np.ndarray, "3 3"]
     """Takes the frame of the rotations to one with y up."""
+
+
+def bridged(
+    numbers: Sequence[int], rotations: Float[np.ndarray, "T J 3 3"], places_m: Float[np.ndarray, "T 3"]
+) -> tuple[Float[np.ndarray, "F J 3 3"], Float[np.ndarray, "F 3"]]:
+    """Fill the frames that a motion leaves out: turned and moved evenly from the one before to the one after.
+
+    Args:
+        numbers: of the frames, rising.
+    """
+    known = np.asarray(numbers)
+    every = np.arange(known[0], known[-1] + 1)
+    if len(every) == len(known):
+        return rotations, places_m
+    after = np.searchsorted(known, every)
+    before = np.maximum(after - (known[after] != every), 0)
+    share = (every - known[before]) / np.maximum(known[after] - known[before], 1)
+    turned = rotations[before].copy()
+    for row in np.flatnonzero(before != after):
+        ends = (torch.from_numpy(rotations[one].astype(np.float64)) for one in (before[row], after[row]))
+        turned[row] = roma.rotmat_slerp(*ends, torch.tensor(share[row])).numpy()
+    return turned, places_m[before] + share[:, None] * (places_m[after] - places_m[before])
 
 
 def body_motion(

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, UInt8
 
 from utils.draw_mesh import overlay, turned_view
 from utils.export.about import About
-from utils.export.motion import OF_CAMERA, MotionFormat, MovingBody, body_motion, write_motion_files
+from utils.export.motion import OF_CAMERA, MotionFormat, MovingBody, body_motion, bridged, write_motion_files
 from utils.export.rig import Y_UP_FROM_CAM, BodyModel, blocks, to_y_up
 from utils.export.tables import write_body_parameters, write_joints_json, write_mesh
 from utils.image import write_image
@@ -183,6 +183,7 @@ def write_tables(folder: Path, bodies: PredictedBodies, about: About, frames_per
         bodies.column("translation_cam_m"),
         about,
         frames_per_second,
+        numbers=bodies.numbers if frames_per_second is not None else None,
     )
 
 
@@ -196,12 +197,14 @@ def write_motion(
 ) -> None:
     """Write the motion in some formats, motion.glb and so on.
 
-    The body has one shape for all frames, the mean; its pelvis is put where each frame's pelvis joint was.
+    The body has one shape for all frames, the mean; its pelvis is put where each frame's pelvis joint was.  Frames that
+    show nobody are bridged, so that the motion keeps its time.
     """
+    rotations, roots_m = bridged(bodies.numbers, bodies.column("rotations_cam"), bodies.column("root_joint_cam_m"))
     taken = MovingBody(
-        bodies.column("rotations_cam"),
+        rotations,
         bodies.column("betas").mean(axis=0),
-        bodies.column("root_joint_cam_m"),
+        roots_m,
         frames_per_second,
         Y_UP_FROM_CAM,
     )

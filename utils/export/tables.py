@@ -72,6 +72,7 @@ def write_body_parameters(
     about: About,
     frames_per_second: float | None = None,
     frame: str = CAMERA_FRAME,
+    numbers: Sequence[int] | None = None,
 ) -> None:
     """Write what the body model takes, as matrices and as SMPL's axis-angle numbers, so that it gives the same bodies.
 
@@ -79,6 +80,7 @@ def write_body_parameters(
         rotations_cam: the root first, R_cam_from_body; of WORLD_FRAME R_world_from_body, stored as rotations_world.
         frame: CAMERA_FRAME, or WORLD_FRAME, whose place is then likewise the world's.
         translation_cam_m: as `body(rotations, betas, translation_m)` takes it.
+        numbers: of the frames in the video, from 0.
     """
     refuse_other_than_rotations(rotations_cam)
     theta = np.empty((len(rotations_cam), rotations_cam.shape[1] * 3), np.float32)
@@ -93,6 +95,7 @@ def write_body_parameters(
         "body_hash": np.array(about.body_sha256),
     }
     arrays |= {name: np.array(text) for name, text in about.header(frame, "metres, radians").items()}
+    arrays |= {} if numbers is None else {"frame_numbers": np.array(numbers, np.int32)}
     rate = np.array(frames_per_second)
     arrays |= {} if frames_per_second is None else {"mocap_frame_rate": rate, "mocap_framerate": rate}
     with atomic_write(path) as partial, open(partial, "wb") as stream:

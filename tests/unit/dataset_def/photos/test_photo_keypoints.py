@@ -159,3 +159,19 @@ def test_a_file_that_leaves_out_empty_frames_of_a_video_shifts_nobody(tmp_path, 
     finder = given_keypoints(path, "", pictures(5, "video"), None)
     found = [finder.person(number, Picture("p", RGB)) for number in range(5)]
     assert [one and int(one.box.left_px) for one in found] == [100, 110, None, None, 140]
+
+
+def test_keypoints_of_another_video_or_not_in_pixels_are_refused(tmp_path):
+    for number in range(9):
+        (tmp_path / f"v_{number:03d}_keypoints.json").write_text(json.dumps({"people": [openpose(100)]}))
+    assert given_keypoints(tmp_path, "body_25", pictures(8, "video"), None).how, "headers may be wrong by two frames"
+    with pytest.raises(ValueError, match="of 9 frames, and pictures has 5"):
+        given_keypoints(tmp_path, "body_25", pictures(5, "video"), None)
+    finder = given_keypoints(tmp_path, "body_25", pictures(5, "video"), None, True)
+    assert finder.person(4, Picture("p", RGB)) is not None, "the first five were asked for"
+    assert given_keypoints(tmp_path, "body_25", pictures(4), None, True).person(3, Picture("p", RGB)) is not None
+    shares = np.column_stack([np.linspace((0.2, 0.1), (0.3, 0.6), 17), np.full(17, 0.9)]).ravel().tolist()
+    path = tmp_path / "shares.json"
+    path.write_text(json.dumps([{"image_id": 1, "category_id": 1, "keypoints": shares, "score": 0.9}]))
+    with pytest.raises(ValueError, match="are shares of the picture's width and height; write them in pixels"):
+        given_keypoints(path, "", pictures(1), None)
