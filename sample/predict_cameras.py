@@ -40,9 +40,12 @@ from dataset_def.multiview.check_calibration import (
     raise_or_warn,
     rig_problems,
 )
-from dataset_def.multiview.custom_recording import custom_recording
+from dataset_def.multiview.custom_recording import Span, cameras_of, common_rate, custom_recording, named_videos
+from dataset_def.multiview.custom_recording import people_of as keypoints_of_clips
+from dataset_def.multiview.evidence import evidence_problems, looked_at, looks_of, not_judged
 from dataset_def.multiview.geometry import refine_rotations
 from dataset_def.multiview.import_custom import custom_config, judged, people_table, silhouettes
+from dataset_def.multiview.offsets import found_offsets
 from dataset_def.multiview.people_in_views import (
     LEAST_CONFIDENCE,
     SURE_CONFIDENCE,
@@ -59,14 +62,16 @@ from dataset_def.multiview.people_in_views import (
     sightings_of,
     targets_world_m,
     view_mask,
+    with_detected_masks,
     without_keypoints,
 )
-from dataset_def.multiview.recording import MultiviewRecording
+from dataset_def.multiview.recording import MultiviewRecording, RecordedView
 from dataset_def.multiview.report import write_json
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import pinhole
 from dataset_def.multiview.write_layout import label_recording, write_video
-from dataset_def.photos.blazepose import KEYPOINT_NETWORKS, BlazePose, is_available
+from dataset_def.photos.blazepose import KEYPOINT_NETWORKS, KEYPOINTS_REMEDY, BlazePose, is_available
+from dataset_def.video import probe
 from models.body_surface import coarse_body, coarse_faces, pelvis_m
 from models.kinematics import along_the_tree, relative_to_parent
 from models.masks_fit import MasksFit, MasksFitLoss, MasksFitSteps, MasksObservations, shape_frames
@@ -77,7 +82,15 @@ from utils.artifacts import atomic_folder, file_hash
 from utils.camera import Camera, resized, to_camera
 from utils.draw_mesh import overlay
 from utils.export.about import About, licence_of
-from utils.export.motion import OF_RECORDING, MotionFormat, MovingBody, body_motion, check_formats, write_motion_files
+from utils.export.motion import (
+    OF_RECORDING,
+    MotionFormat,
+    MovingBody,
+    body_motion,
+    bridged,
+    check_formats,
+    write_motion_files,
+)
 from utils.export.prediction import OverlayVideo
 from utils.export.rig import Y_UP_FROM_Z_UP
 from utils.export.tables import WORLD_FRAME, write_body_parameters, write_joints_json
@@ -115,6 +128,11 @@ class CamerasConfig:
     """The axis of the calibration's world that points up."""
     offsets: tuple[str, ...] = ()
     """Cameras that started earlier, as NAME=FRAMES: so many frames at the beginning of a clip come before frame 0."""
+    find_offsets: bool = False
+    """The clips are not synchronised: find by how many frames they are apart from how a person's keypoints move, and
+    refuse where that does not tell."""
+    most_offset: int = setting(120, low=1)
+    """Frames that are tried either way."""
     every: int = setting(1, low=1)
     """Take every n-th frame."""
     frames_per_second: float = setting(0.0, low=0)
@@ -135,6 +153,8 @@ class CamerasConfig:
     """Whose body: 1 is whom most cameras see in most frames, 2 the next, 0 everybody in at least half of the frames."""
     accept_calibration: bool = False
     """Go on although the calibration does not fit what the cameras see."""
+    accept_evidence: bool = False
+    """Go on although given keypoints, or masks, lie on nobody whom the detector sees."""
     largest_error: float = setting(0.06, low=0.001, high=10)
     """A calibration fits if keypoints lie this near to where the other cameras see them: median distance over the
     height of the person in the picture."""
@@ -154,6 +174,8 @@ class CamerasConfig:
     def __post_init__(self) -> None:
         if self.masks is not None and self.cut_out != "auto":
             raise ValueError(f"masks are given, and cut_out {self.cut_out} would make them anew; leave one away")
+        if self.find_offsets and self.offsets:
+            raise ValueError("offsets are given, and find_offsets would find them anew; leave one away")
         if self.evidence == "keypoints" and (self.masks is not None or self.cut_out != "auto"):
             raise ValueError("evidence is keypoints, which reads no masks; leave masks and cut_out away, or take both")
 
@@ -462,20 +484,23 @@ def people_of(task: Task) -> tuple[MultiviewRecording, list[PersonInViews], dict
         FileNotFoundError, ValueError: something is missing or does not fit, in words.
     """
     settings, config = import_settings(task), task.cameras
+    if config.find_offsets:
+        settings = in_step(task, settings)
     recording = custom_recording(settings)
     settings = custom_config(settings, recording)
     raise_or_warn(rig_problems(recording.names, recording.cameras), settings.accept_calibration)
     if masks_alone(task):
         cameras = [pinhole(camera) for camera in recording.cameras]
-        return recording, [without_keypoints(cameras, masks_of(task, recording, settings))], {}
-    if recording.people is not None:
-        views = given_people(recording)
-    else:
-        views = detected_people(recording, task.detector_location, task.detector, config.processes)
+        person = without_keypoints(cameras, masks_of(task, recording, settings))
+        check_evidence(task, recording, person, None)
+        return recording, [person], {}
+    views, detected = views_and_detected(task, recording)
     first = config.person or 1
     recording, person, numbers = people_found(recording, views, settings, first, config.refine_cameras)
-    if config.evidence != "keypoints" and (config.masks is not None or config.cut_out in ("movement", "segmentation")):
+    if has_own_masks(task):
         person = person._replace(masks=masks_of(task, recording, settings))
+    if task.keypoints is not None or has_own_masks(task):
+        check_evidence(task, recording, person, detected)
     people = [person]
     often = [number for number, one in enumerate(numbers["people"], start=1)
              if number != first and one["frames"] >= SEEN_SHARE * recording.num_instants]  # fmt: skip
@@ -485,6 +510,86 @@ def people_of(task: Task) -> tuple[MultiviewRecording, list[PersonInViews], dict
         print(f"{len(often)} more people are seen by two cameras or more in most frames; --person chooses another "
               "(cameras.json lists them), --person 0 takes all")  # fmt: skip
     return recording, people, numbers
+
+
+def in_step(task: Task, settings: ImportMultiviewConfig) -> ImportMultiviewConfig:
+    """Find by how many frames clips are apart, and settle which of them are read.
+
+    Raises:
+        ValueError: what the person does does not tell it.
+    """
+    videos = {name: probe(path) for name, path in named_videos(settings.videos).items()}
+    cameras = cameras_of(settings, videos)
+    lengths = [one.num_frames for one in videos.values()]
+    clips = tuple(RecordedView(name, camera, one.path)
+                  for (name, one), camera in zip(videos.items(), cameras, strict=True))  # fmt: skip
+    rate = common_rate(videos, settings)
+    whole = MultiviewRecording(clips, max(lengths), 1, rate, None, settings.video_size)
+    if task.keypoints is not None:
+        every_frame = replace(settings, every=1)
+        whole = whole._replace(people=keypoints_of_clips(every_frame, videos, Span((0,) * len(clips), max(lengths))))
+        views = given_people(whole)
+    else:
+        views = detected_people(whole, task.detector_location, task.detector, task.cameras.processes)
+    ideal = [pinhole(camera) for camera in cameras]
+    found = found_offsets(list(videos), ideal, views, task.cameras.most_offset)
+    offsets = tuple(f"{name}={frames}" for name, frames in zip(videos, found.frames.tolist(), strict=True))
+    print(f"offsets found: {', '.join(offsets)} ({found.told})")
+    common = min(length - frames for length, frames in zip(lengths, found.frames.tolist(), strict=True))
+    return replace(settings, offsets=offsets, frames=(0, min(task.frames or common, common)))
+
+
+def has_own_masks(task: Task) -> bool:
+    """Tell whether masks come from elsewhere than from the detector."""
+    config = task.cameras
+    return config.evidence != "keypoints" and (
+        config.masks is not None or config.cut_out in ("movement", "segmentation")
+    )
+
+
+def views_and_detected(task: Task, recording: MultiviewRecording) -> tuple[Views, Views | None]:
+    """Gather everybody in all views: those whose keypoints are given, or whom the detector finds; and the latter.
+
+    Raises:
+        ValueError: nothing gives keypoints or masks.
+    """
+    is_there = is_available(task.detector_location, task.detector)
+    wants_masks = task.cameras.evidence != "keypoints" and not has_own_masks(task)
+    if recording.people is not None and not (wants_masks and is_there):
+        if wants_masks:
+            raise ValueError(f"evidence {task.cameras.evidence} needs masks: give --masks or --cut-out movement, take "
+                             f"--evidence keypoints, or install the keypoints extra ({KEYPOINTS_REMEDY})")  # fmt: skip
+        return given_people(recording), None
+    detected = detected_people(recording, task.detector_location, task.detector, task.cameras.processes)
+    if recording.people is None:
+        return detected, detected
+    return with_detected_masks(given_people(recording), detected), detected
+
+
+def check_evidence(task: Task, recording: MultiviewRecording, person: PersonInViews, detected: Views | None) -> None:
+    """Compare evidence that was given, or cut out of what moves, with whom the detector sees in the pictures.
+
+    Raises:
+        ValueError: it lies on nobody.
+    """
+    if detected is None and not is_available(task.detector_location, task.detector):
+        print("whether the evidence lies on somebody was not checked, which needs the keypoints extra "
+              f"({KEYPOINTS_REMEDY})")  # fmt: skip
+        return
+    looks = looks_of(detected) if detected is not None else looked_at(
+        recording, task.detector_location, task.detector, task.cameras.processes
+    )  # fmt: skip
+    kinds = ["keypoints"] * (task.keypoints is not None) + ["masks"] * (has_own_masks(task) or masks_alone(task))
+    problems = [one for what in kinds for one in evidence_problems(recording.names, person, looks, what)]
+    unknown = {name for what in kinds for name in not_judged(recording.names, person, looks, what)}
+    if problems and not task.cameras.accept_evidence:
+        raise ValueError(f"{'; '.join(problems)}: the evidence may be of another recording, camera or moment, or of "
+                         "something else that moves; --accept-evidence goes on all the same")  # fmt: skip
+    if problems:
+        print(f"warning: {'; '.join(problems)}")
+    if unknown:
+        print(f"warning: the detector sees nobody in {', '.join(sorted(unknown))}, so that it is not known whether the "
+              "evidence there lies on somebody")  # fmt: skip
 
 
 SEEN_SHARE = 0.5
@@ -592,7 +697,8 @@ def about_of(task: Task, tools: Tools) -> About:
     if tools.teacher is not None:
         reads += [teacher_reads(task.cameras.teacher), Reads(masks=who)]
         weights.append(file_hash(task.cameras.teacher))
-    if task.keypoints is None and not masks_alone(task):
+    uses_detector = task.keypoints is None or (tools.teacher is not None and not has_own_masks(task))
+    if uses_detector and not masks_alone(task):
         reads.append(Reads(keypoints=who))
         networks = BlazePose(task.detector_location, task.detector)
         said.append(f"keypoints and masks: BlazePose {networks.kind} of MediaPipe (Apache-2.0), sha256 "
@@ -612,8 +718,9 @@ def write_person(
                       sources=names, numbers=numbers, about=about)  # fmt: skip
     betas = np.tile(found.betas, (len(numbers), 1))
     write_body_parameters(folder / "body.npz", found.rotations_world, betas, found.translation_world_m, about, rate,
-                          WORLD_FRAME)  # fmt: skip
-    moving = MovingBody(found.rotations_world, found.betas, found.root_world_m, rate, Y_UP_FROM_Z_UP)
+                          WORLD_FRAME, numbers)  # fmt: skip
+    turned, roots_m = bridged(numbers, found.rotations_world, found.root_world_m)
+    moving = MovingBody(turned, found.betas, roots_m, rate, Y_UP_FROM_Z_UP)
     motion = body_motion(tools.body, moving, OF_RECORDING, about, "neutral", task.motion_files)
     write_motion_files(folder, motion, task.motion_files)
     for row in range(len(recording.views)):

@@ -207,6 +207,32 @@ def given_people(recording: MultiviewRecording) -> Views:
     return views
 
 
+SAME_SIZE = 0.15
+"""A detected person is the one whose keypoints are given if these lie so near on average, over the person's size."""
+
+
+def with_detected_masks(given: Views, detected: Views) -> Views:
+    """Give people whose keypoints another program found the masks of those whom the detector sees there."""
+    return [
+        [[one._replace(mask=mask_there(one, others)) for one in people]
+         for people, others in zip(frames, detections, strict=True)]
+        for frames, detections in zip(given, detected, strict=True)
+    ]  # fmt: skip
+
+
+def mask_there(one: SeenSomebody, detected: Sequence[SeenSomebody]) -> ViewMask | None:
+    """Choose the mask of the detected person who is somebody; None if nobody is."""
+    tried = []
+    for number, other in enumerate(detected):
+        shared = (one.keypoints_px[:, 2] > 0) & (other.keypoints_px[:, 2] > 0)
+        if shared.any():
+            size_px = max(float(np.ptp(one.keypoints_px[shared, :2], axis=0).max()), 1.0)
+            off_px = np.linalg.norm(one.keypoints_px[shared, :2] - other.keypoints_px[shared, :2], axis=1)
+            tried.append((float(off_px.mean()) / size_px, number))
+    best = min(tried, default=(np.inf, -1))
+    return detected[best[1]].mask if best[0] < SAME_SIZE else None
+
+
 class PersonInViews(NamedTuple):
     """One person over time, as all cameras see them."""
 

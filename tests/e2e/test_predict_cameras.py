@@ -11,11 +11,13 @@ from config import Paths
 from dataset_def.calibration.files import write_calibration
 from dataset_def.h36m_files import folder_name, load_meta, meta_path
 from dataset_def.motions import read_motions
+from dataset_def.multiview.custom_recording import custom_recording
 from sample import predict
 from sample.predict import PredictConfig
-from sample.predict_cameras import CamerasConfig, smooth_motion
+from sample.predict_cameras import CamerasConfig, Task, import_settings, in_step, smooth_motion
 from tests.helpers.drawn_people import drawn_people
 from tests.helpers.own_clips import write_recording
+from tests.helpers.small_recording import small_recording
 from utils.skeleton import H36M_17
 
 SEQUENCE = (1, 2, 1)
@@ -99,3 +101,23 @@ def test_a_motion_is_smoothed_without_delay_and_not_across_gaps():
     np.testing.assert_allclose(turned, still, atol=1e-9)
     assert moved_m[:, 0].tolist() == [0] * 5 + [5] * 3, "a jump in a gap stays one"
     assert moved_m[2, 1] == pytest.approx(0.2), "in the middle of an even movement nothing changes"
+
+
+def test_clips_that_are_out_of_step_are_read_in_step(tmp_path, capsys):
+    recording, late = small_recording(tmp_path, frames=40), 4
+    for name in recording.cameras:
+        (tmp_path / "keypoints" / name).mkdir(parents=True)
+        for frame, seen in enumerate(recording.keypoints_px(name)[late if name == "cam2" else 0 :], start=1):
+            people = [{"pose_keypoints_2d": seen.ravel().tolist()}]
+            (tmp_path / "keypoints" / name / f"{frame:06d}.json").write_text(json.dumps({"people": people}))
+    for number in range(40 - late + 1, 41):
+        (tmp_path / "images" / "cam2" / f"{number:06d}.png").unlink()
+    cameras = CamerasConfig(calibration=tuple(write_calibration("opencv", tmp_path / "c", recording.cameras)),
+                            calibration_unit="m", find_offsets=True, most_offset=10, frames_per_second=5.0)  # fmt: skip
+    task = Task(str(tmp_path / "images"), cameras, tmp_path / "out", tmp_path / "keypoints", "body_25b")
+    settings = in_step(task, import_settings(task))
+    assert "cam1=4, cam2=0, cam3=4, cam4=4" in capsys.readouterr().out
+    read = custom_recording(settings)
+    assert [view.first for view in read.views] == [4, 0, 4, 4] and read.num_instants == 36
+    with pytest.raises(ValueError, match="offsets are given, and find_offsets"):
+        CamerasConfig(find_offsets=True, offsets=("cam1=4",))
