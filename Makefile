@@ -4,6 +4,8 @@
 # make shown        as far as the figures of the committed weights
 # make test         all tests but the slow ones         make lint          ruff and mypy
 # make table        stage 2 beside its baselines        make mesh_table    stage 4 with and without each loss
+# make own CLIPS=clips/ CALIBRATION=Calib.toml     from your own cameras' clips to bodies, trained stages, a network for
+#                   one view and a report; OWN="--video-size letterboxed" and so on adds settings
 # make help         these lines                         make env           the environment alone, in .venv
 # make clean        remove the embedded data and the demo's runs; your own runs stay
 #
@@ -24,7 +26,7 @@ MESH_WEIGHTS := models/assets/open_mesh.pt
 PRIOR_WEIGHTS := models/assets/open_prior.pt
 go_on = $(if $(wildcard $(1)/checkpoint_last.pt),--loop.resume,--loop.overwrite)
 
-.PHONY: help demo shown tested table mesh_table test lint clean env
+.PHONY: help demo shown tested table mesh_table own test lint clean env
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -55,6 +57,10 @@ table: $(STAGE_1)/trained
 mesh_table: $(DATA)
 	$(RUN) sample/tools/mesh_ablation.py --encoder $(WEIGHTS) --prior $(PRIOR_WEIGHTS) --seeds $(SEEDS)
 
+own: .venv/ready_keypoints
+	@test -n "$(CLIPS)" && test -n "$(CALIBRATION)" || { echo "name both: make own CLIPS=clips/ CALIBRATION=Calib.toml"; exit 2; }
+	$(RUN) sample/tools/own_recording.py $(CLIPS) --calibration $(CALIBRATION) $(OWN)
+
 test: .venv/ready_dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow and not gpu" --numprocesses auto --dist loadfile
 
@@ -75,6 +81,11 @@ help:  # the head of this file
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=...")'
 	test -x $(RUN) || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/ready_keypoints: .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[keypoints]"
+	$(RUN) dataset_def/photos/person.py
 	touch $@
 
 .venv/ready_dev: .venv/ready
