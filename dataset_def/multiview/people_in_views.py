@@ -64,7 +64,9 @@ class ViewMask(NamedTuple):
     @property
     def image(self) -> UInt8[np.ndarray, "h w"]:
         """Give the mask, 255 inside."""
-        return cv2.imdecode(np.frombuffer(self.png, np.uint8), cv2.IMREAD_GRAYSCALE).astype(np.uint8, copy=False)
+        found = cv2.imdecode(np.frombuffer(self.png, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert found is not None
+        return found.astype(np.uint8, copy=False)
 
 
 def view_mask(image: UInt8[np.ndarray, "h w"], picture_from_mask: Float[np.ndarray, "2 3"] = np.eye(3)[:2]) -> ViewMask:

@@ -1,8 +1,9 @@
-"""One man before four real cameras, one picture at a time: what each tier makes of people that nobody has drawn.
+"""One man before four real cameras, one picture at a time and all together: what each tier makes of a real person.
 
     pip install -e ".[keypoints]"
     python dataset_def/photos/person.py --heavy
     python tests/benchmarks/bench_real.py
+    python tests/benchmarks/bench_real.py --only cameras      (the other rows stay as they are stored)
 
 Reads   the recording inside the wheel pose2sim 0.7.0 (pip fetches it once), whose 2D keypoints, of another detector,
         are triangulated after the cameras are refined: the truth, to 3 to 4 cm.  No other script looks at these
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from config import ASSETS, ROOT, Paths
 from dataset_def.import_multiview import place_session_person
 from dataset_def.multiview import pose2sim_session as session_files
 from dataset_def.multiview.keypoint_files import BODY_25B, h36m_from_body_25b, with_head
+from dataset_def.multiview.people_in_views import detected_people
 from dataset_def.multiview.recording import MultiviewRecording, as_ideal_camera
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import pinhole
@@ -38,6 +40,7 @@ from dataset_def.photos.pictures import Picture
 from dataset_def.video import video_frames
 from models.keypoints_fit import KeypointsFitConfig
 from sample.predict import KeypointPredictor, PeopleInFrames, Person, Predictor, SeenKeypoints
+from sample.predict_cameras import CamerasConfig, Task, about_of, fitted_bodies, people_found, tools_of
 from tests.benchmarks.bodies_on_recording import LIMBS, about_hips
 from utils.artifacts import atomic_write, file_hash, save_result
 from utils.camera import Camera, project, to_camera
@@ -64,6 +67,8 @@ class Settings:
     detector_location: Path = KEYPOINT_NETWORKS
     lifter: Path = ASSETS / "open_lifter.pt"
     checkpoint: Path = ASSETS / "open_mesh.pt"
+    only: Literal["", "one_picture", "cameras"] = ""
+    """Measure these rows alone, and keep the others of the stored result."""
     fit: KeypointsFitConfig = field(default_factory=KeypointsFitConfig)
     result: Path = ROOT / "tests" / "benchmarks" / "results" / "real_pictures.json"
 
@@ -100,9 +105,23 @@ def session(settings: Settings) -> MultiviewRecording:
     return session_files.load_recording(session_files.unpack(wheel, settings.downloads / "pose2sim"))
 
 
-def pictures(settings: Settings) -> list[Shown]:
+class Truth(NamedTuple):
+    """The recording with its cameras turned, and the joints that its own keypoints give."""
+
+    recording: MultiviewRecording
+    joints_world_m: Float[np.ndarray, "T 17 3"]
+
+
+def truth_of(settings: Settings) -> Truth:
+    """Turn the cameras by the small angles that the recording's keypoints ask for, and triangulate these."""
+    config = session_files.with_defaults(ImportMultiviewConfig())
+    recording, labels, _ = place_session_person(config, session(settings))
+    return Truth(recording, labels.joints_world_m)
+
+
+def pictures(settings: Settings, truth: Truth) -> list[Shown]:
     """Cut the instants out of the videos, with the true joints in each camera."""
-    recording, labels, _ = place_session_person(session_files.with_defaults(ImportMultiviewConfig()), session(settings))
+    recording = truth.recording
     instants = np.linspace(0, recording.num_instants - 1, settings.instants).round().astype(int).tolist()
     found = []
     for view in recording.views:
@@ -111,7 +130,7 @@ def pictures(settings: Settings) -> list[Shown]:
         for instant, frame in enumerate(islice(video_frames(view.videos), recording.num_instants)):
             if instant not in instants:
                 continue
-            true_m = to_camera(seen_by, labels.joints_world_m[instant])
+            true_m = to_camera(seen_by, truth.joints_world_m[instant])
             picture = Picture(f"{view.name}_{instant:03d}", as_ideal_camera(frame, view.camera))
             box = box_around(project(camera, true_m))
             found.append(Shown(picture, camera, seen_by.R_cam_from_world, true_m, box))
@@ -199,23 +218,86 @@ def measured(tier: str, answer: Callable[[Shown], Answer | None], shown: list[Sh
     return {name: round(value, 2) if isinstance(value, float) else value for name, value in row.items()}
 
 
+def jerk_m_per_s3(joints_m: Float[np.ndarray, "T J 3"], rate: float) -> float:
+    """Measure how a motion shakes: the median over joints and instants of the third difference."""
+    return float(np.median(np.linalg.norm(np.diff(joints_m, 3, axis=0), axis=-1)) * rate**3)
+
+
+def measured_together(
+    tier: str, said_world_m: Float[np.ndarray, "T 17 3"], truth: Truth, reads: str, spent_s: float
+) -> dict[str, Any]:
+    """Measure bodies in the recording's world at all its instants."""
+    true_m, rate = truth.joints_world_m, truth.recording.frames_per_second
+    limbs = [about_hips(joints_m) for joints_m in (said_world_m, true_m)]
+    off_m = limbs[0] - limbs[1]
+    about_usual_m = off_m - np.median(off_m, axis=0)
+    said, true = (torch.from_numpy(joints_m).float() for joints_m in (said_world_m, true_m))
+    upright = torch.eye(3).expand(len(true), 3, 3)
+    yaw = heading_rad(said, upright) - heading_rad(true, upright)
+    yaw = torch.rad2deg(torch.atan2(yaw.sin(), yaw.cos()).abs())
+    rows, near = [H36M_17.index(name) for name in LIMBS], []
+    for camera in (pinhole(one) for one in truth.recording.cameras):
+        said_px, true_px = (project(camera, to_camera(camera, joints_m)) for joints_m in (said_world_m, true_m))
+        for one, other in zip(said_px, true_px, strict=True):
+            box = box_around(other)
+            near.append(np.linalg.norm(one - other, axis=-1)[rows] < PCK * max(box.width_px, box.height_px))
+    count = len(near)
+    row = {
+        "tier": tier, "reads": reads, "num_pictures": count, "num_without_answer": 0,
+        "n_mpjpe_mm": n_mpjpe_mm(*(torch.from_numpy(one).float() for one in limbs)).mean().item(),
+        "p_mpjpe_mm": pa_mpjpe_mm(*(torch.from_numpy(one).float() for one in limbs)).mean().item(),
+        "n_mpjpe_17_mm": n_mpjpe_mm(said, true).mean().item(), "p_mpjpe_17_mm": pa_mpjpe_mm(said, true).mean().item(),
+        "yaw_median_deg": yaw.median().item(), "yaw_mean_deg": yaw.mean().item(),
+        "beyond_90_percent": 100 * (yaw > 90).float().mean().item(), "pck_10_percent": 100 * float(np.mean(near)),
+        "ms_per_picture": 1000 * spent_s / count,
+        "joints_median_mm": 1000 * float(np.median(np.linalg.norm(off_m, axis=-1))),
+        "joints_median_without_offsets_mm": 1000 * float(np.median(np.linalg.norm(about_usual_m, axis=-1))),
+        "jerk_m_per_s3": jerk_m_per_s3(limbs[0], rate), "true_jerk_m_per_s3": jerk_m_per_s3(limbs[1], rate),
+    }  # fmt: skip
+    return {name: round(value, 2) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def cameras_rows(settings: Settings, truth: Truth) -> list[dict[str, Any]]:
+    """Predict bodies from all cameras together, as predict.py --calibration does, from each kind of evidence."""
+    started_s, recording = time.process_time(), truth.recording
+    views = detected_people(recording, settings.detector_location, "full", 1)
+    config = ImportMultiviewConfig(outlier_px=session_files.OUTLIER_PX)
+    recording, person, _ = people_found(recording, views, config, 1, False)
+    found_s, rows = time.process_time() - started_s, []
+    for evidence in ("masks", "keypoints", "both"):
+        cameras = CamerasConfig(calibration=(Path("in the wheel"),), evidence=evidence)
+        task = Task("in the wheel", cameras, settings.result, lifter=settings.lifter,
+                    detector_location=settings.detector_location)  # fmt: skip
+        started_s, tools = time.process_time(), tools_of(task)
+        bodies = fitted_bodies(person, recording.frames_per_second, tools, cameras.smooth_hz)
+        spent_s = found_s + time.process_time() - started_s
+        rows.append(
+            measured_together(f"cameras_{evidence}", bodies.joints_world_m, truth, about_of(task, tools).tier, spent_s)
+        )
+    return rows
+
+
 TITLES = {
     "pixels": "this project's own network", "blazepose": "BlazePose's own 3D", "keypoints_lifter_only": "lifter",
-    "keypoints": "lifter and fit",
+    "keypoints": "lifter and fit", "cameras_masks": "four cameras, the detector's masks alone",
+    "cameras_keypoints": "four cameras, keypoints", "cameras_both": "four cameras, both",
 }  # fmt: skip
 
 
 def table_of(stored: dict[str, Any]) -> str:
     """Write the rows as a table of a page."""
-    lines = ["| | reads | N-MPJPE mm | P-MPJPE mm | N / P, 17 joints | yaw, median ° | beyond 90° % | PCK@10 % | ms |",
-             "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines = ["| | reads | N-MPJPE mm | P-MPJPE mm | N / P, 17 joints | yaw, median ° | beyond 90° % | PCK@10 % | "
+             "joints, median mm | ms |",
+             "|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for row in stored["rows"]:
         tier = row["tier"].removesuffix("_heavy")
-        title = TITLES[tier] + ("" if tier == "pixels" else ", heavy" if row["tier"] != tier else ", full")
+        has_one = tier == "pixels" or tier.startswith("cameras")
+        title = TITLES[tier] + ("" if has_one else ", heavy" if row["tier"] != tier else ", full")
         lines.append(
             f"| {title} | {row['reads']} | {row['n_mpjpe_mm']:.1f} | {row['p_mpjpe_mm']:.1f} | "
             f"{row['n_mpjpe_17_mm']:.1f} / {row['p_mpjpe_17_mm']:.1f} | {row['yaw_median_deg']:.1f} | "
-            f"{row['beyond_90_percent']:.1f} | {row['pck_10_percent']:.1f} | {row['ms_per_picture']:.0f} |"
+            f"{row['beyond_90_percent']:.1f} | {row['pck_10_percent']:.1f} | {row.get('joints_median_mm', '')} | "
+            f"{row['ms_per_picture']:.0f} |"
         )
     return "\n".join([*lines, "", f"<sub>{stored['protocol']}.</sub>", ""])
 
@@ -226,22 +308,36 @@ def write_table(result: Path) -> None:
         partial.write_text(table_of(json.loads(result.read_text())))
 
 
-def main(settings: Settings) -> list[dict[str, Any]]:
-    """Measure all tiers, write and print."""
-    torch.set_num_threads(1)
-    shown = pictures(settings)
+def one_picture_rows(settings: Settings, truth: Truth) -> list[dict[str, Any]]:
+    """Measure the tiers that see one picture at a time."""
+    shown = pictures(settings, truth)
     pixels = Predictor(settings.checkpoint, "cpu").stored.reads
     rows = [measured("pixels", by_pixels(settings), shown, pixels)]
-    hashes = {"checkpoint": file_hash(settings.checkpoint), "lifter": file_hash(settings.lifter)}
     lifter = KeypointPredictor(settings.lifter, paths=Paths()).lifter.reads
     detected = Reads(keypoints=frozenset({0}))
     for kind in settings.detectors:
         networks = BlazePose(settings.detector_location, kind)
-        hashes[kind] = file_hash(networks.files[1])
         more = "" if kind == "full" else f"_{kind}"
         rows.append(measured(f"blazepose{more}", by_blazepose(networks), shown, detected))
         for name, fitted in (("keypoints_lifter_only", False), ("keypoints", True)):
             rows.append(measured(name + more, by_keypoints(settings, networks, fitted), shown, lifter | detected))
+    return rows
+
+
+def main(settings: Settings) -> list[dict[str, Any]]:
+    """Measure all tiers, write and print."""
+    torch.set_num_threads(1)
+    before = json.loads(settings.result.read_text()) if settings.only else {"rows": [], "hashes": {}}
+    hashes = before["hashes"] | {"lifter": file_hash(settings.lifter), "teacher": file_hash(CamerasConfig.teacher)}
+    if settings.only != "cameras":
+        hashes["checkpoint"] = file_hash(settings.checkpoint)
+        hashes |= {kind: file_hash(BlazePose(settings.detector_location, kind).files[1])
+                   for kind in settings.detectors}  # fmt: skip
+    truth, rows = truth_of(settings), []
+    parts = {"one_picture": one_picture_rows, "cameras": cameras_rows}
+    for part, rows_of in parts.items():
+        kept = [row for row in before["rows"] if row["tier"].startswith("cameras") == (part == "cameras")]
+        rows += rows_of(settings, truth) if settings.only in ("", part) else kept
     protocol = (
         f"pose2sim 0.7.0, the man on the beam, {settings.instants} instants spread over the recording x four cameras, "
         "one picture at a time, its camera's calibration known, the box of the person given to every tier.  Joints of "
@@ -249,7 +345,10 @@ def main(settings: Settings) -> list[dict[str, Any]]:
         "for, are the truth, to 3 to 4 cm.  Distances: 12 limb joints about the middle of the hips, after the best "
         "scale (N) or similarity (P), and the same of all 17 joints about the pelvis; yaw: heading about the vertical; "
         "PCK: limb joints in the picture within a tenth of the box's longer side.  ms: processor time of one thread, "
-        "finding the person's points in the box included"
+        "finding the person's points in the box included.  Four cameras: all instants, BlazePose full, the same turned "
+        "cameras, as predict.py --calibration; joints, median: distance of the 12 limb joints about the middle of the "
+        "hips without any alignment (joints_median_without_offsets_mm: after each joint's constant offset is taken "
+        "out)"
     )
     save_result(settings.result, protocol, hashes=hashes, rows=rows)
     write_table(settings.result)

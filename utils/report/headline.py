@@ -100,6 +100,7 @@ class FirstRow(NamedTuple):
 
 REAL, MASKS, RECORDING = "real_pictures.json", "bodies_from_masks.json", "bodies_on_recording.json"
 OF_REAL = ("", "n_mpjpe_mm", "p_mpjpe_mm", "yaw_median_deg")
+OF_CAMERAS = ("joints_median_mm", "n_mpjpe_mm", "p_mpjpe_mm", "yaw_median_deg")
 OF_TEST = ("overall.mpjpe_17_mm", "overall.n_mpjpe_17_mm", "overall.p_mpjpe_17_mm", "yaw.all.median_degrees")
 OF_REFERENCE = ("mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "")
 FIRST_PAGE: dict[str, tuple[FirstRow, ...]] = {
@@ -108,7 +109,10 @@ FIRST_PAGE: dict[str, tuple[FirstRow, ...]] = {
         FirstRow("the same, keypoints of the default network", REAL, ("rows", "keypoints"), OF_REAL),
         FirstRow("the keypoint network's own 3D, heavy", REAL, ("rows", "blazepose_heavy"), OF_REAL),
         FirstRow("one picture: this project's own network", REAL, ("rows", "pixels"), OF_REAL),
-        FirstRow("four cameras: masks alone", RECORDING, (), ("limb_joints_median_mm", "", "", "")),
+        FirstRow("four cameras: keypoints and masks", REAL, ("rows", "cameras_both"), OF_CAMERAS),
+        FirstRow("four cameras: keypoints alone", REAL, ("rows", "cameras_keypoints"), OF_CAMERAS),
+        FirstRow("four cameras: a detector's masks alone", REAL, ("rows", "cameras_masks"), OF_CAMERAS),
+        FirstRow("four cameras: masks of what moves alone", RECORDING, (), ("limb_joints_median_mm", "", "", "")),
     ),
     "Drawn: S9 and S11, one picture, crop on its box": (
         FirstRow("constant pose at the true heading (oracle)", MAPS.format("_box"),
