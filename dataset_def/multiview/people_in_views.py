@@ -38,8 +38,8 @@ from utils.processes import for_each
 from utils.skeleton import KEYPOINTS_25, mirrored
 
 LOOK_FOR_MORE = 6
-"""People who are followed are read in every picture; others are looked for in one of so many, which costs ten times as
-much."""
+"""People who are followed are read in every picture; others are looked for in one of so many, and where somebody is
+lost, which costs ten times as much."""
 LEAST_CONFIDENCE = 0.1
 SURE_CONFIDENCE = 0.3
 """Keypoints below it judge and turn no camera."""
@@ -153,7 +153,7 @@ class FollowedPeople:
             is_same = seen.presence >= LEAST_PRESENCE and overlap_of_boxes(seen.box, one.box) > JUMP_IOU
             if is_same and is_new(seen, found):
                 found.append(seen)
-        if not found or self.num_seen % LOOK_FOR_MORE == 0:
+        if not found or len(found) < len(self.last) or self.num_seen % LOOK_FOR_MORE == 0:
             for one in self.networks.people(rgb):
                 if is_new(one, found):
                     found.append(one)

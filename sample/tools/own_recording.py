@@ -22,11 +22,13 @@ from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
+import torch
 import tyro
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Int, UInt8
 
 from config import PRESETS, ROOT, Loop, Optim, Paths, PreprocessConfig, Subjects, ranged, setting
 from dataset_def import h36m_preprocess
+from dataset_def.h36m_files import FrameKey, load_camera, mask_path, meta_path
 from dataset_def.import_multiview import import_custom
 from dataset_def.multiview.custom_recording import custom_recording
 from dataset_def.multiview.import_custom import custom_config
@@ -56,8 +58,9 @@ from sample.report import ReportConfig
 from sample.test_pose import TestPoseConfig
 from sample.test_SMPL import TestMeshConfig
 from utils.artifacts import atomic_folder, load_metrics
-from utils.camera import Camera, distort
+from utils.camera import Camera, distort, project, to_camera
 from utils.engine import check_name
+from utils.image import PERSON_ABOVE, read_mask, write_image
 from utils.settings import short, start
 from utils.skeleton import KEYPOINTS_25
 
@@ -244,6 +247,59 @@ def import_recording(place: Place) -> None:
     ))  # fmt: skip
 
 
+def fill_masks(place: Place) -> None:
+    """Give views that lost the person for a moment the silhouette of the body that the others see, and tell which."""
+    with np.load(place.run("predict") / "body.npz", allow_pickle=False) as stored:
+        bodies = {name: stored[name] for name in ("rotations_world", "betas", "trans", "frame_numbers")}
+    body = load_body(place.paths.models_smpl_location)
+    at = {int(number): row for row, number in enumerate(bodies["frame_numbers"])}
+    filled, instant = [], 0
+    for subject, subaction, num_frames in sequences_of(place):
+        for frame in range(1, num_frames + 1):
+            for number in cameras_of(place, subject, subaction):
+                key = FrameKey(subject, ACTION, subaction, number, frame)
+                path = mask_path(place.paths, key)
+                if instant in at and not (read_mask(path) > PERSON_ABOVE).any():
+                    camera = load_camera(meta_path(place.paths, key[:4]))
+                    parts = (torch.from_numpy(bodies[name][at[instant]][None]).float()
+                             for name in ("rotations_world", "betas", "trans"))  # fmt: skip
+                    vertices_m = body(*parts).vertices_m[0].double().numpy()
+                    write_image(path, covered(to_camera(camera, vertices_m), body.faces.numpy(), camera))
+                    filled.append(path.name)
+            instant += 1
+    write_json(filled_path(place), {"silhouettes_of_bodies": filled})
+
+
+def filled_path(place: Place) -> Path:
+    """Say where it is noted which masks are of bodies."""
+    return place.config.to / "about" / f"s_{SUBJECT:02d}_act_{ACTION:02d}" / "filled_masks.json"
+
+
+def covered(
+    vertices_cam_m: Float[np.ndarray, "V 3"], faces: Int[np.ndarray, "F 3"], camera: Camera
+) -> UInt8[np.ndarray, "H W"]:
+    """Draw what a body covers in an ideal camera's picture, triangle by triangle."""
+    mask = np.zeros((camera.height_px, camera.width_px), np.uint8)
+    corners_px = np.round(project(camera, vertices_cam_m) - 0.5).astype(np.int32)[faces]
+    for corners in corners_px:
+        cv2.fillConvexPoly(mask, corners, 255)
+    return mask
+
+
+def sequences_of(place: Place) -> list[tuple[int, int, int]]:
+    """List subject, sub-action and number of frames of what the recording was cut into, in the order of time."""
+    folders = place.paths.h36m_location.glob(f"s_*_act_{ACTION:02d}_subact_*_ca_01")
+    found = [(int(folder.name.split("_")[1]), int(folder.name.split("_")[5]), len(list(folder.glob("*.jpg"))))
+             for folder in folders]  # fmt: skip
+    return sorted(found)
+
+
+def cameras_of(place: Place, subject: int, subaction: int) -> list[int]:
+    """List the numbers of the cameras of a sequence."""
+    folders = place.paths.h36m_location.glob(f"s_{subject:02d}_act_{ACTION:02d}_subact_{subaction:02d}_ca_*")
+    return sorted(int(folder.name.split("_")[7]) for folder in folders)
+
+
 def index(place: Place) -> None:
     """Make the index and pack the crops."""
     h36m_preprocess.main(PreprocessConfig(paths=place.paths, processes=place.config.processes))
@@ -346,6 +402,7 @@ STEPS = (
     Step("keypoints and masks", detect, lambda place: place.detected / "cameras.json"),
     Step("the recording in our layout", import_recording,
          lambda place: place.config.to / "about" / f"s_{SUBJECT:02d}_act_{ACTION:02d}" / "report.json"),
+    Step("masks that the detector lost", fill_masks, filled_path),
     Step("index and crops", index, lambda place: place.paths.index_location / "indexed"),
     Step("pseudo-labels", fit, lambda place: place.run("fit") / "pseudo_labels.npz"),
     Step("stage 1: points taught by masks", train_points, trained("enc_dec")),

@@ -16,6 +16,7 @@ from sample.tools.own_recording import (
     OwnRecordingConfig,
     Place,
     Step,
+    covered,
     in_clip,
     loop_of,
     mask_in_clip,
@@ -96,3 +97,13 @@ def test_a_training_that_was_broken_off_goes_on(tmp_path):
     (place.run("pose") / "checkpoint_last.pt").touch()
     again = loop_of(Loop(), place.run("pose"), 90, 1)
     assert again.resume and not again.overwrite
+
+
+def test_a_body_covers_what_its_triangles_cover():
+    camera = looking_camera(1, 200, 200)
+    corners_cam_m = np.array([[-0.5, -0.5, 4.0], [0.5, -0.5, 4], [0.5, 0.5, 4], [-0.5, 0.5, 4]])
+    mask = covered(corners_cam_m, np.array([[0, 1, 2], [0, 2, 3]]), camera)
+    side_px = camera.focal_px[0] / 4
+    assert (mask > 0).sum() == pytest.approx(side_px**2, rel=0.06)
+    y, x = np.nonzero(mask)
+    assert (x.mean() + 0.5, y.mean() + 0.5) == pytest.approx(camera.centre_px, abs=0.6)
