@@ -4,7 +4,7 @@ One person is followed.  In a video the detector's second network follows by its
 box jumps, people are detected anew and the one nearest to where the person was is taken, or nobody.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 

@@ -41,6 +41,7 @@ from dataset_def.multiview.undistort import letterbox, undistorted_px
 from dataset_def.photos.blazepose import KEYPOINT_NETWORKS
 from dataset_def.photos.keypoints import OTHER_NAMES
 from dataset_def.video import images_in, probe
+from models.smpl import load_body
 from sample import (
     fit_SMPL,
     predict,
