@@ -4,7 +4,7 @@
     python sample/make_figures.py --diagrams runs/gan/demo --benchmarks
 
 Reads   predictions.npz, metrics.json (sample/test_*.py), history.jsonl (train scripts)
-Writes  runs/figures/<prefix>{novel_views, turntable, swapped_appearance, enc_dec_loss, skeletons, per_action,
+Writes  runs/figures/<prefix>{points, novel_views, turntable, swapped_appearance, enc_dec_loss, skeletons, per_action,
         pose_loss, prior_bodies, prior_auc, gan_loss, bodies, silhouettes, facing, mesh_loss, overview, damage,
         masks_loss, fits, fits_worst}.png,
         {stages, data_layout, silhouette_benchmark}.png; --folder chooses another folder

@@ -1,14 +1,17 @@
 """Measure stage 1 on subjects it has not seen: novel views beside two baselines, and pictures for the figures.
 
+Of an encoder that finds points in the image, joints that a linear map reads off them are measured, too.
+
     python sample/test_enc_dec.py --checkpoint runs/enc_dec/demo/checkpoint_best.pt
 
 Reads   checkpoint_best.pt (sample/train_enc_dec.py), the test subjects' images
-Writes  predictions.npz, metrics.json beside the checkpoint, or in --out
+Writes  predictions.npz, metrics.json beside the checkpoint, or in --out; probe.json of an encoder of kind heatmaps
 Next    sample/make_figures.py
 """
 
+import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +22,14 @@ from torch import Tensor
 from torch.utils.data import default_collate
 from tqdm import tqdm
 
-from config import Device, Pairing, Paths, ranged, setting
+from config import Device, EncDecConfig, Pairing, Paths, ranged, setting
 from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_encoder_data import EncoderData, ViewGroup
 from dataset_def.h36m_index import FrameChoice
 from models.encoder_decoder import EncoderDecoder, load_encoder_decoder
+from models.heat_maps import PointsFromMaps
+from sample.tools import probe_points
+from sample.tools.probe_points import ProbeConfig
 from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
 from utils.bootstrap import mean_interval
@@ -32,6 +38,7 @@ from utils.image import to_picture
 from utils.image_metrics import image_errors
 from utils.report.summaries import text_table
 from utils.settings import chosen_subjects, named, next_command, start
+from utils.tiers import Reads, reads_from
 from utils.views import FlatViews, turned, turned_about_vertical
 
 
@@ -49,6 +56,12 @@ class TestEncDecConfig:
     subjects: tuple[int, ...] = (9, 11)
     max_pairs: int = setting(1200, low=1)
     """Number of (input view, target view) pairs, spread over all test sequences."""
+    probe: tuple[int, ...] = (0, 3, 1)
+    """Of an encoder that finds points in the image: joints read off these by a linear map, as
+    sample/tools/probe_points.py; one row for each number of labelled training sequences per subject, 0 for all.  Empty
+    for none, where there are no labels."""
+    probe_every: int = setting(4, low=1)
+    """Tested on every n-th frame."""
     examples: int = setting(8, low=2)
     """Rows of the figures."""
     batch: int = setting(32, low=4)
@@ -81,7 +94,8 @@ def example_pictures(
     sides = [turned_about_vertical(here, R_crop_from_world[:, 0], yaw_rad) for yaw_rad in YAWS_RAD]
     table = np.stack([pictures(network.decode(side, appearance, behind)) for side in sides], axis=1)
     inputs = pictures(views.image[first])
-    return {
+    found = {"points_crop_m": here.cpu().numpy()} if isinstance(network.to_points, PointsFromMaps) else {}
+    return found | {
         "grid_input": inputs,
         "grid_target": pictures(views.target_image[first]),
         "grid_predicted": pictures(predicted),
@@ -135,6 +149,23 @@ def view_examples(data: EncoderData, count: int) -> ViewGroup:
     return default_collate([data[0, int(row)] for row in rows])
 
 
+def probed(config: TestEncDecConfig, trained: EncDecConfig, folder: Path) -> tuple[dict[str, Any], dict[str, Reads]]:
+    """Read joints off points by a linear map; give a row for each number of labels, and what they are made from.
+
+    Of an encoder that reads its points otherwise than off heat maps there is nothing: sample/tools/probe_points.py.
+    """
+    if not config.probe or trained.encoder.kind != "heatmaps":
+        return {}, {}
+    subjects = replace(trained.subjects, test=config.subjects)
+    output = folder / "probe.json"
+    probe = ProbeConfig(config.checkpoint, output, config.device, config.paths, subjects, config.probe,
+                        every=config.probe_every)  # fmt: skip
+    rows = probe_points.main(probe)
+    reads = reads_from(json.loads(output.read_text())["reads"])
+    named_rows = {f"probe, {name}": row for name, row in rows.items()}
+    return named_rows, dict.fromkeys(named_rows, reads)
+
+
 def main(config: TestEncDecConfig) -> dict[str, Any]:
     """Draw, measure, write and print; return the metrics."""
     device = choose_device(config.device)
@@ -154,8 +185,9 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
     pictures = example_pictures(network, groups.paired(), groups.background, groups.R_crop_from_world)
     folder = config.out or config.checkpoint.parent
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
-    save_metrics(folder / "metrics.json", split, measured.frames, inputs, {"step": step, **table}, reads=stored.reads,
-                 at_test=data.reads(uses_masks=False))  # fmt: skip
+    probe, read_by_probe = probed(config, trained, folder)
+    save_metrics(folder / "metrics.json", split, measured.frames, inputs, {"step": step, **table, **probe},
+                 reads=stored.reads, at_test=data.reads(uses_masks=False), others=read_by_probe)  # fmt: skip
     save_predictions(folder / "predictions.npz", shown, measured.frames, inputs, step=np.array(step),
                      crop_side_m=np.array(trained.crop.side_m),
                      example_frames=groups.frames[:, 0].cpu().numpy().astype(np.int32), **pictures)  # fmt: skip
@@ -164,7 +196,7 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
     print(text_table(rows, list(table["predicted"])))
     print(next_command("sample/train_3d_pose_from_enc.py", config.paths, encoder=config.checkpoint,
                        **named(config.checkpoint.parent), **chosen_subjects(trained.subjects)))  # fmt: skip
-    return table
+    return table | probe
 
 
 if __name__ == "__main__":

@@ -38,7 +38,8 @@ from sample.test_enc_dec import TestEncDecConfig as EncDecTestConfig
 from sample.tools import probe_points
 from sample.tools.probe_points import ProbeConfig
 from tests.helpers.tiny_h36m import write_tiny_h36m
-from utils.artifacts import load_checkpoint, load_ropes
+from utils.artifacts import load_checkpoint, load_metrics, load_ropes
+from utils.figures.runs import enc_dec_figures
 from utils.history import load_history
 
 SUBJECTS = Subjects(train=(1, 5), labelled=(1,), test=(9,), held_out=((4, 1),))
@@ -164,9 +165,15 @@ def test_limbs_of_another_run_are_taken_and_its_points_get_more(paths, trained):
 
 def test_the_next_steps_take_the_encoder(paths, trained, tmp_path):
     table = enc_dec_test.main(
-        EncDecTestConfig(checkpoint=trained, paths=paths, subjects=(9,), batch=8, examples=3, device="cpu")
+        EncDecTestConfig(trained, paths=paths, subjects=(9,), batch=8, examples=3, device="cpu", probe=(0, 1))
     )
     assert table["predicted"]["l1_in_box"]["mean"] > 0
+    assert table["probe, all labels"]["n_mpjpe_17_mm"]["mean"] > 0
+    metrics = load_metrics(trained.parent / "metrics.json", "sample/test_enc_dec.py")
+    assert metrics["metrics"]["probe, 1 sequences"].keys() == table["probe, all labels"].keys()
+    assert metrics["tier"] == "pixels + cameras + masks"
+    assert metrics["tier_of"]["probe, all labels"] == "pixels + cameras + masks + S1's joints"
+    assert {"points", "novel_views"} <= enc_dec_figures(trained.parent, "tiny data").keys()
     assert save_embeddings.main(EmbeddingsConfig(checkpoint=trained, paths=paths, subjects=(1,), device="cpu")).exists()
     probed = ProbeConfig(trained, tmp_path / "probe.json", "cpu", paths, SUBJECTS, sequences=(0, 1), every=1)
     rows = probe_points.main(probed)

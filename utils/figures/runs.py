@@ -29,6 +29,7 @@ from utils.figures.common import (
     with_caption,
 )
 from utils.figures.masks import damage_figure, fits_figure, overlays_figure
+from utils.figures.training import enlarged, paired_points_over
 from utils.history import load_history
 from utils.report.measures import headings, joint_counts, of_all_joints
 from utils.tiers import NOT_RECORDED
@@ -138,7 +139,12 @@ def enc_dec_figures(run: Path, data: str) -> dict[str, Figure]:
         "appearance from": stored["swap_appearance"],
         "predicted": stored["swapped"],
     }
-    return {
+    over: dict[str, Figure] = {}
+    if "points_crop_m" in stored:
+        found = paired_points_over(stored["grid_input"], stored["points_crop_m"], float(stored["crop_side_m"]))
+        rows = {"image": np.stack(enlarged(stored["grid_input"])), "points": np.stack(found)}
+        over = {"points": image_rows(rows, f"The points found in one image, partners in one colour.\n{caption}")}
+    return over | {
         "novel_views": image_rows(grid, f"Novel views of one image, in its own appearance.\n{caption}"),
         "turntable": turntable_grid(
             stored["turntable_input"][:4], stored["turntable"][:4], f"One image, turned.\n{caption}"

@@ -135,6 +135,8 @@ def test_what_a_point_explains_is_no_evidence_and_what_is_outside_costs(people):
     less = evidence_of(views, sighted.points_m, radii_m(sighted))
     assert less.unexplained.sum() < 0.6 * whole.unexplained.sum()
     assert (whole.outside[views.mask] == 0).all() and whole.outside.max() == 1
+    inside, outside = (whole.value()[where.flatten(2)] for where in (views.mask, whole.outside == 1))
+    assert inside.median() == 1 and (outside < -5).all(), "six places inside do not outweigh one outside"
 
 
 def test_two_ropes_on_one_arm_bring_less_than_one_on_each(people):
