@@ -72,7 +72,7 @@ def facts_from(text: bytes | str, path: Path) -> DataSetFacts:
     """
     try:
         told = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no json ({error}); correct it, or see dataset_def/README.md") from error
     wrong = sorted(set(told) - set(KEYS)) if isinstance(told, dict) else ["no table of keys"]
     if wrong:

@@ -6,7 +6,6 @@ their body; their rows are NaN where no frame was fitted.  For test scripts only
 """
 
 import json
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from utils.artifacts import UNREADABLE, atomic_write, file_hash
+from utils.artifacts import atomic_write, file_hash
+from utils.safe_arrays import read_arrays
 
 SETTINGS_FILE = "synthetic_settings.json"
 EMBEDDED, FITTED = "embedded data", "multi-view fit"
@@ -67,9 +67,8 @@ def load_bodies(path: Path) -> SequenceBodies:
         raise FileNotFoundError(f"{path} does not exist; make_h36m.py writes it for embedded data, "
                                 "sample/fit_SMPL.py for other data")  # fmt: skip
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (*UNREADABLE, zipfile.BadZipFile) as error:
+        arrays = read_arrays(path)
+    except ValueError as error:
         raise ValueError(f"{path} is damaged; delete it and make it again") from error
     shapes = {name: arrays[name].shape if name in arrays else None for name in ("theta", "betas", "translation_m")}
     frames, *numbers = shapes["theta"] or (0,)

@@ -33,6 +33,10 @@ class PackMetadata(NamedTuple):
     side_m: float
 
 
+PACK_KINDS = {"fingerprint": "U", "every": "i", "has_masks": "b", "size_px": "i", "side_m": "f"}
+"""Kinds of what a pack's file holds; a side in whole metres is a whole number."""
+
+
 def pack_folder(paths: Paths, centre: Centre) -> Path:
     """Say where the crops with this centre lie."""
     return paths.index_location / f"crops_{centre}"
@@ -43,6 +47,9 @@ def load_metadata(folder: Path) -> PackMetadata | None:
     if not (folder / "about.npz").exists():
         return None
     stored = load_arrays(folder / "about.npz", "crops", COMMANDS["index"])
+    kinds = {name: stored[name].dtype.kind for name in PackMetadata._fields if name in stored and not stored[name].ndim}
+    if kinds | {"side_m": "f"} != PACK_KINDS or kinds.get("side_m") not in ("f", "i"):
+        raise damaged(folder / "about.npz", COMMANDS["index"])
     return PackMetadata(
         str(stored["fingerprint"]),
         int(stored["every"]),

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.io
 from jaxtyping import Float, UInt8
 from scipy.io.matlab import MatReadError
 
@@ -20,6 +19,7 @@ from dataset_def.data_set_file import Z_UP, DataSetFacts
 from dataset_def.frame_files import is_hidden
 from utils.camera import Camera, project, to_camera
 from utils.image import read_image, read_mask
+from utils.mat_arrays import read_mat
 from utils.skeleton import H36M, H36M_17, Skeleton
 
 METRES_PER_MILLIMETRE = 1e-3
@@ -314,11 +314,11 @@ def _read_mat(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; every folder of frames needs one")
     try:
-        return scipy.io.loadmat(path)
+        return read_mat(path)
     except NotImplementedError:
         raise ValueError(f"{path} is a MATLAB 7.3 file; save it again with save(..., '-v7')") from None
-    except DAMAGED as error:
-        raise ValueError(f"{path} cannot be read ({type(error).__name__}); copy it again") from error
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read ({error}); copy it again") from error
 
 
 def _field(path: Path, content: dict[str, Any], name: str) -> np.ndarray:

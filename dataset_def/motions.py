@@ -4,7 +4,6 @@ For tools that write them for other programs (sample/tools/export_motion.py); no
 """
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,14 +11,13 @@ import numpy as np
 import roma
 import torch
 from jaxtyping import Float, Int
-from numpy.lib.npyio import NpzFile
 
 from dataset_def.ground_truth_bodies import load_bodies
-from dataset_def.h36m_files import DAMAGED
 from utils.artifacts import load_arrays
 from utils.export.amass import BODY_NUMBERS, HANDS
 from utils.export.motion import bridged
 from utils.file_kinds import kind_of
+from utils.safe_arrays import Archive
 
 FITS = "python sample/fit_SMPL.py"
 KINDS = ("body.npz of sample/predict.py, pseudo_labels.npz or truth/*.npz of sample/fit_SMPL.py, a sequence's bodies, "
@@ -175,13 +173,11 @@ def read_motions(path: Path) -> list[StoredMotion]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; give {KINDS}")
     try:
-        with np.load(path, allow_pickle=False) as content:
-            if not isinstance(content, NpzFile):
-                raise ValueError(f"it is {kind_of(path)}")
-            names = set(content.files)
-            is_ours = {"theta", "translation_m"} <= names or "kind" in names
-            arrays: dict[str, Any] = {} if is_ours else {name: content[name] for name in content.files}
-    except (*DAMAGED, KeyError, zipfile.BadZipFile, EOFError) as error:
+        content = Archive(path)
+        names = set(content.files)
+        is_ours = {"theta", "translation_m"} <= names or "kind" in names
+        arrays: dict[str, Any] = {} if is_ours else {name: content[name] for name in content.files}
+    except ValueError as error:
         kind = kind_of(path)
         what = f"it is {kind}" if kind and "npz" not in kind else str(error)
         raise ValueError(f"{path} is no motion that can be read ({what}); give {KINDS}") from error

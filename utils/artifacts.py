@@ -33,6 +33,7 @@ from config import ROOT, EncDecConfig, GanConfig, MeshConfig, PoseConfig
 from utils.checkpoint_checks import LimitedSizes, UnsoundError, check_archive, check_content, check_finite_numbers
 from utils.failures import FAILED_WRITING
 from utils.machine import hardware, versions
+from utils.safe_arrays import read_array, read_arrays
 from utils.safe_pickle import load_pickled_arrays
 from utils.settings import flat, with_todays_names
 from utils.skeleton import H36M, Skeleton, skeleton_from
@@ -239,12 +240,12 @@ def load_arrays(path: Path, kind: str, command: str) -> dict[str, np.ndarray]:
     """
     must_exist(path, command)
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except UNREADABLE as error:
+        arrays = read_arrays(path)
+    except ValueError as error:
         raise damaged(path, command) from error
     found, version = arrays.pop("kind", np.array("another file")), arrays.pop("format", np.array(0))
-    check_kind(path, str(found), kind, int(version), command)
+    number = int(version) if version.ndim == 0 and version.dtype.kind in "iu" else 0
+    check_kind(path, str(found)[:80], kind, number, command)
     return {name.removeprefix("_"): values for name, values in arrays.items()}
 
 
@@ -291,10 +292,10 @@ def load_background(path: Path) -> UInt8[np.ndarray, "H W 3"]:
     """Read one RGB background."""
     must_exist(path, COMMANDS["background"])
     try:
-        image = np.load(path, allow_pickle=False)
-    except UNREADABLE as error:
+        image = read_array(path)
+    except ValueError as error:
         raise damaged(path, COMMANDS["background"]) from error
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise damaged(path, COMMANDS["background"])
     return image
 
@@ -539,9 +540,15 @@ def skeleton_among(arrays: Mapping[str, np.ndarray]) -> Skeleton:
 def load_predictions(path: Path, command: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read predictions: (provenance, arrays)."""
     arrays = load_arrays(path, "predictions", command)
-    return json.loads(
-        str(arrays.pop("provenance" if "provenance" in arrays else "origin"))
-    ), arrays  # origin: earlier files
+    try:
+        told = json.loads(
+            str(arrays.pop("provenance" if "provenance" in arrays else "origin"))
+        )  # origin: earlier files
+    except (ValueError, KeyError, RecursionError) as error:
+        raise damaged(path, command) from error
+    if not isinstance(told, dict):
+        raise damaged(path, command)
+    return told, arrays
 
 
 def save_metrics(
@@ -571,8 +578,10 @@ def load_metrics(path: Path, command: str) -> dict[str, Any]:
     must_exist(path, command)
     try:
         content = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise damaged(path, command) from error
+    if not isinstance(content, dict):
+        raise damaged(path, command)
     check_kind(path, content.pop("kind", None), "metrics", content.pop("format", None), command)
     return content
 
@@ -670,9 +679,12 @@ def load_pseudo_labels(path: Path, index: Path, test: tuple[int, ...]) -> Pseudo
         raise damaged(path, command)
     told: dict[str, Any] = {name: str(value) if value.dtype.kind == "U" else value for name, value in arrays.items()}
     labels = PseudoLabels(**told)
-    rows = {len(value) for value in labels[:6]}
+    numbers = [value for value in labels[:6] if value.dtype.kind in "if" and value.ndim]
+    rows = {len(value) for value in numbers}
     if (
-        labels.frames.ndim != 2
+        len(numbers) != 6
+        or not all(isinstance(value, str) for value in labels[6:])
+        or labels.frames.ndim != 2
         or labels.frames.shape[1] != 4
         or len(rows) != 1
         or labels.joints_world_m.ndim != 3
@@ -714,9 +726,11 @@ def load_keypoints(path: Path) -> Keypoints:
         FileNotFoundError, ValueError: missing, damaged or of another kind, with the command that makes it.
     """
     arrays = load_arrays(path, "keypoints", COMMANDS["keypoints"])
-    count = len(arrays.get("frames", ()))
+    count = next(iter(arrays.get("frames", np.zeros(0)).shape), 0)
     shapes = {name: arrays[name].shape for name in Keypoints._fields if name in arrays}
-    if shapes != {"frames": (count, 5), "keypoints_px": (count, 17, 2), "confidence": (count, 17)} or count == 0:
+    kinds = {name: value.dtype.kind for name, value in arrays.items()}
+    expected = {"frames": (count, 5), "keypoints_px": (count, 17, 2), "confidence": (count, 17)}
+    if shapes != expected or kinds != {"frames": "i", "keypoints_px": "f", "confidence": "f"} or count == 0:
         raise damaged(path, COMMANDS["keypoints"])
     return Keypoints(**arrays)
 

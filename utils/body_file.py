@@ -4,9 +4,7 @@ Any skeleton is read.  A file may name its joints (joint_names); what is made fo
 one place (`check_smpl_joints`).
 """
 
-import tokenize
-import zipfile
-import zlib
+import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +12,8 @@ import numpy as np
 import scipy.sparse
 
 from utils.file_kinds import kind_of
-from utils.safe_pickle import DAMAGE, RefusedError, load_records, to_array
+from utils.safe_arrays import Archive, array_in, header_of, read_array
+from utils.safe_pickle import load_records, to_array
 from utils.skeleton import SMPL_24, SMPL_24_PARENTS, default_names
 
 NUM_BETAS = 10
@@ -133,8 +132,8 @@ def read_h36m_regressor(path: Path, num_vertices: int) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"there is no 17-joint regressor at {path}")
     try:
-        regressor = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, tokenize.TokenError, zipfile.BadZipFile) as error:
+        regressor = read_array(path)
+    except ValueError as error:
         kind = kind_of(path)
         what = (
             f"it is {kind}" if kind and "(.npy)" not in kind else "it holds other things than numbers, or is cut short"
@@ -143,7 +142,7 @@ def read_h36m_regressor(path: Path, num_vertices: int) -> np.ndarray:
             f"{path} is no 17-joint regressor that can be read: {what}; give a .npy of (17, {num_vertices}) numbers, "
             "such as J_regressor_h36m_correct.npy"
         ) from error
-    if not isinstance(regressor, np.ndarray) or regressor.dtype.kind not in "fiu":
+    if regressor.dtype.kind not in "fiu":
         raise ValueError(f"{path} is no 17-joint regressor: it is {kind_of(path) or 'another file'}; give a .npy of "
                          f"(17, {num_vertices}) numbers, such as J_regressor_h36m_correct.npy")  # fmt: skip
     if regressor.shape != (17, num_vertices):
@@ -176,24 +175,14 @@ def _pickled(path: Path) -> dict[str, Any]:
 
 
 def _zipped(path: Path) -> dict[str, Any]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return {name.removesuffix(".npy"): _member(archive, name) for name in archive.namelist()}
-    except RefusedError:
-        raise
-    except (zipfile.BadZipFile, zlib.error, tokenize.TokenError, *DAMAGE, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"it is damaged or cut short ({str(error) or type(error).__name__})") from error
+    archive = Archive(path)
+    return {name: _member(archive.content(name)) for name in archive.files}
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> Any:
+def _member(content: bytes) -> Any:
     """One array of an .npz; those that hold objects, such as a sparse matrix, go through the restricted reader."""
-    with archive.open(name) as stream:
-        version = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        if read_header(stream)[2].hasobject:
-            return load_records(stream)
-    with archive.open(name) as stream:
-        return np.lib.format.read_array(stream, allow_pickle=False)
+    header, begins = header_of(content)
+    return load_records(io.BytesIO(content[begins:])) if b"'|O'" in header else array_in(content)
 
 
 def _arrays(path: Path, content: dict[str, Any]) -> dict[str, Any]:

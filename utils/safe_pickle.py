@@ -6,7 +6,9 @@ record that only remembers what it was given; the arrays are rebuilt from these 
 classes stay out: a forged dtype can make NumPy read bytes as pointers.  Anything else is refused by name.
 """
 
+import io
 import pickle
+import pickletools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -57,14 +59,27 @@ class RefusedError(ValueError):
     """A pickle names something that neither an array nor a body model needs."""
 
 
+def check_places(content: bytes) -> None:
+    """Refuse a pickle that numbers what it remembers far beyond its length: Python makes room for all before it.
+
+    Raises:
+        ValueError: it does, or is damaged.
+    """
+    for instruction, argument, _ in pickletools.genops(content):
+        if instruction.name.endswith("PUT") and not 0 <= int(argument) <= len(content):
+            raise ValueError(f"it remembers something at place {argument}")
+
+
 def load_records(stream: IO[bytes]) -> Any:
     """Read a pickle into plain values and records.
 
     Raises:
         ValueError: the pickle names anything but arrays, sparse matrices and chumpy objects, or is damaged.
     """
+    content = stream.read()
     try:
-        return _RecordUnpickler(stream, encoding="latin1").load()
+        check_places(content)
+        return _RecordUnpickler(io.BytesIO(content), encoding="latin1").load()
     except RefusedError:
         raise
     except DAMAGE as error:
@@ -97,6 +112,26 @@ def _plain_or_array(name: str, value: Any) -> Any:
     return array.copy()
 
 
+MOST_ENTRIES = 1_000_000
+"""Of lists in lists, each counted as often as it is pointed to."""
+
+
+def check_size(value: Any) -> None:
+    """Refuse lists that hold the same list again and again until no memory holds them.
+
+    Raises:
+        ValueError: they have more than MOST_ENTRIES entries.
+    """
+    waiting, count = [value], 0
+    while waiting and count <= MOST_ENTRIES:
+        inner = waiting.pop()
+        if isinstance(inner, list | tuple):
+            count += len(inner)
+            waiting += [one for one in inner if isinstance(one, list | tuple)]
+    if count > MOST_ENTRIES:
+        raise ValueError(f"it has more than {MOST_ENTRIES} entries")
+
+
 def to_array(value: Any) -> np.ndarray | scipy.sparse.csc_matrix:
     """Rebuild the array that a record stands for.
 
@@ -117,6 +152,7 @@ def to_array(value: Any) -> np.ndarray | scipy.sparse.csc_matrix:
     try:
         if kind in builders:
             return builders[kind](value)
+        check_size(value)
         array = np.asarray(value) if isinstance(value, (list, tuple, int, float, np.ndarray)) else None
     except (LookupError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise ValueError(f"it is described incompletely ({error!r})") from error

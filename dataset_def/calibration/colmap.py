@@ -66,6 +66,10 @@ def _lines(path: Path) -> list[list[str]]:
     return [line.split() for line in text_of(path).splitlines() if not line.startswith("#")]
 
 
+LONGEST_SIZE = 7
+"""Digits of a picture's width or height."""
+
+
 def _camera_of_line(where: str, words: list[str]) -> StoredCamera:
     """Read one line of cameras.txt, as a camera at the origin."""
     model = words[1]
@@ -82,6 +86,10 @@ def _camera_of_line(where: str, words: list[str]) -> StoredCamera:
     is_fisheye = model == "OPENCV_FISHEYE"
     order = ("k1", "k2", "k3", "k4") if is_fisheye else ("k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6")
     bent = lens_of(np.array([named.get(name, 0.0) for name in order]), is_fisheye, where)
+    if not all(word.isascii() and word.isdecimal() and len(word) < LONGEST_SIZE for word in words[2:4]):
+        raise ValueError(
+            f"{where}: its picture is {words[2][:20]} x {words[3][:20]}; it needs two whole numbers of pixels"
+        )
     centre_px, size_px = np.array([named["cx"], named["cy"]]), (int(words[2]), int(words[3]))
     return StoredCamera(np.eye(3), np.zeros(3), focal_px, centre_px, size_px, bent.k, bent.p, bent.model)
 

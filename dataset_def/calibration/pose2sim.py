@@ -33,7 +33,7 @@ def read_pose2sim(path: Path) -> Calibration:
     """Read the cameras of a .toml, by name: Pose2Sim's, anipose's and FreeMoCap's, or Caliscope's nested tables."""
     try:
         content = tomllib.loads(text_of(path))
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is no TOML file ({error}); write the calibration again") from error
     tables = [(_name(key, table), table) for key, table in cameras_below(content)]
     if not tables:

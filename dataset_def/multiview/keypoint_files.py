@@ -144,7 +144,7 @@ def _loaded(name: str, text: str) -> dict[str, list[Any]]:
     """
     try:
         return _frames(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise ValueError(f"{name} is no keypoint file of OpenPose, COCO, MMPose or AlphaPose ({error}); for other "
                          "programs write a table (--keypoint-names)") from error  # fmt: skip
 
@@ -201,7 +201,8 @@ def _sorted_frames(path: Path, frames: dict[str, list[Any]], skeleton: str) -> C
     places = sorted((Path(name) for name in frames), key=natural)
     numbers = frame_numbers(places)
     if numbers is None:
-        raise ValueError(f"{path} names its frames {places[0]}, {places[1]}, ..., which tell no number; number them")
+        raise ValueError(f"{path} names its frames {', '.join(map(str, places[:2]))}, ..., which tell no "
+                         "number; number them")  # fmt: skip
     people = [as_body_25b(f"{path}, frame {place}", frames[str(place)], skeleton) for place in places]
     return CameraKeypoints(path, people, numbers)
 

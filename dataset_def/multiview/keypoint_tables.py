@@ -187,14 +187,19 @@ def read_csv(path: Path, given: Mapping[str, str]) -> CameraKeypoints:
         ValueError: another table, or names that are not known.
     """
     text = path.read_text(encoding="utf-8-sig", errors="replace")
-    rows = list(csv.reader(io.StringIO(text)))
+    try:
+        rows = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise ValueError(f"{path} is no table ({error}); export it again") from error
     heads = [row[0].strip().lower() for row in rows[:4] if row]
     try:
         if "bodyparts" in heads and "coords" in heads:
             return _deeplabcut(path, rows, given)
         if rows and "frame_idx" in rows[0]:
             return _sleap(path, rows, given)
-    except (IndexError, KeyError, StopIteration) as error:
+    except (IndexError, KeyError, StopIteration, ValueError) as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
         raise ValueError(f"{path} is cut short or changed ({error!r}); export the table again") from error
     raise ValueError(f"{path} is no table of keypoints: DeepLabCut's and Lightning Pose's begin with scorer, "
                      "bodyparts, coords, SLEAP's has a column frame_idx")  # fmt: skip

@@ -11,7 +11,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -85,6 +86,29 @@ def fetched(command: list[str], folder: str, pattern: str, what: str, members: d
     return packages[0]
 
 
+LARGEST_NETWORK_BYTES = 100_000_000
+"""The heaviest of these networks has 30 MB."""
+
+
+def networks_in_wheel(package: Path, members: Mapping[Path, str]) -> dict[Path, bytes]:
+    """Read networks out of a package, by where they are to lie; the package's own paths lead nowhere.
+
+    Raises:
+        ValueError: the package is damaged, lacks one, or one is far too large.
+    """
+    try:
+        with zipfile.ZipFile(package) as wheel:
+            large = [name for name in members.values() if wheel.getinfo(name).file_size > LARGEST_NETWORK_BYTES]
+            if large:
+                raise ValueError(f"{package} holds {large[0]} of more than {LARGEST_NETWORK_BYTES} bytes, which is no "
+                                 "network of MediaPipe; fetch the package again")  # fmt: skip
+            return {path: wheel.read(name) for path, name in members.items()}
+    except KeyError as error:
+        raise ValueError(f"{package} holds no {error.args[0]}; fetch another version of the package") from error
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError, OSError) as error:
+        raise ValueError(f"{package} is damaged ({error}); fetch it again") from error
+
+
 def kept(path: Path, content: bytes) -> None:
     """Write a network's file."""
     with atomic_write(path) as partial:
@@ -99,9 +123,9 @@ def main(config: SegmentationConfig) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         if missing:
             pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder, MEDIAPIPE]
-            with zipfile.ZipFile(fetched(pip, folder, "*.whl", MEDIAPIPE, missing)) as wheel:
-                for path, member in missing.items():
-                    kept(path, wheel.read(member))
+            wheel = fetched(pip, folder, "*.whl", MEDIAPIPE, missing)
+            for path, content in networks_in_wheel(wheel, missing).items():
+                kept(path, content)
         if config.heavy and not heavy.is_file():
             member = f"package/{heavy.name}"
             package = fetched(["npm", "pack", MEDIAPIPE_POSE], folder, "*.tgz", MEDIAPIPE_POSE, {heavy: member})

@@ -4,24 +4,22 @@ AMASS's .npz (the hands apart), CMU's .asf / .amc put on the body's joints, SURR
 motion generator.
 """
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy.io
 from jaxtyping import Float
-from numpy.lib.npyio import NpzFile
 from scipy.spatial.transform import Rotation
 
 from dataset_def.acclaim import BONE_OF_JOINT, clip_files, place_bones, read_amc, read_asf, to_body
 from dataset_def.frame_files import is_hidden
-from dataset_def.h36m_files import DAMAGED
 from dataset_def.synthetic.motion.generate import PLANS, generate_motion
 from dataset_def.synthetic.motion.limbs import subject_style
 from utils.body_file import NUM_BETAS, check_smpl_joints, dense, read_body_file
 from utils.file_kinds import kind_of
+from utils.mat_arrays import read_mat
+from utils.safe_arrays import Archive
 
 
 class PoseRecording(NamedTuple):
@@ -94,7 +92,7 @@ SMPLX_NUMBERS = 165
 """Numbers of a pose of SMPL-X, whose shapes are no shapes of SMPL."""
 
 
-def _amass_poses(path: Path, content: NpzFile) -> Float[np.ndarray, "T n"]:
+def _amass_poses(path: Path, content: Archive) -> Float[np.ndarray, "T n"]:
     """Take the poses, whole or in parts.
 
     Raises:
@@ -113,7 +111,7 @@ def _amass_poses(path: Path, content: NpzFile) -> Float[np.ndarray, "T n"]:
     return poses
 
 
-def _amass_betas(path: Path, content: NpzFile, num_numbers: int) -> Float[np.ndarray, "10"] | None:
+def _amass_betas(path: Path, content: Archive, num_numbers: int) -> Float[np.ndarray, "10"] | None:
     """Take SMPL's shape numbers; None where the file has none, or those of SMPL-X."""
     model = str(content["surface_model_type"]) if "surface_model_type" in content else ""
     if "betas" not in content or model.startswith("smplx") or num_numbers == SMPLX_NUMBERS:
@@ -130,13 +128,11 @@ def read_amass(path: Path, root: Path, most_frames: int) -> PoseRecording:
         ValueError: damaged, or without poses of 66 numbers and more.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
-            if not isinstance(content, NpzFile):
-                raise ValueError(f"it is {kind_of(path)}")
-            poses = _amass_poses(path, content)
-            betas = _amass_betas(path, content, poses.shape[1])
-    except (*DAMAGED, KeyError, zipfile.BadZipFile, EOFError) as error:
-        if str(path) in str(error) and isinstance(error, ValueError):
+        content = Archive(path)
+        poses = _amass_poses(path, content)
+        betas = _amass_betas(path, content, poses.shape[1])
+    except ValueError as error:
+        if str(path) in str(error):
             raise
         kind = kind_of(path)
         what = f"it is {kind}" if kind and "npz" not in kind else str(error)
@@ -232,9 +228,9 @@ def read_surreal(path: Path, most_frames: int) -> PoseRecording:
         ValueError: damaged, or without pose and shape.
     """
     try:
-        content = scipy.io.loadmat(path, variable_names=["pose", "shape"])
+        content = read_mat(path, ("pose", "shape"))
         pose, shape = content["pose"], content["shape"]
-    except (*DAMAGED, KeyError) as error:
+    except (ValueError, KeyError, NotImplementedError) as error:
         raise ValueError(f"{path} is no readable clip of SURREAL ({error}); delete it or fetch it again") from error
     one_frame = pose.size == 72 and shape.size == 10
     theta = check_theta(path, (pose.reshape(72, 1) if one_frame else np.atleast_2d(pose)).T)

@@ -3,10 +3,15 @@
     pip install -e ".[web]" && python sample/tools/web.py
 
 Reads   a checkpoint of the tier that sample/predict.py would take; pictures that are dropped on the page
-Writes  nothing that stays: pictures and meshes lie in a temporary folder until the page is closed
+Writes  nothing that stays: what a visitor sees lies in a temporary folder of his own, for ten minutes at most, and
+        all of it goes when the page is closed
 """
 
+import re
+import shutil
 import tempfile
+import time
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,6 +21,7 @@ from dataset_def.photos.blazepose import KEYPOINT_NETWORKS
 from dataset_def.photos.segmentation import SEGMENTATION_NETWORK
 from dataset_def.video import IMAGE_ENDINGS
 from sample.predict import AnyPredictor, PredictConfig, open_predictor, predict
+from utils.failures import failure_in_words
 from utils.settings import start
 
 
@@ -34,6 +40,10 @@ class WebConfig:
     port: int = setting(7860, low=1, high=65535)
     largest_mb: int = setting(20, low=1, high=200)
     """Larger files are refused."""
+    per_minute: int = setting(12, low=1, high=600)
+    """Pictures that one address may send in a minute."""
+    waiting: int = setting(16, low=1, high=256)
+    """Pictures that may wait for their turn; who comes then is told to try again."""
     segmentation: Path = SEGMENTATION_NETWORK
     """The network of the segmentation extra, which finds the person where no box is given."""
     detector_location: Path = KEYPOINT_NETWORKS
@@ -60,6 +70,8 @@ class Answer(NamedTuple):
 
 def read_box(text: str) -> tuple[float, float, float, float] | None:
     """Read four numbers; None where nothing is written."""
+    if len(text) > LONGEST_BOX:
+        raise ValueError(f"the box has {len(text)} letters; write x y width height, such as 120 40 200 480")
     parts = text.replace(",", " ").split()
     try:
         numbers = [float(part) for part in parts]
@@ -70,8 +82,49 @@ def read_box(text: str) -> tuple[float, float, float, float] | None:
     return (numbers[0], numbers[1], numbers[2], numbers[3]) if numbers else None
 
 
+LONGEST_BOX = 100
+"""Letters of the four numbers of a box."""
+LONGEST_NAME = 60
+KEPT_S = 600.0
+"""How long a visitor's pictures lie here; the page has shown them long before."""
+
+
+def safe_name(path: Path) -> str:
+    """Give a name that holds letters, digits, points, dashes and underlines alone, and is short."""
+    return re.sub(r"[^\w.-]", "_", path.stem, flags=re.ASCII).lstrip(".")[:LONGEST_NAME] or "picture"
+
+
+class Turns:
+    """Counts the pictures of each address in the last minute."""
+
+    def __init__(self, per_minute: int):
+        self.per_minute = per_minute
+        self.sent_s: dict[str, deque[float]] = {}
+
+    def take(self, address: str, now_s: float) -> None:
+        """Note a picture.
+
+        Raises:
+            ValueError: the address has sent too many.
+        """
+        self.sent_s = {one: times for one, times in self.sent_s.items() if now_s - times[-1] < 60}
+        times = self.sent_s.setdefault(address, deque(maxlen=self.per_minute))
+        if len(times) == self.per_minute and now_s - times[0] < 60:
+            raise ValueError(f"{self.per_minute} pictures a minute are enough; wait a little")
+        times.append(now_s)
+
+
+def swept(folder: Path, now_s: float) -> None:
+    """Delete what was shown long ago."""
+    for place in folder.iterdir():
+        if now_s - place.stat().st_mtime > KEPT_S:
+            shutil.rmtree(place, ignore_errors=True)
+
+
 def check_upload(path: Path, largest_mb: int) -> None:
     """Refuse what is no picture by its name, or too large, before it is opened."""
+    if path.is_symlink() or not path.is_file():
+        raise ValueError(f"{path.name[:LONGEST_NAME]} is no file that was dropped here; drop a picture")
     if path.suffix.lower() not in IMAGE_ENDINGS:
         raise ValueError(f"{path.name} is no picture; drop one of {', '.join(IMAGE_ENDINGS)}")
     megabytes = path.stat().st_size / 1e6
@@ -92,7 +145,7 @@ def answer(upload: str | None, box: str, predictor: AnyPredictor, out: Path, con
     """Predict the body in one picture.
 
     Args:
-        out: folder for what the page shows; what the picture before left there is replaced.
+        out: folder for what this visitor is shown; nobody else's lies there.
     Raises:
         ValueError: one sentence for the person before the page, without the folders of this machine.
     """
@@ -100,12 +153,16 @@ def answer(upload: str | None, box: str, predictor: AnyPredictor, out: Path, con
         raise ValueError("drop a picture first")
     path = Path(upload)
     check_upload(path, config.largest_mb)
-    settings = settings_of(config, upload, read_box(box))
-    try:
-        predict(predictor, out, settings)
-    except ValueError as error:
-        raise ValueError(str(error).replace(str(path), path.name)) from error
-    return Answer(*(str(out / f"{path.stem}{ending}") for ending in ("_overlay.jpg", "_views.jpg", ".glb")))
+    where, name = read_box(box), safe_name(path)
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / f"{name}{path.suffix.lower()}"
+        shutil.copyfile(path, picture)
+        try:
+            predict(predictor, out, settings_of(config, str(picture), where))
+        except (ValueError, OSError, MemoryError) as error:
+            told = failure_in_words(error).replace(str(picture), path.name[:LONGEST_NAME])
+            raise ValueError(told.replace(str(out), "the page's folder").replace(folder, "")) from error
+    return Answer(*(str(out / f"{name}{ending}") for ending in ("_overlay.jpg", "_views.jpg", ".glb")))
 
 
 def main(config: WebConfig) -> None:
@@ -116,10 +173,13 @@ def main(config: WebConfig) -> None:
         raise ValueError(GRADIO_REMEDY) from error
     predictor = open_predictor(settings_of(config, ""))
     with tempfile.TemporaryDirectory() as folder:
+        turns = Turns(config.per_minute)
 
-        def show(upload: str | None, box: str) -> Answer:
+        def show(upload: str | None, box: str, request: gradio.Request) -> Answer:
             try:
-                return answer(upload, box, predictor, Path(folder) / "shown", config)
+                turns.take(request.client.host if request.client else "", time.monotonic())
+                swept(Path(folder), time.time())
+                return answer(upload, box, predictor, Path(tempfile.mkdtemp(dir=folder)) / "shown", config)
             except ValueError as error:
                 raise gradio.Error(str(error)) from error
 
@@ -131,7 +191,8 @@ def main(config: WebConfig) -> None:
             with gradio.Row():
                 shown = [gradio.Image(label=label, **here) for label in ("Overlay", "Side and top")]
             shown.append(gradio.Model3D(label="Body", height=HEIGHT_PX, camera_position=(None, None, 2.5)))
-            button.click(show, [upload, box], shown, api_name="predict")
+            button.click(show, [upload, box], shown, api_name="predict", concurrency_limit=1)
+        page.queue(max_size=config.waiting)
         page.launch(server_name=config.host, server_port=config.port, max_file_size=f"{config.largest_mb}mb")
 
 

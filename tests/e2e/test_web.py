@@ -1,6 +1,7 @@
 """The page on which a picture is dropped: its function without gradio, and the page itself where gradio is there."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -75,6 +76,53 @@ def test_a_bad_upload_ends_in_one_sentence_that_tells_no_folder(ask, photo, tmp_
             ask(None if name is None else tmp_path / name, where, largest_mb=1)
         assert str(tmp_path) not in str(refused.value).replace(str(tmp_path / "none.tflite"), ""), name
         assert not (tmp_path / "shown").exists()
+
+
+def test_hostile_uploads_end_in_one_sentence(ask, photo, tmp_path):
+    (tmp_path / "link.jpg").symlink_to("/etc/hostname")
+    (tmp_path / "folder.jpg").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "tiny.png")
+    bomb = (tmp_path / "tiny.png").read_bytes()
+    (tmp_path / "bomb.png").write_bytes(bomb.replace(bomb[16:24], (50_000).to_bytes(4, "big") * 2))
+    (tmp_path / "zip.jpg").write_bytes(b"PK\x03\x04" + bytes(1000))
+    box = "66 60 40 140"
+    wrong = [("link.jpg", box, "no file that was dropped"), ("folder.jpg", box, "no file that was dropped"),
+             ("../" * 8 + "etc/hostname", box, "no file|no picture"), ("bomb.png", box, "megapixels|damaged|no image"),
+             ("zip.jpg", box, "no image"), ("photo.jpg", "1 " * 10**6, "letters"),
+             ("photo.jpg", "1e400 0 1 1", "finite"),
+             ("photo.jpg", "0 0 1e-9 1e-9", "box")]  # fmt: skip
+    for name, where, words in wrong:
+        with pytest.raises(ValueError, match=words) as refused:
+            ask(tmp_path / name, where)
+        assert str(tmp_path) not in str(refused.value) and "\n" not in str(refused.value), name
+
+
+@pytest.mark.parametrize(
+    "name", ["a" * 240 + ".jpg", "<img src=x onerror=alert(1)>.jpg", "a\nb;rm -rf $HOME.jpg", "...jpg"]
+)
+def test_a_name_made_to_do_harm_names_nothing_here(ask, photo, tmp_path, name):
+    shown = ask(photo.rename(tmp_path / name), "66 60 40 140")
+    for path in map(Path, shown):
+        assert path.is_file() and path.parent == tmp_path / "shown"
+        assert len(path.name) < 80 and re.fullmatch(r"[\w.-]+", path.name)
+
+
+def test_an_address_has_so_many_turns_a_minute_and_what_was_shown_goes(tmp_path):
+    turns = web.Turns(3)
+    for second in (0.0, 1.0, 2.0):
+        turns.take("a", second)
+    with pytest.raises(ValueError, match="3 pictures a minute are enough"):
+        turns.take("a", 30.0)
+    turns.take("b", 30.0)
+    turns.take("a", 61.0)
+    assert set(turns.sent_s) == {"a", "b"}
+    turns.take("c", 200.0)
+    assert set(turns.sent_s) == {"c"}
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+    os.utime(tmp_path / "old", (0, 0))
+    web.swept(tmp_path, time.time())
+    assert [place.name for place in tmp_path.iterdir()] == ["new"]
 
 
 def test_without_gradio_the_remedy_is_named(checkpoint, monkeypatch):
