@@ -41,12 +41,12 @@ def test_a_key_tells_name_joints_unit_and_direction():
 
 
 def test_the_table_agrees_with_what_its_keys_say():
-    """Unit and direction stand in the key too; the prior's score alone has neither."""
+    """Unit and direction stand in the key too; what the prior says alone has neither."""
     for key, listed in measures.MEASURES.items():
         with patch.dict(measures.MEASURES, clear=True):
             read = measures.measure_of(key)
         assert read.unit == listed.unit and read.detail == listed.detail, key
-        assert read.better == listed.better or key in ("prior_score", "median_degrees"), key
+        assert read.better == listed.better or key in ("prior_score", "prior_plausibility", "median_degrees"), key
 
 
 def test_every_error_of_every_stage_is_in_the_table():
