@@ -79,6 +79,8 @@ STAGE_1 = ("points taught by masks, without a label; a linear map of them, fitte
            "were trained on, reads the joints of S9 off one image")  # fmt: skip
 STAGE_2 = "joints of S9 read off one image by heat maps trained on the labels of other animals; about the root"
 STAGE_4 = "bodies of S9 read off one image, behind stage 2's joints, trained on the labels and masks of other animals"
+WITHOUT_IMAGE = ("mean_pose", "constant_pose", "constant_pose_true_heading")
+"""Poses of the training labels: their mean; their median, facing the camera; the same, told the true heading."""
 POSE_MEASURES = ("mpjpe_30_mm", "n_mpjpe_30_mm", "p_mpjpe_30_mm", "yaw_error_degrees")
 BARE = PoseVariation(cloth_m=0.0, cloth_of_part_m=0.0)
 
@@ -247,6 +249,7 @@ def from_one_image(settings: Settings, paths: Paths) -> dict[str, Any]:
     return {
         "stage_1": {"protocol": STAGE_1, "tier": load_encoder(points).reads.tier, "steps": settings.steps_1,
                     **chosen_of(next(iter(probed.values())))},
+        "without_image_mm": {name: tested["metrics"][name]["mpjpe_30_mm"]["mean"] for name in WITHOUT_IMAGE},
         "stage_2": {"protocol": STAGE_2, "tier": tested["tier"], "steps": settings.steps_2,
                     **chosen_of(tested["metrics"]["overall"]),
                     "error_over_mean_pose": over_the_median_pose(joints.parent)},
@@ -273,7 +276,9 @@ def one_image_table(told: dict[str, Any]) -> list[str]:
         cells = [f"{row[key]['mean']:.1f} [{row[key]['low']:.1f}, {row[key]['high']:.1f}]" for key in keys.values()]
         over = f"{row['error_over_mean_pose']:.2f}" if "error_over_mean_pose" in row else ""
         lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} | {over} |")
-    return lines
+    plain = told["without_image_mm"]
+    return [*lines, f"| median of the training labels, facing the camera | {plain['constant_pose']:.1f} | | | | |",
+            f"| the same at the true heading | {plain['constant_pose_true_heading']:.1f} | | | | |"]  # fmt: skip
 
 
 def markdown(rows: dict[str, Any], fit: dict[str, Any], of_images: dict[str, Any]) -> str:
