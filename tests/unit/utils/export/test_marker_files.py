@@ -2,6 +2,9 @@
 
 import importlib.util
 import struct
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -45,16 +48,26 @@ def test_a_trc_is_what_its_description_says(tmp_path):
     np.testing.assert_allclose(places_m, PLACES_M, atol=1e-5)
 
 
-@needs("ezc3d", "the extra c3d")
-def test_a_c3d_that_cannot_be_finished_leaves_nothing(tmp_path, monkeypatch):
-    import ezc3d
+class HalfWritten:
+    """A stand-in for ezc3d on a disk that is full."""
 
-    def write(_, path):
-        with open(path, "wb") as stream:
-            stream.write(b"half")
+    def __init__(self):
+        self.parts = {"data": {}, "parameters": {"POINT": {"UNITS": {}, "RATE": {}, "LABELS": {}}}}
+
+    def __getitem__(self, name):
+        return self.parts[name]
+
+    def add_parameter(self, *_):
+        pass
+
+    def write(self, path):
+        Path(path).write_bytes(b"half")
         raise OSError("no space left")
 
-    monkeypatch.setattr(ezc3d.c3d, "write", write)
+
+def test_a_c3d_that_cannot_be_finished_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ezc3d", SimpleNamespace(c3d=HalfWritten))
+    monkeypatch.setattr(marker_files, "needs_ezc3d", lambda: None)
     with pytest.raises(OSError, match="no space left"):
         write_c3d(tmp_path / "a.c3d", NAMES, PLACES_M, 50.0, HEADER)
     assert not list(tmp_path.iterdir())
