@@ -79,6 +79,7 @@ STAGE_1 = ("points taught by masks, without a label; a linear map of them, fitte
            "were trained on, reads the joints of S9 off one image")  # fmt: skip
 STAGE_2 = "joints of S9 read off one image by heat maps trained on the labels of other animals; about the root"
 STAGE_4 = "bodies of S9 read off one image, behind stage 2's joints, trained on the labels and masks of other animals"
+SEEN = "the same on sequences that no training saw, of the four animals that it did"
 WITHOUT_IMAGE = ("mean_pose", "constant_pose", "constant_pose_true_heading")
 """Poses of the training labels: their mean; their median, facing the camera; the same, told the true heading."""
 POSE_MEASURES = ("mpjpe_30_mm", "n_mpjpe_30_mm", "p_mpjpe_30_mm", "yaw_error_degrees")
@@ -114,6 +115,15 @@ def make_many(settings: Settings, paths: Paths) -> Paths:
     h36m_preprocess.main(PreprocessConfig(there, pack_side_m=PACKED_M, processes=1))
     h36m_get_background.main(BackgroundConfig(there, processes=1))
     return there
+
+
+def make_more(settings: Settings, many: Paths) -> Paths:
+    """Make sequences that nothing is trained on, of the animals that are."""
+    more = replace(Paths.under(settings.folder / "more"), models_smpl_location=many.models_smpl_location,
+                   runs_location=many.runs_location)  # fmt: skip
+    make_moving_body.main(MovingBodyConfig(more, frames=10, subjects=MANY, actions=(10, 11), processes=1))
+    h36m_preprocess.main(PreprocessConfig(more, pack_side_m=PACKED_M, processes=1))
+    return more
 
 
 def make_data(settings: Settings) -> Paths:
@@ -235,9 +245,12 @@ def over_the_median_pose(run: Path) -> float:
 def from_one_image(settings: Settings, paths: Paths) -> dict[str, Any]:
     """Train and test what reads one image; give what the result keeps of each stage."""
     many = make_many(settings, paths)
+    more = make_more(settings, many)
     joints = train_joints(settings, many)
     test_pose.main(TestPoseConfig(joints, paths=many, subjects=(TESTED,), device="cpu"))
     tested = load_metrics(joints.parent / "metrics.json", COMMAND)
+    seen = joints.parent / "seen_animals"
+    of_seen = test_pose.main(TestPoseConfig(joints, seen, paths=more, subjects=MANY, device="cpu"))
     bodies = train_bodies(settings, many, joints)
     points = train_points(settings, many)
     probed = probe_points.main(ProbeConfig(points, paths=many, subjects=OTHERS, sequences=(0,), every=1, device="cpu"))
@@ -245,6 +258,8 @@ def from_one_image(settings: Settings, paths: Paths) -> dict[str, Any]:
     write_image(settings.picture, picture(many, points, joints, bodies, fits), quality=88)
     test_SMPL.main(TestMeshConfig(bodies, paths=many, subjects=(TESTED,), device="cpu"))
     measured = load_metrics(bodies.parent / "metrics.json", COMMAND)
+    of_seen_4 = test_SMPL.main(TestMeshConfig(bodies, bodies.parent / "seen_animals", paths=more, subjects=MANY,
+                                              device="cpu"))  # fmt: skip
     overall = measured["metrics"]["overall"]
     return {
         "stage_1": {"protocol": STAGE_1, "tier": load_encoder(points).reads.tier, "steps": settings.steps_1,
@@ -253,9 +268,13 @@ def from_one_image(settings: Settings, paths: Paths) -> dict[str, Any]:
         "stage_2": {"protocol": STAGE_2, "tier": tested["tier"], "steps": settings.steps_2,
                     **chosen_of(tested["metrics"]["overall"]),
                     "error_over_mean_pose": over_the_median_pose(joints.parent)},
+        "stage_2_seen_animals": {"protocol": SEEN, **chosen_of(of_seen["overall"]),
+                                 "error_over_mean_pose": over_the_median_pose(seen)},
         "stage_4": {"protocol": STAGE_4, "tier": measured["tier"], "steps": settings.steps_4, **chosen_of(overall),
                     **{name: overall[name] for name in ("vertex_mm", "iou_all_views_percent")},
                     "error_over_mean_pose": over_the_median_pose(bodies.parent)},
+        "stage_4_seen_animals": {"protocol": SEEN, **chosen_of(of_seen_4["overall"]),
+                                 "error_over_mean_pose": over_the_median_pose(bodies.parent / "seen_animals")},
     }  # fmt: skip
 
 
@@ -271,11 +290,11 @@ def one_image_table(told: dict[str, Any]) -> list[str]:
     keys = {"MPJPE, mm": "mpjpe_30_mm", "N-MPJPE, mm": "n_mpjpe_30_mm", "P-MPJPE, mm": "p_mpjpe_30_mm",
             "heading, degrees": "yaw_error_degrees"}  # fmt: skip
     lines = [f"| from one image | {' | '.join(keys)} | over the median pose |", "|---" * (len(keys) + 2) + "|"]
-    for name in ("stage_1", "stage_2", "stage_4"):
+    for name in ("stage_1", "stage_2", "stage_4", "stage_2_seen_animals", "stage_4_seen_animals"):
         row = told[name]
         cells = [f"{row[key]['mean']:.1f} [{row[key]['low']:.1f}, {row[key]['high']:.1f}]" for key in keys.values()]
         over = f"{row['error_over_mean_pose']:.2f}" if "error_over_mean_pose" in row else ""
-        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} | {over} |")
+        lines.append(f"| {name.replace('_', ' ').replace(' seen', ', seen')} | {' | '.join(cells)} | {over} |")
     plain = told["without_image_mm"]
     return [*lines, f"| median of the training labels, facing the camera | {plain['constant_pose']:.1f} | | | | |",
             f"| the same at the true heading | {plain['constant_pose_true_heading']:.1f} | | | | |"]  # fmt: skip
