@@ -28,6 +28,10 @@ BROKEN_ARCHIVE = (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError, I
 """What zipfile was seen to raise on damaged files."""
 
 
+MOST_ROWS_OF_NOTHING = 10_000_000
+"""An array without numbers may have so many rows, as a body's without directions that follow the pose: (2160, 3, 0)."""
+
+
 def header_of(content: bytes) -> tuple[bytes, int]:
     """Find the header of a .npy, and where what it describes begins.
 
@@ -58,7 +62,7 @@ def array_in(content: bytes) -> np.ndarray:
     try:
         kind = np.dtype(dtype[1].decode())
         num_bytes = math.prod(sizes) * kind.itemsize
-        if num_bytes > len(content) - begins or (not num_bytes and max(sizes, default=0) > len(content)):
+        if num_bytes > len(content) - begins or (not num_bytes and max(sizes, default=0) > MOST_ROWS_OF_NOTHING):
             raise ValueError(f"it promises {num_bytes} bytes of numbers and has {len(content) - begins}")
         array = np.zeros(sizes, kind) if not num_bytes else np.frombuffer(
             content, kind, math.prod(sizes), begins).reshape(sizes, order="F" if order[1] == b"True" else "C").copy(

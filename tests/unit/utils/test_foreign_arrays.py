@@ -14,6 +14,7 @@ from utils.safe_arrays import Archive, array_in, read_array, read_arrays
 from utils.safe_pickle import load_records, to_array
 
 ARRAYS = {
+    "many rows of nothing": np.zeros((2160, 3, 0), np.float32),
     "floats": np.arange(6.0).reshape(2, 3), "fortran": np.asfortranarray(np.arange(6, dtype=np.int16).reshape(2, 3)),
     "big": np.arange(4, dtype=">f4"), "text": np.array(["one", "two\xe9"]), "bytes": np.array(b"abc"),
     "number": np.array(7), "truth": np.array([True, False]), "none": np.zeros((0, 5), np.float32), "word": np.array(""),
