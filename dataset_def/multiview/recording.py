@@ -1,10 +1,11 @@
 """A recording by calibrated cameras: who films, which frames belong to the same instant, what else is given."""
 
+from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from dataset_def.multiview.undistort import ideal_image, letterbox, sampling_map
 from dataset_def.video import images_in, read_picture
@@ -81,7 +82,22 @@ class MultiviewRecording(NamedTuple):
 
 def as_ideal_camera(image: UInt8[np.ndarray, "H W *c"], camera: Camera) -> UInt8[np.ndarray, "h w *c"]:
     """Show a whole picture of a camera as the ideal camera sees it."""
-    return ideal_image(image, sampling_map(camera, letterbox(camera, image.shape[1], image.shape[0])))
+    numbers = tuple(tuple(np.ravel(value).tolist()) if isinstance(value, np.ndarray) else value for value in camera)
+    return ideal_image(image, _ideal_map(numbers, image.shape[1], image.shape[0]))
+
+
+@lru_cache(maxsize=8)
+def _ideal_map(numbers: tuple[Any, ...], width_px: int, height_px: int) -> Float32[np.ndarray, "H W 2"]:
+    """Keep the maps of some cameras: one takes ten times as long as the picture that is shown through it.
+
+    Args:
+        numbers: a camera's, as tuples.
+    """
+    values = dict(zip(Camera._fields, numbers, strict=True))
+    arrays = {name: np.array(value) for name, value in values.items() if isinstance(value, tuple)}
+    camera = Camera(**(values | arrays))
+    camera = camera._replace(R_cam_from_world=camera.R_cam_from_world.reshape(3, 3))
+    return sampling_map(camera, letterbox(camera, width_px, height_px))
 
 
 def background_picture(

@@ -350,11 +350,12 @@ def train_joints(place: Place) -> None:
 
 
 def train_bodies(place: Place) -> None:
-    """Stage 4: bodies, from stage 2 on."""
+    """Stage 4: bodies, from stage 2 on; the keypoints in space, beside the bodies, choose the best checkpoint."""
     config, preset = place.config, PRESETS["heatmaps"]().mesh
     train_SMPL_from_enc.main(replace(
-        preset, name=config.name, paths=place.paths, subjects=place.subjects, encoder=place.best("pose"),
-        silhouettes_of=(SUBJECT,), pseudo_labels=place.run("fit") / "pseudo_labels.npz",
+        preset, name=config.name, paths=place.paths, subjects=replace(place.subjects, labelled=(SUBJECT,)),
+        encoder=place.best("pose"),
+        silhouettes_of=(SUBJECT,), labelled_bodies=place.run("fit") / "pseudo_labels.npz",
         unpaired=replace(preset.unpaired, steps=config.unpaired_steps),
         optim=shortened(preset.optim, config.steps_4),
         loop=loop_of(preset.loop, place.run("mesh"), config.steps_4, config.threads),
