@@ -73,7 +73,7 @@ def of_stage_1(ending: str) -> dict[str, Number]:
 
 
 GROUPS = {
-    "weights": of_pose("open_pose", "_box", "_pelvis") | of_mesh("open_body_maps"),
+    "weights": of_pose("open_pose", "_box", "_pelvis") | of_mesh("open_body_maps_pelvis"),
     "demo": of_pose("demo", "_box", "_pelvis") | of_mesh("demo"),
     "stage_1": of_stage_1(""),
     "stage_1_pelvis": of_stage_1("_pelvis"),
