@@ -37,6 +37,8 @@ MOST_S, MOST_BYTES = 2.0, 1 << 30
 STUCK_S = 60
 """After so long on one file, code of a library did not come back to Python's signals."""
 EXAMPLES = 5
+IN_MEMORY = Path("/dev/shm")
+"""Files are written here where it exists: a disk takes far longer than a reader."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def judge_all(name: str, reader: Reader, tally: Tally, numbers: range, until_s: 
 def fuzz(name: str, reader: Reader, numbers: range, seconds: float) -> dict[str, Any]:
     """Try cases of a reader in child processes; a case that ends one counts as foreign, or as over the limit."""
     tally, until_s, crashed = Tally(), time.monotonic() + seconds, 0
-    with tempfile.TemporaryDirectory(prefix="fuzz_") as scratch:
+    with tempfile.TemporaryDirectory(prefix="fuzz_", dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as scratch:
         while tally.get()[0] < len(numbers) and time.monotonic() < until_s:
             child = os.fork()
             if child == 0:
