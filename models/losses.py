@@ -42,7 +42,9 @@ class ImageDifference(nn.Module):
         if self.features is not None:
             terms["features"] = self.feature_difference(rgb, true, weight)
         if self.config.opacity > 0:
-            terms["opacity"] = binary_cross_entropy(opacity.clamp(1e-4, 1 - 1e-4), mask)
+            # PyTorch's function raises on NaN, without a name; so a NaN goes round it, and the log names the term.
+            known = opacity.nan_to_num(0.5).clamp(1e-4, 1 - 1e-4)
+            terms["opacity"] = binary_cross_entropy(known, mask) + 0 * opacity.sum()
         return terms
 
     def feature_difference(

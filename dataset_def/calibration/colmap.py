@@ -130,6 +130,8 @@ def read_nerfstudio(path: Path) -> Calibration:
         ValueError: a value is missing or impossible, a lens that is not undone here, or a camera that moves.
     """
     tree = json.loads(text_of(path))
+    if not all(isinstance(frame, dict) for frame in tree["frames"]):
+        raise ValueError(f"{path}: one of its frames is no table of values; export the file again")
     shared = {key: value for key, value in tree.items() if key != "frames"}
     names = camera_names([str(frame.get("file_path", number)) for number, frame in enumerate(tree["frames"])])
     found: dict[str, StoredCamera] = {}

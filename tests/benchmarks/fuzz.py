@@ -10,6 +10,7 @@ process among it, counts as foreign; more than 2 s of computing or 1 GB more mem
 Writes  tests/benchmarks/results/fuzz.json
 """
 
+import json
 import mmap
 import os
 import random
@@ -189,6 +190,13 @@ def fuzz(name: str, reader: Reader, numbers: range, seconds: float) -> dict[str,
             "examples": tally.told()}  # fmt: skip
 
 
+def keep(result: Path | None, found: dict[str, Any]) -> None:
+    """Write what was found of a reader beside what is there of others."""
+    if result is not None:
+        before = json.loads(result.read_text())["readers"] if result.is_file() else {}
+        save_result(result, "see the head of tests/benchmarks/fuzz.py", readers=before | found)
+
+
 def main(config: FuzzConfig) -> dict[str, Any]:
     """Try every reader; write down the counts."""
     torch.set_num_threads(1)
@@ -201,8 +209,7 @@ def main(config: FuzzConfig) -> dict[str, Any]:
         found[name] = fuzz(name, reader, range(config.first, config.first + aim), share_s)
         print(f"{name}: {found[name]['cases']} cases, {found[name]['foreign_errors']} foreign, "
               f"{found[name]['over_limit']} over the limit", file=sys.stderr)  # fmt: skip
-        if config.result is not None:
-            save_result(config.result, "see the head of tests/benchmarks/fuzz.py", readers=found)
+        keep(config.result, {name: found[name]})
         if config.show:
             print("\n".join(f"    {line}" for line in found[name]["examples"]), file=sys.stderr)
     return found

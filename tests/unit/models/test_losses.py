@@ -63,3 +63,12 @@ def test_folding_batch_norms_changes_nothing_but_the_time():
 def test_a_term_without_weight_is_refused():
     with pytest.raises(ValueError, match="features"):
         weighted_sum({"pixels": torch.ones(()), "features": torch.ones(())}, {"pixels": 1.0})
+
+
+def test_a_drawing_that_is_no_number_gives_a_term_that_is_none_and_others_stay():
+    compare = ImageDifference(ImageLoss(features=0.0))
+    predicted, true, mask = torch.rand(2, 4, 8, 8), torch.rand(2, 3, 8, 8), torch.ones(2, 1, 8, 8)
+    expected = torch.nn.functional.binary_cross_entropy(predicted[:, 3:].clamp(1e-4, 1 - 1e-4), mask)
+    assert torch.equal(compare(predicted, true, mask)["opacity"], expected)
+    predicted[1, 3, 4, 4] = torch.nan
+    assert compare(predicted, true, mask)["opacity"].isnan()
