@@ -270,7 +270,7 @@ def pair_scores(
         seen_m.append(projected(places_m.flatten(1, 2), views)[0])
         there = value.gather(2, pixels_of(places_m.flatten(1, 2), views)).clamp_min(0)
         brings.append(there.unflatten(2, places_m.shape[1:3]))
-    near = torch.exp(-0.5 * (torch.cdist(*seen_m) / radius_m) ** 2)
+    near = torch.exp(-0.5 * (torch.cdist(seen_m[0], seen_m[1]) / radius_m) ** 2)
     near = near.unflatten(3, brings[1].shape[2:]).unflatten(
         2, brings[0].shape[2:]
     )  # G V, N S of the left, N S of the right
@@ -580,7 +580,8 @@ def find_limbs(
     Args:
         tell: is given the number of instants that were looked at, every time.
     """
-    steady, taken = steadiness(sighted.points_m), []
+    steady = steadiness(sighted.points_m)
+    taken: list[int] = []
     explained = Explained(steady.explaining(1.0), radii_m(sighted))
     chosen = torch.linspace(0, len(sighted.points_m) - 1, min(settings.learned_from, len(sighted.points_m))).long()
     for number in range(settings.kinds):

@@ -766,7 +766,7 @@ def load_ropes(path: Path, frames: Int32[np.ndarray, "T 5"]) -> StoredRopes:
         ValueError: they are of other instants.
     """
     arrays = load_arrays(path, "ropes", "sample/train_enc_dec.py")
-    stored = StoredRopes(**{**arrays, "step": int(arrays["step"])})
+    stored = StoredRopes(int(arrays.pop("step")), **arrays)
     if not np.array_equal(stored.frames, frames):
         raise ValueError(f"{path} holds limbs of {len(stored.frames)} other instants than the {len(frames)} of this "
                          "training; give the same data and subjects, or let limbs be searched anew")  # fmt: skip

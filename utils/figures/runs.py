@@ -142,8 +142,8 @@ def enc_dec_figures(run: Path, data: str) -> dict[str, Figure]:
     over: dict[str, Figure] = {}
     if "points_crop_m" in stored:
         found = paired_points_over(stored["grid_input"], stored["points_crop_m"], float(stored["crop_side_m"]))
-        rows = {"image": np.stack(enlarged(stored["grid_input"])), "points": np.stack(found)}
-        over = {"points": image_rows(rows, f"The points found in one image, partners in one colour.\n{caption}")}
+        shown = {"image": enlarged(stored["grid_input"]), "points": found}
+        over = {"points": image_rows(shown, f"The points found in one image, partners in one colour.\n{caption}")}
     return over | {
         "novel_views": image_rows(grid, f"Novel views of one image, in its own appearance.\n{caption}"),
         "turntable": turntable_grid(
