@@ -20,9 +20,10 @@ from utils.artifacts import save_result
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
 PROTOCOL = (
     "S9 and S11 of the embedded data, 17 joints about the pelvis, one view, no mirrored image, one seed. weights: "
-    "models/assets/open_pose.pt; demo: what make demo trains; crops about the true pelvis but for box_. stage_1: crops "
-    "about the masks in training and test but for box_; probe: a linear map of its frozen points; supervised: the same "
-    "network from random weights on the same crops and labels. Only what was measured is here"
+    "models/assets/open_pose.pt, and open_body_maps.pt for bodies; demo: what make demo trains; crops about the true "
+    "pelvis but for box_. stage_1: crops about the masks in training and test but for box_; probe: a linear map of its "
+    "frozen points; supervised: the same network from random weights on the same crops and labels. Only what was "
+    "measured is here"
 )
 N, P, WRIST, YAW = "overall.n_mpjpe_17_mm", "overall.p_mpjpe_17_mm", "overall.wrist_mm", "yaw.all"
 
