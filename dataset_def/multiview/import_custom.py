@@ -1,6 +1,7 @@
 """Imports a custom recording: checks it, writes it beside the final folder, and moves it there."""
 
 import sys
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,7 @@ from dataset_def.multiview.check_calibration import (
     rig_problems,
 )
 from dataset_def.multiview.custom_recording import custom_recording
+from dataset_def.multiview.evidence import evidence_problems, looked_at
 from dataset_def.multiview.joints import (
     PlacedJoints,
     foremost,
@@ -48,11 +50,13 @@ from dataset_def.multiview.masks_from_motion import (
     write_silhouettes,
 )
 from dataset_def.multiview.people import TrackedPerson
+from dataset_def.multiview.people_in_views import PersonInViews
 from dataset_def.multiview.recording import MultiviewRecording, as_ideal_camera
 from dataset_def.multiview.report import rig_and_reprojection, write_json, write_keypoints
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import pinhole
 from dataset_def.multiview.write_layout import LabelledRecording, label_recording, write_video
+from dataset_def.photos.blazepose import KEYPOINT_NETWORKS, is_available
 from dataset_def.video import read_given_mask
 from utils.artifacts import commit
 from utils.camera import Camera, project, to_camera
@@ -173,6 +177,29 @@ def check_masks_show_person(recording: MultiviewRecording, labels: PlacedJoints)
                              "of step")  # fmt: skip
 
 
+def check_keypoints_show_person(
+    config: ImportMultiviewConfig, recording: MultiviewRecording, labels: PlacedJoints
+) -> None:
+    """Stop if the keypoints lie on nobody whom the keypoints extra's detector sees; nothing where it is not installed.
+
+    Raises:
+        ValueError: with the cameras, and what may be the cause.
+    """
+    if not is_available(KEYPOINT_NETWORKS):
+        return
+    track = labels.track
+    T, V = track.keypoints_px.shape[:2]
+    person = PersonInViews([pinhole(camera) for camera in recording.cameras], track.keypoints_px, track.is_used,
+                           track.points_world_m, [[None] * V] * T, np.zeros((T, V), bool))  # fmt: skip
+    looks = looked_at(recording, KEYPOINT_NETWORKS, "full", config.processes)
+    problems = evidence_problems(recording.names, person, looks, "keypoints")
+    if problems and not config.accept_keypoints:
+        raise ValueError(f"{'; '.join(problems)}: they may be of another recording, camera or moment "
+                         "(--accept-keypoints imports them all the same)")  # fmt: skip
+    if problems:
+        warnings.warn(f"the keypoints are accepted although {'; '.join(problems)}", stacklevel=2)
+
+
 def people_table(everybody: list[TrackedPerson], most: int = 5) -> list[dict[str, Any]]:
     """List who was seen, the first as --person 1, and where he was most of the time."""
     return [
@@ -253,6 +280,7 @@ def import_custom(config: ImportMultiviewConfig) -> Paths:
     if recording.people is not None:
         recording, labels, numbers = place_person(config, recording)
         check_masks_show_person(recording, labels)
+        check_keypoints_show_person(config, recording, labels)
     labelled = label_recording(
         recording, labels, config.subject, config.action, config.sequence_frames, config.test_frames
     )

@@ -60,6 +60,9 @@ class ImportMultiviewConfig:
     """Pictures of the background without people, one per camera and named as it; without them, a median over time."""
     accept_calibration: bool = False
     """Import although the calibration does not fit what the cameras see."""
+    accept_keypoints: bool = False
+    """Import although the keypoints lie on nobody whom the detector of the keypoints extra sees (only looked at where
+    that is installed)."""
     largest_error: float = setting(0.06, low=0.001, high=10)
     """A calibration fits if keypoints (or mask centres) lie this near to where the other cameras see them: median
     distance over the height of the person in the picture."""

@@ -29,7 +29,10 @@ from dataset_def.calibration.files import write_calibration
 from dataset_def.export_calibration import subject_cameras
 from dataset_def.h36m_files import folder_name, load_meta, meta_path
 from dataset_def.h36m_get_background import BackgroundConfig
+from dataset_def.multiview import import_custom as import_custom_module
+from dataset_def.multiview.evidence import Looks
 from dataset_def.multiview.import_custom import import_custom
+from dataset_def.multiview.people_in_views import SeenSomebody, view_mask
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from models.pose_from_latent import load_pose
 from sample import test_SMPL as mesh_test
@@ -256,3 +259,18 @@ def test_one_video_under_two_names_is_not_a_recording(clips, tmp_path):
     same = tuple(f"{name}={clips.root / 'clips' / names[0]}" for name in names)
     with pytest.raises(ValueError, match=r"do not agree on the person|two cameras together in"):
         import_custom(clips.config(tmp_path / "mine", names, videos=same))
+
+
+def test_keypoints_on_nobody_are_refused_where_a_detector_can_tell(clips, tmp_path, monkeypatch):
+    nobody = [SeenSomebody(np.zeros((25, 3)), view_mask(np.full((8, 8), 255, np.uint8), np.eye(3)[:2]))]  # in a corner
+    chosen = tuple(range(FRAMES))
+    monkeypatch.setattr(import_custom_module, "is_available", lambda *_: True)
+    monkeypatch.setattr(import_custom_module, "looked_at", lambda recording, *_: Looks(
+        chosen, [[nobody] * FRAMES for _ in recording.views]))  # fmt: skip
+    keypoints = {"keypoints": clips.root / "pose", "skeleton": "body_25b", "masks": clips.root / "masks"}
+    config = clips.config(tmp_path / "mine", list(clips.cameras)[:2], **keypoints)
+    with pytest.raises(ValueError, match="0% of camera cam01's keypoints lie on somebody whom the detector sees"):
+        import_custom(config)
+    assert not (tmp_path / "mine").exists()
+    with pytest.warns(UserWarning, match="the keypoints are accepted although 0% of camera cam01's"):
+        import_custom(replace(config, accept_keypoints=True))
