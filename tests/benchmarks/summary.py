@@ -20,7 +20,7 @@ from utils.artifacts import save_result
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
 PROTOCOL = (
     "S9 and S11 of the embedded data, 17 joints about the pelvis, one view, no mirrored image, one seed. weights: "
-    "models/assets/open_pose.pt, and open_body_maps.pt for bodies; demo: what make demo trains; crops about the true "
+    "models/assets/open_body_maps.pt; weights_pose: open_pose.pt; demo: what make demo trains; crops about the true "
     "pelvis but for box_. stage_1: crops about the masks in training and test but for box_; probe: a linear map of its "
     "frozen points; supervised: the same network from random weights on the same crops and labels. Only what was "
     "measured is here"
@@ -36,13 +36,9 @@ class Number(NamedTuple):
     """Keys joined by dots, below `metrics`, or `rows` for a probe."""
 
 
-def of_pose(run: str, box: str, pelvis: str) -> dict[str, Number]:
-    """Name the numbers of a pose network.
-
-    Args:
-        box, pelvis: what the names of the files end in where crops are about these.
-    """
-    plain, boxed = f"pose_{run}{pelvis}.json", f"pose_{run}{box}.json"
+def of_joints(run: str) -> dict[str, Number]:
+    """Name the numbers of a network's joints, `pose_<name>` or `mesh_<name>`."""
+    plain, boxed = f"{run}_pelvis.json", f"{run}_box.json"
     return {
         "n_mpjpe_mm": Number(plain, N), "p_mpjpe_mm": Number(plain, P), "box_n_mpjpe_mm": Number(boxed, N),
         "box_p_mpjpe_mm": Number(boxed, P), "wrist_mm": Number(plain, WRIST),
@@ -74,8 +70,9 @@ def of_stage_1(ending: str) -> dict[str, Number]:
 
 
 GROUPS = {
-    "weights": of_pose("open_pose", "_box", "_pelvis") | of_mesh("open_body_maps_pelvis"),
-    "demo": of_pose("demo", "_box", "_pelvis") | of_mesh("demo"),
+    "weights": of_joints("mesh_open_body_maps") | of_mesh("open_body_maps_pelvis"),
+    "weights_pose": of_joints("pose_open_pose"),
+    "demo": of_joints("pose_demo") | of_mesh("demo"),
     "stage_1": of_stage_1(""),
     "stage_1_pelvis": of_stage_1("_pelvis"),
 }

@@ -98,7 +98,8 @@ class FirstRow(NamedTuple):
     """Keys of the four columns on the way from there, joined by dots; empty where a line has no such number."""
 
 
-REAL, MASKS, RECORDING = "real_pictures.json", "bodies_from_masks.json", "bodies_on_recording.json"
+REAL, MASKS = "real_pictures.json", "bodies_from_masks.json"
+PROBE, LABELS, BODIES = "stage_1_probe.json", "pose_supervised_{}.json", "mesh_open_body_maps{}.json"
 OF_REAL = ("", "n_mpjpe_mm", "p_mpjpe_mm", "yaw_median_deg")
 OF_CAMERAS = ("joints_median_mm", "n_mpjpe_mm", "p_mpjpe_mm", "yaw_median_deg")
 OF_TEST = ("overall.mpjpe_17_mm", "overall.n_mpjpe_17_mm", "overall.p_mpjpe_17_mm", "yaw.all.median_degrees")
@@ -110,9 +111,7 @@ FIRST_PAGE: dict[str, tuple[FirstRow, ...]] = {
         FirstRow("the keypoint network's own 3D, heavy", REAL, ("rows", "blazepose_heavy"), OF_REAL),
         FirstRow("one picture: this project's own network", REAL, ("rows", "pixels"), OF_REAL),
         FirstRow("four cameras: keypoints and masks", REAL, ("rows", "cameras_both"), OF_CAMERAS),
-        FirstRow("four cameras: keypoints alone", REAL, ("rows", "cameras_keypoints"), OF_CAMERAS),
         FirstRow("four cameras: a detector's masks alone", REAL, ("rows", "cameras_masks"), OF_CAMERAS),
-        FirstRow("four cameras: masks of what moves alone", RECORDING, (), ("limb_joints_median_mm", "", "", "")),
     ),
     "Drawn: S9 and S11, one picture, crop on its box": (
         FirstRow("constant pose at the true heading (oracle)", MAPS.format("_box"),
@@ -120,9 +119,18 @@ FIRST_PAGE: dict[str, tuple[FirstRow, ...]] = {
         FirstRow("nearest label at the true heading (oracle)", MAPS.format("_box"),
                  ("metrics", "nearest_label_true_heading"), OF_REFERENCE),
         FirstRow("heat maps: S1's labels, bodies off masks of four people", MAPS.format("_box"), ("metrics",), OF_TEST),
-        FirstRow("the same for a third of the steps", "pose_both3k_box.json", ("metrics",), OF_TEST),
-        FirstRow("for a third of the steps, S1's labels alone", "pose_labels3k_box.json", ("metrics",), OF_TEST),
+        FirstRow("bodies behind such heat maps, taught by the same", BODIES.format("_box"), ("metrics",),
+                 OF_TEST),
         FirstRow("stage 1 of novel views, frozen, S1's labels", POSE.format("_box"), ("metrics",), OF_TEST),
+    ),
+    "Drawn: S9 and S11, one picture, crop about the masks: what stage 1 brings": (
+        FirstRow("1 sequence (80): one matrix on stage 1's points", PROBE, ("rows", "1 sequences"), OF_REFERENCE),
+        FirstRow("1 sequence: the same network on these labels alone", LABELS.format(1), ("metrics",), OF_TEST),
+        FirstRow("3 sequences (240): one matrix on stage 1's points", PROBE, ("rows", "3 sequences"), OF_REFERENCE),
+        FirstRow("3 sequences: labels alone", LABELS.format(3), ("metrics",), OF_TEST),
+        FirstRow("all of S1 (2,160): one matrix on stage 1's points", PROBE, ("rows", "all labels"), OF_REFERENCE),
+        FirstRow("all of S1: fine-tuned from stage 1", "pose_finetuned_s1.json", ("metrics",), OF_TEST),
+        FirstRow("all of S1: labels alone", LABELS.format("s1"), ("metrics",), OF_TEST),
     ),
     "Drawn: S5 to S8, four cameras": (
         FirstRow("masks alone", MASKS, ("rows", "mask_root"), ("joints_mm", "", "", "")),
@@ -131,7 +139,7 @@ FIRST_PAGE: dict[str, tuple[FirstRow, ...]] = {
 FIRST_ABOUT = (
     "Millimetres, points about the pelvis. reads: whose data the training and the stages before it read. Real: "
     "pose2sim 0.7.0, 52 pictures, 12 limb joints about the middle of the hips, against joints triangulated from "
-    "another detector's keypoints (true to 3 to 4 cm; four cameras: the median distance, 100 instants). Drawn: "
+    "another detector's keypoints (true to 3 to 4 cm; MPJPE of four cameras: the median distance). Drawn: "
     "people of the synthetic data, not Human3.6M, whose pictures no training has read; 17 joints, one seed. Oracles"
     " are told what no picture tells. Brackets: 95 % bootstrap over sequences."
 )
