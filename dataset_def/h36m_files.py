@@ -294,8 +294,8 @@ def check_conventions(path: Path, meta: Meta, skeleton: Skeleton = H36M) -> None
     shares = {words: _share_inside(camera, points_m) + _is_upright(camera, known, skeleton)
               for words, camera in others.items()
               if np.linalg.norm(camera.centre_world_m - middle_m) < FARTHEST_CAMERA_M}  # fmt: skip
-    best = max(shares, key=lambda words: shares[words])
-    if shares[best] >= MOSTLY + UPRIGHT_BONUS:
+    best = max(shares, key=lambda words: shares[words], default="")
+    if best and shares[best] >= MOSTLY + UPRIGHT_BONUS:
         raise ValueError(f"{path}: as R and T stand, the camera sees {_share_inside(meta.camera, points_m):.0%} of the "
                          f"joints; {best}")  # fmt: skip
 

@@ -51,9 +51,10 @@ def not_a_picture(path: Path) -> ValueError:
 def _eight_bits(path: Path, picture: Image.Image) -> Image.Image:
     """Bring grey levels of more than 8 bits to 8, and refuse those whose range is not known."""
     if picture.mode.startswith("I;16"):
-        return Image.fromarray(np.round(np.asarray(picture, np.float64) / 257).astype(np.uint8))
+        values = np.asarray(picture)
+        return Image.fromarray((values // 257 + (values % 257 > 128)).astype(np.uint8))  # rounded; no tie is possible
     if picture.mode in ("I", "F"):
-        values = np.asarray(picture, np.float64)
+        values = np.asarray(picture)
         low, high = float(values.min()), float(values.max())
         if not (low >= 0 and 1 < high <= 255):  # also if a value is no number
             raise ValueError(f"{path} has grey levels of 32 bits from {low:g} to {high:g}, so that black and white are "
@@ -82,7 +83,9 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
         raise not_a_picture(path) from None
     except Image.DecompressionBombError:
         raise ValueError(f"{path} is too large; shrink it to at most {LARGEST_MEGAPIXELS} megapixels") from None
-    except (OSError, SyntaxError) as error:
+    except (OSError, SyntaxError, ValueError, MemoryError) as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
         raise ValueError(f"{path} is damaged ({error}); copy it again") from None
 
 

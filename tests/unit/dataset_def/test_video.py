@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dataset_def.multiview.custom_recording import common_rate
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.photos.pictures import open_pictures
-from dataset_def.video import open_video, probe, read_stamps, video_frames
+from dataset_def.video import open_video, probe, read_picture, read_stamps, video_frames
 from tests.helpers.video_writers import turned, with_codec, with_durations, write_grey_video
 
 LEVELS = [10 * number for number in range(20)]
@@ -94,3 +95,17 @@ def test_relative_names_with_a_colon_and_bytes_end_no_process(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.getcwd()}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0 and done.stdout.split() == ["20"] * 3, done.stderr
+
+
+def test_grey_of_16_bits_is_rounded_to_8(tmp_path):
+    values = np.arange(0, 65536, 3, dtype=np.uint16)[:21840].reshape(168, 130)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    assert np.array_equal(read_picture(tmp_path / "a.png")[..., 0], np.round(values / 257).astype(np.uint8))
+
+
+def test_a_head_cut_short_is_named(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(content.replace(b"\0\0\0\x0dIHDR", b"\0\0\0\x04IHDR"))
+    with pytest.raises(ValueError, match=r"a\.png"):
+        read_picture(tmp_path / "a.png")
