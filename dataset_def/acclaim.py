@@ -167,7 +167,7 @@ def read_asf(path: Path) -> Skeleton:
         bones = dict(read_bone(block, parents, metres, radians) for block in blocks)
         order = next(words[1:] for words in found["root"] if words[0] == "order")
         ordered = {name: bones[name] for name in parents if name in bones}
-    except (KeyError, IndexError, StopIteration, ValueError) as error:
+    except (KeyError, IndexError, StopIteration, ValueError, ZeroDivisionError) as error:
         raise ValueError(f"{path} is no Acclaim skeleton that can be read ({error!r}); copy it again") from error
     _check_root(path, found["root"])
     return Skeleton(ordered, tuple(name.lower() for name in order), metres, radians)

@@ -345,6 +345,8 @@ def _one_number(path: Path, content: dict[str, Any], name: str) -> int:
     values = np.unique(_field(path, content, name))
     if len(values) != 1:
         raise ValueError(f"{path}: {name} changes within the folder ({values.tolist()}); split the folder")
+    if not np.isfinite(values[0]):
+        raise ValueError(f"{path}: {name} is {values[0]}; it must be a whole number of pixels")
     return int(values[0])
 
 

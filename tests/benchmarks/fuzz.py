@@ -48,7 +48,7 @@ class FuzzConfig:
 
     readers: tuple[str, ...] = tuple(READERS)
     cases: int = 0
-    """Of each reader; 0: 100,000 where we parse, 10,000 where OpenCV, PyTorch, SciPy or zipfile does."""
+    """Of each reader; 0: 100,000 where we parse, 10,000 where OpenCV, PyTorch, Pillow or zipfile does."""
     seconds: float = 1700.0
     """For all readers together; each has an equal share of what is left."""
     first: int = 0

@@ -71,7 +71,7 @@ class Reader(NamedTuple):
     read: Callable[[Path], object]
     """Reads a file that was changed; others of the folder lie beside it."""
     is_ours: bool
-    """Whether we parse it; else OpenCV, PyTorch, SciPy, Pillow or zipfile does, with NumPy's archives among them."""
+    """Whether we parse it; else OpenCV, PyTorch, Pillow or zipfile does, with NumPy's archives among them."""
 
 
 def one(name: str, write: Callable[[Path], object]) -> Callable[[Path], list[Path]]:
@@ -336,7 +336,7 @@ READERS: dict[str, Reader] = {
     "metrics_json": Reader(one("metrics.json", of_metrics), lambda path: load_metrics(path, "make"), True),
     "index": Reader(one("index.npz", of_index), load_index, False),
     "background": Reader(one("s_01_ca_01.npy", lambda path: save_background(path, np.zeros((4, 4, 3), np.uint8))),
-                         load_background, False),
+                         load_background, True),
     "keypoints_npz": Reader(one("keypoints.npz", of_joints), load_keypoints, False),
     "pack": Reader(one("about.npz", of_pack), lambda path: load_metadata(path.parent), False),
     "pseudo_labels": Reader(write_fits,
@@ -347,11 +347,11 @@ READERS: dict[str, Reader] = {
     "amass_npz": Reader(one("amass.npz", of_amass), lambda path: read_amass(path, path.parent, 100), False),
     "body_npz": Reader(one("body.npz", write_zipped_body), read_body_file, False),
     "regressor_npy": Reader(one("regressor.npy", lambda path: np.save(path, np.full((17, VERTICES), 1 / VERTICES))),
-                            lambda path: read_h36m_regressor(path, VERTICES), False),
+                            lambda path: read_h36m_regressor(path, VERTICES), True),
     "checkpoint": Reader(one("checkpoint_last.pt", write_checkpoint), lambda path: load_checkpoint(path, "gan"), False),
     "encoder": Reader(one("checkpoint_best.pt", write_encoder), load_encoder, False),
-    "meta_mat": Reader(write_metas, load_meta, False),
-    "surreal_mat": Reader(one("surreal.mat", of_surreal), lambda path: read_surreal(path, 100), False),
+    "meta_mat": Reader(write_metas, load_meta, True),
+    "surreal_mat": Reader(one("surreal.mat", of_surreal), lambda path: read_surreal(path, 100), True),
     "frame": Reader(lambda folder: write_pictures(folder)[:2], read_image, False),
     "mask": Reader(lambda folder: write_pictures(folder)[:2], read_mask, False),
     "photo": Reader(write_pictures, read_picture, False),

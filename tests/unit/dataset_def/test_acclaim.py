@@ -175,3 +175,9 @@ def test_an_elbow_that_turns_about_several_axes_tells_no_hinge(two_bones):
     turned = tilted._replace(R_rest_from_bone=about_axes(np.radians([30.0, 0.0, 0.0])) @ tilted.R_rest_from_bone)
     R = arm_turn(Skeleton({"lradius": turned}, (), 1.0, 1.0), "left")
     np.testing.assert_allclose(R @ [0, 1, 0], [0, np.cos(np.pi / 6), np.sin(np.pi / 6)], atol=1e-12)
+
+
+def test_a_skeleton_of_no_unit_is_refused_with_its_name(tmp_path):
+    (tmp_path / "a.asf").write_text(ASF.replace("length 0.45", "length 0"))
+    with pytest.raises(ValueError, match=r"a\.asf is no Acclaim skeleton"):
+        read_asf(tmp_path / "a.asf")

@@ -82,6 +82,7 @@ def test_distortion_is_read_when_present(tmp_path):
         ({"f": np.array([[np.nan, 1145.0]])}, "f holds"),
         ({"c": np.array([[500.0]])}, "c holds"),
         ({"img_height": np.array([[1000.0], [1002.0]])}, "img_height changes"),
+        ({"img_width": np.array([[np.nan]])}, "img_width is nan"),
         ({"distortion": "fisheye"}, "fisheye"),
     ],
 )
