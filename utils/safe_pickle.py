@@ -66,7 +66,7 @@ def check_places(content: bytes) -> None:
         ValueError: it does, or is damaged.
     """
     for instruction, argument, _ in pickletools.genops(content):
-        if instruction.name.endswith("PUT") and not 0 <= int(argument) <= len(content):
+        if argument is not None and instruction.name.endswith("PUT") and not 0 <= int(argument) <= len(content):
             raise ValueError(f"it remembers something at place {argument}")
 
 

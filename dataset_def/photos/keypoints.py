@@ -201,7 +201,7 @@ def given_keypoints(
     by_frame, last = _by_frame(table, pictures), list[Box]()
 
     def person(number: int, picture: Picture) -> PersonKeypoints | None:
-        people: Sequence[np.ndarray] = by_frame.get(number, [])
+        people: Sequence[np.ndarray] = list(by_frame.get(number, []))
         sure = [np.where(one[:, 2] >= SURE_OF_OTHERS, one[:, 2].clip(0, 1), 0.0) for one in people]
         found = [keypoints_of(one[:, :2], conf, BODY_25B, False) for one, conf in zip(people, sure, strict=True)]
         there = [one for one in found if one is not None]
