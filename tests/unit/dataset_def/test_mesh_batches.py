@@ -11,7 +11,7 @@ from models.body_surface import opposite_joints
 from models.kinematics import mirrored_pose, unchanged, upright_rotations
 from models.smpl import Body, load_body
 from tests.unit.utils.test_mesh_views import views_of
-from utils.skeleton import H36M_17, mirrored
+from utils.skeleton import H36M, H36M_17, mirrored
 
 COUNT, SIDE_PX = 6, 48
 CROP = Crop(size_px=32, side_m=2.25)
@@ -60,7 +60,8 @@ def test_the_body_that_a_changed_picture_shows_becomes_the_known_one(body, mirro
     """A body that fits the joints of the changed crop is, with the changes undone, the body of the plain crop."""
     rotations, betas = posed(COUNT), torch.randn(COUNT, 10, generator=torch.Generator().manual_seed(2))
     augment = ImageAugmentation(roll_rad=0.5, shift_m=0.2, scale=0.2, mirror=mirror)
-    made = changed_batch(read(body, rotations, betas), augment, 0.0, CROP, False, torch.Generator().manual_seed(7))
+    generator = torch.Generator().manual_seed(7)
+    made = changed_batch(read(body, rotations, betas), augment, 0.0, CROP, False, generator, H36M)
     assert made.changed is not None and made.R_new_from_plain is not None and made.is_mirrored is not None
     assert made.is_mirrored.all() == bool(mirror) and made.image.shape == (2 * COUNT, 3, 32, 32)
     opposite = opposite_joints(body.rest_template_joints_m)
