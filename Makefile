@@ -1,6 +1,5 @@
 # make demo         environment, embedded data, figures of the committed weights, then all four stages trained here, with
-#                   evaluation, figures, report (about 16 minutes on 2 cores that compute bfloat16, 36 on 2 that
-#                   do not; timed before all crops were packed a second time)
+#                   evaluation, figures, reports: stage 1 without a label, bodies off masks, joints, prior, bodies
 # make shown        as far as the figures of the committed weights
 # make test         all tests but the slow ones         make lint          ruff and mypy
 # make table        stage 2 beside its baselines        make mesh_table    stage 4 with and without each loss
@@ -19,6 +18,14 @@ STAGE_1 := runs/enc_dec/$(NAME)
 STAGE_2 := runs/pose/$(NAME)
 STAGE_3 := runs/gan/$(NAME)
 STAGE_4 := runs/mesh/$(NAME)
+FITS := runs/fit/$(NAME)
+PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(2, len(os.sched_getaffinity(0))))')
+# Stages 1 and 2 in so many processes, one thread each: their small layers gain nothing from a second thread.
+TRAIN := $(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES)
+RECIPE := --preset heatmaps --name $(NAME) --optim.bf16 --loop.threads 1
+STEPS_1 ?= 2800
+STEPS_2 ?= 2800
+STEPS_4 ?= 600
 DATA := data/synthetic/ready
 SEEDS ?= 0 1
 WEIGHTS := models/assets/open_weights.pt
@@ -45,9 +52,12 @@ shown: $(DATA)
 	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --mesh runs/mesh/open_weights --prefix open_weights_
 	@echo "Look at runs/figures/open_weights_*.png.  Now the four stages are trained here; each says after its first steps about how long it takes."
 
-tested: $(STAGE_1)/trained $(STAGE_1)/embeddings.pkl $(STAGE_2)/trained $(STAGE_3)/trained $(STAGE_4)/trained
-	$(RUN) sample/test_enc_dec.py --checkpoint $(STAGE_1)/checkpoint_best.pt
+tested: $(STAGE_1)/trained $(STAGE_2)_points/trained $(STAGE_2)/trained $(STAGE_3)/trained $(STAGE_4)/trained
+	$(RUN) sample/test_enc_dec.py --checkpoint $(STAGE_1)/checkpoint_best.pt --max-pairs 600
+	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)_points/checkpoint_best.pt --every 4
 	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)/checkpoint_best.pt
+	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)/checkpoint_best.pt --centre pelvis --every 4
+	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)/checkpoint_best.pt --centre box --every 4
 	$(RUN) sample/test_GAN.py --checkpoint $(STAGE_3)/checkpoint_best.pt
 	$(RUN) sample/test_SMPL.py --checkpoint $(STAGE_4)/checkpoint_best.pt --prior $(STAGE_3)/checkpoint_best.pt --every 2
 
@@ -70,7 +80,7 @@ lint: .venv/ready_dev
 	$(BIN)/mypy config.py utils models dataset_def
 
 clean:
-	rm -rf data/synthetic data/poses $(STAGE_1) $(STAGE_2) $(STAGE_3) $(STAGE_4) runs/figures runs/*/open_weights .mypy_cache .pytest_cache .ruff_cache
+	rm -rf data/synthetic data/poses $(STAGE_1) $(STAGE_2) $(STAGE_2)_points $(STAGE_3) $(STAGE_4) $(FITS) runs/figures runs/*/open_weights .mypy_cache .pytest_cache .ruff_cache
 
 env: .venv/ready
 
@@ -94,22 +104,33 @@ help:  # the head of this file
 
 $(DATA): | .venv/ready
 	$(RUN) dataset_def/synthetic/make_h36m.py
-	$(RUN) dataset_def/h36m_preprocess.py
-	$(RUN) dataset_def/h36m_preprocess.py --centre pelvis  # crops as the committed weights were trained with
+	$(RUN) dataset_def/h36m_preprocess.py --pack-px 112 --pack-side-m 3.5  # wide: trainings move, turn and resize people
+	$(RUN) dataset_def/h36m_preprocess.py --centre pelvis  # crops as open_weights.pt and open_mesh.pt were trained with
 	$(RUN) dataset_def/h36m_get_background.py
 	touch $@
 
 $(STAGE_1)/trained: $(DATA)
-	@echo "Stage 1 of 4: novel views."
-	$(RUN) sample/train_enc_dec.py --name $(NAME) $(call go_on,$(STAGE_1))
+	@echo "Stage 1 of 4: points that turn as people do, taught by views and masks; no label."
+	$(TRAIN) sample/train_enc_dec.py $(RECIPE) --optim.steps $(STEPS_1) $(call go_on,$(STAGE_1))
 	touch $@
 
 $(STAGE_1)/embeddings.pkl: $(STAGE_1)/trained
 	$(RUN) sample/save_embeddings.py --checkpoint $(STAGE_1)/checkpoint_best.pt
 
-$(STAGE_2)/trained: $(STAGE_1)/trained
-	@echo "Stage 2 of 4: 3D pose."
-	$(RUN) sample/train_3d_pose_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt --name $(NAME) $(call go_on,$(STAGE_2))
+$(STAGE_2)_points/trained: $(STAGE_1)/embeddings.pkl
+	@echo "Stage 2 of 4, first as in the paper: joints of S1 read off the stored points of stage 1."
+	$(RUN) sample/train_3d_pose_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt --mode embeddings --embeddings $(STAGE_1)/embeddings.pkl \
+	  --name $(NAME)_points $(call go_on,$(STAGE_2)_points)
+	touch $@
+
+$(FITS)/pseudo_labels.npz: | $(DATA)
+	@echo "Bodies off the masks of S5 to S8, whose joints are not read: labels for stages 2 and 4."
+	$(RUN) sample/fit_SMPL.py --subjects 5 6 7 8 --name $(NAME)
+
+$(STAGE_2)/trained: $(STAGE_1)/trained $(FITS)/pseudo_labels.npz
+	@echo "Stage 2 of 4: joints found in the image, all layers of stage 1 trained on S1's joints and those bodies'."
+	$(TRAIN) sample/train_3d_pose_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt $(RECIPE) --optim.steps $(STEPS_2) --in-memory \
+	  --pseudo-labels $(FITS)/pseudo_labels.npz $(call go_on,$(STAGE_2))
 	touch $@
 
 $(STAGE_3)/trained: | .venv/ready
@@ -117,7 +138,8 @@ $(STAGE_3)/trained: | .venv/ready
 	$(RUN) sample/train_GAN.py --name $(NAME) $(call go_on,$(STAGE_3))
 	touch $@
 
-$(STAGE_4)/trained: $(STAGE_1)/trained $(STAGE_3)/trained
+$(STAGE_4)/trained: $(STAGE_2)/trained $(STAGE_3)/trained
 	@echo "Stage 4 of 4: bodies."
-	$(RUN) sample/train_SMPL_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt --prior $(STAGE_3)/checkpoint_best.pt --name $(NAME) $(call go_on,$(STAGE_4))
+	$(RUN) sample/train_SMPL_from_enc.py --encoder $(STAGE_2)/checkpoint_best.pt --prior $(STAGE_3)/checkpoint_best.pt $(RECIPE) \
+	  --optim.steps $(STEPS_4) --in-memory --pseudo-labels $(FITS)/pseudo_labels.npz $(call go_on,$(STAGE_4))
 	touch $@
