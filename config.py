@@ -6,7 +6,7 @@ Edit the defaults here, or override them on the command line: `python sample/tra
 
 import re
 from collections.abc import Callable
-from dataclasses import Field, dataclass, field
+from dataclasses import Field, dataclass, field, replace
 from math import inf, pi
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -1293,6 +1293,11 @@ def heatmaps() -> Preset:
     size, or nothing would tell how tall people are.
     """
     encoder = EncoderConfig(kind="heatmaps", points=32, appearance_at="points")
+    changes = ImageAugmentation(
+        roll_rad=0.3, shift_m=0.25, colour=0.5, scale=0.15, mirror=0.5, background=0.7, saturation=1.0, end=0.15
+    )
+    optim = Optim(steps=3200, lr=2e-3, weight_decay=0.02, warmup_steps=60, gradient_clip=5.0, bf16=False)
+    loop = Loop(validate_every=800, checkpoint_every=400, workers=0)
     return Preset(
         enc_dec=EncDecConfig(
             name="heatmaps",
@@ -1302,26 +1307,17 @@ def heatmaps() -> Preset:
             augment=ImageAugmentation(
                 roll_rad=0.3, shift_m=0.2, colour=0.5, scale=0.15, mirror=0.5, saturation=1.0, end=0.3
             ),
-            optim=Optim(steps=5600, lr=2e-3, weight_decay=0.02, warmup_steps=60, gradient_clip=5.0, bf16=False),
-            loop=Loop(validate_every=400, checkpoint_every=400, workers=0),
+            optim=replace(optim, steps=5600),
+            loop=replace(loop, validate_every=400),
             groups=6,
         ),
         pose=PoseConfig(
             encoder=tyro.MISSING,
             name="heatmaps",
             mode="finetune",
-            augment=ImageAugmentation(
-                roll_rad=0.3,
-                shift_m=0.25,
-                colour=0.5,
-                scale=0.15,
-                mirror=0.5,
-                background=0.7,
-                saturation=1.0,
-                end=0.15,
-            ),
-            optim=Optim(steps=3200, lr=2e-3, weight_decay=0.02, warmup_steps=60, gradient_clip=5.0, bf16=False),
-            loop=Loop(validate_every=800, checkpoint_every=400, workers=0),
+            augment=changes,
+            optim=optim,
+            loop=loop,
             batch=24,
         ),
         gan=GanConfig(name="heatmaps"),
@@ -1341,18 +1337,9 @@ def heatmaps() -> Preset:
                 prior=1.0,
                 soft_iou_after=0.1,
             ),
-            augment=ImageAugmentation(
-                roll_rad=0.3,
-                shift_m=0.2,
-                colour=0.5,
-                scale=0.1,
-                mirror=0.5,
-                background=0.7,
-                saturation=1.0,
-                end=0.15,
-            ),
-            optim=Optim(steps=3200, lr=2e-3, weight_decay=0.02, warmup_steps=60, gradient_clip=5.0, bf16=False),
-            loop=Loop(validate_every=800, checkpoint_every=400, workers=0),
+            augment=replace(changes, shift_m=0.2, scale=0.1),
+            optim=optim,
+            loop=loop,
         ),
     )
 

@@ -44,6 +44,11 @@ def drawn(count: int, low: float, high: float, generator: torch.Generator) -> Fl
     return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator, device=generator.device)
 
 
+def middles(size_px: int, generator: torch.Generator) -> Float[Tensor, "S"]:
+    """Give the middles of the pixels of a row, as shares of its length."""
+    return (torch.arange(size_px, device=generator.device) + 0.5) / size_px
+
+
 def exposed(images: Images, strength: float, generator: torch.Generator) -> Images:
     """Expose by up to a stop more or less, bend the tones, and warm or cool the light; what is too bright is cut."""
     count = len(images)
@@ -142,7 +147,7 @@ def photographed(images: Images, strength: float, generator: torch.Generator) ->
 
 def shapes(count: int, size_px: int, generator: torch.Generator) -> Bool[Tensor, "B 1 H W"]:
     """Draw one rectangle or ellipse for every image, anywhere, turned, a tenth to half of the image long."""
-    place = (torch.arange(size_px, device=generator.device) + 0.5) / size_px
+    place = middles(size_px, generator)
     x, y = (place - drawn(count, 0, 1, generator)[..., 0] for _ in range(2))
     x, y = x[:, None, None, 0], y[:, None, None, 0].transpose(2, 3)
     angle = drawn(count, 0, pi, generator)
@@ -176,7 +181,7 @@ def beyond_the_frame(
     if share == 0:
         return images, masks
     count, size_px = len(images), images.shape[-1]
-    place = (torch.arange(size_px, device=generator.device) + 0.5) / size_px
+    place = middles(size_px, generator)
     depth = drawn(count, 0, 1 / 3, generator) * (drawn(count, 0, 1, generator) < share)
     side = (4 * drawn(count, 0, 1, generator)).long().clamp_max(3)
     across = torch.where(side % 2 == 0, place[None, None, None], place[None, None, :, None])

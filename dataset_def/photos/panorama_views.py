@@ -61,7 +61,7 @@ def exr_linear(path: Path) -> Float[np.ndarray, "H W 3"]:
     try:
         with OpenEXR.File(str(path)) as file:
             found = {name: channel.pixels for name, channel in file.channels().items()}
-    except Exception as error:
+    except (RuntimeError, ValueError) as error:
         raise ValueError(f"{path} is damaged or no .exr ({error}); fetch it again") from None
     for name in ("RGB", "RGBA"):
         if name in found:

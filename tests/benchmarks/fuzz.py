@@ -12,7 +12,6 @@ Writes  tests/benchmarks/results/fuzz.json
 
 import json
 import mmap
-import os
 import random
 import resource
 import signal
@@ -28,6 +27,7 @@ import torch
 import tyro
 
 from config import ROOT
+from tests.helpers.children import in_a_child
 from tests.helpers.file_readers import READERS, Reader
 from tests.helpers.mutations import mutated
 from utils.artifacts import save_result
@@ -165,18 +165,7 @@ def fuzz(name: str, reader: Reader, numbers: range, seconds: float) -> dict[str,
     tally, until_s, crashed = Tally(), time.monotonic() + seconds, 0
     with tempfile.TemporaryDirectory(prefix="fuzz_", dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as scratch:
         while tally.get()[0] < len(numbers) and time.monotonic() < until_s:
-            child = os.fork()
-            if child == 0:
-                silence = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(silence, 1)
-                os.dup2(silence, 2)
-                code = 1
-                try:
-                    judge_all(name, reader, tally, numbers, until_s, Path(scratch))
-                    code = 0
-                finally:
-                    os._exit(code)
-            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            code = in_a_child(lambda: judge_all(name, reader, tally, numbers, until_s, Path(scratch)))
             done, refused, foreign, over = tally.get()
             if code > 0:
                 raise RuntimeError(f"the writer of {name} fails: run it alone")

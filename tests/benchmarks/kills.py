@@ -30,6 +30,7 @@ import torch
 import tyro
 
 from config import ROOT, Paths
+from tests.helpers.children import in_a_child
 from tests.helpers.every_stage import LOOP, OPTIM, STAGES, TEACHERS, differing, folder_of, settings_of, write_data
 from utils import engine
 from utils.artifacts import load_checkpoint, save_result
@@ -83,25 +84,6 @@ def train(stage: str, paths: Paths, workers: int = 0, threads: int = 1) -> None:
                    threads=threads)  # fmt: skip
     main, config = settings_of(stage, replace(paths, runs_location=Path("runs")), loop)
     main(config)
-
-
-def in_a_child(work: Callable[[], None], kill_after_s: float | None = None) -> int:
-    """Do something in a copy of this process; give its exit code, or less than 0: the signal that ended it."""
-    child = os.fork()
-    if child == 0:
-        silence = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    if kill_after_s is not None:
-        time.sleep(kill_after_s)
-        os.kill(child, signal.SIGKILL)  # a child that has ended waits for us, so the number is still its own
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def at_rename(number: int, act: Callable[[], None], is_after: bool) -> None:

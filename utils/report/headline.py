@@ -55,15 +55,7 @@ ABOUT = (
 )
 
 
-def measures(row: Row, stored: dict[str, Any]) -> dict[str, Any]:
-    """Find the intervals of a line in its file."""
-    found = stored
-    for key in row.place:
-        found = found[key]
-    return found
-
-
-def tier(row: Row, stored: dict[str, Any]) -> str:
+def tier(row: "Row | FirstRow", stored: dict[str, Any]) -> str:
     """Find what a line was made from: files of several rows tell it by row, those of a test of its network."""
     by_row = stored.get("tiers", {}) | stored.get("tier_of", {})
     return by_row.get(row.place[-1], stored.get("tier", NOT_RECORDED))
@@ -78,7 +70,7 @@ def drawn_people(results: Path) -> str:
     lines = [f"| | reads | joints of S1 | {' | '.join(COLUMNS)} |", "|---" * (3 + len(COLUMNS)) + "|"]
     for row in ROWS:
         stored = json.loads((results / row.file).read_text())
-        found = measures(row, stored)
+        found = found_in(stored, row.place)
         cells = [written_mean(found[key]) if key in found else "–" for key in COLUMNS.values()]
         lines.append(f"| {row.title} | {tier(row, stored)} | {row.joints} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", f"<sub>{ABOUT}</sub>", ""])
@@ -183,7 +175,7 @@ def headline(results: Path) -> str:
             line = found_in(stored, row.place)
             if line is None:
                 raise ValueError(f"{results / row.file} has nothing at {' / '.join(row.place)}; write it anew")
-            reads = line.get("reads") or (stored.get("tier_of") or {}).get(row.place[-1] if row.place else "")
+            reads = line.get("reads") or tier(row, stored)
             cells = [first_cell(line, key) for key in row.cells]
-            lines.append(f"| {row.title} | {reads or stored.get('tier', NOT_RECORDED)} | {' | '.join(cells)} |")
+            lines.append(f"| {row.title} | {reads} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", f"<sub>{FIRST_ABOUT}</sub>", ""])
