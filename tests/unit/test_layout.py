@@ -134,7 +134,8 @@ IMPORTED_ONCE = {
     "a part of the method that a reader looks for by its name": (
         "dataset_def/poses/corruptions.py", "models/decoders.py",
         "models/drawn_keypoints.py", "models/drawn_masks.py", "models/encoders.py", "models/gan_losses.py",
-        "models/keypoints_fit.py", "sample/teach_points.py", "utils/image_metrics.py", "utils/one_euro.py",
+        "models/keypoints_fit.py", "models/silhouette/near_plane.py",
+        "sample/teach_points.py", "utils/image_metrics.py", "utils/one_euro.py",
     ),
     "a subject of its own, with tests of its own": (
         "dataset_def/multiview/custom_recording.py", "dataset_def/multiview/masks_from_motion.py",

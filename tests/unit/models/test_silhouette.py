@@ -283,7 +283,8 @@ def test_backends_agree(other, on_lines):
 @pytest.mark.skipif(CAN_RUN_TRITON, reason="Triton's tests run in this process")
 def test_triton_kernels_pass_their_tests_in_the_interpreter():
     # In a process of its own: Triton reads the variable once, when it is imported.
-    chosen = "triton and (agree or half_a_pixel or shoelace or faces_may_share or broken or without)"
+    facts = "agree or half_a_pixel or shoelace or faces_may_share or broken or without or wholly_behind or half_behind"
+    chosen = f"triton and ({facts})"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", chosen, __file__]
     environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=600)
@@ -397,6 +398,111 @@ def test_numbers_that_are_large_but_finite_do_not_stop(backend):
     assert silhouette(vertices, Topology(SQUARE), 8, 8, backend=backend).sum().item() == pytest.approx(9)
 
 
+def seen(points_m, focal_px=4.0, middle_px=4.0):
+    """Points in a camera's axes as x, y, depth: with this focal length a point at depth 1 is as many pixels from the
+    middle as four times its metres."""
+    return torch.cat([focal_px * points_m[:, :2] / points_m[:, 2:] + middle_px, points_m[:, 2:]], dim=1)
+
+
+def strip(behind_m):
+    """A triangle at x from -0.25 to 0.25 m, on a floor 1 m below the camera; its base is 2 m ahead, its tip may lie
+    behind.  Cut at depth d it is a trapezium in the picture, between rows 4 + 4 / 2 and 4 + 4 / d."""
+    return torch.tensor([[-0.25, 1.0, 2.0], [0.25, 1.0, 2.0], [0.0, 1.0, behind_m]])
+
+
+@every_backend
+@pytest.mark.parametrize("tip_m", [-1.0, 0.25])
+def test_a_triangle_half_behind_the_camera_is_cut_at_the_near_plane(backend, tip_m):
+    # By hand, near plane at 1 m: the floor at depth d appears 4 / d below the middle: row 6 at 2 m, row 8 at 1 m.  The
+    # sides run straight to the tip: at depth 1 they are (1 - tip) / (2 - tip) of 0.25 m from the axis, which the camera
+    # shows at 4 times that many pixels.  At 2 m, 2 px per metre: 0.5 px.
+    vertices = seen(strip(tip_m))[None].to(DEVICES[backend]).requires_grad_()
+    coverage = silhouette(vertices, Topology(torch.tensor([[0, 1, 2]])), 8, 8, 8, backend, nearest=1.0)
+    half_at_cut_px = 4 * 0.25 * (1 - tip_m) / (2 - tip_m)
+    assert coverage.sum().item() == pytest.approx((0.5 + half_at_cut_px) * 2, abs=0.06)
+    assert coverage[0, :6].abs().max() == 0, "rows above the horizon, where the tip would be drawn"
+    coverage[0, 6].sum().backward()
+    assert vertices.grad.isfinite().all() and vertices.grad[0, 2].abs().max() > 0
+
+
+@fast_backend
+def test_the_gradient_of_a_cut_triangle_is_that_of_its_visible_part(backend):
+    # Area of the trapezium, as above, with the base's right corner at x = b metres and the tip at x = t, depth -1:
+    # width at the base 2 (b + 0.25), at the cut 4 (w_left + w_right) with w_right = b + (t - b) / 3.
+    # d(area)/db = (2 + 4 * 2 / 3) / 2 * 2 = 14 / 3; d(area)/dt, both sides: they cancel; the same for the tip's depth
+    # z: the cut's half width is 0.25 (1 - z) / (2 - z), so d(area)/dz = 2 * 4 * 0.25 * -1 / (2 - z)^2 = -2 / 9.
+    points_m = strip(-1.0).requires_grad_()
+    vertices = seen(points_m)[None].to(DEVICES[backend])
+    silhouette(vertices, Topology(torch.tensor([[0, 1, 2]])), 9, 9, 16, backend, nearest=1.0).sum().backward()
+    assert points_m.grad[1, 0].item() == pytest.approx(14 / 3, rel=0.02)
+    assert points_m.grad[2, 0].item() == pytest.approx(0, abs=0.02)
+    assert points_m.grad[2, 2].item() == pytest.approx(-2 / 9, rel=0.05)
+
+
+@fast_backend
+def test_a_triangle_with_two_corners_behind_keeps_its_tip(backend):
+    # The same strip the other way round: the tip 2 m ahead, the base 1 m behind.  At the cut it is a third of 0.5 m
+    # wide, 4 * 0.5 / 3 px, and it runs from the tip in row 6 to row 8: a triangle of 2 px of height.
+    points_m = torch.tensor([[-0.25, 1.0, -1.0], [0.25, 1.0, -1.0], [0.0, 1.0, 2.0]])
+    vertices = seen(points_m)[None].to(DEVICES[backend])
+    for faces in ([[0, 1, 2]], [[1, 2, 0]], [[2, 1, 0]]):
+        coverage = silhouette(vertices, Topology(torch.tensor(faces)), 8, 8, 16, backend, nearest=1.0)
+        assert coverage.sum().item() == pytest.approx(2 * 4 * 0.5 / 3 / 2, abs=0.02)
+
+
+@every_backend
+def test_what_is_wholly_behind_the_camera_is_not_drawn_and_pulls_nothing(backend):
+    points_m = torch.tensor([[-0.3, -0.3, -1.0], [0.3, -0.3, -1.0], [0.0, 0.4, -2.0]])
+    vertices = seen(points_m)[None].to(DEVICES[backend]).requires_grad_()
+    coverage = silhouette(vertices, Topology(torch.tensor([[0, 1, 2]])), 8, 8, backend=backend)
+    coverage.sum().backward()
+    assert coverage.shape == (1, 8, 8) and coverage.abs().max() == 0
+    assert vertices.grad.abs().max() == 0
+
+
+@fast_backend
+def test_a_body_that_the_near_plane_cuts_equals_the_body_with_its_faces_cut_one_by_one(backend):
+    # Slow twin: every face is clipped by itself in float64, and the pieces are drawn as a soup of triangles.
+    vertices, faces = turned_body(40, 0.6)
+    depth = (vertices[:, 2:] - 300) / 20 + 0.4
+    points = torch.cat([(vertices[:, :2] - 20) * 0.05, depth], dim=1).double()
+    pieces = []
+    for corners_m in points[faces].numpy():
+        kept = []
+        for one, two in zip(corners_m, np.roll(corners_m, -1, axis=0), strict=True):
+            kept += [one] if one[2] >= 0.3 else []
+            if (one[2] >= 0.3) != (two[2] >= 0.3):
+                kept.append(one + (0.3 - one[2]) / (two[2] - one[2]) * (two - one))
+        pieces += [np.stack([kept[0], *kept[i : i + 2]]) for i in range(1, len(kept) - 1)]
+    assert 0 < len(pieces) < len(faces)
+    soup_px = seen(torch.from_numpy(np.concatenate(pieces)), 12.0, 20.0).float()[None]
+    expected = silhouette(soup_px, Topology(torch.arange(soup_px.shape[1]).reshape(-1, 3)), 40, 40, backend=backend)
+    drawn = silhouette(seen(points, 12.0, 20.0)[None], Topology(faces), 40, 40, backend=backend, nearest=0.3)
+    torch.testing.assert_close(drawn, expected, rtol=0, atol=2e-3)
+
+
+@fast_backend
+def test_views_beside_one_that_is_cut_keep_their_pictures_bit_for_bit(backend):
+    vertices, faces = turned_body(32, 0.3)
+    topology, weights = Topology(faces), torch.rand(3, 32, 32)
+    batch = torch.stack([vertices, vertices - torch.tensor([0.0, 0.0, 300.0]), vertices + 1])
+    pulled, drawn = [], []
+    for views in ([0, 1, 2], [0, 2]):
+        leaf = batch[views].clone().requires_grad_()
+        coverage = silhouette(leaf, topology, 32, 32, backend=backend)
+        (coverage * weights[views]).sum().backward()
+        drawn.append(coverage.detach()), pulled.append(leaf.grad)
+    assert drawn[0][1].sum() > 0, "half of the body is before the camera"
+    assert torch.equal(drawn[0][[0, 2]], drawn[1]) and torch.equal(pulled[0][[0, 2]], pulled[1])
+    assert pulled[0].isfinite().all()
+
+
+@fast_backend
+def test_depths_of_zero_stand_for_a_view_without_perspective(backend):
+    vertices = torch.nn.functional.pad(corners(2.0, 1.0, 5.0, 4.0), (0, 1))[None]
+    assert silhouette(vertices, Topology(SQUARE), 8, 8, backend=backend).sum().item() == pytest.approx(9)
+
+
 @fast_backend
 def test_a_body_moved_by_whole_pixels_draws_the_moved_picture(backend):
     topology, pictures, pulled = None, [], []
@@ -471,6 +577,7 @@ def test_wrong_arguments_are_refused_with_a_sentence():
         ((vertices, topology, 0, 8), "must be 1 or more"),
         ((vertices, topology, 8, 8, 0), "must be 1 or more"),
         ((vertices, topology, 8, 8, 2, "fastest"), "'fastest' is unknown"),
+        ((vertices, topology, 8, 8, 2, "torch", 0.0), "nearest is 0.0"),
     ):
         with pytest.raises(ValueError, match=sentence):
             silhouette(*arguments)
