@@ -22,7 +22,7 @@ FITS := runs/fit/$(NAME)
 PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(2, len(os.sched_getaffinity(0))))')
 # Stages 1 and 2 in so many processes, one thread each: their small layers gain nothing from a second thread.
 TRAIN := $(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES)
-RECIPE := --preset heatmaps --name $(NAME) --optim.bf16 --loop.threads 1
+RECIPE := --name $(NAME) --optim.bf16 --loop.threads 1
 STEPS_1 ?= 2800
 STEPS_2 ?= 2800
 STEPS_4 ?= 600
@@ -104,8 +104,8 @@ help:  # the head of this file
 
 $(DATA): | .venv/ready
 	$(RUN) dataset_def/synthetic/make_h36m.py
-	$(RUN) dataset_def/h36m_preprocess.py --pack-px 112 --pack-side-m 3.5  # wide: trainings move, turn and resize people
-	$(RUN) dataset_def/h36m_preprocess.py --centre pelvis  # crops as open_weights.pt and open_mesh.pt were trained with
+	$(RUN) dataset_def/h36m_preprocess.py
+	$(RUN) dataset_def/h36m_preprocess.py --preset views --centre pelvis  # crops as open_weights.pt and open_mesh.pt were trained with
 	$(RUN) dataset_def/h36m_get_background.py
 	touch $@
 
@@ -119,7 +119,7 @@ $(STAGE_1)/embeddings.pkl: $(STAGE_1)/trained
 
 $(STAGE_2)_points/trained: $(STAGE_1)/embeddings.pkl
 	@echo "Stage 2 of 4, first as in the paper: joints of S1 read off the stored points of stage 1."
-	$(RUN) sample/train_3d_pose_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt --mode embeddings --embeddings $(STAGE_1)/embeddings.pkl \
+	$(RUN) sample/train_3d_pose_from_enc.py --preset views --encoder $(STAGE_1)/checkpoint_best.pt --mode embeddings --embeddings $(STAGE_1)/embeddings.pkl \
 	  --name $(NAME)_points $(call go_on,$(STAGE_2)_points)
 	touch $@
 

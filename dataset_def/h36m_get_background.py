@@ -16,13 +16,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from config import Paths, ranged, setting
+from config import Paths, PointsTeaching, ranged, setting
 from dataset_def.h36m_files import FrameKey, background_path, load_image
 from dataset_def.h36m_index import FrameTable, backgrounds_provenance, check_backgrounds, load_table
 from utils.artifacts import save_arrays, save_background
 from utils.camera import Camera
 from utils.processes import for_each
-from utils.settings import next_command, start
+from utils.settings import Typed, next_command, start
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,14 @@ def make_background(config: BackgroundConfig, share: int, todo: ToFind) -> None:
     save_background(background_path(config.paths, todo.keys[0].subject, todo.keys[0].camera), median)
 
 
+def needed_settings(table: FrameTable) -> dict[str, Typed]:
+    """Give the settings that stage 1 needs on this data: without masks, or with few cameras."""
+    if not table.has_masks:
+        return {"preset": "views", "crop__centre": "pelvis", "loss__opacity": "0"}
+    views = int(np.bincount(table.row_instant).max())
+    return {"teaching__views": views} if 1 < views < PointsTeaching().views else {}
+
+
 def main(config: BackgroundConfig) -> None:
     """Write all backgrounds that are not there yet."""
     table = load_table(config.paths)
@@ -106,8 +114,7 @@ def main(config: BackgroundConfig) -> None:
     todo = [frames_of(table, who, config.max_frames) for who in missing]
     for_each(partial(make_background, config, processes), todo, processes, "median images")
     print(f"{len(everyone)} backgrounds in {config.paths.backgrounds_location}, {len(missing)} of them new")
-    without_masks = {} if table.has_masks else {"crop__centre": "pelvis", "loss__opacity": "0"}
-    print(next_command("sample/train_enc_dec.py", config.paths, **without_masks))
+    print(next_command("sample/train_enc_dec.py", config.paths, **needed_settings(table)))
 
 
 if __name__ == "__main__":

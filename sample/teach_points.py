@@ -1,4 +1,4 @@
-"""Stage 1's loop where masks teach the points (`sample/train_enc_dec.py --preset heatmaps`): no 3D label, no drawing.
+"""Stage 1's loop where masks teach the points (`sample/train_enc_dec.py`, preset demo): no 3D label, no drawing.
 
 Every step: some instants in several calibrated views, each view rolled, moved, resized, mirrored and laid over another
 room; points are found in each; all views and masks of an instant say where its points should be; that is the label.
@@ -279,7 +279,7 @@ def main(config: EncDecConfig) -> float:
             if run.draws:
                 run.picture(drawn_examples(reader, held_out, config, run))
             run.save_best(errors.to_target_mm + errors.uncovered_mm)
-    run.tell(next_command("sample/tools/probe_points.py", config.paths, checkpoint=run.best_checkpoint,
+    run.tell(next_command("sample/test_enc_dec.py", config.paths, checkpoint=run.best_checkpoint,
                           **subjects_to_test(config.subjects)))  # fmt: skip
     assert run.best is not None
     return run.best

@@ -23,6 +23,8 @@ from dataset_def.smpl_params_data import held_out_recordings, open_tables
 from models.encoder_decoder import load_encoder
 from models.GAN import AnyDiscriminator, Generator, StoredGan, load_gan, prior_reads
 from models.kinematics import with_root
+from models.pose_from_latent import load_pose
+from models.pose_from_maps import PoseFromMaps
 from models.smpl import Body, load_body
 from utils.artifacts import save_metrics, save_predictions
 from utils.body_file import BodyFile, read_body_file
@@ -200,15 +202,22 @@ def std_share(stored: StoredGan, real: RealPoses, seed: int) -> float:
 
 
 def next_stage(prior: Path, paths: Paths) -> str:
-    """Write the command of stage 4 with this prior, behind the encoder of the same name or the committed one."""
-    run = paths.runs_location / "enc_dec" / prior.parent.name
-    encoder, subjects = ASSETS / "open_weights.pt", Subjects()
-    if (run / "checkpoint_best.pt").is_file():
-        encoder = run / "checkpoint_best.pt"
-        subjects = load_encoder(encoder).config.subjects
+    """Write the command of stage 4 with this prior: on from the runs of the same name, else from committed heat maps.
+
+    Where stage 2 of that name has heat maps, stage 4 goes on from them; else it begins behind stage 1.
+    """
+    pose, enc_dec = (paths.runs_location / stage / prior.parent.name / "checkpoint_best.pt"
+                     for stage in ("pose", "enc_dec"))  # fmt: skip
+    encoder, subjects, finds_points = ASSETS / "open_pose.pt", Subjects(), True
+    stage_2 = load_pose(pose, torch.device("cpu")) if pose.is_file() else None
+    if stage_2 is not None and isinstance(stage_2.network.head, PoseFromMaps):
+        encoder, subjects = pose, stage_2.config.subjects
+    elif enc_dec.is_file():
+        stage_1 = load_encoder(enc_dec).config
+        encoder, subjects, finds_points = enc_dec, stage_1.subjects, stage_1.encoder.kind == "heatmaps"
     seen = subjects.train if subjects.train != Subjects().train else None
     return next_command("sample/train_SMPL_from_enc.py", paths, encoder=encoder, prior=prior, silhouettes_of=seen,
-                        **named(prior.parent), **chosen_subjects(subjects))  # fmt: skip
+                        **named(prior.parent, finds_points), **chosen_subjects(subjects))  # fmt: skip
 
 
 def main(config: TestGanConfig) -> dict[str, Any]:

@@ -195,7 +195,8 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
     print(f"{split}: {len(measured.frames)} pairs; the network reads {stored.reads.tier}")
     print(text_table(rows, list(table["predicted"])))
     print(next_command("sample/train_3d_pose_from_enc.py", config.paths, encoder=config.checkpoint,
-                       **named(config.checkpoint.parent), **chosen_subjects(trained.subjects)))  # fmt: skip
+                       **named(config.checkpoint.parent, trained.encoder.kind == "heatmaps"),
+                       **chosen_subjects(trained.subjects)))  # fmt: skip
     return table | probe
 
 

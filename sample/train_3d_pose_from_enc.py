@@ -1,7 +1,7 @@
 """Stage 2.  Learn the pose from the labels of few subjects: off the latent of stage 1, or in the image itself.
 
     python sample/train_3d_pose_from_enc.py --encoder runs/enc_dec/demo/checkpoint_best.pt
-    python sample/train_3d_pose_from_enc.py --preset heatmaps --encoder none --mode scratch   (without stage 1)
+    python sample/train_3d_pose_from_enc.py --encoder none --mode scratch   (without stage 1)
 
 Reads   checkpoint_best.pt (sample/train_enc_dec.py), the index, the crops; embeddings.pkl in mode embeddings
 Writes  runs/pose/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt, pictures};

@@ -1,8 +1,8 @@
 """Stage 4.  Learn to read a body, its pose and its shape: off the latent of stage 1, or in the image itself.
 
-    python sample/train_SMPL_from_enc.py --encoder runs/enc_dec/demo/checkpoint_best.pt
+    python sample/train_SMPL_from_enc.py --encoder runs/pose/demo/checkpoint_best.pt
         --prior runs/gan/demo/checkpoint_best.pt
-    python sample/train_SMPL_from_enc.py --preset heatmaps --encoder models/assets/open_pose.pt   (from stage 2 on)
+    python sample/train_SMPL_from_enc.py --preset views --encoder models/assets/open_weights.pt   (off frozen points)
 
 Reads   checkpoints of stage 1 (sample/train_enc_dec.py) or 2 (sample/train_3d_pose_from_enc.py) and of the prior
         (sample/train_GAN.py), the index, the crops; bodies of sample/fit_SMPL.py; embeddings.pkl in mode embeddings

@@ -1,12 +1,12 @@
 """Stage 1.  Learn the geometry of a person by drawing one camera's view from another.
 
-With teaching.by masks (preset heatmaps) the masks of calibrated views teach it instead; that loop is in
-sample/teach_points.py.
+The loop below is teaching.by views (preset views).  What scripts begin with is teaching.by masks: points in space that
+the masks of calibrated views teach, without a drawing; that loop is in sample/teach_points.py.
 Crops are centred on masks.  The only 3D label that can be read is the true pelvis of everybody, as in the paper:
 crop.centre pelvis, which presets rhodin and seed have.
 
-    python sample/train_enc_dec.py --name demo
-    python sample/train_enc_dec.py --preset heatmaps
+    python sample/train_enc_dec.py
+    python sample/train_enc_dec.py --preset views
     torchrun --nproc-per-node 2 sample/train_enc_dec.py --preset full
 
 Reads   the index and backgrounds (dataset_def/h36m_preprocess.py, h36m_get_background.py)

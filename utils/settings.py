@@ -7,13 +7,13 @@ import shlex
 import sys
 import types
 from collections.abc import Callable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
-from config import ASSETS, EMBEDDED, PARTS, PRESETS, ROOT, Paths, Subjects
+from config import ASSETS, EARLIER_PRESETS, EMBEDDED, PARTS, PRESETS, ROOT, Paths, Subjects
 from utils.failures import failure_in_words
 
 StageConfig = TypeVar("StageConfig")
@@ -35,12 +35,8 @@ def parse(stage: type[StageConfig], arguments: list[str] | None = None) -> Stage
         if not reads_data:
             raise ValueError(f"--dataset is {chosen.dataset}, but this script reads no data set; leave it out")
         rest = dataset_flags(chosen.dataset, rest) + rest
-    if chosen.preset not in PRESETS:
-        raise ValueError(f"there is no preset {chosen.preset!r}; use one of {', '.join(PRESETS)}")
     refuse_earlier_names(stage, rest)
-    preset = PRESETS[chosen.preset]()
-    parts = [getattr(preset, part.name) for part in fields(preset)]
-    defaults = [part for part in parts if type(part) is stage]
+    defaults = defaults_of(stage, chosen.preset)
     about = (stage.__doc__ or "").strip()
     if reads_data:
         about += "\n\n--dataset FOLDER: your data is here, with frames, masks, backgrounds and index in it."
@@ -48,6 +44,20 @@ def parse(stage: type[StageConfig], arguments: list[str] | None = None) -> Stage
         about += f"\n\n--preset {'|'.join(PRESETS)} chooses the defaults shown here."
         return tyro.cli(stage, args=rest, default=defaults[0], description=about)
     return tyro.cli(stage, args=rest, description=about)
+
+
+def defaults_of(stage: type[StageConfig], name: str) -> list[StageConfig]:
+    """Give a stage's settings in a preset; nothing for a tool, whose settings no preset has.
+
+    Raises:
+        ValueError: an unknown preset.
+    """
+    known = EARLIER_PRESETS.get(name, name)
+    if known not in PRESETS:
+        raise ValueError(f"there is no preset {name!r}; use one of {', '.join(PRESETS)}")
+    preset = PRESETS[known]()
+    found = [part for part in (getattr(preset, part.name) for part in fields(preset)) if type(part) is stage]
+    return [replace(part, name=name) if name in EARLIER_PRESETS and hasattr(part, "name") else part for part in found]
 
 
 def dataset_flags(dataset: Path, others: list[str]) -> list[str]:
@@ -270,11 +280,17 @@ def next_command(script: str, paths: Paths, **settings: Typed) -> str:
     return f"next: python {' '.join(words)}{flags(paths)}"
 
 
-def named(run: Path) -> dict[str, Typed]:
-    """Give the settings that call another stage's run as this one; a preset brings its name along."""
-    if run.name == "demo" or run.resolve() == ASSETS:
-        return {}
-    return {"preset" if run.name in PRESETS else "name": run.name}
+def named(run: Path, finds_points: bool = True) -> dict[str, Typed]:
+    """Give the settings that call another stage's run as this one; a preset brings its name along.
+
+    Args:
+        finds_points: behind an encoder that finds its points in the image, which is what preset demo is for; behind
+            another one of no preset's name, preset views has the settings.
+    """
+    if run.name in PRESETS and run.name != "demo":
+        return {"preset": run.name}
+    name: dict[str, Typed] = {} if run.name == "demo" or run.resolve() == ASSETS else {"name": run.name}
+    return name if finds_points else {"preset": "views", **name}
 
 
 def chosen_subjects(who: Subjects) -> dict[str, Typed]:

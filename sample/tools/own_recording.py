@@ -330,7 +330,7 @@ def shortened(optim: Optim, steps: int) -> Optim:
 
 def train_points(place: Place) -> None:
     """Stage 1: points taught by masks; where the person faces, the keypoints in space tell, for not everybody walks."""
-    config, preset = place.config, PRESETS["heatmaps"]().enc_dec
+    config, preset = place.config, PRESETS["demo"]().enc_dec
     train_enc_dec.main(replace(
         preset, name=config.name, paths=place.paths, subjects=replace(place.subjects, labelled=(SUBJECT,)),
         teaching=replace(preset.teaching, heading="labels", labelled_sequences=0),
@@ -341,7 +341,7 @@ def train_points(place: Place) -> None:
 
 def train_joints(place: Place) -> None:
     """Stage 2: joints in the image, taught by the bodies."""
-    config, preset = place.config, PRESETS["heatmaps"]().pose
+    config, preset = place.config, PRESETS["demo"]().pose
     train_3d_pose_from_enc.main(replace(
         preset, name=config.name, paths=place.paths, subjects=place.subjects, encoder=place.best("enc_dec"),
         pseudo_labels=place.run("fit") / "pseudo_labels.npz", optim=shortened(preset.optim, config.steps_2),
@@ -351,7 +351,7 @@ def train_joints(place: Place) -> None:
 
 def train_bodies(place: Place) -> None:
     """Stage 4: bodies, from stage 2 on; the keypoints in space, beside the bodies, choose the best checkpoint."""
-    config, preset = place.config, PRESETS["heatmaps"]().mesh
+    config, preset = place.config, PRESETS["demo"]().mesh
     train_SMPL_from_enc.main(replace(
         preset, name=config.name, paths=place.paths, subjects=replace(place.subjects, labelled=(SUBJECT,)),
         encoder=place.best("pose"),

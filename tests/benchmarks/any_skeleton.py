@@ -32,7 +32,7 @@ from config import (
     Subjects,
     UnpairedPoses,
     UntrainedEncoder,
-    heatmaps,
+    demo,
 )
 from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.h36m_crops import CropSettings
@@ -163,7 +163,7 @@ def optim_of(steps: int) -> Optim:
 def train_points(settings: Settings, many: Paths) -> Path:
     """Train stage 1: points that masks teach; give its checkpoint."""
     run = many.runs_location / "enc_dec" / settings.name
-    preset = heatmaps().enc_dec
+    preset = demo().enc_dec
     train_enc_dec.main(replace(
         preset, name=settings.name, device="cpu", paths=many, subjects=OTHERS, crop=CROP, groups=6,
         encoder=replace(preset.encoder, width=WIDTH),
@@ -176,7 +176,7 @@ def train_points(settings: Settings, many: Paths) -> Path:
 def train_joints(settings: Settings, many: Paths) -> Path:
     """Train stage 2: heat maps of the joints; give its checkpoint."""
     run = many.runs_location / "pose" / settings.name
-    preset = heatmaps().pose
+    preset = demo().pose
     train_3d_pose_from_enc.main(replace(
         preset, encoder=None, mode="scratch", name=settings.name, device="cpu", paths=many, subjects=OTHERS, batch=24,
         untrained=UntrainedEncoder(CROP, replace(preset.untrained.encoder, width=WIDTH)),
@@ -188,7 +188,7 @@ def train_joints(settings: Settings, many: Paths) -> Path:
 def train_bodies(settings: Settings, many: Paths, joints: Path) -> Path:
     """Train stage 4 from stage 2 on, with labels and masks, without fits and prior; give its checkpoint."""
     run = many.runs_location / "mesh" / settings.name
-    preset = heatmaps().mesh
+    preset = demo().mesh
     train_SMPL_from_enc.main(replace(
         preset, encoder=joints, name=settings.name, device="cpu", paths=many, subjects=OTHERS, silhouettes_of=MANY,
         prior=None, loss=replace(preset.loss, prior=0.0), augment=replace(preset.augment, shift_m=0.12),

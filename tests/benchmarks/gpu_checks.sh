@@ -55,7 +55,7 @@ fits() {
 }
 pose() {  # labels of S1, fits of everybody else
   local left=$((${SECONDS_IN_ALL:-560} - SECONDS)); local steps=${STEPS:-$(((left - 90) * 1000 / ${STEP_MS:-27}))}
-  part pose timeout $((${TINY:+600} + left + 20)) python3 sample/train_3d_pose_from_enc.py --preset heatmaps --encoder none --mode scratch --name pose \
+  part pose timeout $((${TINY:+600} + left + 20)) python3 sample/train_3d_pose_from_enc.py --encoder none --mode scratch --name pose \
     --dataset "$DATA" --paths.runs-location "$RUNS" --pseudo-labels "$RUNS/fit/gpu/pseudo_labels.npz" \
     --subjects.train $PEOPLE --subjects.test $TEST --untrained.crop.size-px $PX --untrained.encoder.width $WIDTH \
     --augment.scale 0.3 --augment.shift-m 0.25 --batch $BATCH --in-memory --optim.steps "$steps" --optim.lr 3e-3 \

@@ -51,6 +51,8 @@ def test_a_command_names_what_differs_from_the_defaults_and_nothing_else(monkeyp
     read = parse(EncDecConfig, line.replace("'a b'", "ab").split()[3:])
     assert read.subjects == who and read.name == "other"
     assert named(Path("runs/enc_dec/full")) == {"preset": "full"} and named(Path("runs/enc_dec/demo")) == {}
+    assert named(Path("runs/enc_dec/mine"), finds_points=False) == {"preset": "views", "name": "mine"}
+    assert named(Path("runs/enc_dec/full"), finds_points=False) == {"preset": "full"}
     monkeypatch.chdir(ROOT)
     assert named(Path("models/assets")) == named(ROOT / "models" / "assets") == {}, "committed weights are no run"
     assert subjects_to_test(who) == {"subjects": (21,)} and subjects_to_test(Subjects()) == {}

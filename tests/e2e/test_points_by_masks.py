@@ -203,7 +203,7 @@ def test_what_draws_is_trained_behind_points_that_stay(paths, trained):
 
 def test_two_processes_train_with_the_same_code_and_go_on_with_one_heading(paths, tmp_path):
     script = str(ROOT / "tests" / "helpers" / "two_teachers.py")
-    options = """--preset heatmaps --name two --device cpu --groups 2 --crop.size-px 32 --encoder.width 8
+    options = """--name two --device cpu --groups 2 --crop.size-px 32 --encoder.width 8
         --encoder.points 12 --decoder.width 8 --subjects.train 1 5 --subjects.labelled 1 --subjects.test 9
         --subjects.held-out 4 1 --optim.steps 4 --loop.workers 0 --teaching.heading-at 0.5"""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, str(tmp_path)]

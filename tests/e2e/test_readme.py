@@ -25,8 +25,10 @@ STEPS = ("--optim.steps 2", "--optim.warmup-steps 0", "--optim.no-bf16", *LOOP, 
 WHO = ("--subjects.train 1", "--subjects.labelled 1", "--subjects.test 9")
 STAGE_1 = ("--groups 2", "--crop.size-px 32", "--encoder.width 8", "--encoder.points 12", "--encoder.appearance 8",
            "--decoder.width 8")  # fmt: skip
+UNPAIRED = ("--unpaired.steps 2", "--unpaired.batch 8", "--unpaired.bank.sequences 4", "--unpaired.bank.frames 4",
+            "--unpaired.bank.processes 1", "--unpaired.bank.cache-location poses")  # fmt: skip
 SMALL: dict[str, tuple[str, ...]] = {
-    "sample/train_enc_dec.py": (*STEPS, *WHO, *STAGE_1),
+    "sample/train_enc_dec.py": (*STEPS, *WHO, *STAGE_1, "--teaching.heading none"),
     "sample/test_enc_dec.py": ("--subjects 9", "--max-pairs 8", "--examples 2", "--device cpu"),
     "sample/train_3d_pose_from_enc.py": (*STEPS, *WHO, "--batch 4", "--head.hidden 16"),
     "sample/test_pose.py": ("--subjects 9", "--examples 2", "--device cpu"),
@@ -34,7 +36,7 @@ SMALL: dict[str, tuple[str, ...]] = {
                             "--data.cache-location poses"),
     "sample/test_GAN.py": ("--device cpu", "--processes 1"),
     "sample/train_SMPL_from_enc.py": (*STEPS, *WHO, "--batch 4", "--silhouette-batch 2", "--mask-px 32",
-                                      "--silhouettes-of 1", "--head.hidden 16"),
+                                      "--silhouettes-of 1", "--head.hidden 16", *UNPAIRED),
     "sample/test_SMPL.py": ("--subjects 9", "--examples 2", "--device cpu"),
     "sample/fit_SMPL.py": ("--every 1", "--device cpu", "--processes 1", "--mask-px 32", "--steps.joint-steps 20",
                            "--steps.shape-steps 3", "--steps.steps 3"),

@@ -125,9 +125,9 @@ def test_figures_shrink_to_a_width(trained, tmp_path):
 def test_two_processes_train_with_the_same_code(paths):
     name = "two"
     script = str(ROOT / "sample" / "train_enc_dec.py")
-    options = f"""--name {name} --device cpu --groups 2 --crop.size-px 32 --encoder.width 8 --decoder.width 8
-        --subjects.train 1 --subjects.labelled 1 --subjects.test 9 --subjects.held-out 4 1 --optim.steps 4
-        --loop.workers 0"""
+    options = f"""--preset views --name {name} --device cpu --groups 2 --crop.size-px 32 --encoder.width 8
+        --decoder.width 8 --subjects.train 1 --subjects.labelled 1 --subjects.test 9 --subjects.held-out 4 1
+        --optim.steps 4 --loop.workers 0"""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", script, *options.split()]
     for field in ("h36m", "masks", "backgrounds", "index", "runs"):
         command += [f"--paths.{field}-location", str(getattr(paths, f"{field}_location"))]

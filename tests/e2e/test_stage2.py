@@ -108,7 +108,8 @@ def test_a_user_trains_tests_and_draws_from_the_command_line(place, tmp_path):
     for field in ("h36m_location", "masks_location", "backgrounds_location", "index_location", "runs_location"):
         paths += [f"--paths.{field.replace('_', '-')}", getattr(place.paths, field)]
     settings = {
-        "encoder": place.encoder, "name": "typed", "mode": "finetune", "optim.steps": 80, "optim.lr": 3e-3, "batch": 8,
+        "preset": "views", "encoder": place.encoder, "name": "typed", "mode": "finetune", "optim.steps": 80,
+        "optim.lr": 3e-3, "batch": 8,
         "subjects.train": 1, "subjects.test": 9, "head.hidden": 64, "head.dropout": 0.0, "augment.colour": 0,
         "loop.log-every": 20, "loop.workers": 0,
     }  # fmt: skip

@@ -33,6 +33,8 @@ from tests.helpers.tiny_h36m import write_tiny_h36m
 ROOT = Path(__file__).resolve().parents[2]
 TRACES = Path(__file__).with_name("traces.json")
 ASSETS = ROOT / "models" / "assets"
+VIEWS = "--preset views"
+"""The preset of the trainings below, and of the committed weights."""
 
 Trace = dict[str, list[float]]
 
@@ -108,8 +110,8 @@ class Place:
         self.root = root
         self.tiny, self.drawn = root / "tiny", root / "synthetic"
         write_tiny_h36m(self.tiny, actions=(2, 3, 4), frames=3, size_px=96, ending="png")
-        self.run("dataset_def/h36m_preprocess.py", *self.data(), "--processes 1")
-        self.run("dataset_def/h36m_preprocess.py", *self.data(), "--processes 1 --centre pelvis")  # committed weights
+        self.run("dataset_def/h36m_preprocess.py", *self.data(), VIEWS, "--processes 1")
+        self.run("dataset_def/h36m_preprocess.py", *self.data(), VIEWS, "--processes 1 --centre pelvis")
         self.run("dataset_def/h36m_get_background.py", *self.data())
 
     def data(self, folder: Path | None = None) -> list[str]:
@@ -149,8 +151,8 @@ TESTED = "--subjects 9 --device cpu"
 
 def trace_stage_1(place: Place) -> dict[str, Trace]:
     """Train stage 1, test it and store its latents."""
-    place.train("sample/train_enc_dec.py", *place.data(), PEOPLE, "--groups 2 --crop.size-px 32 --encoder.width 8",
-                "--encoder.points 12 --encoder.appearance 8 --decoder.width 8")  # fmt: skip
+    place.train("sample/train_enc_dec.py", VIEWS, *place.data(), PEOPLE, "--groups 2 --crop.size-px 32",
+                "--encoder.width 8 --encoder.points 12 --encoder.appearance 8 --decoder.width 8")  # fmt: skip
     checkpoint, folder = place.trained("enc_dec"), place.trained("enc_dec").parent
     place.run("sample/test_enc_dec.py", f"--checkpoint {checkpoint} --batch 8 --examples 3", TESTED, *place.data())
     place.run("sample/save_embeddings.py", f"--checkpoint {checkpoint} --copies 2 --subjects 1 --device cpu",
@@ -165,8 +167,8 @@ def trace_stage_1(place: Place) -> dict[str, Trace]:
 
 def trace_stage_2(place: Place) -> dict[str, Trace]:
     """Train stage 2 and test it."""
-    place.train("sample/train_3d_pose_from_enc.py", f"--encoder {place.trained('enc_dec')}", *place.data(), PEOPLE,
-                "--batch 4 --head.hidden 16")  # fmt: skip
+    place.train("sample/train_3d_pose_from_enc.py", VIEWS, f"--encoder {place.trained('enc_dec')}", *place.data(),
+                PEOPLE, "--batch 4 --head.hidden 16")  # fmt: skip
     folder = place.trained("pose").parent
     place.run("sample/test_pose.py", f"--checkpoint {place.trained('pose')}", TESTED, *place.data())
     found = measures(folder, "pose") | predictions(folder / "predictions.npz", "joints")
@@ -187,7 +189,7 @@ def trace_stage_3(place: Place) -> dict[str, Trace]:
 def trace_stage_4(place: Place) -> dict[str, Trace]:
     """Train stage 4 behind stages 1 and 3, and test it."""
     encoder, prior, checkpoint = (place.trained(stage) for stage in ("enc_dec", "gan", "mesh"))
-    place.train("sample/train_SMPL_from_enc.py", f"--encoder {encoder} --prior {prior}", *place.data(), PEOPLE,
+    place.train("sample/train_SMPL_from_enc.py", VIEWS, f"--encoder {encoder} --prior {prior}", *place.data(), PEOPLE,
                 "--silhouettes-of 1 --batch 4 --silhouette-batch 2 --mask-px 32 --head.hidden 16",
                 "--loss.prior-asks all_real --loss.prior 0.12")  # fmt: skip
     folder = checkpoint.parent

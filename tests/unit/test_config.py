@@ -47,7 +47,25 @@ STAGES = [
 
 
 def test_defaults_are_the_demo():
-    assert parse(EncDecConfig, []) == PRESETS["demo"]().enc_dec == EncDecConfig()
+    """Scripts begin with the preset; the settings' own defaults, which old files are read with, are preset views."""
+    demo, views = PRESETS["demo"](), PRESETS["views"]()
+    for stage in (demo.enc_dec, demo.gan, demo.preprocess):
+        assert parse(type(stage), []) == stage
+    for stage in (demo.pose, demo.mesh):
+        assert parse(type(stage), ["--encoder", "a.pt"]) == dataclasses.replace(stage, encoder=Path("a.pt"))
+    assert demo.enc_dec.teaching.by == "masks" and demo.pose.mode == demo.mesh.mode == "finetune"
+    own = [views.enc_dec, views.gan, dataclasses.replace(views.pose, encoder=None, mode="scratch"),
+           dataclasses.replace(views.mesh, encoder=None, mode="scratch")]  # fmt: skip
+    assert own == [EncDecConfig(name="views"), GanConfig(name="views"),
+                   PoseConfig(None, "views", mode="scratch"),
+                   MeshConfig(None, name="views", mode="scratch")]  # fmt: skip
+
+
+def test_an_earlier_name_of_a_preset_goes_on_under_that_name():
+    for stage, arguments in ((EncDecConfig, []), (PoseConfig, ["--encoder", "a.pt"]), (GanConfig, [])):
+        earlier = parse(stage, ["--preset", "heatmaps", *arguments])
+        assert earlier == dataclasses.replace(parse(stage, arguments), name="heatmaps")
+    assert parse(EncDecConfig, ["--preset", "heatmaps", "--name", "mine"]).name == "mine"
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -60,7 +78,7 @@ def test_every_preset_parses(name):
 
 
 def test_no_encoder_is_a_word_on_the_command_line():
-    chosen = parse(PoseConfig, ["--preset", "heatmaps", "--encoder", "none", "--mode", "scratch"])
+    chosen = parse(PoseConfig, ["--encoder", "none", "--mode", "scratch"])
     assert chosen.encoder is None and chosen.untrained.encoder.kind == "heatmaps"
     assert config_from_dict(PoseConfig, to_plain(chosen)) == chosen
 
@@ -92,7 +110,7 @@ def test_unknown_settings_and_values_are_refused(arguments, capsys):
 
 
 def test_an_unknown_preset_is_refused():
-    with pytest.raises(ValueError, match="no preset 'huge'; use one of demo, full, heatmaps, rhodin, seed"):
+    with pytest.raises(ValueError, match="no preset 'huge'; use one of demo, views, full, rhodin, seed"):
         parse(EncDecConfig, ["--preset", "huge"])
 
 

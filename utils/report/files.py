@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from config import PRESETS, ROOT
+from config import EARLIER_PRESETS, PRESETS, ROOT
 from utils.artifacts import COMMANDS, load_metrics, load_predictions, must_exist
 from utils.history import load_history
 from utils.report.measures import plain_text
@@ -183,18 +183,24 @@ class Start(NamedTuple):
     versions: str
 
 
-def preset_name(command: Sequence[str]) -> str:
-    """Read the preset off a command line; without one it is demo, as for the scripts."""
+def preset_name(command: Sequence[str], stage: str, settings: Mapping[str, Any]) -> str:
+    """Read the preset off a command line; without one, of the two that scripts have begun with the one that fits.
+
+    That is demo, as for the scripts now, or views, with which they began before.
+    """
     names = [word.partition("=")[2] for word in command if word.startswith("--preset=")]
     names += [following for word, following in itertools.pairwise(command) if word == "--preset"]
-    return names[-1] if names else "demo"
+    if names:
+        return names[-1]
+    return min(("demo", "views"), key=lambda name: len(changed_settings(settings, defaults(stage, name))))
 
 
 def defaults(stage: str, preset: str) -> dict[str, Any]:
     """Give the stage's settings in a preset, with dotted names; nothing for an unknown stage or preset."""
-    if preset not in PRESETS:
+    known_as = EARLIER_PRESETS.get(preset, preset)
+    if known_as not in PRESETS:
         return {}
-    parts = PRESETS[preset]()
+    parts = PRESETS[known_as]()
     known = {part.name: getattr(parts, part.name) for part in fields(parts)}
     return flat(to_plain(known[stage])) if stage in known else {}
 

@@ -95,7 +95,7 @@ def view_run(run: RunFiles, number_on_page: int, bodies: PoseBodies, count: int)
                for place, (name, stored) in enumerate(run.metrics.items())]  # fmt: skip
     own = run.metadata.get("settings", {})
     command = run.metadata["starts"][0]["command"] if run.metadata.get("starts") else []
-    preset = preset_name(command)
+    preset = preset_name(command, run.stage, own)
     view = RunView(
         anchor=f"run-{number_on_page}",
         title=run.title,

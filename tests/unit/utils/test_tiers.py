@@ -53,7 +53,7 @@ def test_the_papers_crops_read_the_root_of_everybody():
 def test_the_presets_of_the_papers_read_the_root_and_the_others_do_not(preset):
     assert of_stage_1(PRESETS[preset]().enc_dec).tier == "pixels + cameras + root"
     assert PRESETS[preset]().preprocess.centre == "pelvis"
-    assert all(PRESETS[other]().enc_dec.crop.centre == "masks" for other in ("demo", "full"))
+    assert all(PRESETS[other]().enc_dec.crop.centre == "masks" for other in ("demo", "views", "full"))
 
 
 def test_a_network_from_scratch_reads_its_labelled_people_alone():

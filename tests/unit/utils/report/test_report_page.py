@@ -208,7 +208,16 @@ def test_settings_that_are_the_presets_are_not_listed():
     assert preset["crop.size_px"] == 128 and defaults("nothing", "full") == {}
     own = preset | {"optim.lr": 0.5, "name": "mine"}
     assert changed_settings(own, preset) == [Setting("optim.lr", "0.5", "0.0005")]
-    assert preset_name(["x.py", "--preset", "full"]) == preset_name(["x.py", "--preset=full"]) == "full"
+    for command in (["x.py", "--preset", "full"], ["x.py", "--preset=full"]):
+        assert preset_name(command, "enc_dec", own) == "full"
+
+
+def test_a_run_without_a_preset_is_read_with_the_default_of_its_time():
+    for preset in ("demo", "views"):
+        own = defaults("enc_dec", preset) | {"optim.lr": 0.5, "name": "mine"}
+        assert preset_name(["x.py", "--name", "mine"], "enc_dec", own) == preset
+    assert preset_name(["x.py"], "gan", defaults("gan", "demo")) == "demo"
+    assert defaults("pose", "heatmaps") == defaults("pose", "demo")
 
 
 def test_times_of_several_starts_are_added():
