@@ -152,6 +152,8 @@ class FrameChoice(NamedTuple):
     """Sequences per subject, spread over the actions; 0 for all."""
     every: int = 1
     """Every n-th instant of a sequence."""
+    cameras: tuple[int, ...] = ()
+    """Numbers of the cameras; all without."""
 
 
 def select_rows(
@@ -204,6 +206,18 @@ def rows_by_instant(table: FrameTable, rows: Int[np.ndarray, "n"]) -> dict[int, 
     return dict(zip(instants.tolist(), np.split(order, firsts[1:]), strict=True)) if len(order) else {}
 
 
+def of_cameras(table: FrameTable, rows: Int[np.ndarray, "n"], cameras: tuple[int, ...]) -> Int[np.ndarray, "m"]:
+    """Keep the frames of some cameras; all where none is named.
+
+    Raises:
+        ValueError: one of them took none of the frames.
+    """
+    if absent := sorted(set(cameras) - set(table.frames[rows, 3].tolist())):
+        raise ValueError(f"the index has no frames of cameras {absent} for these subjects, only of "
+                         f"{np.unique(table.frames[rows, 3]).tolist()}")  # fmt: skip
+    return rows[np.isin(table.frames[rows, 3], cameras)] if cameras else rows
+
+
 def every_nth(table: FrameTable, rows: Int[np.ndarray, "n"], every: int) -> Int[np.ndarray, "m"]:
     """Keep every n-th instant of each sequence, in all its views."""
     frame_step = table.every * every
@@ -212,7 +226,7 @@ def every_nth(table: FrameTable, rows: Int[np.ndarray, "n"], every: int) -> Int[
 
 def select_frames(table: FrameTable, choice: FrameChoice) -> Int[np.ndarray, "n"]:
     """Find the rows of the chosen frames, in the order of the index."""
-    rows = select_rows(table, choice.subjects, choice.part, choice.held_out)
+    rows = of_cameras(table, select_rows(table, choice.subjects, choice.part, choice.held_out), choice.cameras)
     return every_nth(table, spread_sequences(table, rows, choice.sequences), choice.every)
 
 

@@ -3,10 +3,11 @@
     python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt
     python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt --centre pelvis   (reads the true pelvis)
     python sample/test_pose.py --checkpoint runs/pose/demo/checkpoint_best.pt --centre box --mirror --roll-rad 0.35
+    python sample/test_pose.py --checkpoint runs/pose/full/checkpoint_best.pt --dataset data/h36m --protocol rhodin
 
 Reads   checkpoint_best.pt (sample/train_3d_pose_from_enc.py; holds encoder and head), the test subjects' images
 Writes  predictions.npz, metrics.json beside the checkpoint or in --out (metrics_masks.json, metrics_rolled.json, ...
-        for other crops)
+        for other crops, metrics_rhodin.json, ... for protocols)
 Next    sample/make_figures.py
 """
 
@@ -22,7 +23,7 @@ from tqdm import tqdm
 
 from config import Crop, Device, Paths, ranged, setting
 from dataset_def.h36m_crops import CropSettings
-from dataset_def.h36m_index import FrameChoice, FrameTable
+from dataset_def.h36m_index import FrameChoice, FrameTable, load_table
 from dataset_def.h36m_pose_data import PoseData, labels_world_m
 from models.pose_from_latent import StoredPose, load_pose
 from utils.artifacts import save_metrics, save_predictions, skeleton_arrays
@@ -30,8 +31,10 @@ from utils.batches import in_order, to_device
 from utils.engine import choose_device
 from utils.image import to_picture
 from utils.metrics import mirrored_joints, mpjpe_mm, pose_errors
+from utils.protocols import PROTOCOLS, SUBJECTS, ProtocolName, frame_step, protocol_errors
 from utils.reference_poses import reference_poses
 from utils.report.frames import best_and_worst
+from utils.report.measures import measure_of
 from utils.report.summaries import (
     action_table,
     away_over_front,
@@ -39,6 +42,8 @@ from utils.report.summaries import (
     intervals,
     overall_table,
     per_action,
+    text_table,
+    written_interval,
     yaw_summary,
     yaw_table,
 )
@@ -67,9 +72,23 @@ class TestPoseConfig:
     """Roll every test image in its plane, by a random angle up to this (0.35: 20 degrees); writes ..._rolled files."""
     mirror: bool = False
     """Look at the mirrored images, too, and report the mean of both answers apart (`with_mirrored`)."""
+    protocol: ProtocolName | Literal[""] = ""
+    """Human3.6M as a paper measures it (utils/protocols.py: people, frames, cameras, crops, joints, alignment), beside
+    the usual measures of the same frames; writes ..._<protocol> files."""
     batch: int = setting(64, low=1)
     examples: int = setting(6, low=1)
     """Test images that are stored with the predictions, for the figures."""
+
+    def __post_init__(self) -> None:
+        if not self.protocol:
+            return
+        usual = {"subjects": SUBJECTS, "every": 1, "roll_rad": 0.0}
+        given = [name for name, value in usual.items() if getattr(self, name) != value]
+        given += ["centre"] if self.centre not in ("", PROTOCOLS[self.protocol].centre) else []
+        if given:
+            values = ", ".join(f"{name} is {getattr(self, name)}" for name in given)
+            raise ValueError(f"protocol {self.protocol} says itself which people, frames and crops are tested, but "
+                             f"{values}; leave out --{' --'.join(given).replace('_', '-')}, or --protocol")  # fmt: skip
 
 
 class Predictions(NamedTuple):
@@ -161,15 +180,52 @@ def pose_examples(data: PoseData, count: int, errors_mm: np.ndarray, frames: np.
     return found
 
 
-def file_suffix(crop: Crop, trained: Crop, roll_rad: float) -> str:
+def choose_frames(config: TestPoseConfig) -> FrameChoice:
+    """Say which frames are tested."""
+    if not config.protocol:
+        return FrameChoice(config.subjects, every=config.every)
+    table = load_table(config.paths)
+    step = frame_step(config.protocol, table.every)
+    if not table.skeleton.is_h36m:
+        raise ValueError(f"protocol {config.protocol} is about Human3.6M's 17 joints, and this data set has "
+                         f"{len(table.skeleton.names)} of its own; leave out --protocol")  # fmt: skip
+    return FrameChoice(SUBJECTS, every=step, cameras=PROTOCOLS[config.protocol].cameras)
+
+
+def crop_of(config: TestPoseConfig, trained: Crop) -> Crop:
+    """Say how test images are cut: as the encoder was trained, but for what a setting or the protocol says."""
+    usual = PROTOCOLS[config.protocol].centre if config.protocol else trained.centre
+    return replace(trained, centre=config.centre or usual)
+
+
+def by_protocol(name: ProtocolName, found: Predictions, frames: np.ndarray) -> dict[str, Any]:
+    """Measure as a protocol does, and say how that is."""
+    errors = protocol_errors(name, found.predicted_root_m, found.true_root_m)
+    own = {key: values.numpy() for key, values in errors.items()}
+    return {"protocol": f"{name}: {PROTOCOLS[name].told}", f"by_protocol_{name}": {"overall": intervals(own, frames)}}
+
+
+def protocol_table(overall: dict[str, Any]) -> str:
+    """Write a protocol's measures as one line."""
+    known = {key: measure_of(key) for key in overall if not key.startswith("num_")}
+    titles = [f"{one.heading}, {one.detail}" for one in known.values()]
+    cells = [written_interval(overall[key], one.decimals) for key, one in known.items()]
+    return f"\n{text_table({'by the protocol': cells}, titles)}\n"
+
+
+def file_suffix(config: TestPoseConfig, crop: Crop, trained: Crop) -> str:
     """Name what differs from the crops that the encoder was trained with, for the names of files."""
-    return f"_{crop.centre}" * (crop.centre != trained.centre) + "_rolled" * (roll_rad > 0)
+    if config.protocol:
+        return f"_{config.protocol}"
+    return f"_{crop.centre}" * (crop.centre != trained.centre) + "_rolled" * (config.roll_rad > 0)
 
 
 def describe_split(config: TestPoseConfig, stored: StoredPose, centre: str) -> str:
     """Say which frames were measured, and whether any network saw these subjects before."""
     seen = set(stored.config.subjects.labelled) | set(stored.encoder_config.subjects.train)
     names = [f"S{subject}" + " (also trained on)" * (subject in seen) for subject in config.subjects]
+    if config.protocol:
+        return f"{', '.join(names)}; protocol {config.protocol}: {PROTOCOLS[config.protocol].told}"
     frames = "all frames" if config.every == 1 else f"one frame in {config.every}"
     rolled = f", rolled by up to {config.roll_rad:g} rad" * (config.roll_rad > 0)
     return f"{', '.join(names)}; {frames} and cameras of the index; crop centred on {centre}{rolled}"
@@ -179,10 +235,8 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     """Predict, measure, write and print; return the metrics."""
     device = choose_device(config.device)
     stored = load_pose(config.checkpoint, device)
-    trained_crop = stored.encoder_config.crop
-    crop = replace(trained_crop, centre=config.centre or trained_crop.centre)
-    crops = CropSettings(crop, config.roll_rad)
-    data = PoseData(config.paths, FrameChoice(config.subjects, every=config.every), crops)
+    crop = crop_of(config, stored.encoder_config.crop)
+    data = PoseData(config.paths, choose_frames(config), CropSettings(crop, config.roll_rad))
     skeleton = own_joints(config.checkpoint, stored, data.table)
     found = predict_all(stored, data, config.batch, device)
     frames = found.frames.numpy().astype(np.int32)
@@ -200,9 +254,11 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
 
     if config.mirror:
         metrics["with_mirrored"] = with_mirrored(found, predict_all(stored, data, config.batch, device, True), skeleton)
+    if config.protocol:
+        metrics |= by_protocol(config.protocol, found, frames)
 
     split = describe_split(config, stored, crop.centre)
-    folder, suffix = config.out or config.checkpoint.parent, file_suffix(crop, trained_crop, config.roll_rad)
+    folder, suffix = config.out or config.checkpoint.parent, file_suffix(config, crop, stored.encoder_config.crop)
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
     arrays = {name: values.numpy() for name, values in found._asdict().items() if name != "frames"}
     save_predictions(
@@ -225,6 +281,8 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     shown |= {"with mirrored": metrics["with_mirrored"]["overall"]} if config.mirror else {}
     print(f"{split}: {len(frames)} frames; predicted reads {stored.reads.tier}, the others {labels_alone.tier}")
     print(f"{overall_table(shown)}\n\n{action_table(by_action)}\n\nyaw:\n{yaw_table({'predicted': turned['yaw']})}")
+    if config.protocol:
+        print(protocol_table(metrics[f"by_protocol_{config.protocol}"]["overall"]))
     print(next_command("sample/train_GAN.py", config.paths, **named(config.checkpoint.parent)))
     return metrics
 

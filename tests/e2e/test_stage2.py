@@ -47,6 +47,7 @@ from utils.engine import Run
 from utils.history import load_history
 from utils.image import write_image
 from utils.reference_poses import REFERENCES
+from utils.report.measures import sorted_metrics
 from utils.settings import to_plain
 
 SUBJECTS = Subjects(train=(1,), labelled=(1,), test=(9,), held_out=((4, 1),))
@@ -221,6 +222,26 @@ def test_a_crop_about_the_true_pelvis_is_reported_beside_the_one_about_masks_and
     assert [sorted(one["reads_at_test"]) for one in told] == [["cameras", "masks", "pixels"],
                                                               ["cameras", "pixels", "root"]]  # fmt: skip
     assert told[0]["tier_of"]["constant_pose"] == "S1's joints"
+
+
+def test_a_protocol_is_measured_on_its_own_frames_and_written_where_its_numbers_stand(place, tmp_path, capsys):
+    train_3d_pose_from_enc.main(place.config("by_protocol"))
+    paths = write_tiny_h36m(tmp_path, subjects=(9, 11), actions=(2,), frames=6, size_px=64)
+    h36m_preprocess.main(PreprocessConfig(paths=paths, pack=False, processes=1))
+    settings = PoseTestConfig(place.run("by_protocol") / "checkpoint_best.pt", tmp_path / "out", "cpu", paths)
+    metrics = pose_test.main(replace(settings, protocol="spin_p2"))
+    assert "by the protocol" in capsys.readouterr().out
+    stored = load_predictions(tmp_path / "out" / "predictions_spin_p2.npz", COMMAND)[1]["frames"]
+    assert stored.tolist() == [[who, 2, 1, 4, frame] for who in (9, 11) for frame in (1, 6)]
+    assert metrics["by_protocol_spin_p2"]["overall"] == {"p_mpjpe_14_mm": metrics["overall"]["p_mpjpe_14_mm"]}
+    assert metrics["crop_centre"] == "box"
+    about = load_metrics(tmp_path / "out" / "metrics_spin_p2.json", COMMAND)
+    assert about["split"].startswith("S9, S11; protocol spin_p2: every 5th frame, camera 4")
+    shown = sorted_metrics(about["metrics"])
+    assert "open choice" in shown.facts["protocol"]
+    assert "by protocol spin p2" in [row.name for row in shown.predictors.rows]
+    with pytest.raises(ValueError, match=r"no frames of subjects \[11\]"):
+        pose_test.main(replace(settings, paths=place.paths, protocol="seed"))
 
 
 def test_stored_latents_are_the_encoders_and_train_the_head(place):

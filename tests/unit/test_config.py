@@ -144,6 +144,16 @@ CONTRADICTIONS = {
         lambda: PoseConfig(Path("a"), mode="embeddings"),
         "embeddings is None: mode embeddings needs",
     ),
+    "a protocol of others": (
+        lambda: PoseTestConfig(Path("a"), subjects=(9,), every=2, protocol="rhodin"),
+        r"protocol rhodin says itself .* subjects is \(9,\), every is 2; leave out --subjects "
+        "--every, or --protocol",
+    ),
+    "a protocol of other crops": (
+        lambda: PoseTestConfig(Path("a"), centre="masks", protocol="spin_p1"),
+        "centre is masks; leave out --centre, or --protocol",
+    ),
+    "a rolled protocol": (lambda: PoseTestConfig(Path("a"), roll_rad=0.3, protocol="seed"), "out --roll-rad, or"),
     "embeddings unused": (lambda: PoseConfig(Path("a"), embeddings=Path("e")), "mode is frozen and embeddings is e"),
     "motion": (lambda: SyntheticConfig(motion="dance"), "'generator' or 'cmu:<folder>'"),
     "no copies": (lambda: EmbeddingsConfig(Path("a"), copies=0), "copies is 0; use at least 1"),

@@ -135,7 +135,7 @@ IMPORTED_ONCE = {
         "dataset_def/poses/corruptions.py", "models/decoders.py",
         "models/drawn_keypoints.py", "models/drawn_masks.py", "models/encoders.py", "models/gan_losses.py",
         "models/keypoints_fit.py", "models/silhouette/near_plane.py",
-        "sample/teach_points.py", "utils/image_metrics.py", "utils/one_euro.py",
+        "sample/teach_points.py", "utils/image_metrics.py", "utils/one_euro.py", "utils/protocols.py",
     ),
     "a subject of its own, with tests of its own": (
         "dataset_def/multiview/custom_recording.py", "dataset_def/multiview/masks_from_motion.py",
