@@ -2,13 +2,15 @@
 
     {"joints": ["pelvis", "left_hip", "right_hip", ...], "parents": [null, "pelvis", "pelvis", ...],
      "mirror_pairs": [["left_hip", "right_hip"], ...], "heading_pairs": [["left_hip", "right_hip"]],
-     "world_up": [0, 0, 1]}
+     "world_up": [0, 0, 1], "people": "our laboratory, 2024"}
 
 Every key may be left out.  `joints` and `parents`: the joints of pose3d_world, the root first; Human3.6M's 17 where
 there are none.  `mirror_pairs`: left and right; paired by their names where there are none.  `heading_pairs`: the pairs
 whose differences point to the left of somebody who faces ahead; those that hang from the middle, as hips and shoulders
 do, where there are none.  `world_up`: which way is up in the world of cameras and joints; z where it is not said.  The
-index turns the world so that z is up; bodies and poses that are made from it stand in that world.
+index turns the world so that z is up; bodies and poses that are made from it stand in that world.  `people`: a name for
+those whom the subjects' numbers stand for, the same in all data sets that share them; a test says by it whether a
+network was trained on somebody.
 """
 
 import json
@@ -25,7 +27,7 @@ from utils.skeleton import H36M, Pairs, Skeleton, limbs_from_the_middle, pairs_b
 
 FILE = "data_set.json"
 JOINTS = ("joints", "parents")
-KEYS = (*JOINTS, "mirror_pairs", "heading_pairs", "world_up")
+KEYS = (*JOINTS, "mirror_pairs", "heading_pairs", "world_up", "people")
 Z_UP = (0.0, 0.0, 1.0)
 
 
@@ -35,6 +37,8 @@ class DataSetFacts(NamedTuple):
     skeleton: Skeleton = H36M
     up_world: tuple[float, float, float] = Z_UP
     """Unit vector, in the world of h36m_meta.mat."""
+    people: str = ""
+    """Whom the subjects' numbers stand for; empty where it is not told."""
 
     def R_index_from_world(self) -> Float[np.ndarray, "3 3"]:
         """Give the shortest turn from the world of h36m_meta.mat to one with z up.
@@ -77,7 +81,10 @@ def facts_from(text: bytes | str, path: Path) -> DataSetFacts:
     wrong = sorted(set(told) - set(KEYS)) if isinstance(told, dict) else ["no table of keys"]
     if wrong:
         raise ValueError(f"{path} holds {', '.join(map(repr, wrong))}; it may hold {', '.join(KEYS)}")
-    return DataSetFacts(_skeleton(told, path), _up(told.get("world_up", list(Z_UP)), path))
+    people = told.get("people", "")
+    if not isinstance(people, str):
+        raise ValueError(f"people of {path} is {people!r}; give a name in quotes")
+    return DataSetFacts(_skeleton(told, path), _up(told.get("world_up", list(Z_UP)), path), people)
 
 
 def skeleton_text(skeleton: Skeleton) -> str:

@@ -20,7 +20,7 @@ from dataset_def.h36m_files import FrameKey, background_path, load_image, load_m
 from dataset_def.h36m_index import Centre, FrameTable, check_backgrounds, subjects_of, targets_world_m
 from utils.artifacts import COMMANDS, damaged, load_arrays, load_background, save_arrays
 from utils.camera import Camera, resized
-from utils.tiers import Reads, of_crops
+from utils.tiers import Reads, of_crops, of_people
 
 
 class PackMetadata(NamedTuple):
@@ -247,7 +247,8 @@ class CropReader:
 
     def reads(self, rows: Int[np.ndarray, "n"]) -> Reads:
         """Say whose data the crops of some rows read."""
-        return self.traced(of_crops(self.crop, subjects_of(self.table, rows)))
+        who = subjects_of(self.table, rows)
+        return self.traced(of_crops(self.crop, who)) | of_people(self.table.people, who)
 
     def traced(self, reads: Reads) -> Reads:
         """Trace labels of the data set back to 2D keypoints, where they were triangulated from some."""

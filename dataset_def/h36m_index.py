@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from config import Paths
 from dataset_def.data_set_file import facts_path
 from dataset_def.h36m_files import FrameKey, find_folders, folder_name, meta_path
+from dataset_def.people import whose_numbers
 from utils.artifacts import COMMANDS, load_arrays, load_index, save_arrays, skeleton_among, skeleton_arrays
 from utils.camera import Camera
 from utils.skeleton import H36M, Skeleton
@@ -46,6 +47,8 @@ class FrameTable(NamedTuple):
     fingerprint: str
     skeleton: Skeleton = H36M
     """The joints."""
+    people: str = ""
+    """Whom the subjects' numbers stand for; see dataset_def/people.py."""
 
     def camera(self, row: int | np.integer) -> Camera:
         """Give the camera that took a frame."""
@@ -119,6 +122,7 @@ def load_table(paths: Paths) -> FrameTable:
         has_masks=bool(stored["has_masks"]),
         fingerprint=index.fingerprint,
         skeleton=skeleton_among(stored),
+        people=str(stored["people"]) if "people" in stored else whose_numbers(paths, index.fingerprint),
     )
 
 

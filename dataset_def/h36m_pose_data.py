@@ -33,7 +33,7 @@ from dataset_def.h36m_index import (
 from dataset_def.photos.backdrops import Backdrops
 from utils.artifacts import Embeddings, PseudoLabels, load_embeddings
 from utils.image import to_unit_rgb
-from utils.tiers import NOTHING, Reads
+from utils.tiers import NOTHING, Reads, of_people
 
 
 class PoseSample(NamedTuple):
@@ -308,7 +308,7 @@ class EmbeddedPoseData(Dataset[EmbeddedSample]):
 
     def reads(self) -> Reads:
         """Say whose data the samples are made from; the crop's centre was the encoder's."""
-        return self.labels_read
+        return self.labels_read | of_people(self.table.people, self.labels_read.numbers)
 
     def labels_root_m(self) -> Float[Tensor, "N J 3"]:
         """Give all true poses, in the order of the items."""

@@ -47,6 +47,7 @@ from dataset_def.h36m_index import (
     targets_world_m,
 )
 from dataset_def.mask_centres import MaskShape, box_target, mask_shape, triangulated
+from dataset_def.people import whose_numbers
 from utils.artifacts import save_index
 from utils.camera import Camera
 from utils.person_box import NO_PERSON, mask_fault, series_fault
@@ -144,6 +145,7 @@ def make_table(config: PreprocessConfig, folders: list[FolderKey], fingerprint: 
         has_masks=with_masks,
         fingerprint=fingerprint,
         skeleton=facts.skeleton,
+        people=whose_numbers(config.paths, fingerprint),
     )
 
 

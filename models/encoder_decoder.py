@@ -22,7 +22,7 @@ from models.layers import EqualizedLinear
 from models.perceptual import imagenet_normalised
 from utils.artifacts import load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.settings import config_from_dict
-from utils.tiers import Reads, of_stage_1, reads_from
+from utils.tiers import Reads, of_stage_1, of_unknown_people, reads_from
 from utils.views import turned
 
 
@@ -354,7 +354,7 @@ def load_encoder(path: Path) -> StoredEncoder:
             raise ValueError(f"{path} was trained with mode {settings['mode']}, which moves the encoder away from its "
                              "decoder; give the checkpoint of stage 1")  # fmt: skip
         told = weights["_extra_state"].get(STAGE_1_READS)
-        reads = None if told is None else reads_from(told)
+        reads = None if told is None else of_unknown_people(reads_from(told))
         settings, step = encoder_provenance(weights)
         weights = {name.removeprefix("encoder."): w for name, w in weights.items() if name.startswith("encoder.")}
     network, config, weights = encoder_for(settings, weights, path)

@@ -49,6 +49,7 @@ from utils.report.summaries import (
 )
 from utils.settings import named, next_command, start
 from utils.skeleton import Skeleton
+from utils.tiers import Reads, is_seen, of_unknown_people
 
 
 @dataclass(frozen=True)
@@ -220,10 +221,19 @@ def file_suffix(config: TestPoseConfig, crop: Crop, trained: Crop) -> str:
     return f"_{crop.centre}" * (crop.centre != trained.centre) + "_rolled" * (config.roll_rad > 0)
 
 
-def describe_split(config: TestPoseConfig, stored: StoredPose, centre: str) -> str:
-    """Say which frames were measured, and whether any network saw these subjects before."""
-    seen = set(stored.config.subjects.labelled) | set(stored.encoder_config.subjects.train)
-    names = [f"S{subject}" + " (also trained on)" * (subject in seen) for subject in config.subjects]
+SEEN = {True: " (also trained on)", False: "", None: " (a number that was trained on; whether this person, is unknown)"}
+"""What is said of a test subject whom the training has seen, has not, or may have."""
+
+
+def describe_split(config: TestPoseConfig, stored: StoredPose, people: str, centre: str) -> str:
+    """Say which frames were measured, and whether any network saw these people before.
+
+    Args:
+        people: whom the numbers of the test subjects stand for.
+    """
+    trained = (*stored.config.subjects.labelled, *stored.encoder_config.subjects.train)
+    named = stored.reads | of_unknown_people(Reads(pixels=frozenset(trained) - stored.reads.numbers))
+    names = [f"S{subject}{SEEN[is_seen(subject, people, named)]}" for subject in config.subjects]
     if config.protocol:
         return f"{', '.join(names)}; protocol {config.protocol}: {PROTOCOLS[config.protocol].told}"
     frames = "all frames" if config.every == 1 else f"one frame in {config.every}"
@@ -257,7 +267,7 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     if config.protocol:
         metrics |= by_protocol(config.protocol, found, frames)
 
-    split = describe_split(config, stored, crop.centre)
+    split = describe_split(config, stored, data.table.people, crop.centre)
     folder, suffix = config.out or config.checkpoint.parent, file_suffix(config, crop, stored.encoder_config.crop)
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
     arrays = {name: values.numpy() for name, values in found._asdict().items() if name != "frames"}

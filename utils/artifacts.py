@@ -38,7 +38,7 @@ from utils.safe_pickle import load_pickled_arrays
 from utils.settings import flat, with_todays_names
 from utils.skeleton import H36M, Skeleton, skeleton_from
 from utils.small_weights import unpacked
-from utils.tiers import NOT_RECORDED, Reads, reads_from, stated
+from utils.tiers import NOT_RECORDED, Reads, of_unknown_people, reads_from, stated
 
 FORMAT = 1
 CHECKPOINT_FORMAT = 2
@@ -370,7 +370,7 @@ def upgrade_checkpoint(path: Path) -> bool:
 
 def stored_reads(checkpoint: Checkpoint) -> Reads | None:
     """Give what was read to make a checkpoint; None if it was written before checkpoints told."""
-    return reads_from(checkpoint["reads"]) if "reads" in checkpoint else None
+    return of_unknown_people(reads_from(checkpoint["reads"])) if "reads" in checkpoint else None
 
 
 def load_checkpoint(path: Path, stage: str, *also: str) -> Checkpoint:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from config import Crop, EncDecConfig, MasksConfig, MeshConfig, PoseConfig, PoseSources
 
 NOT_RECORDED = "not recorded"
+UNNAMED = "index "
+"""Begins what people are called whom nobody has named; see dataset_def/people.py."""
 
 
 class Reads(NamedTuple):
@@ -28,6 +30,18 @@ class Reads(NamedTuple):
     """All 3D joints, the pelvis among them."""
     keypoints: frozenset[int] = frozenset()
     """2D keypoints of a pretrained network, or 3D joints that were triangulated from them."""
+    people: frozenset[str] = frozenset()
+    """Who they are, data set and number, such as "S1 of Human3.6M"."""
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """List the subjects whose own data was read, by number."""
+        return self.pixels | self.root | self.masks | self.joints | self.keypoints
+
+    def data_sets_of(self, subject: int) -> set[str]:
+        """List the data sets whose subject of that number was read, as far as that is recorded."""
+        begins = f"S{subject} of "
+        return {name.removeprefix(begins) for name in self.people if name.startswith(begins)}
 
     def __or__(self, other: "Reads") -> "Reads":
         """Put what two steps read together."""
@@ -80,6 +94,27 @@ def stated(training: Reads, at_test: Reads, others: Mapping[str, Reads] | None =
     return {"tier": training.tier, "reads": training.plain(), "reads_at_test": at_test.plain(), **beside}
 
 
+def of_people(data_set: str, subjects: Collection[int]) -> Reads:
+    """Say who the subjects of a data set are."""
+    return Reads(people=frozenset(f"S{subject} of {data_set}" for subject in subjects))
+
+
+def of_unknown_people(reads: Reads) -> Reads:
+    """Say of what a file of earlier versions tells that it does not tell whom its subjects' numbers stand for."""
+    return reads if reads.people else reads | of_people(NOT_RECORDED, reads.numbers)
+
+
+def is_seen(subject: int, data_set: str, reads: Reads) -> bool | None:
+    """Tell whether a training has read somebody; None where files do not tell whom its numbers stand for."""
+    if subject not in reads.numbers:
+        return False
+    there = reads.data_sets_of(subject)
+    if data_set in there and data_set != NOT_RECORDED:
+        return True
+    unknown = any(name == NOT_RECORDED or name.startswith(UNNAMED) for name in (*there, data_set))
+    return None if unknown or not there else False
+
+
 def of_crops(crop: Crop, subjects: Collection[int]) -> Reads:
     """Say what crops of some people read."""
     who = frozenset(subjects)
@@ -102,14 +137,15 @@ def of_stage_1(config: EncDecConfig) -> Reads:
     found, by_masks = of_crops(config.crop, config.subjects.train), config.teaching.by == "masks"
     if by_masks and config.teaching.heading == "labels":
         found |= Reads(joints=frozenset(config.subjects.labelled))
-    return found | Reads(masks=frozenset(config.subjects.train)) if config.loss.uses_masks or by_masks else found
+    found |= Reads(masks=frozenset(config.subjects.train)) if config.loss.uses_masks or by_masks else NOTHING
+    return of_unknown_people(found)
 
 
 def of_stage_2(config: PoseConfig, crop: Crop, stage_1: Reads) -> Reads:
     """Say the same of stage 2, behind what its encoder read."""
     who = frozenset(config.subjects.labelled)
     before = NOTHING if config.mode in ("scratch", "random") else stage_1
-    return before | of_crops(crop, who) | Reads(joints=who)
+    return of_unknown_people(before | of_crops(crop, who) | Reads(joints=who))
 
 
 def of_teacher(config: MasksConfig) -> Reads:
@@ -125,4 +161,4 @@ def of_stage_4(config: MeshConfig, crop: Crop, stage_1: Reads) -> Reads:
     who, seen = frozenset(config.subjects.labelled), frozenset(config.silhouettes_of)
     found = stage_1 | of_crops(crop, who | seen) | Reads(joints=who)
     found |= Reads(masks=seen) if config.loss.uses_masks else NOTHING
-    return found | Reads(poses=frozenset({"prior"})) if config.loss.prior else found
+    return of_unknown_people(found | Reads(poses=frozenset({"prior"})) if config.loss.prior else found)

@@ -219,9 +219,22 @@ def test_a_crop_about_the_true_pelvis_is_reported_beside_the_one_about_masks_and
     assert at_pelvis["overall"] != at_masks["overall"]
     told = [load_metrics(place.run("centred") / f"metrics{end}.json", COMMAND) for end in ("", "_pelvis")]
     assert [one["tier"] for one in told] == ["pixels + cameras + masks + S1's joints"] * 2
-    assert [sorted(one["reads_at_test"]) for one in told] == [["cameras", "masks", "pixels"],
-                                                              ["cameras", "pixels", "root"]]  # fmt: skip
+    assert [sorted(one["reads_at_test"]) for one in told] == [["cameras", "masks", "people", "pixels"],
+                                                              ["cameras", "people", "pixels", "root"]]  # fmt: skip
     assert told[0]["tier_of"]["constant_pose"] == "S1's joints"
+
+
+def test_people_are_told_apart_by_data_set_and_number(place, tmp_path):
+    train_3d_pose_from_enc.main(place.config("of_whom"))
+    settings = PoseTestConfig(place.run("of_whom") / "checkpoint_best.pt", tmp_path / "out", "cpu", place.paths, (1, 9))
+    pose_test.main(settings)
+    others = write_tiny_h36m(tmp_path / "others", subjects=(1, 9), actions=(2,), frames=1, size_px=64)
+    h36m_preprocess.main(PreprocessConfig(paths=others, pack=False, processes=1))
+    own = load_metrics(tmp_path / "out" / "metrics.json", COMMAND)["split"]
+    pose_test.main(replace(settings, paths=others))
+    theirs = load_metrics(tmp_path / "out" / "metrics.json", COMMAND)["split"]
+    assert own.startswith("S1 (also trained on), S9; all frames")
+    assert theirs.startswith("S1 (a number that was trained on; whether this person, is unknown), S9; all frames")
 
 
 def test_a_protocol_is_measured_on_its_own_frames_and_written_where_its_numbers_stand(place, tmp_path, capsys):

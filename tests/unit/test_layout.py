@@ -110,6 +110,7 @@ TRAINER_LINES = 150
 SHORT_LINES = 40
 SHORT = {
     "utils/compiled.py": "how all compiled functions are compiled, where a cache can be written and where none can",
+    "dataset_def/people.py": "knows what converters and makers of drawn data leave beside the frames",
     "utils/machine.py": "what every result file notes about the machine",
 }
 """Files that may be shorter, and why."""

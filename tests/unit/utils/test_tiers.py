@@ -22,7 +22,20 @@ from models.encoder_decoder import load_encoder
 from models.GAN import prior_reads
 from models.pose_from_latent import load_pose
 from models.SMPL_from_latent import load_mesh
-from utils.tiers import NOTHING, Reads, of_poses, of_stage_1, of_stage_2, of_stage_4, of_teacher, reads_from, stated
+from utils.tiers import (
+    NOTHING,
+    Reads,
+    is_seen,
+    of_people,
+    of_poses,
+    of_stage_1,
+    of_stage_2,
+    of_stage_4,
+    of_teacher,
+    of_unknown_people,
+    reads_from,
+    stated,
+)
 
 ALL = (1, 5, 6, 7, 8)
 CPU = torch.device("cpu")
@@ -85,6 +98,25 @@ def test_what_was_read_comes_back_from_plain_types():
     assert reads.plain() == {"pixels": [9, 11], "poses": ["generator"]} and reads_from(reads.plain()) == reads
     told = stated(reads, NOTHING, {"constant_pose": Reads(joints=frozenset({1}))})
     assert told["reads_at_test"] == {} and told["tier_of"] == {"constant_pose": "S1's joints"}
+
+
+def test_people_are_known_by_data_set_and_number():
+    ours = Reads(pixels=frozenset({1, 5})) | of_people("Human3.6M", (1, 5))
+    seen = {data_set: is_seen(1, data_set, ours) for data_set in ("Human3.6M", "embedded data, seed 0", "index ab")}
+    assert seen == {"Human3.6M": True, "embedded data, seed 0": False, "index ab": None}
+    assert is_seen(9, "Human3.6M", ours) is False and is_seen(9, "index ab", ours) is False
+    unnamed = Reads(masks=frozenset({1})) | of_people("index ab", (1,))
+    assert (is_seen(1, "index ab", unnamed), is_seen(1, "Human3.6M", unnamed)) == (True, None)
+    assert reads_from(ours.plain()) == ours and ours.tier == "pixels"
+
+
+def test_files_of_earlier_versions_do_not_tell_who_their_numbers_are():
+    before = of_unknown_people(Reads(pixels=frozenset({1})))
+    after = before | Reads(pixels=frozenset({1, 5})) | of_people("Human3.6M", (1, 5))
+    assert is_seen(1, "embedded data, seed 0", after) is None, "stage 1 may have seen that S1"
+    assert is_seen(1, "Human3.6M", after) is True and is_seen(5, "embedded data, seed 0", after) is False
+    assert of_unknown_people(after) == after and of_unknown_people(NOTHING) == NOTHING
+    assert is_seen(1, "embedded data, seed 0", load_encoder(ASSETS / "open_weights.pt").reads) is None
 
 
 def test_the_committed_weights_tell_that_they_read_the_root():
