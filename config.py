@@ -994,6 +994,9 @@ class MeshConfig:
             )
         if self.mode == "embeddings" and self.pseudo_labels is not None:
             raise ValueError("pseudo_labels need images, and mode embeddings has none; take mode frozen or finetune")
+        if not self.subjects.labelled and self.pseudo_labels is None:
+            raise ValueError("subjects.labelled is empty and pseudo_labels is none, so no joint is known; name who is "
+                             "labelled, or give --pseudo-labels of sample/fit_SMPL.py")  # fmt: skip
         if self.in_memory and (self.mode == "embeddings" or not self.augment.needs_margin):
             raise ValueError(
                 "in_memory keeps wide crops, which only an augmentation with a margin needs (augment.scale, mirror, "

@@ -3,7 +3,7 @@
 Also stage 4's network over all test frames: what it predicts, how far it is off, and what figures show of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -32,7 +32,14 @@ from utils.metrics import (
 )
 from utils.report.summaries import stacked_batches
 from utils.skeleton import H36M, Skeleton
-from utils.views import CropCentre, MeshViews, placed_in_views, turned_to_world, vertex_surface_share
+from utils.views import (
+    CropCentre,
+    MeshViews,
+    mask_middles_px,
+    placed_in_views,
+    turned_to_world,
+    vertex_surface_share,
+)
 
 
 def own_view(R_crop_from_world: Float[Tensor, "B 3 3"], views: MeshViews) -> Int[Tensor, "B"]:
@@ -48,6 +55,10 @@ def row_of_each(values: Float[Tensor, "B V *rest"], row: Int[Tensor, "B"]) -> Fl
 
 LEAST_BONE_M = 0.05
 """A shorter bone has no direction that a twist could be measured about."""
+
+
+MOVES_OVER_MASK = 3
+"""The first brings a body to within a tenth of the way; perspective and the crop's edge leave that."""
 
 
 class BonesAtRest(NamedTuple):
@@ -200,7 +211,8 @@ class MeshMeasure:
     ) -> dict[str, Float[Tensor, "B *rest"]]:
         """Give what figures need of a mesh: its vertices as its own crop camera has them, and its silhouettes.
 
-        Where crops are centred on boxes the vertices stand where they do for masks, and are not moved in the picture.
+        Where crops are centred on masks or boxes nothing tells exactly where a body stands; for the picture it is moved
+        over the mask of its own view, which no number sees.
         """
         own = own_view(R_crop_from_world, views)
         target_world_m, centre_world_m = (
@@ -210,7 +222,32 @@ class MeshMeasure:
         if self.crop_centre != "pelvis":
             place_crop_m = place_crop_m - torch.einsum("n,bnk->bk", self.vertex_share, mesh.vertices_root_m)
         coverage = self.coverage(mesh.vertices_root_m, R_crop_from_world, views)
-        return {"vertices_crop_m": mesh.vertices_root_m + place_crop_m[:, None], "coverage": coverage}
+        vertices_crop_m = mesh.vertices_root_m + place_crop_m[:, None]
+        if self.crop_centre != "pelvis":
+            mask, focal_px = (row_of_each(part, own) for part in (views.mask, views.focal_px))
+            vertices_crop_m = self.moved_over_mask(vertices_crop_m, mask, focal_px)
+        return {"vertices_crop_m": vertices_crop_m, "coverage": coverage}
+
+    def moved_over_mask(
+        self, vertices_crop_m: Float[Tensor, "B N 3"], mask: Float[Tensor, "B S S"], focal_px: Float[Tensor, "B"]
+    ) -> Float[Tensor, "B N 3"]:
+        """Move bodies across the picture, at their depth, until the middle of their silhouette is that of the mask.
+
+        A body without a mask stays where it is.
+        """
+        side_px, has_mask = mask.shape[-1], mask.sum(dim=(1, 2)) > 1
+        wanted_px = torch.cat(mask_middles_px(mask[:, None]), dim=1)
+        for _ in range(MOVES_OVER_MASK):
+            depth_m = vertices_crop_m[..., 2:]
+            xy_px = vertices_crop_m[..., :2] / depth_m * focal_px[:, None, None] + side_px / 2
+            covered = coverage_in_views(
+                torch.cat([xy_px, depth_m], dim=-1)[:, None], self.topology, side_px, self.samples
+            )
+            off_px = (wanted_px - torch.cat(mask_middles_px(covered), dim=1)) * has_mask[:, None]
+            m_per_px = torch.einsum("n,bnk->bk", self.vertex_share, depth_m) / focal_px[:, None]
+            move_m = torch.cat([off_px * m_per_px, torch.zeros_like(m_per_px)], dim=1)
+            vertices_crop_m = vertices_crop_m + move_m[:, None]
+        return vertices_crop_m
 
 
 def aligned_where_known(
@@ -260,7 +297,10 @@ def held_out_errors(
     network: nn.Module, objective: MeshObjective, samples: Iterable[Any], fitted: Iterable[FittedSample],
     device: torch.device, bf16: bool,
 ) -> dict[str, float]:  # fmt: skip
-    """Measure joints of the labelled and silhouettes of all, images as they are, and the surface of fitted bodies."""
+    """Measure joints of the labelled and silhouettes of all, images as they are, and the surface of fitted bodies.
+
+    What nobody has a truth for is left out.
+    """
     network.eval()
     parts, surface_mm = [], []
     for on_cpu in samples:
@@ -276,10 +316,23 @@ def held_out_errors(
         true = BodyEstimate(sample.rotations_crop, sample.betas)
         surface_mm.append(objective.fitted_errors_mm(estimate, true))
     network.train()
-    joints_mm, iou_percent = (torch.cat(values).mean().item() for values in zip(*parts, strict=True))
-    count = len(objective.body.evaluated_names)
-    found = {f"held_out_mpjpe_{count}_mm": joints_mm, "held_out_iou_percent": iou_percent}
+    joints_mm, iou_percent = (torch.cat(values) for values in zip(*parts, strict=True))
+    joints = (
+        {f"held_out_mpjpe_{len(objective.body.evaluated_names)}_mm": joints_mm.mean().item()} if len(joints_mm) else {}
+    )
+    found = joints | {"held_out_iou_percent": iou_percent.mean().item()}
     return found | ({"held_out_surface_mm": torch.cat(surface_mm).mean().item()} if surface_mm else {})
+
+
+def chosen_by(errors: Mapping[str, float]) -> float:
+    """Give what the best checkpoint has least of: of the surface of fitted bodies, else of joints of the labelled.
+
+    Where nobody is labelled and no fit is held out it is what body and mask do not share, in percent.
+    """
+    joints_mm = [value for name, value in errors.items() if name.startswith("held_out_mpjpe_")]
+    if "held_out_surface_mm" in errors:
+        return errors["held_out_surface_mm"]
+    return joints_mm[0] if joints_mm else 100.0 - errors["held_out_iou_percent"]
 
 
 class TestedBodies(NamedTuple):
@@ -347,5 +400,6 @@ def mesh_examples(sample: Sample, stage_4: StoredMesh, measure: MeshMeasure) -> 
         "focal_per_side": row_of_each(sample.views.focal_px, own) / sample.views.mask.shape[-1],
     }
     pictures = {"example_image": np.stack([to_picture(image) for image in sample.image])}
-    faces = {"faces": measure.body.faces.cpu().numpy().astype(np.int32)}
+    faces = {"faces": measure.body.faces.cpu().numpy().astype(np.int32),
+             "placed_by": np.array("pelvis" if measure.crop_centre == "pelvis" else "mask")}  # fmt: skip
     return pictures | faces | {f"example_{name}": value.cpu().numpy() for name, value in arrays.items()}

@@ -73,8 +73,10 @@ MEAN_BODY_IS = "mean of the labelled subjects' training frames: rotations in cro
 
 
 def labelled_mean(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop) -> BodyEstimate | None:
-    """Average the true bodies of the labelled training frames; None where no true body is known."""
+    """Average the true bodies of the labelled training frames; None where no true body is known, or nobody labelled."""
     who = stage_4.mesh_config.subjects
+    if not who.labelled:
+        return None
     data = PoseData(config.paths, FrameChoice(who.labelled, "train", who.held_out), CropSettings(crop))
     bodies = bodies_of_frames(config.paths.truth_location, data.table.frames[data.rows],
                               config.paths.models_smpl_location)  # fmt: skip

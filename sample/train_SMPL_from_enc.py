@@ -21,7 +21,7 @@ from dataset_def.mesh_batches import MeshBatch, MeshSets, batch_of, open_mesh_da
 from dataset_def.smpl_params_data import PoseBank, open_bank
 from models.GAN import load_prior_for, prior_reads
 from models.losses import weighted_sum
-from models.mesh_evaluation import held_out_errors
+from models.mesh_evaluation import chosen_by, held_out_errors
 from models.mesh_losses import GroupFactors, MaskSettings, MeshObjective, annealed, full_weights
 from models.pose_from_maps import TrueJoints, weights_by_term
 from models.smpl import load_body
@@ -96,7 +96,7 @@ def drawn_examples(network: nn.Module, data: MeshSets, objective: MeshObjective,
 
 
 def main(config: MeshConfig) -> float:
-    """Train the mesh network; return the best held-out error in millimetres, of joints or of fitted bodies."""
+    """Train the mesh network; return the best held-out error: see `chosen_by`."""
     begin = start_of(config)
     has_maps, crop = reads_joints(config, begin), begin.stage_1.config.crop
     data = open_mesh_data(config, crop, has_maps and config.mode != "frozen")
@@ -138,7 +138,7 @@ def main(config: MeshConfig) -> float:
             run.log(**errors)
             if run.draws and config.mode != "embeddings":
                 run.picture(drawn_examples(network, data, objective, crop.side_m, run))
-            run.save_best(errors.get("held_out_surface_mm", next(iter(errors.values()))))
+            run.save_best(chosen_by(errors))
     run.tell(next_command("sample/test_SMPL.py", config.paths, checkpoint=run.best_checkpoint, prior=prior,
                           **subjects_to_test(config.subjects)))  # fmt: skip
     assert run.best is not None

@@ -144,7 +144,7 @@ STEEP = 1e-3
 
 def mask_middles_px(mask: Float[Tensor, "B V S S"]) -> tuple[Float[Tensor, "B V"], Float[Tensor, "B V"]]:
     """Give the centroid of every mask, right and down from the crop's middle."""
-    place = torch.arange(mask.shape[-1]) + 0.5 - mask.shape[-1] / 2
+    place = torch.arange(mask.shape[-1], device=mask.device) + 0.5 - mask.shape[-1] / 2
     weight = mask.sum(dim=(2, 3)).clamp_min(1e-6)
     return (mask.sum(dim=2) @ place) / weight, (mask.sum(dim=3) @ place) / weight
 

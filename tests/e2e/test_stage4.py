@@ -236,6 +236,22 @@ def test_bodies_are_learned_from_images_alone_and_one_checkpoint_is_enough_to_te
     exported_alike(path, stored, tmp_path / "open_body_maps.pt")
 
 
+def test_without_labelled_people_fits_or_masks_choose_the_best_checkpoint(place, fits):
+    nobody = replace(SUBJECTS, labelled=())
+    train_SMPL_from_enc.main(heatmaps_config(place, "fits_choose", fits, encoder=None, mode="scratch",
+                                             untrained=HEATMAPS, subjects=nobody))  # fmt: skip
+    last = load_history(place.run("fits_choose") / "history.jsonl")[-1]
+    assert {"held_out_surface_mm", "held_out_iou_percent"} <= last.keys() and "held_out_mpjpe_17_mm" not in last
+    loss = MeshLoss(prior=0.0, vertices=0.0, rotations=0.0, shape=0.0)
+    train_SMPL_from_enc.main(place.config("masks_choose", pseudo_labels=fits, subjects=nobody, loss=loss))
+    history = load_history(place.run("masks_choose") / "history.jsonl")
+    shared = [record["held_out_iou_percent"] for record in history if "held_out_iou_percent" in record]
+    best = load_checkpoint(place.run("masks_choose") / "checkpoint_best.pt", "mesh")["progress"]["best"]
+    assert best == pytest.approx(100 - max(shared), abs=1e-3)
+    with pytest.raises(ValueError, match=r"subjects.labelled is empty and pseudo_labels is none.*--pseudo-labels"):
+        place.config("never", subjects=nobody)
+
+
 def exported_alike(checkpoint: Path, stored: StoredMesh, small: Path) -> None:
     """A small file holds all of the network, says what it read, and names no folder."""
     export_weights.main(ExportConfig(checkpoint=checkpoint, output=small, description="a test"))

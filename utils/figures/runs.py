@@ -167,6 +167,10 @@ def pose_figures(run: Path, data: str) -> dict[str, Figure]:
     return {"skeletons": skeletons, "per_action": action_figure(metrics, run, caption)}
 
 
+MOVED = "Bodies are moved across the picture until the middle of their outline is the mask's.\n"
+"""Where crops are centred on masks or boxes, no network tells where a body stands."""
+
+
 def mesh_figures(run: Path, other: Path | None, data: str) -> dict[str, Figure]:
     """Draw bodies, silhouettes and the error by facing direction; bodies and errors of another run beside them."""
     command, runs = "python sample/test_SMPL.py", {one.name: one for one in (run, other) if one is not None}
@@ -174,11 +178,12 @@ def mesh_figures(run: Path, other: Path | None, data: str) -> dict[str, Figure]:
     metrics = {name: load_metrics(one / "metrics.json", command)["metrics"] for name, one in runs.items()}
     caption = f"{data}; {found[run.name][0]['split']}; step {found[run.name][1]['step']}"
     own, *others = (read_mesh_examples(arrays) for _, arrays in found.values())
+    is_moved = any(str(arrays.get("placed_by", "")) == "mask" for _, arrays in found.values())
     facing = {name: table["by_facing"] for name, table in metrics.items()}
     if "mean_body" in metrics[run.name]:
         facing[MEAN_BODY] = metrics[run.name]["mean_body"]["by_facing"]
     return {
-        "bodies": body_grid(own, dict(zip([*runs][1:], others, strict=True)), caption),
+        "bodies": body_grid(own, dict(zip([*runs][1:], others, strict=True)), MOVED * is_moved + caption),
         "silhouettes": silhouette_grid(own, caption),
         "facing": facing_polar(facing, f"{POLAR_IS}\n{caption}"),
     }

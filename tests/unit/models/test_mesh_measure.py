@@ -8,7 +8,7 @@ import torch
 from config import ROOT
 from dataset_def.crop import crop_camera
 from models.kinematics import upright_rotations
-from models.mesh_evaluation import MeshMeasure, in_crop_axes, mean_body, own_view
+from models.mesh_evaluation import MeshMeasure, chosen_by, in_crop_axes, mean_body, own_view
 from models.smpl import load_body
 from models.SMPL_from_latent import BodyEstimate, rooted_body
 from tests.helpers.tiny_h36m import looking_camera
@@ -134,6 +134,27 @@ def test_a_pictured_mesh_stands_with_its_pelvis_on_the_axis_of_its_crop(measure)
     pelvis_m = measure.body.h36m_joints_m(vertices_crop_m)[0, 0]
     far_m = (views.target_world_m - views.centre_world_m)[0, 2].norm().item()
     assert pelvis_m.tolist() == pytest.approx([0, 0, far_m], abs=1e-4)
+
+
+def test_a_body_whose_root_is_not_known_is_drawn_over_its_mask_and_stays_without_one(measure):
+    """The mask is the body's own, 20 cm to the right of the crop's middle and 10 cm up."""
+    boxed = MeshMeasure(measure.body, "box", samples=2)
+    views, aside_m = empty_views(), torch.tensor([0.2, -0.1, 0.0])
+    R = views.R_crop_from_world[:, 1]
+    mesh = rooted_body(measure.body, in_crop_axes(*standing_world(), R))
+    far_m = (views.target_world_m - views.centre_world_m)[0, 1].norm()
+    true_m = mesh.vertices_root_m[0] + aside_m + torch.tensor([0.0, 0.0, 1.0]) * far_m
+    masked = views._replace(mask=measure.coverage(mesh.vertices_root_m + aside_m, R, views))
+    moved_m = boxed.pictured(mesh, R, masked)["vertices_crop_m"][0]
+    assert (moved_m - true_m)[:, :2].abs().max().item() < 0.01, "a pixel is 48 mm"
+    still_m = boxed.pictured(mesh, R, views)["vertices_crop_m"][0]
+    middle_m = boxed.vertex_share @ still_m
+    assert middle_m.tolist() == pytest.approx([0, 0, far_m.item()], abs=1e-4)
+
+
+def test_the_best_checkpoint_is_chosen_by_what_there_is_a_truth_for():
+    joints, iou, surface = {"held_out_mpjpe_17_mm": 90.0}, {"held_out_iou_percent": 70.0}, {"held_out_surface_mm": 50.0}
+    assert (chosen_by(joints | iou | surface), chosen_by(joints | iou), chosen_by(iou)) == (50, 90, 30)
 
 
 def test_the_mean_body_leaves_unknown_bodies_out():
