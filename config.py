@@ -1316,6 +1316,32 @@ def views() -> Preset:
     )
 
 
+def novel_views() -> Preset:
+    """Novel views behind points that stay: a decoder for a stage 1 by masks, which trains none.
+
+    `--start-from runs/enc_dec/demo/checkpoint_best.pt` brings the points; images are rolled and moved as theirs were,
+    and nothing else is changed, because an encoder that does not learn would only read the points worse.  The other
+    stages are the demo's: points are what they were.
+    """
+    usual = demo()
+    return replace(
+        usual,
+        enc_dec=replace(
+            usual.enc_dec,
+            name="novel_views",
+            start_from=ROOT / "runs" / "enc_dec" / "demo" / "checkpoint_best.pt",
+            teaching=PointsTeaching(by="nothing"),
+            augment=ImageAugmentation(roll_rad=0.3, shift_m=0.1),
+            optim=Optim(steps=3000),
+            loop=Loop(),
+            groups=4,
+        ),
+        pose=replace(usual.pose, name="novel_views"),
+        gan=replace(usual.gan, name="novel_views"),
+        mesh=replace(usual.mesh, name="novel_views"),
+    )
+
+
 def full() -> Preset:
     """One GPU, 128 px, an encoder that starts from ImageNet weights.
 
@@ -1454,6 +1480,7 @@ def seed() -> Preset:
 PRESETS: dict[str, Callable[[], Preset]] = {
     "demo": demo,
     "views": views,
+    "novel_views": novel_views,
     "full": full,
     "rhodin": rhodin,
     "seed": seed,

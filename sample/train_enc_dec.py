@@ -7,6 +7,7 @@ crop.centre pelvis, which presets rhodin and seed have.
 
     python sample/train_enc_dec.py
     python sample/train_enc_dec.py --preset views
+    python sample/train_enc_dec.py --preset novel_views --start-from runs/enc_dec/demo/checkpoint_best.pt
     torchrun --nproc-per-node 2 sample/train_enc_dec.py --preset full
 
 Reads   the index and backgrounds (dataset_def/h36m_preprocess.py, h36m_get_background.py)

@@ -41,6 +41,7 @@ from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, load_metrics, load_ropes
 from utils.figures.runs import enc_dec_figures
 from utils.history import load_history
+from utils.settings import parse
 
 SUBJECTS = Subjects(train=(1, 5), labelled=(1,), test=(9,), held_out=((4, 1),))
 
@@ -193,12 +194,19 @@ def test_a_run_that_goes_on_from_another_takes_its_headings_along(paths, trained
 
 
 def test_what_draws_is_trained_behind_points_that_stay(paths, trained):
-    behind = settings(paths, "drawn", steps=6, teaching=PointsTeaching(by="nothing"), augment=ImageAugmentation(),
-                      start_from=trained)  # fmt: skip
+    preset = parse(EncDecConfig, ["--preset", "novel_views", "--start-from", str(trained)])
+    assert preset.name == "novel_views" and preset.teaching.by == "nothing"
+    behind = settings(paths, "drawn", steps=6, start_from=preset.start_from, teaching=preset.teaching,
+                      augment=replace(preset.augment, shift_m=0.0))  # fmt: skip
     train_enc_dec.main(behind)
     before, after = load_checkpoint(trained, "enc_dec")["states"]["model"], states(paths, "drawn")["model"]
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert "decoder" in changed and not changed & {"backbone", "to_points"}
+    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    first, last = (
+        load_encoder(path).network.eval() for path in (trained, folder(paths, "drawn") / "checkpoint_best.pt")
+    )
+    assert torch.equal(first.encode_points(image), last.encode_points(image)), "the points are where they were"
 
 
 def test_two_processes_train_with_the_same_code_and_go_on_with_one_heading(paths, tmp_path):

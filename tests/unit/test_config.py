@@ -110,7 +110,7 @@ def test_unknown_settings_and_values_are_refused(arguments, capsys):
 
 
 def test_an_unknown_preset_is_refused():
-    with pytest.raises(ValueError, match="no preset 'huge'; use one of demo, views, full, rhodin, seed"):
+    with pytest.raises(ValueError, match="no preset 'huge'; use one of demo, views, novel_views, full, rhodin, seed"):
         parse(EncDecConfig, ["--preset", "huge"])
 
 

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from dataset_def import h36m_preprocess
 from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_encoder_data import EncoderData
 from dataset_def.h36m_files import background_path
-from dataset_def.h36m_get_background import BackgroundConfig, evenly_spaced_rows, main, median_in_bands
+from dataset_def.h36m_get_background import BackgroundConfig, evenly_spaced_rows, main, median_in_bands, needed_settings
 from dataset_def.h36m_index import FrameChoice
 from tests.helpers.tiny_h36m import wall, write_tiny_h36m
 from utils.artifacts import load_background, save_background
@@ -24,6 +25,16 @@ def test_the_median_is_that_of_numpy_whatever_the_memory():
 def test_the_median_of_an_even_number_is_one_of_the_two_in_the_middle():
     stack = np.array([10, 20, 40, 250], np.uint8).reshape(4, 1, 1, 1).repeat(3, axis=3)
     assert median_in_bands(stack, 10**6)[0, 0].tolist() == [40, 40, 40]
+
+
+def test_stage_1_is_told_what_it_needs_where_masks_or_cameras_are_missing():
+    def table(instants: list[int], has_masks: bool = True) -> SimpleNamespace:
+        return SimpleNamespace(row_instant=np.array(instants), has_masks=has_masks)
+
+    assert needed_settings(table([0, 0, 0, 0, 1, 1])) == {}
+    assert needed_settings(table([0, 0, 1, 1, 1])) == {"teaching__views": 3}
+    without = needed_settings(table([0, 0, 0, 0], has_masks=False))
+    assert without == {"preset": "views", "crop__centre": "pelvis", "loss__opacity": "0"}
 
 
 def test_frames_are_chosen_evenly():
