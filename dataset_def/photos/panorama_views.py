@@ -48,27 +48,49 @@ class PanoramasConfig:
     seed: int = 0
 
 
-def exr_linear(path: Path) -> Float[np.ndarray, "H W 3"]:
+def exr_linear(path: Path, named: Path | None = None) -> Float[np.ndarray, "H W 3"]:
     """Read an .exr.
 
+    Args:
+        named: the file that the user gave, where this one was taken out of it.
     Raises:
         ValueError: the package that reads them is missing, or the file is damaged or without colours.
     """
+    named = named or path
     try:
         import OpenEXR  # type: ignore[import-not-found]
     except ImportError:
-        raise ValueError(f"{path} is an .exr, which needs a package: pip install OpenEXR") from None
+        raise ValueError(f"{named} is an .exr, which needs a package: pip install OpenEXR") from None
     try:
         with OpenEXR.File(str(path)) as file:
             found = {name: channel.pixels for name, channel in file.channels().items()}
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged or no .exr ({error}); fetch it again") from None
+        raise ValueError(f"{named} is damaged or no .exr ({error}); fetch it again") from None
     for name in ("RGB", "RGBA"):
         if name in found:
             return found[name][..., :3].astype(np.float32)
     if not {"R", "G", "B"} <= found.keys():
-        raise ValueError(f"{path} has channels {', '.join(found)} and no colours; take another panorama")
+        raise ValueError(f"{named} has channels {', '.join(found)} and no colours; take another panorama")
     return np.stack([found[name] for name in "RGB"], axis=-1).astype(np.float32)
+
+
+def exr_in_script(path: Path) -> Float[np.ndarray, "H W 3"]:
+    """Read an .exr that a script carries as text, `'data:...;base64,...'`.
+
+    Raises:
+        ValueError: there is no such text, it is damaged, or no .exr.
+    """
+    try:
+        text = path.read_text().partition("base64,")[2].rpartition("'")[0]
+        content = base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:  # binascii's and Unicode's errors are such
+        raise ValueError(f"{path} is damaged ({error}); fetch it again") from None
+    if not content:
+        raise ValueError(f"{path} carries no picture as base64 text between quotation marks; take another panorama")
+    with TemporaryDirectory() as folder:
+        inner = Path(folder) / "panorama.exr"
+        inner.write_bytes(content)
+        return exr_linear(inner, path)
 
 
 def read_linear(path: Path) -> Float[np.ndarray, "H W 3"]:
@@ -78,10 +100,7 @@ def read_linear(path: Path) -> Float[np.ndarray, "H W 3"]:
         ValueError: it is damaged, or no panorama.
     """
     if path.suffix.lower() == ".js":
-        with TemporaryDirectory(dir=path.parent) as folder:
-            inner = Path(folder) / path.stem
-            inner.write_bytes(base64.b64decode(path.read_text().partition("base64,")[2].rpartition("'")[0]))
-            image = exr_linear(inner)
+        image = exr_in_script(path)
     elif path.suffix.lower() == ".exr":
         image = exr_linear(path)
     elif path.suffix.lower() == ".hdr":

@@ -64,3 +64,23 @@ def test_pictures_are_cut_from_panoramas_and_what_is_none_is_refused(tmp_path):
     (tmp_path / "in" / "square.hdr").write_bytes(b"#?RADIANCE\n")
     with pytest.raises(ValueError, match=r"square\.hdr is damaged"):
         panorama_views.main(config)
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("export default 'data:a/b;base64,abc!d'", "is damaged"),
+    ("export default 'data:a/b;base64,abcde'", "is damaged"),
+    ("export default 42", "carries no picture as base64 text"),
+    ("export default 'data:a/b;base64,'", "carries no picture as base64 text"),
+    ("export default 'data:a/b;base64,bm8gcGljdHVyZQ=='", r"(is damaged or no \.exr|needs a package)"),
+])  # fmt: skip
+def test_a_script_that_carries_no_panorama_is_refused_by_its_own_name(tmp_path, text, told):
+    (tmp_path / "hall.exr.js").write_text(text)
+    with pytest.raises(ValueError, match=rf"hall\.exr\.js {told}|hall\.exr\.js is an \.exr, which {told}"):
+        read_linear(tmp_path / "hall.exr.js")
+    assert [path.name for path in tmp_path.iterdir()] == ["hall.exr.js"]
+
+
+def test_a_script_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "hall.exr.js").write_bytes(b"base64,\xff\xfe")
+    with pytest.raises(ValueError, match=r"hall\.exr\.js is damaged"):
+        read_linear(tmp_path / "hall.exr.js")
