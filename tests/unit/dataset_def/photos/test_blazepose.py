@@ -26,7 +26,7 @@ from dataset_def.photos.blazepose import (
 )
 from utils.image import read_image
 from utils.person_box import Box
-from utils.skeleton import KEYPOINTS_25
+from utils.skeleton import KEYPOINTS_25, mirrored
 
 
 def test_anchors_lie_at_the_middles_of_the_cells():
@@ -106,6 +106,44 @@ def test_in_a_box_that_is_far_too_large_a_found_person_counts_for_more_than_a_gu
     assert networks.person_in(rgb, Box(90, 240, 190, 320)) is guess
     monkeypatch.setattr(networks, "read_twice", lambda rgb, region: guess._replace(presence=0.1))
     assert networks.person_in(rgb, Box(0, 0, 90, 90)) is None
+
+
+def spread_person(shift_px: float, presence: float, is_mirrored: bool = False) -> SeenPerson:
+    """Somebody of 100 pixels whose points all lie apart; in the mirror of a picture 400 pixels wide."""
+    points = np.column_stack([np.linspace(100, 160, 33) + shift_px, np.linspace(50, 150, 33)])
+    points = np.column_stack([400 - points[:, 0], points[:, 1]])[mirrored(BLAZEPOSE)] if is_mirrored else points
+    region = Region(np.array([130.0, 100]), 150.0, 0.3)
+    return SeenPerson(points, np.ones(33), np.zeros((33, 3)), presence, region, np.zeros((256, 256)), region)
+
+
+def people_where(monkeypatch, side_px: float, found: SeenPerson, again: SeenPerson) -> list[SeenPerson]:
+    """Look for people in a picture of 400 x 300 pixels, in whose parts of so many pixels alone somebody is detected."""
+    networks = BlazePose.__new__(BlazePose)
+    monkeypatch.setattr(networks, "detect", lambda rgb, within=None: [found.region] if within is not None and
+                        within.side_px == side_px else [])  # fmt: skip
+    monkeypatch.setattr(networks, "read_twice", lambda rgb, region: found)
+
+    def read(rgb: np.ndarray, region: Region) -> SeenPerson:
+        assert region.centre_px.tolist() == [270, 100] and region.turn_rad == -0.3 and region.side_px == 150
+        return again
+
+    monkeypatch.setattr(networks, "read", read)
+    return networks.people(np.zeros((300, 400, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("presence", "in_mirror", "is_there"), [(0.99, 0.1, True), (0.8, 0.6, True), (0.8, 0.4, False)]
+)
+def test_whoever_is_doubtful_must_be_in_the_mirror_as_well(monkeypatch, presence, in_mirror, is_there):
+    found, again = spread_person(0, presence), spread_person(50, in_mirror, True)
+    assert people_where(monkeypatch, 300, found, again) == [found] * is_there
+
+
+@pytest.mark.parametrize(("apart_px", "in_mirror", "is_there"), [
+    (0, 0.99, True), (2, 0.99, True), (4, 0.99, False), (0, 0.8, False)])  # fmt: skip
+def test_whoever_is_found_in_a_small_part_must_be_the_same_in_the_mirror(monkeypatch, apart_px, in_mirror, is_there):
+    found, again = spread_person(0, 0.99), spread_person(apart_px, in_mirror, True)
+    assert people_where(monkeypatch, 150, found, again) == [found] * is_there
 
 
 @pytest.fixture(scope="module")
