@@ -88,15 +88,22 @@ class OwnRecordingConfig:
     to: Path = ROOT / "data" / "own"
     """Folder for the recording in our layout."""
     calibration_unit: Literal["", "m", "cm", "mm"] = ""
+    """Of the lengths in the calibration; needed where neither the format nor the file tells (OpenCV's)."""
     up: Literal["z", "-z", "y", "-y", "x", "-x"] = "z"
+    """The axis of the calibration's world that points up."""
     offsets: tuple[str, ...] = ()
+    """Cameras that started earlier, as NAME=FRAMES: so many frames at the beginning of a clip come before frame 0.
+    Where they are not known, sample/predict.py CLIPS --calibration FILE --find-offsets finds them and prints them."""
     every: int = setting(1, low=1)
+    """Take every n-th frame."""
     frames_per_second: float = setting(0.0, low=0)
+    """Of the clips; 0 takes what they say themselves.  Folders of pictures say nothing."""
     video_size: Literal["exact", "scaled", "letterboxed"] = "exact"
-    """These five as in dataset_def/import_multiview.py."""
+    """How clips may differ in size from their calibration: not at all, scaled evenly, or shrunk between black bars."""
     detector: Literal["full", "heavy"] = "full"
+    """heavy is slower (its network is four times as large), and takes left for right more rarely."""
     detector_location: Path = KEYPOINT_NETWORKS
-    """These two as in sample/predict.py."""
+    """Folder with the keypoints extra's networks."""
     steps_1: int = setting(1200, low=1)
     """Of stage 1, points taught by masks."""
     steps_2: int = setting(1200, low=1)
@@ -108,6 +115,7 @@ class OwnRecordingConfig:
     threads: int = setting(0, low=0)
     """PyTorch threads; 0 leaves PyTorch's own choice."""
     processes: int = setting(0, low=0)
+    """Processes that read clips and look for people; 0 takes one per core."""
     paths: Paths = field(default_factory=Paths)
     """runs_location and models_smpl_location are looked at."""
 
