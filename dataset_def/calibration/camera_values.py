@@ -314,7 +314,7 @@ def matching(required: Sequence[str], there: Mapping[str, object], what: str) ->
     missing = [name for name, keys in zip(required, found, strict=True) if not keys]
     if missing:
         raise ValueError(f"{what} has no camera {', '.join(missing)} (it has {', '.join(there) or 'none'}); complete "
-                         "it, or name the videos as it does (--videos NAME=PATH ...)")  # fmt: skip
+                         "it, or name the clips as it does (of the import, --videos NAME=PATH ...)")  # fmt: skip
     twice = [name for name, keys in zip(required, found, strict=True) if len(keys) > 1]
     if twice:
         raise ValueError(f"{what} has several cameras that could be {', '.join(twice)}; rename them")

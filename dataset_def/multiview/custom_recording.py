@@ -61,11 +61,12 @@ def named_videos(videos: Sequence[str]) -> dict[str, Path]:
         name, _, rest = text.partition("=")
         path = Path(rest) if rest and not Path(text).exists() else Path(text)
         if not path.exists():
-            raise FileNotFoundError(f"--videos: {path} does not exist")
+            raise FileNotFoundError(f"clips {path} do not exist; give the folder with every camera's video or pictures")
         if path.is_dir() and not images_in(path):
             inside = sorted(inner for inner in path.iterdir() if is_video_or_folder(inner))
             if not inside:
-                raise FileNotFoundError(f"--videos: {path} holds neither videos nor images nor folders of images")
+                raise FileNotFoundError(f"clips {path} hold neither videos nor images nor folders of images; give the "
+                                        "folder with every camera's video or pictures")  # fmt: skip
             found += [(inner.stem if inner.is_file() else inner.name, inner) for inner in inside]
         else:
             stem = path.name if path.is_dir() else path.stem
@@ -73,9 +74,11 @@ def named_videos(videos: Sequence[str]) -> dict[str, Path]:
     names = [plain_name(name) for name, _ in found]
     twice = [name for name, _ in found if names.count(plain_name(name)) > 1]
     if twice:
-        raise ValueError(f"--videos: several are called {', '.join(sorted(set(twice)))}; name them, NAME=PATH")
+        raise ValueError(f"several clips are called {', '.join(sorted(set(twice)))}; name each after its camera in the "
+                         "calibration (or --videos NAME=PATH of dataset_def/import_multiview.py)")  # fmt: skip
     if len(found) < 2:
-        raise ValueError(f"--videos has {len(found)} camera; views of the same person need at least 2")
+        raise ValueError(f"there is the clip of one camera alone ({', '.join(videos)}); bodies in space need two at "
+                         "least: give the folder that holds them all, one clip per camera")  # fmt: skip
     return dict(found)
 
 
@@ -107,8 +110,8 @@ def common_span(videos: dict[str, VideoInfo], config: ImportMultiviewConfig) -> 
     if config.frames is None and lengths[longest] - lengths[shortest] > allowed:
         raise ValueError(
             f"video {longest} has {lengths[longest]} frames, {shortest} has {lengths[shortest]} (after the offsets); "
-            "synchronised videos are equally long: give --offsets if some started earlier, or the part that all have, "
-            f"--frames 0 {lengths[shortest]}"
+            "synchronised videos are equally long: give --offsets if some started earlier (sample/predict.py ... "
+            f"--find-offsets finds them), or --frames for the part that all have, from 0 to {lengths[shortest]}"
         )
     if not 0 <= start < end <= lengths[shortest]:
         raise ValueError(f"frames {start} to {end} are not in the recording, which all cameras show from 0 to "

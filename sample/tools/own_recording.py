@@ -427,9 +427,7 @@ MARKED = ("indexed", "trained")
 
 def walk(place: Place, steps: tuple[Step, ...] = STEPS) -> dict[str, float]:
     """Take all steps that are not done yet; give the seconds that each took, in this run or in one before."""
-    folder = place.run("own")
-    folder.mkdir(parents=True, exist_ok=True)
-    times_path = folder / "times.json"
+    times_path = place.run("own") / "times.json"
     took: dict[str, float] = json.loads(times_path.read_text()) if times_path.is_file() else {}
     for number, step in enumerate(steps, start=1):
         product = step.product(place)
@@ -442,6 +440,7 @@ def walk(place: Place, steps: tuple[Step, ...] = STEPS) -> dict[str, float]:
         if product.name in MARKED:
             product.touch()
         took[step.what] = round(time.monotonic() - started_s, 1)
+        times_path.parent.mkdir(parents=True, exist_ok=True)
         write_json(times_path, took)
     return took
 
@@ -476,6 +475,7 @@ def write_report(place: Place, took: dict[str, float]) -> Path:
             ("network for one view", place.best("mesh")), ("what it makes of one clip", one_view(place)))),
     ]  # fmt: skip
     path = place.run("own") / "report.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
     return path
 

@@ -17,6 +17,7 @@ from dataset_def.h36m_writer import write_meta
 from dataset_def.import_multiview import lock_import, place_session_person
 from dataset_def.multiview import masks_from_motion, pose2sim_session
 from dataset_def.multiview.backgrounds import INPAINTED, OTHER_PICTURE, OWN, complete, masked_median
+from dataset_def.multiview.custom_recording import named_videos
 from dataset_def.multiview.geometry import refine_rotations, triangulate, turned_camera
 from dataset_def.multiview.joints import fill_gaps, smoothed
 from dataset_def.multiview.keypoint_files import BODY_25B, h36m_from_body_25b, read_people
@@ -437,3 +438,18 @@ def test_means_of_cutting_out_that_contradict_are_refused(tmp_path):
         ImportMultiviewConfig(videos=("a",), calibration=(tmp_path,), to=tmp_path, masks=tmp_path, cut_out="movement")
     with pytest.raises(ValueError, match="cut_out is keypoints, but there are none"):
         ImportMultiviewConfig(videos=("a",), calibration=(tmp_path,), to=tmp_path, cut_out="keypoints")
+
+
+def test_clips_that_are_missing_or_alone_are_told_in_words_of_who_gave_a_folder(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for folder in ("one", "two/a", "two/b"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "front.mp4").write_bytes(b"")
+    for clips, words in (
+        (("none",), r"none do not exist; give the folder with every camera's video or pictures"),
+        (("empty",), r"empty hold neither videos nor images"),
+        (("one",), r"the clip of one camera alone \(.*one\); bodies in space need two at least"),
+        (("two/a", "two/b"), r"several clips are called front; name each after its camera in the calibration"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=words):
+            named_videos([str(tmp_path / one) for one in clips])
