@@ -120,6 +120,8 @@ def main(config: ImportMultiviewConfig) -> None:
     if missing:
         print(f"no two cameras see {', '.join(missing)} of this person together: the frames have no whole pose, and "
               "serve stage 1 and silhouettes, not stage 2")  # fmt: skip
+    if found.get("unchecked"):
+        print(found["unchecked"])
     others = len(found.get("people", [])) - 1
     if others > 0:
         print(f"{others} more people were seen in some frames (\"people\" in the report, --person chooses another); "

@@ -54,7 +54,7 @@ from utils.artifacts import atomic_folder, file_hash
 from utils.batches import in_chunks
 from utils.camera import Camera, to_rays
 from utils.engine import choose_device
-from utils.export.about import About, licence_of
+from utils.export.about import GIVEN_KEYPOINTS, About, licence_of, licence_of_detector
 from utils.export.motion import MotionFormat, check_formats
 from utils.export.prediction import (
     BodySurface,
@@ -70,6 +70,7 @@ from utils.export.prediction import (
 from utils.image import to_unit_rgb
 from utils.one_euro import OneEuro, SmoothRotations
 from utils.person_box import JUMP_IOU, Box, check_box, overlap_of_boxes, placed_in_box
+from utils.seen import BY_KEYPOINTS, BY_PICTURE, outside_of_picture, seen_joints, seen_surface, told_guessed
 from utils.settings import start, which_weights
 from utils.skeleton import H36M_17
 from utils.tiers import Reads
@@ -194,6 +195,9 @@ class Person(NamedTuple):
     joints_cam_m: Float[np.ndarray, "17 3"]
     """Human3.6M's, in the order of utils.skeleton.H36M_17, the pelvis first."""
     vertices_cam_m: Float[np.ndarray, "V 3"]
+    seen: Float[np.ndarray, "17"]
+    """Of the 17 joints, 0 to 1: how surely the picture shows them; what it does not show is guessed.  NaN where that is
+    not known."""
 
     def joint_cam_m(self, name: str) -> Float[np.ndarray, "3"]:
         """Give a joint by its name, such as left_wrist.
@@ -224,6 +228,7 @@ class Predictor:
         paths: Paths | None = None,
     ) -> None:
         checkpoint, self.device = Path(checkpoint), choose_device(device)
+        self.seen_by = BY_PICTURE
         self.stored = load_mesh(checkpoint, self.device)
         self.body = load_body_of(self.stored, checkpoint, paths or Paths()).to(self.device)
         if not self.body.has_smpl_joints:
@@ -333,7 +338,8 @@ class PeopleInFrames:
             self.place = OneEuro(self.rate, *self.filtering)
         pelvis_cam_m = placed_in_box(vertices_m - joints_m[0], crop.box, crop.camera.K, crop.distance_m)
         move_m = (self.place(pelvis_cam_m) if self.is_smooth else pelvis_cam_m) - joints_m[0]
-        return Person(rotations, betas, move_m, root_joint_m + move_m, joints_m + move_m, vertices_m + move_m)
+        seen = outside_of_picture(joints_m + move_m, crop.camera)
+        return Person(rotations, betas, move_m, root_joint_m + move_m, joints_m + move_m, vertices_m + move_m, seen)
 
 
 def person_crops(
@@ -367,6 +373,7 @@ class KeypointPredictor:
         lifter: checkpoint_best.pt of sample/train_SMPL_from_keypoints.py.
         networks: the detector; None where all keypoints are given.
         paths: where the body lies that the lifter was trained with.
+        are_given: the keypoints are those of another program, and what is written says so.
     Raises:
         ValueError: the lifter was trained on another body.
     """
@@ -377,23 +384,26 @@ class KeypointPredictor:
         networks: BlazePose | None = None,
         fit: KeypointsFitConfig | None = None,
         paths: Paths | None = None,
+        are_given: bool = False,
     ) -> None:
         lifter, paths = Path(lifter), paths or Paths()
+        self.seen_by = BY_KEYPOINTS
         self.lifter = load_lifter(lifter, paths.models_smpl_location)
         self.body = load_body(paths.models_smpl_location, h36m_regressor=paths.h36m_regressor_location)
         self.networks: BlazePose | None = None
         self.faces: Int[np.ndarray, "F 3"] = self.body.faces.numpy()
         self.fit = KeypointsFit(self.lifter.network.body, fit or KeypointsFitConfig())
-        reads = self.lifter.reads | Reads(keypoints=frozenset({0}))
-        licence = licence_of(paths.models_smpl_location, lifter)
+        who = frozenset({0})
+        reads = self.lifter.reads | (Reads(given=who) if are_given else Reads(keypoints=who))
+        licence = licence_of(paths.models_smpl_location, lifter) + (f"; {GIVEN_KEYPOINTS}" if are_given else "")
         self.about = About(reads.tier, self.lifter.hash, file_hash(paths.models_smpl_location), licence)
         if networks is not None:
             self._take(networks)
 
     def _take(self, networks: BlazePose) -> BlazePose:
         """Take a detector, and say so in what is written."""
-        by = f"BlazePose {networks.kind} of MediaPipe (Apache-2.0), sha256 {file_hash(networks.files[1])}"
-        self.about = self.about._replace(licence=f"{self.about.licence}; keypoints: {by}")
+        by = licence_of_detector("keypoints", networks.kind, file_hash(networks.files[1]))
+        self.about = self.about._replace(licence=f"{self.about.licence}; {by}")
         self.networks = networks
         return networks
 
@@ -432,7 +442,7 @@ class KeypointPredictor:
                 if rate:
                     part = with_settled_sides(part, before)
                 lifted = self.lifted(part, rate, before)
-                yield from zip(part, self.persons(lifted), strict=True)
+                yield from zip(part, self.persons(lifted, part), strict=True)
                 before = ended(part, lifted) if rate else []
         if follower is not None:
             self._tell(follower, pictures)
@@ -500,17 +510,18 @@ class KeypointPredictor:
 
     def bodies(self, seen: Sequence[SeenKeypoints]) -> list[Person]:
         """Predict the bodies of pictures that have nothing to do with each other."""
-        return self.persons(self.lifted(seen))
+        return self.persons(self.lifted(seen), seen)
 
     @torch.no_grad()
-    def persons(self, lifted: LiftedBodies) -> list[Person]:
-        """Give the whole bodies."""
+    def persons(self, lifted: LiftedBodies, seen: Sequence[SeenKeypoints]) -> list[Person]:
+        """Give the whole bodies, and what was seen of them."""
         rotations = lifted.rotations
         out = self.body(rotations, lifted.betas, torch.zeros_like(lifted.root_m))
         move_m = lifted.root_m - out.joints_m[:, 0]
         joints_m = self.body.h36m_joints_m(out.vertices_m) + move_m[:, None]
         parts = (rotations, lifted.betas, move_m, lifted.root_m, joints_m, out.vertices_m + move_m[:, None])
-        return [Person(*row) for row in zip(*(value.double().numpy() for value in parts), strict=True)]
+        sure = seen_joints(np.stack([one.person.confidence for one in seen]))
+        return [Person(*row) for row in zip(*(value.double().numpy() for value in parts), sure, strict=True)]
 
 
 FRAMES_AT_ONCE = 48
@@ -575,25 +586,49 @@ SMALLEST_PX = 64
 """Longer side of a person's box below which the networks see little more than a blob."""
 
 
+def noting_names(pictures: Pictures, names: list[str]) -> Pictures:
+    """Note the names of the pictures that are read."""
+
+    def frames() -> Iterator[Picture]:
+        for picture in pictures.frames():
+            names.append(picture.name)
+            yield picture
+
+    return pictures._replace(frames=frames)
+
+
+def told_names(names: Sequence[str], most: int = 5) -> str:
+    """List names, or the first ones of many."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def write_all(
     pictures: Pictures, predictor: AnyPredictor, out: Path, bodies: PredictedBodies, config: PredictConfig
 ) -> None:
     """Predict and write every frame; `bodies` keeps those with a person."""
     rate, faces, num_full, num_small = pictures.frames_per_second, predictor.faces, 0, 0
+    read: list[str] = []
+    if pictures.kind == "folder":
+        pictures = noting_names(pictures, read)
     video = OverlayVideo(out / "overlay.mp4", rate, config.video_px) if rate is not None else None
     meshes = (() if video else ("glb", "obj", "ply")) if config.meshes is None else config.meshes
+    weights = predictor.body.weights.cpu().double().numpy()
     for seen, person in predictor.people(pictures, config):
-        there = FrameBody(seen.picture.name, seen.picture.number, *person[:-1])
+        there = FrameBody(seen.picture.name, seen.picture.number, *person[:-2], person.seen)
         bodies.add(there)
         num_full += fills(seen.box, seen.picture)
         num_small += max(seen.box.width_px, seen.box.height_px) < SMALLEST_PX
-        surface = BodySurface(person.vertices_cam_m, person.joints_cam_m[0], faces)
+        shown = seen_surface(person.seen, weights)
+        surface = BodySurface(person.vertices_cam_m, person.joints_cam_m[0], faces, shown)
         rendered = draw(seen.picture.rgb, surface, seen.camera.K, seen.box, config.view_px)
         if video:
             video.add(beside(rendered, config.video_px))
         write_frame(out, there, None if video else rendered, person.vertices_cam_m, faces, meshes, predictor.about)
     if not bodies:
-        raise ValueError(f"no person was found in {pictures.source}; give --box X Y WIDTH HEIGHT")
+        raise ValueError(f"no person was found in {pictures.source}; if there is one, give --box X Y WIDTH HEIGHT")
+    if empty := [name for name in read if name not in set(bodies.names)]:
+        print(f"no person was found in {told_names(empty)}, of which nothing is written; if there is one, give the "
+              "picture by itself and --box X Y WIDTH HEIGHT")  # fmt: skip
     if num_full:
         print(f"warning: in {num_full} of {len(bodies)} frames the person's box fills the picture; if nobody is that "
               "near, the person was not found: look at the overlay, and give --box X Y WIDTH HEIGHT")  # fmt: skip
@@ -603,7 +638,11 @@ def write_all(
     if rate is not None and bodies.num_left_out:
         print(f"warning: {bodies.num_left_out} frames that show nobody are left out of joints.json and body.npz, "
               "which tell the others' numbers; the motion is bridged, in the overlay they are cut out")  # fmt: skip
-    write_tables(out, bodies, predictor.about, rate)
+    guessed = told_guessed(bodies.column("seen"))
+    if guessed:
+        print(f"guessed, as the picture does not show them{' in most frames' if len(bodies) > 1 else ''}: {guessed} "
+              "(grey in the pictures; joints.json says it of each frame)")  # fmt: skip
+    write_tables(out, bodies, predictor.about, rate, predictor.seen_by)
     if video is not None and rate is not None:
         video.close()
         write_motion(out, bodies, predictor.body, predictor.about, rate, config.motion_files)
@@ -621,7 +660,7 @@ def predict(predictor: AnyPredictor, out: Path, config: PredictConfig) -> int:
         bodies = PredictedBodies(rows)
         write_all(pictures, predictor, partial, bodies, config)
     count = len(bodies)
-    if pictures.num_frames is not None and count < 0.9 * pictures.num_frames:
+    if pictures.kind != "folder" and pictures.num_frames is not None and count < 0.9 * pictures.num_frames:
         print(f"{pictures.source} tells of {pictures.num_frames} frames; {count} could be read and show a person")
     return count
 
@@ -647,10 +686,11 @@ def open_predictor(config: PredictConfig) -> AnyPredictor:
             raise ValueError("person_m belongs to tier pixels, as keypoints and body tell the distance; leave it out, "
                              "or take --tier pixels")  # fmt: skip
         networks = None if config.keypoints is not None else BlazePose(config.detector_location, config.detector)
-        by = "given keypoints" if networks is None else f"BlazePose {networks.kind}"
-        predictor = KeypointPredictor(config.lifter, networks, config.fit, config.paths)
-        other = "--tier pixels takes this project's own network" if networks is not None else "nothing else is read"
-        print(f"tier: {predictor.about.tier} ({by}); {other}")
+        predictor = KeypointPredictor(config.lifter, networks, config.fit, config.paths, networks is None)
+        other = "; nothing else is read, and what found the keypoints is not known" if networks is None else (
+            f" (BlazePose {networks.kind}); --tier pixels takes this project's own network"
+        )  # fmt: skip
+        print(f"tier: {predictor.about.tier}{other}")
         print(which_weights("lifter", config.lifter, config.paths.runs_location / "lifter"))
         return predictor
     pixels = Predictor(config.checkpoint, config.device, config.paths)

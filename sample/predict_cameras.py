@@ -42,7 +42,7 @@ from dataset_def.multiview.check_calibration import (
 )
 from dataset_def.multiview.custom_recording import Span, cameras_of, common_rate, custom_recording, named_videos
 from dataset_def.multiview.custom_recording import people_of as keypoints_of_clips
-from dataset_def.multiview.evidence import evidence_problems, looked_at, looks_of, not_judged
+from dataset_def.multiview.evidence import evidence_problems, looked_at, looks_at_masks, looks_of, not_judged
 from dataset_def.multiview.geometry import refine_rotations
 from dataset_def.multiview.import_custom import custom_config, judged, people_table, silhouettes
 from dataset_def.multiview.offsets import found_offsets
@@ -81,7 +81,7 @@ from models.SMPL_from_masks import BodyDrawer, EstimatedBodies, Teacher, load_te
 from utils.artifacts import atomic_folder, file_hash
 from utils.camera import Camera, resized, to_camera
 from utils.draw_mesh import overlay
-from utils.export.about import About, licence_of
+from utils.export.about import GIVEN_KEYPOINTS, About, licence_of, licence_of_detector
 from utils.export.motion import (
     OF_RECORDING,
     MotionFormat,
@@ -97,6 +97,7 @@ from utils.export.tables import WORLD_FRAME, write_body_parameters, write_joints
 from utils.image import read_mask
 from utils.person_box import mask_fault
 from utils.processes import for_each
+from utils.seen import BY_CAMERAS, BY_MASKS, SURE, SeenJoints, seen_joints
 from utils.tiers import Reads
 from utils.views import MeshViews, placed_in_views
 
@@ -402,6 +403,8 @@ class WorldBodies(NamedTuple):
     root_world_m: Float[np.ndarray, "T 3"]
     overlap: Float[np.ndarray, "T V"]
     """With the masks, before smoothing; NaN without."""
+    seen_by: Float[np.ndarray, "T 17"]
+    """How many cameras' keypoints place each joint; NaN where bodies are read from masks alone."""
 
 
 def fitted_bodies(person: PersonInViews, rate: float, tools: Tools, smooth_hz: float) -> WorldBodies:
@@ -426,17 +429,25 @@ def fitted_bodies(person: PersonInViews, rate: float, tools: Tools, smooth_hz: f
     rotations, pelvis, overlap = (torch.cat(column) for column in zip(*found, strict=True))
     pelvis_world_m = pelvis.double().numpy() + targets_m[rows]
     rotations_world, pelvis_world_m = smooth_motion(rotations.double().numpy(), pelvis_world_m, rows, rate, smooth_hz)
-    return whole_bodies(rows, rotations_world, somebody.betas, pelvis_world_m, overlap.numpy(), tools.body)
+    seen_by = seen_by_cameras(person, rows) if tools.lifter is not None else np.full((len(rows), 17), np.nan)
+    placed = placed_bodies(rotations_world, somebody.betas, pelvis_world_m, tools.body)
+    return WorldBodies(rows, rotations_world, somebody.betas.double().numpy(), *placed, overlap.numpy(), seen_by)
+
+
+def seen_by_cameras(person: PersonInViews, rows: Int[np.ndarray, "T"]) -> Float[np.ndarray, "T 17"]:
+    """Count the cameras whose keypoints place each joint."""
+    counts = person.is_used[rows] & (person.keypoints_px[rows, ..., 2] > 0)
+    return (seen_joints(counts.astype(float)) >= SURE).sum(axis=1).astype(float)
 
 
 @torch.no_grad()
-def whole_bodies(
-    rows: Int[np.ndarray, "T"], rotations: Float[np.ndarray, "T 24 3 3"], betas: Float[Tensor, "n"],
-    pelvis_world_m: Float[np.ndarray, "T 3"], overlap: Float[np.ndarray, "T V"], body: Body,
-) -> WorldBodies:  # fmt: skip
-    """Place whole bodies with their pelvis where it was found."""
+def placed_bodies(
+    rotations: Float[np.ndarray, "T 24 3 3"], betas: Float[Tensor, "n"], pelvis_world_m: Float[np.ndarray, "T 3"],
+    body: Body,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Place whole bodies with their pelvis where it was found: translations, joints, roots."""
     translation, joints, roots = [], [], []
-    for first in range(0, len(rows), AT_ONCE):
+    for first in range(0, len(rotations), AT_ONCE):
         some = slice(first, first + AT_ONCE)
         turned = torch.from_numpy(rotations[some]).float()
         vertices_m, joints_m = body(turned, betas.expand(len(turned), -1), torch.zeros(len(turned), 3))
@@ -444,8 +455,7 @@ def whole_bodies(
         translation.append(move_m)
         joints.append(body.h36m_joints_m(vertices_m).double().numpy() + move_m[:, None])
         roots.append(joints_m[:, 0].double().numpy() + move_m)
-    return WorldBodies(rows, rotations, betas.double().numpy(), *map(np.concatenate, (translation, joints, roots)),
-                       overlap)  # fmt: skip
+    return np.concatenate(translation), np.concatenate(joints), np.concatenate(roots)
 
 
 def smooth_motion(
@@ -480,6 +490,8 @@ def masks_alone(task: Task) -> bool:
 def people_of(task: Task) -> tuple[MultiviewRecording, list[PersonInViews], dict[str, Any]]:
     """Read the recording through the import's readers, and gather what all views see of those who are asked for.
 
+    Returns:
+        numbers for cameras.json, too; `unchecked` says what was not compared with the pictures.
     Raises:
         FileNotFoundError, ValueError: something is missing or does not fit, in words.
     """
@@ -492,15 +504,14 @@ def people_of(task: Task) -> tuple[MultiviewRecording, list[PersonInViews], dict
     if masks_alone(task):
         cameras = [pinhole(camera) for camera in recording.cameras]
         person = without_keypoints(cameras, masks_of(task, recording, settings))
-        check_evidence(task, recording, person, None)
-        return recording, [person], {}
+        return recording, [person], {"unchecked": check_evidence(task, recording, person, None)}
     views, detected = views_and_detected(task, recording)
     first = config.person or 1
     recording, person, numbers = people_found(recording, views, settings, first, config.refine_cameras)
     if has_own_masks(task):
         person = person._replace(masks=masks_of(task, recording, settings))
-    if task.keypoints is not None or has_own_masks(task):
-        check_evidence(task, recording, person, detected)
+    is_own = task.keypoints is not None or has_own_masks(task)
+    numbers["unchecked"] = check_evidence(task, recording, person, detected) if is_own else ""
     people = [person]
     often = [number for number, one in enumerate(numbers["people"], start=1)
              if number != first and one["frames"] >= SEEN_SHARE * recording.num_instants]  # fmt: skip
@@ -566,30 +577,48 @@ def views_and_detected(task: Task, recording: MultiviewRecording) -> tuple[Views
     return with_detected_masks(given_people(recording), detected), detected
 
 
-def check_evidence(task: Task, recording: MultiviewRecording, person: PersonInViews, detected: Views | None) -> None:
+def check_evidence(task: Task, recording: MultiviewRecording, person: PersonInViews, detected: Views | None) -> str:
     """Compare evidence that was given, or cut out of what moves, with whom the detector sees in the pictures.
 
+    Without the detector keypoints are compared with the masks, which lie on one person, or apart.
+
+    Returns:
+        what was not compared with the pictures, in words; empty if all was.
     Raises:
         ValueError: it lies on nobody.
     """
+    uses_keypoints = task.keypoints is not None and not masks_alone(task)
+    kinds = ["keypoints"] * uses_keypoints + ["masks"] * (has_own_masks(task) or masks_alone(task))
     if detected is None and not is_available(task.detector_location, task.detector):
-        print("whether the evidence lies on somebody was not checked, which needs the keypoints extra "
-              f"({KEYPOINTS_REMEDY})")  # fmt: skip
-        return
+        on_masks = evidence_problems(recording.names, person, looks_at_masks(person), "keypoints", "the masks")
+        judged_evidence(task, on_masks if len(kinds) == 2 else [])
+        agree = "; they lie on each other, which tells that they are of the same moments" * (len(kinds) == 2)
+        unchecked = f"whether {' and '.join(kinds)} lie on somebody in the pictures was not checked{agree}"
+        print(f"{unchecked}; the keypoints extra checks it ({KEYPOINTS_REMEDY})")
+        return unchecked
     looks = looks_of(detected) if detected is not None else looked_at(
         recording, task.detector_location, task.detector, task.cameras.processes
     )  # fmt: skip
-    kinds = ["keypoints"] * (task.keypoints is not None) + ["masks"] * (has_own_masks(task) or masks_alone(task))
-    problems = [one for what in kinds for one in evidence_problems(recording.names, person, looks, what)]
-    unknown = {name for what in kinds for name in not_judged(recording.names, person, looks, what)}
+    judged_evidence(task, [one for what in kinds for one in evidence_problems(recording.names, person, looks, what)])
+    unknown = sorted({name for what in kinds for name in not_judged(recording.names, person, looks, what)})
+    if not unknown:
+        return ""
+    unchecked = f"whether {' and '.join(kinds)} of {', '.join(unknown)} lie on somebody is not known"
+    print(f"warning: {unchecked}, as the detector sees nobody there")
+    return unchecked
+
+
+def judged_evidence(task: Task, problems: list[str]) -> None:
+    """Refuse evidence that lies on nobody, or warn where it is accepted.
+
+    Raises:
+        ValueError: with the cameras, and what may be the cause.
+    """
     if problems and not task.cameras.accept_evidence:
         raise ValueError(f"{'; '.join(problems)}: the evidence may be of another recording, camera or moment, or of "
                          "something else that moves; --accept-evidence goes on all the same")  # fmt: skip
     if problems:
         print(f"warning: {'; '.join(problems)}")
-    if unknown:
-        print(f"warning: the detector sees nobody in {', '.join(sorted(unknown))}, so that it is not known whether the "
-              "evidence there lies on somebody")  # fmt: skip
 
 
 SEEN_SHARE = 0.5
@@ -690,20 +719,25 @@ def about_of(task: Task, tools: Tools) -> About:
     """Say where bodies come from, and under which terms."""
     who, location = frozenset({0}), task.paths.models_smpl_location
     reads = [Reads(cameras=who)]
-    weights, said = [], []
+    weights, said, files = [], [], []
     if tools.lifter is not None:
-        reads += [tools.lifter.reads, Reads(keypoints=who)]
+        reads.append(tools.lifter.reads)
         weights.append(tools.lifter.hash)
+        files.append(task.lifter)
     if tools.teacher is not None:
         reads += [teacher_reads(task.cameras.teacher), Reads(masks=who)]
         weights.append(file_hash(task.cameras.teacher))
+        files.append(task.cameras.teacher)
+    if task.keypoints is not None and not masks_alone(task):
+        reads.append(Reads(given=who))
+        said.append(GIVEN_KEYPOINTS)
     uses_detector = task.keypoints is None or (tools.teacher is not None and not has_own_masks(task))
     if uses_detector and not masks_alone(task):
         reads.append(Reads(keypoints=who))
         networks = BlazePose(task.detector_location, task.detector)
-        said.append(f"keypoints and masks: BlazePose {networks.kind} of MediaPipe (Apache-2.0), sha256 "
-                    f"{file_hash(networks.files[1])}")  # fmt: skip
-    licence = "; ".join([licence_of(location, task.lifter if tools.lifter else task.cameras.teacher), *said])
+        what = "keypoints and masks" if task.keypoints is None else "masks"
+        said.append(licence_of_detector(what, networks.kind, file_hash(networks.files[1])))
+    licence = "; ".join([licence_of(location, *files), *said])
     return About(reduce(or_, reads).tier, " ".join(weights), file_hash(location), licence)
 
 
@@ -715,14 +749,17 @@ def write_person(
     numbers = found.instants.tolist()
     names = [f"instant_{number + 1:06d}" for number in numbers]
     write_joints_json(folder / "joints.json", found.joints_world_m, frame=WORLD_FRAME, frames_per_second=rate,
-                      sources=names, numbers=numbers, about=about)  # fmt: skip
+                      sources=names, numbers=numbers, about=about,
+                      seen=SeenJoints(found.seen_by, "seen_by_cameras",
+                                      BY_MASKS if tools.lifter is None else BY_CAMERAS))  # fmt: skip
     betas = np.tile(found.betas, (len(numbers), 1))
     write_body_parameters(folder / "body.npz", found.rotations_world, betas, found.translation_world_m, about, rate,
                           WORLD_FRAME, numbers)  # fmt: skip
     turned, roots_m = bridged(numbers, found.rotations_world, found.root_world_m)
     moving = MovingBody(turned, found.betas, roots_m, rate, Y_UP_FROM_Z_UP)
     motion = body_motion(tools.body, moving, OF_RECORDING, about, "neutral", task.motion_files)
-    write_motion_files(folder, motion, task.motion_files)
+    others = {f"overlay_{view.name}.mp4": about.of_pictures() for view in recording.views}
+    write_motion_files(folder, motion, task.motion_files, others=others)
     for row in range(len(recording.views)):
         draw_over(folder, row, found, recording, tools.body, task.video_px)
 
@@ -762,6 +799,7 @@ def main(task: Task) -> Path:
     about = about_of(task, tools)
     print(f"tier: {about.tier}; several calibrated cameras, bodies in the world's frame")
     recording, people, numbers = people_of(task)
+    about = about._replace(unchecked=numbers["unchecked"])
     found = [fitted_bodies(one, recording.frames_per_second, tools, task.cameras.smooth_hz) for one in people]
     with atomic_folder(task.out) as (partial,):
         for number, bodies in enumerate(found, start=1):

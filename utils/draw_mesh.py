@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 from utils.compiled import compiled
+from utils.seen import GUESSED_OPACITY, GUESSED_RGB
 
 SUBPIXEL_STEPS = 256.0
 """Grid steps per pixel."""
@@ -154,11 +155,13 @@ def render_mesh(
     K: Float[np.ndarray, "3 3"],
     background: UInt8[np.ndarray, "H W 3"],
     samples: int = 2,
+    opacity: Float[np.ndarray, "V"] | None = None,
 ) -> UInt8[np.ndarray, "H W 3"]:
     """Draw one lit, antialiased mesh over a background, as all mesh figures do.
 
     Args:
         colours: RGB in [0, 1] before shading.
+        opacity: of each vertex; below 1 the background is seen through it, not what lies behind it of the mesh.
         K: pixels of the background; camera x right, y down, z forward.
         samples: samples per pixel and side.
     """
@@ -167,12 +170,15 @@ def render_mesh(
     vertices_px[:, :2] = (vertices_cam_m[:, :2] / vertices_cam_m[:, 2:]) @ K[:2, :2].T + K[:2, 2]
     vertices_px[:, :2] *= samples
     height, width = background.shape[:2]
-    image = np.zeros((height * samples, width * samples, 3), dtype=np.float32)
+    lit = colours * light[:, None]
+    lit = lit if opacity is None else np.column_stack([lit, opacity])
+    image = np.zeros((height * samples, width * samples, lit.shape[1]), dtype=np.float32)
     depth = np.full(image.shape[:2], np.inf, dtype=np.float32)
-    covered = draw_mesh(image, depth, vertices_px, faces, colours * light[:, None])
+    covered = draw_mesh(image, depth, vertices_px, faces, lit)
     rendered, coverage = resolve(image, covered, samples)
     behind = np.asarray(background, dtype=np.float32) / 255
-    mixed = behind + (rendered - behind) * coverage[..., None]
+    share = coverage if opacity is None else coverage * rendered[..., 3]
+    mixed = behind + (rendered[..., :3] - behind) * share[..., None]
     return (np.clip(mixed, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
@@ -188,13 +194,25 @@ FROM: dict[str, np.ndarray] = {
 """R_view_from_cam."""
 
 
+def skin(count: int, seen: Float[np.ndarray, "V"] | None) -> Float[np.ndarray, "V 3"]:
+    """Colour a body: skin where it was seen, grey where it was guessed."""
+    if seen is None:
+        return np.broadcast_to(SKIN, (count, 3))
+    return seen[:, None] * SKIN + (1 - seen[:, None]) * np.array(GUESSED_RGB)
+
+
 def overlay(
     picture: UInt8[np.ndarray, "H W 3"],
     vertices_cam_m: Float[np.ndarray, "V 3"],
     faces: Int[np.ndarray, "F 3"],
     K: Float[np.ndarray, "3 3"],
+    seen: Float[np.ndarray, "V"] | None = None,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw a body over the picture it was seen in; only the part of the picture that it covers is worked on."""
+    """Draw a body over the picture it was seen in; only the part of the picture that it covers is worked on.
+
+    Args:
+        seen: 0 to 1, of each vertex; what was guessed is grey, and the picture is seen through it.
+    """
     height, width = picture.shape[:2]
     points_px = vertices_cam_m[:, :2] / vertices_cam_m[:, 2:] * K[[0, 1], [0, 1]] + K[:2, 2]
     left, top = np.clip(np.floor(points_px.min(0)).astype(int) - MARGIN_PX, 0, (width, height))
@@ -205,9 +223,9 @@ def overlay(
     K_part = K.copy()
     K_part[:2, 2] -= (left, top)
     part = picture[top:bottom, left:right]
-    colours = np.broadcast_to(SKIN, vertices_cam_m.shape)
+    opacity = None if seen is None else GUESSED_OPACITY + (1 - GUESSED_OPACITY) * seen
     rendered[top:bottom, left:right] = render_mesh(
-        vertices_cam_m.astype(float), faces, colours, K_part, background=part
+        vertices_cam_m.astype(float), faces, skin(len(vertices_cam_m), seen), K_part, background=part, opacity=opacity
     )
     return rendered
 
@@ -218,14 +236,16 @@ def turned_view(
     seen_from: Literal["camera", "side", "top"],
     size_px: int,
     side_m: float = 2.3,
+    seen: Float[np.ndarray, "V"] | None = None,
 ) -> UInt8[np.ndarray, "S S 3"]:
     """Draw a body on white as the camera sees it, from the right-hand side of the picture, or from above.
 
     Args:
         vertices_root_cam_m: in the camera's axes, about the pelvis.
         side_m: what the picture's side shows.
+        seen: 0 to 1, of each vertex; what was guessed is grey.
     """
     points = vertices_root_cam_m @ FROM[seen_from].T + (0, 0, FAR_M)
     focal_px = size_px * FAR_M / side_m
     K = np.array([[focal_px, 0, size_px / 2], [0, focal_px, size_px / 2], [0, 0, 1.0]])
-    return render_mesh(points.astype(float), faces, np.broadcast_to(SKIN, points.shape), K, plain(size_px, size_px))
+    return render_mesh(points.astype(float), faces, skin(len(points), seen), K, plain(size_px, size_px))

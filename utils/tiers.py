@@ -32,6 +32,8 @@ class Reads(NamedTuple):
     """2D keypoints of a pretrained network, or 3D joints that were triangulated from them."""
     people: frozenset[str] = frozenset()
     """Who they are, data set and number, such as "S1 of Human3.6M"."""
+    given: frozenset[int] = frozenset()
+    """2D keypoints that a user gives; what found them, and what that had seen, is not known."""
 
     @property
     def numbers(self) -> frozenset[int]:
@@ -53,6 +55,7 @@ class Reads(NamedTuple):
         told = ["pixels"] * bool(self.pixels) + ["cameras"] * bool(self.cameras)
         told += ["root"] * bool(self.root - self.joints - self.keypoints) + ["masks"] * bool(self.masks)
         told += ["unpaired poses"] * bool(self.poses) + ["pretrained 2D keypoints"] * bool(self.keypoints)
+        told += ["given 2D keypoints"] * bool(self.given)
         everybody = self.pixels | self.masks
         if len(everybody) > 1 and everybody <= self.joints:
             told.append("all labels")

@@ -21,9 +21,11 @@ from dataset_def.multiview.people_in_views import (
     ideal_frames,
     networks_of,
     somebody,
+    view_mask,
 )
 from dataset_def.multiview.recording import MultiviewRecording, RecordedView
 from utils.processes import for_each
+from utils.skeleton import KEYPOINTS_25
 
 LOOKED_AT = 12
 """Pictures of each camera that are looked at, spread over the recording."""
@@ -83,6 +85,28 @@ def looked_at(recording: MultiviewRecording, networks: Path, kind: str, processe
     return Looks(chosen, for_each(people_in_some, jobs, processes, "look at the evidence"))
 
 
+def looks_at_masks(person: PersonInViews) -> Looks:
+    """Take the person's masks for whom a detector would see, where there is none: both lie on one person, or apart."""
+    chosen = some_instants(len(person.masks))
+    nowhere = np.zeros((len(KEYPOINTS_25), 3))
+    masks = [[person.masks[instant][view] for instant in chosen] for view in range(len(person.cameras))]
+    return Looks(chosen, [[[] if one is None else [SeenSomebody(nowhere, about_its_person(one))] for one in masks_of]
+                          for masks_of in masks])  # fmt: skip
+
+
+def about_its_person(mask: ViewMask) -> ViewMask:
+    """Cut a mask to a square about whom it shows, as the detector's are."""
+    image = mask.image
+    x, y, width, height = cv2.boundingRect(np.where(image > 127, 255, 0).astype(np.uint8))
+    side = max(width, height)
+    border = round(REACH * 2 * side) + 1
+    wide = cv2.copyMakeBorder(image[y : y + height, x : x + width], border, border + side - height, border,
+                              border + side - width, cv2.BORDER_CONSTANT)  # fmt: skip
+    moved = mask.picture_from_mask.copy()
+    moved[:, 2] += moved[:, :2] @ np.array([x - border, y - border], float)
+    return view_mask(wide.astype(np.uint8, copy=False), moved)
+
+
 def widened_mask(mask: ViewMask) -> UInt8[np.ndarray, "h w"]:
     """Widen a detected person by what keypoints and masks may lie beside."""
     image = mask.image
@@ -138,12 +162,18 @@ def shares_on_somebody(person: PersonInViews, looks: Looks, what: str) -> list[l
     return found
 
 
-def evidence_problems(names: list[str], person: PersonInViews, looks: Looks, what: str) -> list[str]:
-    """List in words the cameras whose evidence lies beside everybody, and say whose could not be judged."""
+def evidence_problems(
+    names: list[str], person: PersonInViews, looks: Looks, what: str, on: str = "somebody whom the detector sees"
+) -> list[str]:
+    """List in words the cameras whose evidence lies beside everybody.
+
+    Args:
+        on: whom `looks` are of, in words.
+    """
     problems = []
     for name, shares in zip(names, shares_on_somebody(person, looks, what), strict=True):
         if len(shares) >= LEAST_PICTURES and np.median(shares) < LEAST_ON_SOMEBODY:
-            problems.append(f"{np.median(shares):.0%} of camera {name}'s {what} lie on somebody whom the detector sees")
+            problems.append(f"{np.median(shares):.0%} of camera {name}'s {what} lie on {on}")
     return problems
 
 

@@ -56,7 +56,7 @@ from dataset_def.multiview.report import rig_and_reprojection, write_json, write
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.multiview.undistort import pinhole
 from dataset_def.multiview.write_layout import LabelledRecording, label_recording, write_video
-from dataset_def.photos.blazepose import KEYPOINT_NETWORKS, is_available
+from dataset_def.photos.blazepose import KEYPOINT_NETWORKS, KEYPOINTS_REMEDY, is_available
 from dataset_def.video import read_given_mask
 from utils.artifacts import commit
 from utils.camera import Camera, project, to_camera
@@ -179,14 +179,16 @@ def check_masks_show_person(recording: MultiviewRecording, labels: PlacedJoints)
 
 def check_keypoints_show_person(
     config: ImportMultiviewConfig, recording: MultiviewRecording, labels: PlacedJoints
-) -> None:
-    """Stop if the keypoints lie on nobody whom the keypoints extra's detector sees; nothing where it is not installed.
+) -> str:
+    """Stop if the keypoints lie on nobody whom the keypoints extra's detector sees.
 
+    Returns:
+        what was not compared with the pictures, as the detector is not installed, in words; empty if all was.
     Raises:
         ValueError: with the cameras, and what may be the cause.
     """
     if not is_available(KEYPOINT_NETWORKS):
-        return
+        return f"whether the keypoints lie on somebody in the pictures was not checked: {KEYPOINTS_REMEDY}"
     track = labels.track
     T, V = track.keypoints_px.shape[:2]
     person = PersonInViews([pinhole(camera) for camera in recording.cameras], track.keypoints_px, track.is_used,
@@ -198,6 +200,7 @@ def check_keypoints_show_person(
                          "(--accept-keypoints imports them all the same)")  # fmt: skip
     if problems:
         warnings.warn(f"the keypoints are accepted although {'; '.join(problems)}", stacklevel=2)
+    return ""
 
 
 def people_table(everybody: list[TrackedPerson], most: int = 5) -> list[dict[str, Any]]:
@@ -280,7 +283,7 @@ def import_custom(config: ImportMultiviewConfig) -> Paths:
     if recording.people is not None:
         recording, labels, numbers = place_person(config, recording)
         check_masks_show_person(recording, labels)
-        check_keypoints_show_person(config, recording, labels)
+        numbers["unchecked"] = check_keypoints_show_person(config, recording, labels)
     labelled = label_recording(
         recording, labels, config.subject, config.action, config.sequence_frames, config.test_frames
     )

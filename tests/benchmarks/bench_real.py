@@ -183,7 +183,7 @@ def by_keypoints(settings: Settings, networks: BlazePose, fitted: bool) -> Calla
             return None
         there = [SeenKeypoints(one.picture, person.box, one.camera, person)]
         lifted = predictor.lifted(there) if fitted else predictor.lift(there)[0]
-        return of_person(predictor.persons(lifted)[0], one.camera)
+        return of_person(predictor.persons(lifted, there)[0], one.camera)
 
     return answer
 

@@ -106,7 +106,7 @@ def test_given_keypoints_become_a_body_that_stands_on_them(ask, tmp_path, capsys
     file = coco_file(tmp_path / "kp.json", standing_px())
     out = predict.main(ask(tmp_path / "photo.png", keypoints=file, focal_px=733.0))
     said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("tier: unpaired poses + pretrained 2D keypoints (given keypoints)")
+    assert said[0].startswith("tier: unpaired poses + given 2D keypoints; nothing else is read")
     assert "open_lifter.pt" in said[1] and any("keypoints of another program" in line for line in said)
     written = json.loads((out / "joints.json").read_text())
     joints = {name: np.array(place) for name, place in written["frames"][0]["joints_m"].items()}
@@ -123,10 +123,51 @@ def test_every_output_says_its_tier_and_the_weights(ask, tmp_path):
     digest = file_hash(ASSETS / "open_lifter.pt")
     assert digest in (out / "joints.json").read_text()
     assert str(np.load(out / "body.npz")["weights_sha256"]) == digest
-    assert "pretrained 2D keypoints" in str(np.load(out / "body.npz")["tier"])
+    assert str(np.load(out / "body.npz")["tier"]) == "unpaired poses + given 2D keypoints"
+    assert "keypoints: given, under the terms of" in str(np.load(out / "body.npz")["licence"])
+    headers = json.loads((out / "about.json").read_text())["files"]
+    assert headers["*_overlay.jpg"]["weights_sha256"] == digest and set(headers) == {"*_overlay.jpg", "*_views.jpg"}
     for ending in ("obj", "ply", "glb"):
         content = (out / f"photo.{ending}").read_bytes()
-        assert digest.encode() in content and b"unpaired poses + pretrained 2D keypoints" in content, ending
+        assert digest.encode() in content and b"unpaired poses + given 2D keypoints" in content, ending
+
+
+def test_what_the_picture_does_not_show_is_guessed_and_marked(ask, tmp_path, capsys):
+    Image.new("RGB", (640, 480), (40, 90, 40)).save(tmp_path / "photo.png")
+    rows = np.column_stack([standing_px()[:17] - 0.5, np.full(17, 2.0)])
+    overlays = {}
+    for name, hidden in (("whole", ()), ("half", ("knee", "ankle"))):
+        taken = rows.copy()
+        taken[[row for row, point in enumerate(KEYPOINTS_25[:17]) if point.endswith(hidden or "-")], 2] = 0
+        people = [{"image_id": 0, "category_id": 1, "keypoints": taken.ravel().tolist(), "score": 1.0}]
+        (tmp_path / "kp.json").write_text(json.dumps(people))
+        out = predict.main(ask(tmp_path / "photo.png", keypoints=tmp_path / "kp.json", overwrite=True, focal_px=733.0))
+        told = json.loads((out / "joints.json").read_text())
+        seen = told["frames"][0]["seen"]
+        assert told["seen"].startswith("0 to 1") and seen["left_wrist"] == 1 and seen["pelvis"] == 1
+        assert {name for name, value in seen.items() if value < 0.5} == {
+            f"{side}_{point}" for side in ("left", "right") for point in hidden}  # fmt: skip
+        said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("guessed")]
+        assert len(said) == len(hidden) // 2 and all("left knee, left ankle" in line for line in said)
+        overlays[name] = read_image(out / "photo_overlay.jpg").astype(int)
+    shin = standing_px()[[KEYPOINTS_25.index(f"left_{point}") for point in ("knee", "ankle")]].mean(axis=0)
+    x, y = shin.round().astype(int)
+    there = {name: image[y, x] for name, image in overlays.items()}
+    assert there["whole"][0] - there["whole"][2] > 30, "skin"
+    assert np.ptp(there["half"]) < 60 and abs(there["half"] - (40, 90, 40)).max() < 60, "the picture is seen through it"
+
+
+def test_pictures_of_a_folder_that_show_nobody_are_named(ask, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "kp").mkdir()
+    for name in ("field", "man", "street"):
+        Image.new("RGB", (640, 480)).save(tmp_path / "photos" / f"{name}.png")
+        points = np.column_stack([standing_px()[:17] - 0.5, np.full(17, 0.9)]).ravel().tolist()
+        people = [{"pose_keypoints_2d": points}] if name == "man" else []
+        (tmp_path / "kp" / f"{name}.json").write_text(json.dumps({"people": people}))
+    predict.main(ask(tmp_path / "photos", keypoints=tmp_path / "kp", meshes=()))
+    assert "no person was found in field, street, of which nothing is written" in capsys.readouterr().out
+    assert predict.told_names([str(number) for number in range(7)]) == "0, 1, 2, 3, 4 and 2 more"
 
 
 def test_a_video_with_keypoints_is_one_person_and_its_motion_is_steady(ask, tmp_path):

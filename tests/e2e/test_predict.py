@@ -51,7 +51,16 @@ def test_a_photo_becomes_an_overlay_views_meshes_joints_and_parameters(ask, tmp_
     Image.fromarray(walker(3)).save(tmp_path / "photo.jpg")
     out = predict.main(ask(tmp_path / "photo.jpg", box=(66, 60, 40, 140)))
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        ["body.npz", "joints.json", "photo.glb", "photo.obj", "photo.ply", "photo_overlay.jpg", "photo_views.jpg"]
+        [
+            "about.json",
+            "body.npz",
+            "joints.json",
+            "photo.glb",
+            "photo.obj",
+            "photo.ply",
+            "photo_overlay.jpg",
+            "photo_views.jpg",
+        ]
     )
     said = capsys.readouterr().out
     assert "mesh.pt" in said and "the given box" in said and "unknown, taken as 1.146 times" in said
@@ -112,7 +121,8 @@ def test_a_video_becomes_an_overlay_video_a_moving_skeleton_and_bvh_of_all_frame
     joints = json.loads((out / "joints.json").read_text())
     assert len(joints["frames"]) == 14 and joints["tier"].startswith("pixels + cameras")
     assert len(joints["weights_sha256"]) == len(joints["body_sha256"]) == 64 and "CC0" in joints["licence"]
-    assert json.loads((out / "about.json").read_text())["files"].keys() == {"motion.glb", "motion.bvh"}
+    assert json.loads((out / "about.json").read_text())["files"].keys() == {
+        "motion.glb", "motion.bvh", "overlay.mp4"}  # fmt: skip
     assert "Frames: 14\nFrame Time: 0.05" in (out / "motion.bvh").read_text()
     capture = cv2.VideoCapture(str(out / "overlay.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 14

@@ -18,6 +18,7 @@ from sample.predict_cameras import CamerasConfig, Task, import_settings, in_step
 from tests.helpers.drawn_people import drawn_people
 from tests.helpers.own_clips import write_recording
 from tests.helpers.small_recording import small_recording
+from utils.image import read_mask, write_image
 from utils.skeleton import H36M_17
 
 SEQUENCE = (1, 2, 1)
@@ -61,7 +62,7 @@ def joints_of(out: Path) -> tuple[dict, np.ndarray]:
 
 
 @pytest.mark.parametrize(("evidence", "most_mm"), [("keypoints", 70), ("masks", 70), ("both", 60)])
-def test_cameras_give_one_body_in_the_world(clips, tmp_path, evidence, most_mm):
+def test_cameras_give_one_body_in_the_world(clips, tmp_path, capsys, evidence, most_mm):
     masks = {} if evidence == "keypoints" else {"masks": clips.root / "masks"}
     config = clips.config(tmp_path / "out", evidence != "masks", evidence=evidence, **masks)
     out = predict.main(config)
@@ -69,9 +70,9 @@ def test_cameras_give_one_body_in_the_world(clips, tmp_path, evidence, most_mm):
     off_mm = 1000 * np.linalg.norm(joints_m - clips.joints_world_m, axis=-1)
     assert off_mm.mean() < most_mm, f"{off_mm.mean():.0f} mm, expected below {most_mm}"
     assert told["frame"].startswith("world") and told["unit"] == "metres"
-    expected = {"keypoints": "cameras + unpaired poses + pretrained 2D keypoints",
+    expected = {"keypoints": "cameras + unpaired poses + given 2D keypoints",
                 "masks": "cameras + masks + unpaired poses",
-                "both": "cameras + masks + unpaired poses + pretrained 2D keypoints"}  # fmt: skip
+                "both": "cameras + masks + unpaired poses + given 2D keypoints"}  # fmt: skip
     assert told["tier"] == expected[evidence] and "body:" in told["licence"]
     [stored] = read_motions(out / "body.npz")
     assert stored.is_z_up and stored.frames_per_second == 5.0 and stored.tier == told["tier"]
@@ -82,6 +83,29 @@ def test_cameras_give_one_body_in_the_world(clips, tmp_path, evidence, most_mm):
         (out / f"overlay_{name}.mp4").stat().st_size > 500 for name in clips.cameras
     )
     assert evidence == "keypoints" or min(found["overlap"]) > 0.6
+    assert ("keypoints: given" in told["licence"]) == (evidence != "masks")
+    what = {"both": "keypoints and masks"}.get(evidence, evidence)
+    assert told["unchecked"].startswith(f"whether {what} lie on somebody in the pictures was not checked")
+    assert found["unchecked"] == told["unchecked"] == str(np.load(out / "body.npz")["unchecked"])
+    assert told["unchecked"] in capsys.readouterr().out
+    seen = [frame["seen_by_cameras"] for frame in told["frames"]]
+    if evidence == "masks":
+        assert set(seen[0].values()) == {None}
+    else:
+        assert seen[0]["left_knee"] in (2, 3) and told["seen_by_cameras"].startswith("by how many cameras")
+    headers = json.loads((out / "about.json").read_text())["files"]
+    assert headers[f"overlay_{next(iter(clips.cameras))}.mp4"]["licence"] == told["licence"]
+
+
+def test_keypoints_that_lie_beside_the_masks_are_refused_without_a_detector(clips, tmp_path):
+    apart = tmp_path / "masks"
+    for path in (clips.root / "masks").rglob("*.png"):
+        (apart / path.parent.name).mkdir(parents=True, exist_ok=True)
+        mask = read_mask(path)
+        write_image(apart / path.parent.name / path.name, np.roll(mask, mask.shape[1] // 3, axis=1))
+    with pytest.raises(ValueError, match=r"% of camera .*'s keypoints lie on the masks"):
+        predict.main(clips.config(tmp_path / "out", evidence="both", masks=apart))
+    assert not (tmp_path / "out").exists()
 
 
 def test_settings_of_one_camera_and_of_several_are_told_apart(clips, tmp_path):

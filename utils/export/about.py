@@ -26,6 +26,8 @@ class About(NamedTuple):
     body_sha256: str = ""
     """Of the body file that the shape numbers belong to."""
     licence: str = NOT_TOLD
+    unchecked: str = ""
+    """What was given and not compared with the pictures, in words; empty for nothing."""
 
     def header(self, frame: str, unit: str) -> dict[str, str]:
         """Make the header of a file.
@@ -33,15 +35,37 @@ class About(NamedTuple):
         Args:
             frame: its axes and its origin, in words.
         """
-        return {"made_by": f"pose-from-views {VERSION}", "frame": frame, "unit": unit} | self._asdict()
+        told = {name: text for name, text in self._asdict().items() if text or name != "unchecked"}
+        return {"made_by": f"pose-from-views {VERSION}", "frame": frame, "unit": unit} | told
+
+    def of_pictures(self) -> dict[str, str]:
+        """Make the header of pictures and videos, which carry no words themselves."""
+        return self.header("the picture's: x right, y down, origin at its top left corner", "pixels")
 
 
-def licence_of(body: Path, weights: Path | None = None) -> str:
-    """Put the licences of a body file and of a checkpoint together in a sentence."""
+def licence_of(body: Path, *weights: Path) -> str:
+    """Put the licences of a body file and of checkpoints together in a sentence."""
     told = f"body: {body_licence(body) or 'not stated in its file, its owner sets the terms'}"
-    if weights is None:
-        return told
-    return f"{told}; weights: {'MIT' if weights.parent == ASSETS else 'those of whoever trained them'}"
+    ours = [path for path in weights if path.parent == ASSETS]
+    if len(ours) == len(weights):
+        return f"{told}; weights: MIT" if weights else told
+    names = ", ".join(path.name for path in ours)
+    return f"{told}; weights: {f'{names} MIT, the others ' if ours else ''}those of whoever trained them"
+
+
+def licence_of_detector(what: str, kind: str, digest: str) -> str:
+    """Say whose network finds keypoints, and what it was trained on.
+
+    Args:
+        what: it gives, such as keypoints and masks.
+        kind: full or heavy.
+    """
+    return (f"{what}: BlazePose {kind} of MediaPipe (Apache-2.0), sha256 {digest}, trained by others on real pictures "
+            "that are not published")  # fmt: skip
+
+
+GIVEN_KEYPOINTS = "keypoints: given, under the terms of the program that found them"
+"""Of keypoints that a user gives, in the licence."""
 
 
 def write_about(folder: Path, headers: Mapping[str, Mapping[str, object]]) -> None:

@@ -5,7 +5,7 @@
 writes motion.glb, motion_amass.npz and motion.trc, and about.json with the header of each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal, NamedTuple
@@ -156,10 +156,13 @@ def write_one(path: Path, form: MotionFormat, moving: BodyMotion, bvh_units: flo
 
 
 def write_motion_files(
-    folder: Path, moving: BodyMotion, formats: Sequence[MotionFormat], bvh_units: float = CENTIMETRES
-) -> list[Path]:
+    folder: Path, moving: BodyMotion, formats: Sequence[MotionFormat], bvh_units: float = CENTIMETRES,
+    others: Mapping[str, Mapping[str, str]] | None = None,
+) -> list[Path]:  # fmt: skip
     """Write a motion in some formats, and about.json; return the paths.
 
+    Args:
+        others: headers of files beside them that carry no words, by name.
     Raises:
         ValueError: a format needs a package that is not installed, or a skeleton that the body has not.
     """
@@ -168,7 +171,7 @@ def write_motion_files(
     for form in formats:
         name = FILE_NAMES.get(form, f"motion.{form}")
         headers[name] = write_one(folder / name, form, moving, bvh_units)
-    write_about(folder, headers)
+    write_about(folder, dict(others or {}) | headers)
     return [folder / name for name in headers]
 
 

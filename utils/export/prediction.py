@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from utils.draw_mesh import overlay, turned_view
-from utils.export.about import About
+from utils.export.about import About, write_about
 from utils.export.motion import OF_CAMERA, MotionFormat, MovingBody, body_motion, bridged, write_motion_files
 from utils.export.rig import Y_UP_FROM_CAM, BodyModel, blocks, to_y_up
 from utils.export.tables import write_body_parameters, write_joints_json, write_mesh
 from utils.image import write_image
 from utils.person_box import Box
+from utils.seen import BY_PICTURE, SeenJoints
 
 BOX_RGB = (255, 210, 60)
 
@@ -33,11 +34,14 @@ class FrameBody(NamedTuple):
     """Translation of the body layer's convention: SMPL's root turns about its rest position."""
     root_joint_cam_m: Float[np.ndarray, "3"]
     joints_cam_m: Float[np.ndarray, "17 3"]
+    seen: Float[np.ndarray, "17"]
+    """0 to 1, how surely each of these joints was seen; NaN where that is not known."""
 
 
 ROW = np.dtype([("rotations_cam", np.float32, (24, 3, 3)), ("betas", float, 10), ("translation_cam_m", float, 3),
-                ("root_joint_cam_m", float, 3), ("joints_cam_m", float, (17, 3))])  # fmt: skip
-"""What is kept of a frame: a FrameBody without name and number, 1.4 kB.  The network's rotations are of single
+                ("root_joint_cam_m", float, 3), ("joints_cam_m", float, (17, 3)),
+                ("seen", np.float32, 17)])  # fmt: skip
+"""What is kept of a frame: a FrameBody without name and number, 1.5 kB.  The network's rotations are of single
 precision."""
 
 
@@ -90,18 +94,22 @@ class BodySurface(NamedTuple):
     vertices_cam_m: Float[np.ndarray, "V 3"]
     pelvis_cam_m: Float[np.ndarray, "3"]
     faces: Int[np.ndarray, "F 3"]
+    seen: Float[np.ndarray, "V"] | None = None
+    """0 to 1: what was seen of it, and what was guessed."""
 
 
 def draw(
     picture: UInt8[np.ndarray, "H W 3"], surface: BodySurface, K: Float[np.ndarray, "3 3"], box: Box, view_px: int
 ) -> RenderedFrame:
     """Draw the body over its picture with the box that was used, and from the side and from above."""
-    laid_over = overlay(picture, surface.vertices_cam_m, surface.faces, K)
+    faces, seen = surface.faces, surface.seen
+    laid_over = overlay(picture, surface.vertices_cam_m, faces, K, seen)
     corner = (round(box.left_px), round(box.top_px))
     other = (round(box.left_px + box.width_px), round(box.top_px + box.height_px))
     cv2.rectangle(laid_over, corner, other, BOX_RGB, max(1, picture.shape[0] // 400))
     root_m = surface.vertices_cam_m - surface.pelvis_cam_m
-    views = [turned_view(root_m, surface.faces, "side", view_px), turned_view(root_m, surface.faces, "top", view_px)]
+    views = [turned_view(root_m, faces, "side", view_px, seen=seen),
+             turned_view(root_m, faces, "top", view_px, seen=seen)]  # fmt: skip
     return RenderedFrame(laid_over, np.concatenate(views, axis=1))
 
 
@@ -172,10 +180,14 @@ def write_frame(
         write_mesh(folder / f"{body.name}.{ending}", to_y_up(vertices_cam_m), faces, about)
 
 
-def write_tables(folder: Path, bodies: PredictedBodies, about: About, frames_per_second: float | None) -> None:
-    """Write joints.json and body.npz of all frames."""
+def write_tables(
+    folder: Path, bodies: PredictedBodies, about: About, frames_per_second: float | None,
+    seen_by: str = BY_PICTURE,
+) -> None:  # fmt: skip
+    """Write joints.json and body.npz of all frames, and of pictures about.json; write_motion writes a video's."""
     write_joints_json(folder / "joints.json", bodies.column("joints_cam_m"), sources=bodies.names,
-                      numbers=bodies.numbers, frames_per_second=frames_per_second, about=about)  # fmt: skip
+                      numbers=bodies.numbers, frames_per_second=frames_per_second, about=about,
+                      seen=SeenJoints(bodies.column("seen"), "seen", seen_by))  # fmt: skip
     write_body_parameters(
         folder / "body.npz",
         bodies.column("rotations_cam"),
@@ -185,6 +197,12 @@ def write_tables(folder: Path, bodies: PredictedBodies, about: About, frames_per
         frames_per_second,
         numbers=bodies.numbers if frames_per_second is not None else None,
     )
+    if frames_per_second is None:
+        write_about(folder, dict.fromkeys(OF_EVERY_PICTURE, about.of_pictures()))
+
+
+OF_EVERY_PICTURE = ("*_overlay.jpg", "*_views.jpg")
+"""Pictures that write_frame writes."""
 
 
 def write_motion(
@@ -208,4 +226,5 @@ def write_motion(
         frames_per_second,
         Y_UP_FROM_CAM,
     )
-    write_motion_files(folder, body_motion(body, taken, OF_CAMERA, about, "neutral", formats), formats)
+    others = {"overlay.mp4": about.of_pictures()}
+    write_motion_files(folder, body_motion(body, taken, OF_CAMERA, about, "neutral", formats), formats, others=others)

@@ -18,6 +18,7 @@ from utils.artifacts import atomic_write
 from utils.export.about import About
 from utils.export.gltf import FRAME, SKIN_RGB, write_static_glb
 from utils.export.rig import blocks, refuse_other_than_rotations
+from utils.seen import SeenJoints
 from utils.skeleton import H36M_17, SMPL_24
 
 CAMERA_FRAME = "camera: x right, y down, z forward, origin at the camera's centre"
@@ -34,6 +35,7 @@ def write_joints_json(
     sources: Sequence[str] | None = None,
     numbers: Sequence[int] | None = None,
     about: About = About(),
+    seen: SeenJoints | None = None,
 ) -> None:
     """Write joints by name, one record per frame, each on a line of its own; a joint that is not finite is null.
 
@@ -42,12 +44,14 @@ def write_joints_json(
         frames_per_second: of a video; records then have a time.
         sources: one name per frame, such as the picture's.
         numbers: of the frames in the video, from 0, where some are left out.
+        seen: which of Human3.6M's joints were seen, and which were guessed; None says nothing of it.
     """
     if joints_m.shape[1] != len(names) or (sources is not None and len(sources) != len(joints_m)):
         raise ValueError(f"{path}: joints have shape {joints_m.shape}, with {len(names)} names of joints and "
                          f"{len(joints_m) if sources is None else len(sources)} names of frames")  # fmt: skip
     metadata: dict[str, Any] = {"format": 1, "kind": "joints"} | about.header(frame, "metres") | {"joints": list(names)}
     metadata |= {} if frames_per_second is None else {"frames_per_second": frames_per_second}
+    metadata |= {} if seen is None else {seen.name: seen.meaning}
 
     def records() -> Iterator[dict[str, Any]]:
         for row, pose in enumerate(joints_m):
@@ -55,13 +59,19 @@ def write_joints_json(
             number = row if numbers is None else numbers[row]
             time = {} if frames_per_second is None else {"time_s": round(number / frames_per_second, 6)}
             source = {} if sources is None else {"source": sources[row]}
-            yield source | time | {"joints_m": dict(zip(names, places, strict=True))}
+            there = {} if seen is None else {seen.name: dict(zip(names, plain_numbers(seen.values[row]), strict=True))}
+            yield source | time | {"joints_m": dict(zip(names, places, strict=True))} | there
 
     with atomic_write(path) as partial, open(partial, "w") as stream:
         stream.write(json.dumps(metadata)[:-1] + ', "frames": [')
         for row, record in enumerate(records()):
             stream.write(("," if row else "") + "\n" + json.dumps(record, allow_nan=False))
         stream.write("\n]}\n")
+
+
+def plain_numbers(values: Float[np.ndarray, "n"]) -> list[float | None]:
+    """Round numbers to hundredths, whole ones without a point; None for NaN."""
+    return [None if np.isnan(one) else int(one) if one == int(one) else round(one, 2) for one in values.tolist()]
 
 
 def write_body_parameters(

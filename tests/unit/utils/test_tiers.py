@@ -62,6 +62,15 @@ def test_the_papers_crops_read_the_root_of_everybody():
     assert alone.tier == "pixels + cameras + S1's joints", "the labelled subject's root is one of their joints"
 
 
+def test_keypoints_that_a_user_gives_have_a_word_of_their_own():
+    given = Reads(poses=frozenset({"cmu"}), given=frozenset({0}))
+    assert given.tier == "unpaired poses + given 2D keypoints"
+    assert reads_from(given.plain()) == given
+    assert (given | Reads(keypoints=frozenset({0}))).tier == (
+        "unpaired poses + pretrained 2D keypoints + given 2D keypoints"
+    )
+
+
 @pytest.mark.parametrize("preset", ["rhodin", "seed"])
 def test_the_presets_of_the_papers_read_the_root_and_the_others_do_not(preset):
     assert of_stage_1(PRESETS[preset]().enc_dec).tier == "pixels + cameras + root"

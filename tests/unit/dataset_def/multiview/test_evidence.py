@@ -1,8 +1,9 @@
 """Keypoints and masks beside everybody are noticed; those on somebody, and where nobody is seen, are not."""
 
 import numpy as np
+import pytest
 
-from dataset_def.multiview.evidence import Looks, evidence_problems, not_judged, on_somebody
+from dataset_def.multiview.evidence import Looks, evidence_problems, looks_at_masks, not_judged, on_somebody
 from dataset_def.multiview.people_in_views import PersonInViews, SeenSomebody, view_mask
 from tests.helpers.tiny_h36m import looking_camera
 
@@ -44,6 +45,25 @@ def test_evidence_beside_the_person_is_named_by_its_camera():
         [problem] = evidence_problems(NAMES, evidence((200, 300)), LOOKS, what)
         assert problem == f"0% of camera right's {what} lie on somebody whom the detector sees"
         assert len(evidence_problems(NAMES, evidence((100, 300)), LOOKS, what)) == 2
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["of a region", "of the picture"])
+def test_without_a_detector_keypoints_and_masks_are_compared_with_each_other(whole):
+    def together(x_px: tuple[float, float], masks_at: tuple[float, float]) -> PersonInViews:
+        masks = evidence(masks_at).masks
+        if whole:
+            picture = np.zeros((400, 400), np.uint8)
+            picture[120:280, 180:221] = 255
+            masks = [[view_mask(np.roll(picture, x - 200, axis=1)) for x in masks_at]] * INSTANTS
+        return evidence(x_px)._replace(masks=masks)
+
+    def problems(person: PersonInViews) -> list[str]:
+        return evidence_problems(NAMES, person, looks_at_masks(person), "keypoints", "the masks")
+
+    assert problems(together((204, 197), (200, 200))) == []
+    assert problems(together((204, 290), (200, 200))) == ["0% of camera right's keypoints lie on the masks"]
+    hidden = together((204, 290), (200, 200))._replace(masks=[[None, None]] * INSTANTS)
+    assert problems(hidden) == []
 
 
 def test_one_of_two_people_is_somebody():

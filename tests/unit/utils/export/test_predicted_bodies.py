@@ -27,7 +27,8 @@ def frame_bodies(num_frames: int, num_poses: int = 40):
     joints_m = np.random.default_rng(0).normal(size=(17, 3))
     for number in range(num_frames):
         R, place_m, name = rotations[number % num_poses], places_m[number % num_poses], f"frame_{number + 1:06d}"
-        yield FrameBody(name, number, R.copy(), betas.copy(), place_m, place_m + 0.1, joints_m + place_m)
+        rest = (place_m, place_m + 0.1, joints_m + place_m, np.full(17, np.nan))
+        yield FrameBody(name, number, R.copy(), betas.copy(), *rest)
 
 
 def write_frames(folder: Path, num_frames: int, formats=FORMATS) -> None:
