@@ -590,9 +590,12 @@ def check_evidence(task: Task, recording: MultiviewRecording, person: PersonInVi
     uses_keypoints = task.keypoints is not None and not masks_alone(task)
     kinds = ["keypoints"] * uses_keypoints + ["masks"] * (has_own_masks(task) or masks_alone(task))
     if detected is None and not is_available(task.detector_location, task.detector):
-        on_masks = evidence_problems(recording.names, person, looks_at_masks(person), "keypoints", "the masks")
-        judged_evidence(task, on_masks if len(kinds) == 2 else [])
-        agree = "; they lie on each other, which tells that they are of the same moments" * (len(kinds) == 2)
+        agree = ""
+        if len(kinds) == 2:
+            there = recording.names, person, looks_at_masks(person), "keypoints"
+            apart = evidence_problems(*there, "the masks")
+            judged_evidence(task, apart)
+            agree = "" if apart or not_judged(*there) else "; they lie on each other, as of the same moments"
         unchecked = f"whether {' and '.join(kinds)} lie on somebody in the pictures was not checked{agree}"
         print(f"{unchecked}; the keypoints extra checks it ({KEYPOINTS_REMEDY})")
         return unchecked

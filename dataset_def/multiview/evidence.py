@@ -35,7 +35,7 @@ out of: 12 to 15 cm, for keypoints lie at the edge of thin limbs."""
 LEAST_ON_SOMEBODY = 0.5
 """Share of keypoints, or of a mask, that must lie on somebody, in the median over a camera's pictures."""
 LEAST_PICTURES = 3
-"""Pictures in which the detector sees somebody, below which nothing is said of a camera."""
+"""Pictures in which the detector sees somebody, below which nothing is said of a camera; of a shorter recording all."""
 
 
 class LookJob(NamedTuple):
@@ -172,7 +172,7 @@ def evidence_problems(
     """
     problems = []
     for name, shares in zip(names, shares_on_somebody(person, looks, what), strict=True):
-        if len(shares) >= LEAST_PICTURES and np.median(shares) < LEAST_ON_SOMEBODY:
+        if len(shares) >= min(LEAST_PICTURES, len(looks.instants)) and np.median(shares) < LEAST_ON_SOMEBODY:
             problems.append(f"{np.median(shares):.0%} of camera {name}'s {what} lie on {on}")
     return problems
 
