@@ -17,7 +17,8 @@ Writes  <out>/: joints.json and body.npz of all frames; of images <name>_overlay
         of a video overlay.mp4, motion.glb, motion.bvh and what --motion-files asks for, with about.json
 """
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -70,7 +71,15 @@ from utils.export.prediction import (
 from utils.image import to_unit_rgb
 from utils.one_euro import OneEuro, SmoothRotations
 from utils.person_box import JUMP_IOU, Box, check_box, overlap_of_boxes, placed_in_box
-from utils.seen import BY_KEYPOINTS, BY_PICTURE, outside_of_picture, seen_joints, seen_surface, told_guessed
+from utils.seen import (
+    BY_KEYPOINTS,
+    BY_PICTURE,
+    OF_DOUBTFUL,
+    outside_of_picture,
+    seen_joints,
+    seen_surface,
+    told_guessed,
+)
 from utils.settings import start, which_weights
 from utils.skeleton import H36M_17
 from utils.tiers import Reads
@@ -473,6 +482,9 @@ class KeypointPredictor:
         if follower.num_others > 0:
             print(f"up to {follower.num_others} more people are in {pictures.source}; the largest one was taken, "
                   "--box chooses another")  # fmt: skip
+        if follower.doubtful:
+            print(f"warning: the mirror of {told_names(follower.doubtful)} shows another body, so that the one that is "
+                  "written is not sure, or nobody is there; it is drawn grey")  # fmt: skip
         if follower.num_lost:
             print(f"the person was out of sight in {follower.num_lost} frames, which are left out")
 
@@ -521,6 +533,7 @@ class KeypointPredictor:
         joints_m = self.body.h36m_joints_m(out.vertices_m) + move_m[:, None]
         parts = (rotations, lifted.betas, move_m, lifted.root_m, joints_m, out.vertices_m + move_m[:, None])
         sure = seen_joints(np.stack([one.person.confidence for one in seen]))
+        sure[[one.person.is_doubtful for one in seen]] *= OF_DOUBTFUL
         return [Person(*row) for row in zip(*(value.double().numpy() for value in parts), sure, strict=True)]
 
 
@@ -582,6 +595,14 @@ def fills(box: Box, picture: Picture) -> bool:
     return box.width_px >= FILLS * width and box.height_px >= FILLS * height
 
 
+def touches(box: Box, picture: Picture) -> bool:
+    """Tell whether a box reaches an edge of the picture, which may then cut the person off."""
+    height, width = picture.rgb.shape[:2]
+    right_px, bottom_px = box.left_px + box.width_px, box.top_px + box.height_px
+    return min(box.left_px, box.top_px, width - right_px, height - bottom_px) <= EDGE_PX
+
+
+EDGE_PX = 1.0
 SMALLEST_PX = 64
 """Longer side of a person's box below which the networks see little more than a blob."""
 
@@ -602,11 +623,25 @@ def told_names(names: Sequence[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def tell_noticed(noticed: Mapping[str, int], count: int) -> None:
+    """Warn of boxes that fill the picture, reach its edge, or are small; of how many of so many frames."""
+    every = f"of {count} frames"
+    if noticed["full"]:
+        print(f"warning: in {noticed['full']} {every} the person's box fills the picture; if nobody is that near, the "
+              "person was not found: look at the overlay, and give --box X Y WIDTH HEIGHT")  # fmt: skip
+    if noticed["cut"]:
+        print(f"warning: in {noticed['cut']} {every} the box reaches the picture's edge; this tier puts a whole body "
+              "into it, which is wrong for who is cut off (tier keypoints reads what is seen)")  # fmt: skip
+    if noticed["small"]:
+        print(f"warning: in {noticed['small']} {every} the person is smaller than {SMALLEST_PX} pixels; limbs are then "
+              "guessed more than seen")  # fmt: skip
+
+
 def write_all(
     pictures: Pictures, predictor: AnyPredictor, out: Path, bodies: PredictedBodies, config: PredictConfig
 ) -> None:
     """Predict and write every frame; `bodies` keeps those with a person."""
-    rate, faces, num_full, num_small = pictures.frames_per_second, predictor.faces, 0, 0
+    rate, faces, noticed = pictures.frames_per_second, predictor.faces, Counter[str]()
     read: list[str] = []
     if pictures.kind == "folder":
         pictures = noting_names(pictures, read)
@@ -616,8 +651,9 @@ def write_all(
     for seen, person in predictor.people(pictures, config):
         there = FrameBody(seen.picture.name, seen.picture.number, *person[:-2], person.seen)
         bodies.add(there)
-        num_full += fills(seen.box, seen.picture)
-        num_small += max(seen.box.width_px, seen.box.height_px) < SMALLEST_PX
+        noticed["full"] += fills(seen.box, seen.picture)
+        noticed["cut"] += isinstance(predictor, Predictor) and touches(seen.box, seen.picture)
+        noticed["small"] += max(seen.box.width_px, seen.box.height_px) < SMALLEST_PX
         shown = seen_surface(person.seen, weights)
         surface = BodySurface(person.vertices_cam_m, person.joints_cam_m[0], faces, shown)
         rendered = draw(seen.picture.rgb, surface, seen.camera.K, seen.box, config.view_px)
@@ -629,12 +665,7 @@ def write_all(
     if empty := [name for name in read if name not in set(bodies.names)]:
         print(f"no person was found in {told_names(empty)}, of which nothing is written; if there is one, give the "
               "picture by itself and --box X Y WIDTH HEIGHT")  # fmt: skip
-    if num_full:
-        print(f"warning: in {num_full} of {len(bodies)} frames the person's box fills the picture; if nobody is that "
-              "near, the person was not found: look at the overlay, and give --box X Y WIDTH HEIGHT")  # fmt: skip
-    if num_small:
-        print(f"warning: in {num_small} of {len(bodies)} frames the person is smaller than {SMALLEST_PX} pixels; limbs "
-              "are then guessed more than seen")  # fmt: skip
+    tell_noticed(noticed, len(bodies))
     if rate is not None and bodies.num_left_out:
         print(f"warning: {bodies.num_left_out} frames that show nobody are left out of joints.json and body.npz, "
               "which tell the others' numbers; the motion is bridged, in the overlay they are cut out")  # fmt: skip

@@ -47,9 +47,11 @@ class SeenJoints(NamedTuple):
     """In words."""
 
 
+OF_DOUBTFUL = 0.25
+"""Of a body that the mirrored picture does not confirm this share of what keypoints say is believed."""
 BY_KEYPOINTS = (
     "0 to 1: how sure the keypoints are that the joint was seen; below 0.5 it is guessed from the others, at 0 nothing "
-    "was found, or it lies outside of the picture"
+    "was found, or it lies outside of the picture; all at most 0.25 where a picture's mirror shows another body"
 )
 BY_PICTURE = "0: the joint lies outside of the picture and is guessed; null: this tier does not tell what it saw"
 BY_CAMERAS = "by how many cameras' keypoints the joint is placed; 0: it is guessed from the others"

@@ -301,19 +301,27 @@ class BlazePose:
         """
         if not is_small and person.presence >= DOUBTFUL_PRESENCE:
             return True
+        presence, apart = self.in_mirror(rgb, person)
+        return presence >= SMALL_PRESENCE and apart < SMALL_APART if is_small else presence >= LEAST_PRESENCE
+
+    def in_mirror(self, rgb: UInt8[np.ndarray, "H W 3"], person: SeenPerson) -> tuple[float, float]:
+        """Read the person in the mirrored picture: a body that was made up of something else comes out as another.
+
+        Returns:
+            Presence there, and how far the sure points lie from the first ones: the median, over the longer side of
+            their box; infinite where no point is sure.
+        """
         width_px, at = rgb.shape[1], person.region
         mirror = at._replace(centre_px=np.array([width_px - at.centre_px[0], at.centre_px[1]]), turn_rad=-at.turn_rad)
         again = self.read(np.ascontiguousarray(rgb[:, ::-1]), mirror)
         is_sure = (person.confidence >= LEAST_SURE) & IS_FAR
-        if not is_small:
-            return again.presence >= LEAST_PRESENCE
-        if again.presence < SMALL_PRESENCE or not is_sure.any():
-            return False
+        if not is_sure.any():
+            return again.presence, np.inf
         back_px = np.column_stack([width_px - again.points_px[:, 0], again.points_px[:, 1]])
         # left and right may be taken for each other in one of the two
         apart_px = min(np.median(np.linalg.norm(points_px - person.points_px, axis=1)[is_sure])
                        for points_px in (back_px, back_px[mirrored(BLAZEPOSE)]))  # fmt: skip
-        return bool(apart_px < SMALL_APART * max(person.box.width_px, person.box.height_px))
+        return again.presence, float(apart_px / max(person.box.width_px, person.box.height_px))
 
     def _people_in(self, rgb: UInt8[np.ndarray, "H W 3"], regions: list[Region]) -> list[SeenPerson]:
         """Read the people that were detected, nobody twice."""

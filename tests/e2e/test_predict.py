@@ -298,6 +298,12 @@ def test_a_box_that_fills_the_picture_is_warned_of(ask, tmp_path, capsys):
     assert "warning" not in capsys.readouterr().out
 
 
+def test_a_box_at_the_edge_is_warned_of_as_this_tier_puts_whole_people_into_it(ask, tmp_path, capsys):
+    Image.fromarray(walker(3)).save(tmp_path / "photo.jpg")
+    predict.main(ask(tmp_path / "photo.jpg", box=(66, 100, 40, 140), meshes=()))
+    assert "warning: in 1 of 1 frames the box reaches the picture's edge; this tier" in capsys.readouterr().out
+
+
 def test_a_person_of_few_pixels_is_warned_of(ask, tmp_path, capsys):
     Image.fromarray(walker(3)).save(tmp_path / "photo.jpg")
     predict.main(ask(tmp_path / "photo.jpg", box=(66, 60, 20, 60), meshes=()))

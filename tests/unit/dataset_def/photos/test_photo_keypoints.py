@@ -33,7 +33,7 @@ class Networks:
     """A detector that sees listed people, frame by frame; it follows whoever is nearest."""
 
     def __init__(self, frames: list[list[SeenPerson]]):
-        self.frames, self.number, self.searches = frames, -1, 0
+        self.frames, self.number, self.searches, self.mirrored, self.apart = frames, -1, 0, 0, 0.02
 
     def read(self, rgb, region):
         there = self.frames[self.number]
@@ -43,6 +43,10 @@ class Networks:
     def people(self, rgb):
         self.searches += 1
         return self.frames[self.number]
+
+    def in_mirror(self, rgb, person):
+        self.mirrored += 1
+        return 1.0, self.apart
 
     def person_in(self, rgb, box):
         return min(self.frames[self.number], key=lambda one: apart(one.box, box), default=None)
@@ -75,6 +79,16 @@ def test_who_is_lost_is_found_again_near_by_but_nobody_else_is_taken():
 def test_pictures_of_a_folder_have_nothing_to_do_with_each_other():
     found, _, networks = follow([[seen(100)], [seen(330)]], is_sequence=False)
     assert [round(one.box.left_px) for one in found] == [100, 330] and networks.searches == 2
+
+
+def test_a_picture_whose_mirror_shows_another_body_is_doubtful_and_videos_are_not_looked_at_twice():
+    for is_apart, is_sequence in ((False, False), (True, False), (True, True)):
+        networks = Networks([[seen(100)]])
+        networks.number, networks.apart = 0, 0.15 if is_apart else 0.02
+        person = FollowedPerson(networks, is_sequence)
+        found = person(0, Picture("street", RGB))
+        assert found.is_doubtful == (is_apart and not is_sequence)
+        assert person.doubtful == ["street"] * found.is_doubtful and networks.mirrored == (not is_sequence)
 
 
 def test_a_given_box_chooses_and_leads_back():
