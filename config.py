@@ -130,7 +130,7 @@ class Paths:
         return cls(**{f"{name}_location": dataset / part for name, part in PARTS.items()})
 
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,8 @@ def choose_device(name: Device, local_rank: int = 0) -> torch.device:
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise ValueError("device is cuda, but PyTorch finds no CUDA device; use --device cpu")
+    if name == "mps":
+        return apple_gpu(local_rank)
     if name == "cpu" or not available:
         return torch.device("cpu")
     if local_rank >= torch.cuda.device_count():
@@ -79,12 +81,22 @@ def choose_device(name: Device, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", local_rank)
 
 
+def apple_gpu(local_rank: int) -> torch.device:
+    """Give the GPU of an Apple processor, which is taken only where it is asked for: nobody has tested it."""
+    if not torch.backends.mps.is_available():
+        raise ValueError("device is mps, but PyTorch finds no GPU of an Apple processor; use --device cpu")
+    if local_rank:
+        raise ValueError("device is mps, which one process has for itself; leave out torchrun, or use --device cpu")
+    return torch.device("mps")
+
+
 def mixed_precision(device: torch.device, bf16: bool) -> torch.autocast:
     """Run the networks inside in bfloat16 where the settings say so and the processor computes it.
 
-    A CPU without AVX-512 emulates bfloat16, some fifteen times slower than float32; it stays with float32.
+    A CPU without AVX-512 emulates bfloat16, some fifteen times slower than float32; it stays with float32, and so does
+    the GPU of an Apple processor.
     """
-    computes_it = device.type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    computes_it = device.type == "cuda" or (device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16 and computes_it)
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from config import ROOT, Paths
-from models.silhouette import Topology, silhouette
+from models.silhouette import Topology, _choose, silhouette
 from models.smpl import load_body
 
 CAN_RUN_TRITON = importlib.util.find_spec("triton") is not None and (
@@ -543,6 +543,13 @@ def test_layout_and_type_of_the_vertices_do_not_matter(backend):
     assert coverage.dtype == torch.float32 and double.grad.dtype == torch.float64
     torch.testing.assert_close(coverage, expected, rtol=0, atol=1e-5)
     assert double.grad[..., 2].abs().max() == 0, "depth has no gradient"
+
+
+def test_auto_takes_what_a_device_has():
+    assert _choose("auto", torch.device("cpu")) == "numba"
+    assert _choose("auto", torch.device("mps")) == "torch"
+    with pytest.raises(ValueError, match="works on the CPU, not on mps"):
+        _choose("numba", torch.device("mps"))
 
 
 def test_auto_takes_numba_on_the_cpu():

@@ -210,6 +210,18 @@ def test_a_missing_gpu_is_refused():
         choose_device("cuda")
 
 
+def test_an_apple_gpu_is_taken_where_there_is_one_and_refused_in_a_sentence_where_not(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("mps") == torch.device("mps")
+    assert choose_device("auto").type != "mps", "untested, so it is not taken unasked"
+    with pytest.raises(ValueError, match="leave out torchrun"):
+        choose_device("mps", local_rank=1)
+    assert not mixed_precision(torch.device("mps"), bf16=True)._enabled
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"no GPU of an Apple processor; use --device cpu$"):
+        choose_device("mps")
+
+
 def take(batches: Batches, number: int) -> list[list[tuple[int, int]]]:
     return [batch for batch, _ in zip(batches, range(number), strict=False)]
 
