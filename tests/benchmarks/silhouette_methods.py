@@ -9,10 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from models.silhouette import Backend, Topology, silhouette
+from tests.benchmarks.kato import kato
 from tests.benchmarks.softras import SIGMA_PX2, softras
 
 FACES_PER_PIXEL = 50
 OURS, TORCH, SOFTRAS = "ours, numba", "ours, PyTorch", "SoftRas, culled by boxes"
+KATO = "Kato et al., the gradient of the Neural 3D Mesh Renderer, plain loops"
 
 
 class Method(NamedTuple):
@@ -38,6 +40,7 @@ def methods_for(faces: Int[Tensor, "F 3"]) -> dict[str, Method]:
         TORCH: Method(ours("torch")),
         SOFTRAS: Method(lambda vertices, size: softras(vertices, faces, size, size)),
         f"{SOFTRAS}, covered pixels skipped": Method(lambda vertices, size: softras(vertices, faces, size, size, True)),
+        KATO: Method(lambda vertices, size: kato(vertices, faces, size, size), most_masks=32),
     }
     if torch.cuda.is_available():
         methods["ours, PyTorch on CUDA"] = Method(ours("torch"), "cuda")
