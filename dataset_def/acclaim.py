@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 
 from dataset_def.frame_files import is_hidden
+from utils.optional import later
 from utils.skeleton import SMPL_24, SMPL_24_PARENTS
+
+transform = later("scipy.spatial.transform")
 
 METRES_PER_INCH = 0.0254
 ORDER = ("rx", "ry", "rz")
@@ -130,7 +132,7 @@ def sections(path: Path) -> dict[str, list[list[str]]]:
 def about_axes(angles: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3 3"]:
     """Turn about x, then y, then z, all fixed.  Source: the Acclaim format, `axis XYZ`."""
     flat = np.asarray(angles, np.float64).reshape(-1, 3)
-    return Rotation.from_euler("xyz", flat).as_matrix().reshape(*np.shape(angles)[:-1], 3, 3)
+    return transform.Rotation.from_euler("xyz", flat).as_matrix().reshape(*np.shape(angles)[:-1], 3, 3)
 
 
 def read_bone(lines: list[list[str]], parents: dict[str, str], metres: float, radians: float) -> tuple[str, Bone]:
@@ -250,7 +252,7 @@ def shortest_turn(start: Float[np.ndarray, "3"], end: Float[np.ndarray, "3"]) ->
     a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
     axis = np.cross(a, b)
     angle = np.arctan2(np.linalg.norm(axis), a @ b)
-    return Rotation.from_rotvec(axis / max(float(np.linalg.norm(axis)), 1e-12) * angle).as_matrix()
+    return transform.Rotation.from_rotvec(axis / max(float(np.linalg.norm(axis)), 1e-12) * angle).as_matrix()
 
 
 def arm_turn(skeleton: Skeleton, side: str) -> Float[np.ndarray, "3 3"]:

@@ -4,11 +4,11 @@ A crop is an image with a camera of its own, so it can be cut again.  Everything
 background, joints) follows from the two cameras alone.
 """
 
-import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from utils.camera import Camera, distort, resized, to_camera
+from utils.warps import remapped, shrunk, warped
 
 ROUND_DOWN = 0.3
 """A shrink by n + 0.3 is still sampled n times per pixel and axis: cheaper, and a little sharper than it should be."""
@@ -69,16 +69,14 @@ def cut(image: UInt8[np.ndarray, "H W *c"], from_camera: Camera, to: Camera) -> 
         )
     samples = samples_per_pixel(from_camera, to)
     fine = to if samples == 1 else resized(to, to.width_px * samples, to.height_px * samples)
-    warped = _remap(image, from_camera, fine) if from_camera.is_distorted else _warp(image, from_camera, fine)
-    if samples == 1:
-        return warped
-    return cv2.resize(warped, (to.width_px, to.height_px), interpolation=cv2.INTER_AREA)
+    drawn = _remap(image, from_camera, fine) if from_camera.is_distorted else _warp(image, from_camera, fine)
+    return drawn if samples == 1 else shrunk(drawn, to.width_px, to.height_px)
 
 
 def _warp(image: np.ndarray, from_camera: Camera, to: Camera) -> np.ndarray:
     """Cut by the homography between two cameras at one place.
 
-    OpenCV's first pixel centre is at (0, 0) and ours at (0.5, 0.5): half a pixel is taken off both principal points.
+    The warp's first pixel centre is at (0, 0) and ours at (0.5, 0.5): half a pixel is taken off both principal points.
     Source: Hartley and Zisserman, Multiple View Geometry, 8.4.2 (H = K' R K^-1).
     """
     from_K = from_camera.K
@@ -86,9 +84,7 @@ def _warp(image: np.ndarray, from_camera: Camera, to: Camera) -> np.ndarray:
     (fx, fy), (cx, cy) = to.focal_px, to.centre_px - 0.5
     inverse_to_K = np.array([[1 / fx, 0.0, -cx / fx], [0.0, 1 / fy, -cy / fy], [0.0, 0.0, 1.0]])
     homography = from_K @ from_camera.R_cam_from_world @ to.R_cam_from_world.T @ inverse_to_K
-    return cv2.warpPerspective(
-        image, homography, (to.width_px, to.height_px), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    )
+    return warped(image, homography, to.width_px, to.height_px)
 
 
 def _remap(image: np.ndarray, from_camera: Camera, to: Camera) -> np.ndarray:
@@ -98,7 +94,7 @@ def _remap(image: np.ndarray, from_camera: Camera, to: Camera) -> np.ndarray:
     rays = np.concatenate([xy, np.ones_like(xy[..., :1])], -1) @ (to.R_cam_from_world @ from_camera.R_cam_from_world.T)
     bent = distort(from_camera, rays[..., :2] / rays[..., 2:])
     found_px = (bent * from_camera.focal_px + from_camera.centre_px - 0.5).astype(np.float32)
-    return cv2.remap(image, found_px[..., 0], found_px[..., 1], cv2.INTER_LINEAR)
+    return remapped(image, found_px[..., 0], found_px[..., 1])
 
 
 def undistorted(image: UInt8[np.ndarray, "H W *c"], camera: Camera) -> tuple[UInt8[np.ndarray, "h w *c"], Camera]:

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -24,8 +23,11 @@ from dataset_def.h36m_index import (
 from dataset_def.h36m_pose_data import joints_root_m
 from utils.camera import Camera
 from utils.image import PERSON_ABOVE, to_unit_rgb
+from utils.optional import is_installed, later
 from utils.tiers import NOTHING, Reads
 from utils.views import MeshViews
+
+ndimage = later("scipy.ndimage")
 
 MOST_COVERED = 0.8
 """A person covers less of a crop than this; an inverted mask covers more."""
@@ -70,7 +72,22 @@ def distance_to_mask_px(mask: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "H 
         return np.full(mask.shape, np.hypot(*mask.shape), np.float32)
     # Not OpenCV's precise transform: it gives one of two answers for the same mask, by where the array lies in
     # memory, and a training could then not be repeated.  SciPy's takes about twice as long, 0.07 ms at 64 pixels.
-    return distance_transform_edt(mesh_to_mask).astype(np.float32)
+    if is_installed("scipy"):
+        return ndimage.distance_transform_edt(mesh_to_mask).astype(np.float32)
+    return distance_without_scipy_px(mesh_to_mask)
+
+
+def distance_without_scipy_px(mesh_to_mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    """Measure how far each true pixel is from the nearest false one; the same numbers, in some 2 ms at 64 pixels.
+
+    Source: squared distances along columns first, then their least sum along rows; Felzenszwalb and Huttenlocher,
+    Distance Transforms of Sampled Functions, 2012, by trying all places instead of their envelope.
+    """
+    height, width = mesh_to_mask.shape
+    far = float(height**2 + width**2)
+    down, across = (np.square(np.subtract.outer(np.arange(n), np.arange(n))).astype(float) for n in (height, width))
+    within = (down[:, :, None] + np.where(mesh_to_mask, far, 0.0)).min(axis=1)
+    return np.sqrt((within[:, None] + across).min(axis=2)).astype(np.float32)
 
 
 class SeenMask(NamedTuple):

@@ -9,7 +9,6 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from numpy.lib.format import open_memmap
@@ -21,6 +20,7 @@ from dataset_def.h36m_index import Centre, FrameTable, check_backgrounds, subjec
 from utils.artifacts import COMMANDS, damaged, load_arrays, load_background, save_arrays
 from utils.camera import Camera, resized
 from utils.tiers import Reads, of_crops, of_people
+from utils.warps import shrunk
 
 
 class PackMetadata(NamedTuple):
@@ -288,7 +288,7 @@ class CropReader:
         finest_px = self.crop.size_px * farthest_m / self.crop.side_m
         shrink = max(1, int(straight.focal_px.min() / finest_px))
         smaller = resized(straight, straight.width_px // shrink, straight.height_px // shrink)
-        return cv2.resize(image, (smaller.width_px, smaller.height_px), interpolation=cv2.INTER_AREA), smaller
+        return shrunk(image, smaller.width_px, smaller.height_px), smaller
 
 
 class FrameCrop(NamedTuple):

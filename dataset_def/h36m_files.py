@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from scipy.io.matlab import MatReadError
 
 from config import Paths
 from dataset_def.data_set_file import Z_UP, DataSetFacts
@@ -35,10 +34,9 @@ DAMAGED = (
     OSError,
     ArithmeticError,
     MemoryError,
-    MatReadError,
     zlib.error,
 )
-"""What SciPy was seen to raise on files with missing or changed bytes (some changed bytes end its process)."""
+"""What readers were seen to raise on files with missing or changed bytes."""
 FOLDER = re.compile(r"s_(\d+)_act_(\d+)_subact_(\d+)_ca_(\d+)")
 
 

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.io import savemat
 
 from dataset_def.h36m_files import METRES_PER_MILLIMETRE
 from utils.artifacts import lock_settings, scratch_folder
 from utils.camera import Camera
+from utils.optional import later
+
+matlab = later("scipy.io")
+
 
 SETTINGS_FILE = "convert_settings.json"
 
@@ -37,7 +40,7 @@ def camera_fields(camera: Camera, num_frames: int = 1) -> dict[str, Any]:
 def write_meta(path: Path, camera: Camera, joints_world_m: Float[np.ndarray, "N J 3"]) -> None:
     """Write h36m_meta.mat: poses in millimetres, and the camera with its lens if that bends lines."""
     joints = {"pose3d_world": joints_world_m / METRES_PER_MILLIMETRE}
-    savemat(path, joints | camera_fields(camera, len(joints_world_m)))
+    matlab.savemat(path, joints | camera_fields(camera, len(joints_world_m)))
 
 
 def refuse_foreign_frames(location: Path, settings_file: str, remedy: str) -> None:

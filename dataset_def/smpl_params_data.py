@@ -7,7 +7,6 @@ import numpy as np
 import roma
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -16,7 +15,10 @@ from dataset_def.poses.any_skeleton import free_motion
 from dataset_def.poses.sources import PoseTable, find_sources, read_source
 from utils.artifacts import PseudoLabels
 from utils.body_file import NUM_BETAS, BodyFile, check_smpl_joints, has_smpl_joints, read_body_file
+from utils.optional import later
 from utils.tiers import Reads
+
+transform = later("scipy.spatial.transform")
 
 SMPL_VERTICES, SMPL_FACES = 6890, 13776
 PosePart = Literal["train", "held_out"]
@@ -100,7 +102,11 @@ def free_rotations(config: PoseSources, file: BodyFile, number: int) -> Float[np
 def free_table(config: PoseSources, file: BodyFile) -> PoseTable:
     """Draw poses of a body of any skeleton as a source of its own; no shape is told."""
     drawn = [free_rotations(config, file, number) for number in range(config.sequences)]
-    theta = Rotation.from_matrix(np.concatenate(drawn).reshape(-1, 3, 3)).as_rotvec().reshape(-1, 3 * len(file.parents))
+    theta = (
+        transform.Rotation.from_matrix(np.concatenate(drawn).reshape(-1, 3, 3))
+        .as_rotvec()
+        .reshape(-1, 3 * len(file.parents))
+    )
     unknown = np.full((len(drawn), min(NUM_BETAS, file.shapedirs.shape[2])), np.nan, np.float32)
     recording = np.repeat(np.arange(len(drawn)), [len(one) for one in drawn]).astype(np.int32)
     names = [f"motion {number}" for number in range(len(drawn))]

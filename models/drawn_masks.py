@@ -23,7 +23,6 @@ from models.silhouette import Topology
 from models.smpl import Body
 from models.SMPL_from_masks import BodyDrawer, BodyFromMasks, PointsOfBody, covered
 from utils.engine import mixed_seed
-from utils.figures.masks import masks_picture
 from utils.metrics import MM_PER_M
 from utils.views import MeshViews, about_up, level_rotation, mask_middles_px
 
@@ -346,6 +345,8 @@ def picture(
     network: BodyFromMasks, drawn: DrawnBodies, drawer: BodyDrawer, count: int
 ) -> UInt8[np.ndarray, "H W 3"]:  # fmt: skip
     """Draw some bodies that the teacher reads over the masks that it sees."""
+    from utils.figures.masks import masks_picture  # by matplotlib, which stage 4, who draws masks too, does without
+
     views = MeshViews(*(value[:count] for value in drawn.views))
     network.eval()
     found, _ = network.estimate(views, drawer)

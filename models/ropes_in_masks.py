@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
-from scipy.ndimage import distance_transform_edt
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize
 
 from config import Ropes
 from models.points_from_masks import MaskViews, projected
+from utils.optional import later
+
+ndimage, optimize = later("scipy.ndimage"), later("scipy.optimize")
 
 DIRECTIONS, BEAM, KEPT = 110, 45, 12
 """Directions of every link, 20 degrees apart; ropes kept after each link but the last; ropes kept for each side."""
@@ -155,7 +156,7 @@ def looked_up(
 def distances_m(is_inside: Bool[Tensor, "G V h w"], side_m: float) -> Float[Tensor, "G V h w"]:
     """Measure from each pixel to the nearest one that is not inside."""
     flat = is_inside.flatten(0, 1).cpu().numpy()
-    apart = torch.stack([torch.from_numpy(distance_transform_edt(one)).float() for one in flat])
+    apart = torch.stack([torch.from_numpy(ndimage.distance_transform_edt(one)).float() for one in flat])
     return apart.view(is_inside.shape).to(is_inside.device) * (side_m / is_inside.shape[-1])
 
 
@@ -640,6 +641,6 @@ def followed_by(
     cost = torch.cdist(places_m, points_m).median(0).values
     cost = cost[:count, :half] + cost[count:, half:]
     cost[:, list(anchors)] = 1e3
-    _, pairs = linear_sum_assignment(cost.cpu().numpy())
+    _, pairs = optimize.linear_sum_assignment(cost.cpu().numpy())
     left = torch.from_numpy(pairs).to(points_m.device)
     return torch.cat([left, left + half])

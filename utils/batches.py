@@ -13,13 +13,15 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
 from tqdm import tqdm
 
 from utils.failures import SHARED_MEMORY
+from utils.optional import is_installed, later
+
+cv2 = later("cv2")
 
 EpochIndex = tuple[int, int]
 """(epoch, index): what a data set is asked for."""
@@ -190,7 +192,8 @@ def batch_loader(
     dataset: Dataset, batches: Sampler[list[EpochIndex]] | list[list[EpochIndex]], workers: int
 ) -> DataLoader[Any]:
     """Read the given batches, with workers that draw nothing from the global random generator."""
-    cv2.setNumThreads(0)  # here, not in the worker: a forked process that touches OpenCV's thread pool hangs
+    if is_installed("cv2"):
+        cv2.setNumThreads(0)  # here, not in the worker: a forked process that touches OpenCV's thread pool hangs
     return DataLoader(
         dataset,
         batch_sampler=batches,

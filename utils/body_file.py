@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse
 
 from utils.file_kinds import kind_of
 from utils.safe_arrays import Archive, array_in, header_of, read_array
-from utils.safe_pickle import load_records, to_array
+from utils.safe_pickle import Matrix, is_sparse, load_records, to_array
 from utils.skeleton import SMPL_24, SMPL_24_PARENTS, default_names
 
 NUM_BETAS = 10
@@ -32,7 +31,7 @@ class BodyFile(NamedTuple):
     posedirs: np.ndarray
     """(V, 3, 9 (J - 1)) metres per entry of the rotation matrices but the root's, minus identity; (V, 3, 0) where poses
     do not change the surface."""
-    J_regressor: np.ndarray | scipy.sparse.csc_matrix
+    J_regressor: Matrix
     """(J, V)."""
     weights: np.ndarray
     """(V, J), rows sum to one."""
@@ -161,9 +160,9 @@ def body_licence(path: Path) -> str:
     return " ".join(str(stated).split()) if is_text else ""
 
 
-def dense(matrix: np.ndarray | scipy.sparse.csc_matrix) -> np.ndarray:
+def dense(matrix: Matrix) -> np.ndarray:
     """Give a matrix as an ordinary array."""
-    return np.asarray(matrix.todense()) if isinstance(matrix, scipy.sparse.spmatrix) else np.asarray(matrix)
+    return np.asarray(matrix.todense()) if is_sparse(matrix) else np.asarray(matrix)
 
 
 def _pickled(path: Path) -> dict[str, Any]:
@@ -235,7 +234,7 @@ def _checked(path: Path, arrays: dict[str, Any], content: dict[str, Any]) -> Bod
     for key, array in arrays.items():
         if array.shape != expected[key]:
             raise ValueError(f"{key} of {path} has shape {array.shape}, expected {expected[key]}")
-        if not np.isfinite(array.data if scipy.sparse.issparse(array) else array).all():
+        if not np.isfinite(array.data if is_sparse(array) else array).all():
             raise ValueError(f"{key} of {path} holds values that are not finite")
     faces = dense(arrays["f"]).astype(np.int64)
     if len(faces) and not 0 <= faces.min() <= faces.max() < num_vertices:

@@ -42,6 +42,7 @@ from utils.artifacts import (
 from utils.batches import Batches, Resident, Watched, batch_loader, to_device, without_lost_workers
 from utils.history import History
 from utils.machine import hardware, now, versions
+from utils.optional import is_installed
 from utils.settings import check_same_settings, to_plain
 from utils.tiers import NOTHING, Reads
 
@@ -388,6 +389,8 @@ class Run:
         """Yield (step, batch) for the steps still to do, counted from 1; log and save between them."""
         if self.is_main:
             self._open_folder()
+        if self.loop.pictures and self.is_main and not self.draws:
+            self.tell("no pictures are drawn at validations: OpenCV or numba is not installed")
         self.last = last
         pace = Pace(self.stage, self.step, self.is_main)
         watched = [source for _, source in self.sources]
@@ -473,8 +476,8 @@ class Run:
 
     @property
     def draws(self) -> bool:
-        """Whether this process keeps pictures of held-out examples."""
-        return self.is_main and self.loop.pictures > 0
+        """Whether this process keeps pictures of held-out examples; what draws them may not be installed."""
+        return self.is_main and self.loop.pictures > 0 and is_installed("cv2") and is_installed("numba")
 
     def picture(self, image: UInt8[np.ndarray, "H W 3"]) -> None:
         """Keep a picture of this step, in the folder pictures/ and in TensorBoard."""

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+
+from utils.optional import later
+
+cv2 = later("cv2")
 
 PERSON_ABOVE = 128
 """A pixel of a mask shows the person above this value; masks from JPEG or resizing have all values between."""

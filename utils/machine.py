@@ -16,7 +16,14 @@ PACKAGES = ("torch", "torchvision", "numpy", "opencv-python-headless")
 def versions() -> dict[str, str]:
     """List the versions of this program, of Python and of the packages that compute."""
     ours = {"pose-from-views": VERSION, "python": platform.python_version()}
-    return ours | {name: importlib.metadata.version(name) for name in PACKAGES}
+    return ours | {name: _version(name) for name in PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def hardware() -> dict[str, str | int]:

@@ -8,8 +8,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
-import cv2
 from tqdm import tqdm
+
+from utils.optional import is_installed, later
+
+cv2 = later("cv2")
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -17,7 +20,8 @@ Result = TypeVar("Result")
 
 def one_thread() -> None:
     """Keep OpenCV and PyTorch from starting a thread per core in every process."""
-    cv2.setNumThreads(1)
+    if is_installed("cv2"):
+        cv2.setNumThreads(1)
     if "torch" in sys.modules:  # most of our workers only handle pictures, and importing it takes seconds
         sys.modules["torch"].set_num_threads(1)
 
@@ -30,7 +34,7 @@ def _context() -> multiprocessing.context.BaseContext:
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["__main__", "utils.image"])
+    context.set_forkserver_preload(["__main__", "cv2", "utils.image"])
     return context
 
 

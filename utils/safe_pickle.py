@@ -15,7 +15,12 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import scipy.sparse
+
+from utils.optional import later
+
+sparse = later("scipy.sparse")
+Matrix = Any
+"""An array, or one of SciPy's sparse matrices."""
 
 PLAIN_DTYPE = re.compile(r"[fiu][1248]|b1|b|B|f|d")
 
@@ -132,7 +137,12 @@ def check_size(value: Any) -> None:
         raise ValueError(f"it has more than {MOST_ENTRIES} entries")
 
 
-def to_array(value: Any) -> np.ndarray | scipy.sparse.csc_matrix:
+def is_sparse(matrix: Matrix) -> bool:
+    """Tell whether a matrix is one of SciPy's sparse ones."""
+    return hasattr(matrix, "tocsc")
+
+
+def to_array(value: Any) -> Matrix:
     """Rebuild the array that a record stands for.
 
     Raises:
@@ -144,8 +154,8 @@ def to_array(value: Any) -> np.ndarray | scipy.sparse.csc_matrix:
         "scalar": lambda record: np.frombuffer(_raw(record.arguments[1]), _dtype(record.arguments[0])).reshape(()),
         "chumpy": lambda record: to_array(record.state["x"]),
         "select": _selected,
-        "csc": lambda record: _compressed(record.state, scipy.sparse.csc_matrix),
-        "csr": lambda record: _compressed(record.state, scipy.sparse.csr_matrix),
+        "csc": lambda record: _compressed(record.state, sparse.csc_matrix),
+        "csr": lambda record: _compressed(record.state, sparse.csr_matrix),
         "coo": _coordinates,
     }
     kind = _kind(value)
@@ -236,18 +246,18 @@ def _selected(record: Any) -> np.ndarray:
     return entries if shape is None else entries.reshape([int(size) for size in to_array(shape)])
 
 
-def _compressed(state: dict[str, Any], matrix_class: Any) -> scipy.sparse.csc_matrix:
+def _compressed(state: dict[str, Any], matrix_class: Any) -> Matrix:
     parts = (to_array(state["data"]), to_array(state["indices"]), to_array(state["indptr"]))
     matrix = matrix_class(parts, _shape(state))
     matrix.check_format(full_check=True)
     return matrix.tocsc()
 
 
-def _coordinates(record: Any) -> scipy.sparse.csc_matrix:
+def _coordinates(record: Any) -> Matrix:
     state = record.state
     row, column = state["coords"] if "coords" in state else (state["row"], state["col"])
     parts = (to_array(state["data"]), (to_array(row), to_array(column)))
-    return scipy.sparse.coo_matrix(parts, _shape(state)).tocsc()
+    return sparse.coo_matrix(parts, _shape(state)).tocsc()
 
 
 def _shape(state: dict[str, Any]) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.io
 from jaxtyping import Float, UInt8
+from scipy.io.matlab import MatReadError
 
 from dataset_def.h36m_files import DAMAGED, METRES_PER_MILLIMETRE
 from utils.skeleton import H36M_17_FROM_32
@@ -38,8 +39,8 @@ CELL = "Masks"
 HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 USER_BLOCK_BYTES = 512
 """MATLAB writes its own text before the HDF5 part."""
-ANY_DAMAGE = (*DAMAGED, RuntimeError, AttributeError, NotImplementedError)
-"""h5py adds these to what SciPy raises."""
+ANY_DAMAGE = (*DAMAGED, MatReadError, RuntimeError, AttributeError, NotImplementedError)
+"""SciPy and h5py add these."""
 
 
 class Masks(NamedTuple):

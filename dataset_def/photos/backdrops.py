@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 from dataset_def.frame_files import files_in
 from utils.image import read_image
+from utils.optional import later
+
+cv2 = later("cv2")
 
 ENDINGS = (".jpg", ".jpeg", ".png")
 MOST = 400

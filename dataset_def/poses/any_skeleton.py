@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 
 from utils.body_file import BodyFile
+from utils.optional import later
+
+transform = later("scipy.spatial.transform")
 
 USUAL_RANGE_RAD = 0.35
 """How far joints turn about every axis, to both sides, where the file does not tell."""
@@ -73,9 +75,9 @@ def free_motion(file: BodyFile, rng: np.random.Generator, frames: int, frames_pe
         strength = rng.uniform(0.6, 1.2)
         angles = strength * cycle_at(file.cycle_rad, rng.random() + rate * time_s) + (1 - HELD_BACK) * angles
     angles = angles + middle
-    rotations = Rotation.from_euler("XYZ", angles.reshape(-1, 3)).as_matrix().reshape(*angles.shape, 3)
+    rotations = transform.Rotation.from_euler("XYZ", angles.reshape(-1, 3)).as_matrix().reshape(*angles.shape, 3)
     heading = rng.uniform(0, 2 * np.pi) + 0.8 * wandering(rng, (), time_s)
-    rotations[:, 0] = Rotation.from_euler("z", heading[:, None]).as_matrix() @ STANDING @ rotations[:, 0]
+    rotations[:, 0] = transform.Rotation.from_euler("z", heading[:, None]).as_matrix() @ STANDING @ rotations[:, 0]
     forward = np.stack([np.sin(heading), -np.cos(heading)], axis=1)  # z of the body is -y of the world before it turns
     speed_m = strength * rate * STRIDE * np.ptp(file.v_template[:, 2])
     path_m = np.cumsum(forward, axis=0) * speed_m / frames_per_second

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 
 from dataset_def.acclaim import BONE_OF_JOINT, clip_files, place_bones, read_amc, read_asf, to_body
 from dataset_def.frame_files import is_hidden
@@ -19,7 +18,10 @@ from dataset_def.synthetic.motion.limbs import subject_style
 from utils.body_file import NUM_BETAS, check_smpl_joints, dense, read_body_file
 from utils.file_kinds import kind_of
 from utils.mat_arrays import read_mat
+from utils.optional import later
 from utils.safe_arrays import Archive
+
+transform = later("scipy.spatial.transform")
 
 
 class PoseRecording(NamedTuple):
@@ -178,7 +180,7 @@ def read_cmu(motion: Path, skeleton: Path, rest_m: Float[np.ndarray, "24 3"], mo
     rows = spread_rows(len(clip.root_m), most_frames)
     clip = clip._replace(root_m=clip.root_m[rows], rotations={name: R[rows] for name, R in clip.rotations.items()})
     rotations = to_body(bones, place_bones(bones, clip), rest_m)
-    theta = Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(len(rows), 72)
+    theta = transform.Rotation.from_matrix(rotations.reshape(-1, 3, 3)).as_rotvec().reshape(len(rows), 72)
     return PoseRecording(motion.stem, check_theta(motion, np.asarray(theta)))
 
 
@@ -195,7 +197,7 @@ def generate_recording(number: int, frames: int, seed: int) -> PoseRecording:
     style = subject_style(FIRST_SUBJECT + number // len(PLANS), seed)
     rng = np.random.default_rng([seed, number, 303])
     rotations = generate_motion(action, rng, frames, GENERATED_FRAMES_PER_SECOND, style).rotations
-    theta = Rotation.from_matrix(rotations.reshape(-1, 3, 3).astype(np.float64)).as_rotvec()
+    theta = transform.Rotation.from_matrix(rotations.reshape(-1, 3, 3).astype(np.float64)).as_rotvec()
     return PoseRecording(f"{number:05d}", theta.reshape(frames, 72).astype(np.float32))
 
 

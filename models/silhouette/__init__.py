@@ -1,6 +1,5 @@
 """A differentiable silhouette: which share of every pixel a triangle mesh covers, and how vertices change that."""
 
-import importlib.util
 import math
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from models.silhouette import numba_scan, torch_scan
 from models.silhouette.near_plane import NEAREST, cut_mesh, views_behind
 from models.silhouette.topology import Topology
+from utils.optional import is_installed
 
 __all__ = ["Backend", "Topology", "silhouette"]
 
@@ -41,7 +41,7 @@ def silhouette(
         vertices_px: x, y, depth; the centre of the top-left pixel is at (0.5, 0.5).
         topology: built once per mesh from its faces, `Topology(body.faces)`.
         samples: scan lines per pixel in each direction; 2 to train, 4 to fit.
-        backend: "auto" takes numba on the CPU, Triton on CUDA where it is installed, else PyTorch.
+        backend: "auto" takes numba on the CPU and Triton on CUDA where they are installed, else PyTorch.
         nearest: depth of the near plane, above zero, in the unit of the vertices' depth.
     Raises:
         ValueError: vertices are NaN or infinite, or fewer than the topology names.
@@ -113,14 +113,14 @@ def _is_before(vertices_px: Tensor, nearest: float) -> bool:
 
 def _choose(backend: str, device: torch.device) -> str:
     """Resolve "auto", and refuse a backend on a device it cannot use."""
-    has_triton = importlib.util.find_spec("triton") is not None
     if backend == "auto":
-        return "numba" if device.type == "cpu" else "triton" if device.type == "cuda" and has_triton else "torch"
+        fastest = {"cpu": "numba", "cuda": "triton"}.get(device.type, "torch")
+        return fastest if is_installed(fastest) else "torch"
     if backend not in ("torch", "numba", "triton"):
         raise ValueError(f"silhouette backend {backend!r} is unknown; there are auto, torch, numba and triton")
     if backend == "numba" and device.type != "cpu":
         raise ValueError(f"silhouette backend numba works on the CPU, not on {device}; use auto, triton or torch")
-    return "torch" if backend == "triton" and not has_triton else backend
+    return "torch" if backend == "triton" and not is_installed("triton") else backend
 
 
 class _Silhouette(torch.autograd.Function):

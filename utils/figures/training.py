@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from utils.draw_mesh import SKIN, plain, render_mesh
+from utils.optional import later
 from utils.skeleton import H36M, Skeleton
+
+cv2 = later("cv2")
 
 CELL_PX, TITLE_PX = 160, 18
 SIDE_COLOURS = {"left": (31, 111, 181), "right": (209, 73, 91), "": (85, 85, 85)}

@@ -8,7 +8,6 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 
 from dataset_def.synthetic.motion import hands, stances
 from dataset_def.synthetic.motion.limbs import (
@@ -22,6 +21,9 @@ from dataset_def.synthetic.motion.limbs import (
     subject_style,
 )
 from dataset_def.synthetic.motion.walking import sample_gait, walk
+from utils.optional import later
+
+transform = later("scipy.spatial.transform")
 
 Stance = Callable[[np.random.Generator, Style], Controls]
 
@@ -157,8 +159,8 @@ def between(before: Controls, after: Controls, share: Float[np.ndarray, "n"]) ->
     blended = {}
     for name, a, b in zip(Controls._fields, before, after, strict=True):
         if name in MATRICES:
-            turn = Rotation.from_matrix((a.swapaxes(-1, -2) @ b).reshape(-1, 3, 3)).as_rotvec()
-            part = Rotation.from_rotvec((share[:, None, None] * turn).reshape(-1, 3)).as_matrix()
+            turn = transform.Rotation.from_matrix((a.swapaxes(-1, -2) @ b).reshape(-1, 3, 3)).as_rotvec()
+            part = transform.Rotation.from_rotvec((share[:, None, None] * turn).reshape(-1, 3)).as_matrix()
             blended[name] = a @ part.reshape(len(share), *a.shape)
         else:
             blended[name] = a + share.reshape(-1, *[1] * a.ndim) * (b - a)

@@ -9,9 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 
+from utils.optional import later
 from utils.skeleton import SMPL_24, SMPL_24_PARENTS
+
+transform = later("scipy.spatial.transform")
 
 SIDES = ("left", "right")
 SPINE = ("spine1", "spine2", "spine3")
@@ -62,13 +64,13 @@ def about(axis: str, angle_rad: Float[np.ndarray, "*n"] | float) -> Float[np.nda
     """Rotate about a coordinate axis."""
     angle = np.asarray(angle_rad, dtype=np.float64)
     vectors = angle.reshape(-1, 1) * np.eye(3)["xyz".index(axis)]
-    return Rotation.from_rotvec(vectors).as_matrix().reshape(*angle.shape, 3, 3)
+    return transform.Rotation.from_rotvec(vectors).as_matrix().reshape(*angle.shape, 3, 3)
 
 
 def bend(angles_rad: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3 3"]:
     """Compose twist, bend and lean of a trunk segment."""
     flat = np.asarray(angles_rad, dtype=np.float64).reshape(-1, 3)
-    matrices = Rotation.from_euler("YXZ", flat[:, [1, 0, 2]]).as_matrix()
+    matrices = transform.Rotation.from_euler("YXZ", flat[:, [1, 0, 2]]).as_matrix()
     return matrices.reshape(*np.shape(angles_rad)[:-1], 3, 3)
 
 
@@ -150,7 +152,7 @@ def arm_to(
     upper, lower = two_bones(wrist_chest_m - shoulder_chest_m, pole, lengths_m, opens=-1.0)
     R_upper = upper @ _rest_basis(rest_joints_m, names[1], names[2]).T
     R_lower = lower @ _rest_basis(rest_joints_m, names[2], names[3]).T
-    half = Rotation.from_rotvec(unit(lower_m) * twist_rad * sign / 2).as_matrix()
+    half = transform.Rotation.from_rotvec(unit(lower_m) * twist_rad * sign / 2).as_matrix()
     hand = half @ about("y", -sign * wrist_rad[0]) @ about("z", sign * wrist_rad[1])
     elbow = R_upper.swapaxes(-1, -2) @ R_lower @ half
     return np.stack([collar, collar.swapaxes(-1, -2) @ R_upper, elbow, np.broadcast_to(hand, elbow.shape)], axis=-3)
@@ -181,10 +183,10 @@ def solve_leg(controls: Controls, side: str, rest_joints_m: Float[np.ndarray, "2
 
 def limited(matrices: Float[np.ndarray, "*n 3 3"], largest_rad: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n 3 3"]:
     """Shorten rotations that turn further than a joint can."""
-    vectors = Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_rotvec()
+    vectors = transform.Rotation.from_matrix(matrices.reshape(-1, 3, 3)).as_rotvec()
     angles = np.linalg.norm(vectors, axis=-1, keepdims=True)
     vectors = vectors * np.minimum(1.0, np.reshape(largest_rad, (-1, 1)) / np.maximum(angles, 1e-9))
-    return Rotation.from_rotvec(vectors).as_matrix().reshape(matrices.shape)
+    return transform.Rotation.from_rotvec(vectors).as_matrix().reshape(matrices.shape)
 
 
 def solve_pose(controls: Controls, rest_joints_m: Float[np.ndarray, "24 3"]) -> Float[np.ndarray, "*n 24 3 3"]:

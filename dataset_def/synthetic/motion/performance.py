@@ -5,13 +5,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 
 from dataset_def.synthetic.motion.generate import Motion
 from dataset_def.synthetic.scene.cameras import AREA_MIDDLE_WORLD_M
 from models.smpl import Body
 from utils.camera import Camera, project, to_camera
+from utils.optional import later
 from utils.skeleton import H36M_17
+
+transform = later("scipy.spatial.transform")
 
 IMAGE_MARGIN = 0.025
 """Share of the image that stays free on each side."""
@@ -76,7 +78,7 @@ def perform(motion: Motion, body: Body, betas: Float[np.ndarray, "n"], cameras: 
             joints_m = body.evaluated_joints_m(out.vertices_m, out.joints_m).double().numpy()
     vertices_m = out.vertices_m.double().numpy()
     shift_m = places_m(vertices_m, motion, cameras)
-    theta = Rotation.from_matrix(np.asarray(motion.rotations, np.float64).reshape(-1, 3, 3)).as_rotvec()
+    theta = transform.Rotation.from_matrix(np.asarray(motion.rotations, np.float64).reshape(-1, 3, 3)).as_rotvec()
     return Performance(
         vertices_world_m=vertices_m + shift_m[:, None],
         joints_world_m=joints_m + shift_m[:, None],

@@ -13,7 +13,7 @@ from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_files import folder_name, mask_path
 from dataset_def.h36m_index import FrameChoice, load_table
 from dataset_def.h36m_pose_data import PoseData
-from dataset_def.h36m_SMPL_data import MeshData, distance_to_mask_px, mask_problem
+from dataset_def.h36m_SMPL_data import MeshData, distance_to_mask_px, distance_without_scipy_px, mask_problem
 from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.batches import in_order
 from utils.camera import project, to_camera
@@ -107,6 +107,7 @@ def test_distance_from_the_person_is_exact_and_finite_where_nobody_is():
     apart_px = np.linalg.norm(pixels[:, None] - np.argwhere(mask > 128), axis=-1).min(1)
     assert distance_to_mask_px(mask).dtype == np.float32
     assert np.array_equal(distance_to_mask_px(mask).ravel(), apart_px.astype(np.float32))
+    assert np.array_equal(distance_without_scipy_px(mask <= 128), distance_to_mask_px(mask))
     assert np.isfinite(distance_to_mask_px(np.zeros((20, 30), np.uint8))).all()
     assert distance_to_mask_px(np.zeros((20, 30), np.uint8)).min() > apart_px.max()
 
