@@ -1,11 +1,24 @@
-"""Do the same thing to many items in several processes, with a progress bar."""
+"""Do the same thing to many items in several processes, with a progress bar.
+
+The processes end with the one that started them, however it ends, and one that is ended from outside is named with what
+it was doing.
+"""
 
 import multiprocessing
+import multiprocessing.connection
 import multiprocessing.context
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -17,6 +30,9 @@ cv2 = later("cv2")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+LONGEST_NAME = 120
+"""Characters of an item in a message."""
+
 
 def one_thread() -> None:
     """Keep OpenCV and PyTorch from starting a thread per core in every process."""
@@ -24,6 +40,24 @@ def one_thread() -> None:
         cv2.setNumThreads(1)
     if "torch" in sys.modules:  # most of our workers only handle pictures, and importing it takes seconds
         sys.modules["torch"].set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    """End this process at once when the one that started the pool is gone.
+
+    Nobody else would: a process of a pool finishes what it has and then waits for ever, and until then it writes into
+    folders that somebody may have made anew.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _prepare() -> None:
+    """Make a process of a pool ready for work."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    one_thread()
 
 
 def _context() -> multiprocessing.context.BaseContext:
@@ -38,19 +72,81 @@ def _context() -> multiprocessing.context.BaseContext:
     return context
 
 
+def _noted(function: Callable[[Item], Result], notes: Path, number: int, item: Item) -> Result:
+    """Call the function; while it runs, a note named like this process says on which item."""
+    note = notes / str(os.getpid())
+    note.write_text(str(number))
+    found = function(item)
+    note.unlink()
+    return found
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end this process as `sys.exit` does, so that what was begun is cleaned up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _lost(processes: Sequence[BaseProcess], notes: Path, items: Sequence[object]) -> str:
+    """Say which process was ended, how, and what it was doing.
+
+    When one is ended, the pool ends the others with SIGTERM.
+    """
+    for process in processes:
+        process.join(timeout=5)
+    ended = [one for one in processes if one.exitcode not in (None, 0, -signal.SIGTERM)] or list(processes)
+    noted = {one.pid: notes / str(one.pid) for one in ended}
+    at_work = {pid: items[int(note.read_text())] for pid, note in noted.items() if note.is_file() and note.read_text()}
+    how = f" ({signal.Signals(-code).name})" if (code := ended[0].exitcode or 0) < 0 else f" (exit code {code})"
+    if not at_work:
+        return f"a process (pid {ended[0].pid}) was ended from outside{how} between two items"
+    who = ", or ".join(f"pid {pid}, while it worked on {_name(item)}" for pid, item in at_work.items())
+    return f"a process was ended from outside{how if len(ended) == 1 else ''}: {who}"
+
+
+def _name(item: object) -> str:
+    """Write an item short, on one line."""
+    text = " ".join(str(item).split())
+    return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}..."
+
+
 def for_each(function: Callable[[Item], Result], items: Sequence[Item], processes: int, label: str) -> list[Result]:
     """Call a function on every item and give the results in the items' order.
 
     Args:
         function: a module's own function, or a `partial` of one; it travels to the processes.
         processes: 0 takes one per core; 1 stays in this process.
+    Raises:
+        ChildProcessError: a process was ended from outside.
     """
     count = min(processes or os.cpu_count() or 1, max(1, len(items)))
     if count == 1:
         return [function(item) for item in tqdm(items, desc=label, disable=None)]
-    with ProcessPoolExecutor(count, _context(), initializer=one_thread) as pool:
+    before = multiprocessing.active_children()
+    with (
+        TemporaryDirectory(prefix="notes_") as notes,
+        _ended_by_sigterm(),
+        ProcessPoolExecutor(count, _context(), initializer=_prepare) as pool,
+    ):
+        results = pool.map(partial(_noted, function, Path(notes)), range(len(items)), items)
+        ours = [one for one in multiprocessing.active_children() if one not in before]
         try:
-            return list(tqdm(pool.map(function, items), total=len(items), desc=label, disable=None))
-        except BaseException:
+            return list(tqdm(results, total=len(items), desc=label, disable=None))
+        except BrokenProcessPool as error:
+            raise ChildProcessError(
+                f"{_lost(ours, Path(notes), items)}; memory may have run out, or a library failed on it: use fewer "
+                "--processes, or look at that file"
+            ) from error
+        except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
+            if not isinstance(error, Exception):  # nobody waits for what the others have begun
+                for process in ours:
+                    process.kill()
             raise
