@@ -1082,6 +1082,12 @@ class MasksLoss:
     """Distance of the pelvis, metres."""
 
 
+def check_parts(batch: int, parts: int | None) -> None:
+    """Refuse parts that do not share a batch evenly."""
+    if parts is not None and (parts < 1 or batch % parts):
+        raise ValueError(f"parts is {parts}, which does not divide batch {batch} evenly; change one of them")
+
+
 @dataclass(frozen=True)
 @ranged()
 class MasksConfig:
@@ -1114,8 +1120,14 @@ class MasksConfig:
     """One thread trains beside the worker that draws: a second one makes a step no faster where two cores are free
     (0.18 s with one, 0.22 s with two), and several times slower where anything else runs, because it waits spinning."""
     batch: int = setting(64, low=2)
+    parts: int | None = None
+    """A batch is drawn in so many parts, each by itself, which the processes share: trainings with the same number are
+    equal to rounding, whatever the number of their processes.  Without it each process draws one."""
     held_out_bodies: int = setting(256, low=2)
     """Drawn in poses that are held out, at each validation."""
+
+    def __post_init__(self) -> None:
+        check_parts(self.batch, self.parts)
 
 
 # ------------------------------------------------------------------------------------------- bodies from keypoints
@@ -1226,8 +1238,14 @@ class KeypointsConfig:
     )
     loop: Loop = field(default_factory=lambda: Loop(validate_every=500, checkpoint_every=500, log_every=100))
     batch: int = setting(128, low=2)
+    parts: int | None = None
+    """A batch is drawn in so many parts, each by itself, which the processes share: trainings with the same number are
+    equal to rounding, whatever the number of their processes.  Without it each process draws one."""
     held_out_bodies: int = setting(1024, low=2)
     """Drawn in poses that are held out, at each validation."""
+
+    def __post_init__(self) -> None:
+        check_parts(self.batch, self.parts)
 
 
 # ------------------------------------------------------------------------------------------------------------ presets

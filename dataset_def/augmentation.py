@@ -16,6 +16,7 @@ from config import Crop, ImageAugmentation
 from dataset_def.photographic import beyond_the_frame, partly_hidden, photographed
 from utils.image import jitter_colours
 from utils.new_cameras import Changes, NewCameras, in_new_axes, new_cameras, seen_at
+from utils.whole_batch import Draws, rand, shuffled
 
 
 class WideCrops(NamedTuple):
@@ -34,10 +35,9 @@ class WideCrops(NamedTuple):
     confidence: Float[Tensor, "*batch"]
 
 
-def dealt_anew(wide: WideCrops, generator: torch.Generator) -> WideCrops:
+def dealt_anew(wide: WideCrops, generator: Draws) -> WideCrops:
     """Deal the empty rooms of a batch to its images anew, so that crops that are kept in memory meet all rooms."""
-    order = torch.randperm(len(wide.room), generator=generator, device=generator.device)
-    return wide._replace(room=wide.room[order])
+    return wide._replace(room=shuffled(wide.room, generator))
 
 
 class ChangedCrops(NamedTuple):
@@ -53,7 +53,7 @@ class ChangedCrops(NamedTuple):
     confidence: Float[Tensor, "B"]
 
 
-def random_changes(count: int, augment: ImageAugmentation, strength: float, generator: torch.Generator) -> Changes:
+def random_changes(count: int, augment: ImageAugmentation, strength: float, generator: Draws) -> Changes:
     """Draw changes; roll falls with the strength, the others stay.
 
     Source: a network whose shifts fell towards the end of the training read people 0.1 m beside the middle at 131 mm
@@ -61,7 +61,7 @@ def random_changes(count: int, augment: ImageAugmentation, strength: float, gene
     """
 
     def uniform(*shape: int) -> Tensor:
-        return 2 * torch.rand(count, *shape, generator=generator, device=generator.device) - 1
+        return 2 * rand((count, *shape), generator) - 1
 
     angle, length = torch.pi * uniform(), augment.shift_m * uniform().abs()
     return Changes(
@@ -128,7 +128,7 @@ def augmented(
     done: float,
     crop: Crop,
     mirrored_rows: list[int],
-    generator: torch.Generator,
+    generator: Draws,
 ) -> ChangedCrops:
     """Cut random crops, with other rooms and colours.
 
@@ -149,7 +149,7 @@ def changed_at_random(
     rooms: float,
     crop: Crop,
     mirrored_rows: list[int],
-    generator: torch.Generator,
+    generator: Draws,
 ) -> tuple[ChangedCrops, Changes]:
     """Cut random crops, and say how they were changed.
 
@@ -160,7 +160,7 @@ def changed_at_random(
     """
     count = len(wide.image)
     changes = random_changes(count, augment, strength, generator)
-    swapped = torch.rand(count, generator=generator, device=generator.device) < rooms
+    swapped = rand((count,), generator) < rooms
     crops = cut_changed(wide, changes, swapped, crop, mirrored_rows)
     image, mask = partly_hidden(crops.image, crops.mask, augment.occluders, generator)
     image = resaturated(image, augment.saturation * strength, generator)
@@ -169,11 +169,9 @@ def changed_at_random(
     return crops._replace(image=image, mask=mask), changes
 
 
-def resaturated(
-    images: Float[Tensor, "B 3 H W"], strength: float, generator: torch.Generator
-) -> Float[Tensor, "B 3 H W"]:
+def resaturated(images: Float[Tensor, "B 3 H W"], strength: float, generator: Draws) -> Float[Tensor, "B 3 H W"]:
     """Make every image paler or a little more colourful: clothes of other colours look alike in grey."""
-    drawn = torch.rand(len(images), generator=generator, device=generator.device).to(images)
+    drawn = rand((len(images),), generator).to(images)
     saturation = 1 + strength * (0.9 * drawn - 0.7)[:, None, None, None]
     grey = images.mean(dim=1, keepdim=True)
     return (grey + (images - grey) * saturation).clamp(0, 1)

@@ -28,6 +28,7 @@ from utils.new_cameras import new_cameras
 from utils.skeleton import H36M, Skeleton
 from utils.tiers import Reads
 from utils.views import MeshViews
+from utils.whole_batch import Draws
 
 
 class FittedBodies(NamedTuple):
@@ -291,7 +292,7 @@ class MeshBatch(NamedTuple):
     is_mirrored: Bool[Tensor, "B"] | None = None
 
 
-def plain_batch(read: LabelledAndSeen, augment: ImageAugmentation, generator: torch.Generator) -> MeshBatch:
+def plain_batch(read: LabelledAndSeen, augment: ImageAugmentation, generator: Draws) -> MeshBatch:
     """Change the colours of plain crops; stored latents stay as they are."""
     labelled, seen = read
     assert isinstance(labelled, LabelledBody) and isinstance(seen, MeshSample)
@@ -307,7 +308,7 @@ def plain_batch(read: LabelledAndSeen, augment: ImageAugmentation, generator: to
 
 def changed_batch(
     read: LabelledAndSeen, augment: ImageAugmentation, done: float, crop: Crop, deals_rooms: bool,
-    generator: torch.Generator, skeleton: Skeleton,
+    generator: Draws, skeleton: Skeleton,
 ) -> MeshBatch:  # fmt: skip
     """Cut random crops out of wide ones, with other rooms and colours.
 
@@ -332,7 +333,7 @@ def changed_batch(
 
 
 def batch_of(
-    read: LabelledAndSeen, config: MeshConfig, crop: Crop, step: int, generator: torch.Generator,
+    read: LabelledAndSeen, config: MeshConfig, crop: Crop, step: int, generator: Draws,
     skeleton: Skeleton = H36M,
 ) -> MeshBatch:  # fmt: skip
     """Make a batch of what was read, changed as the settings say.

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 
+from utils.whole_batch import Draws, rand, randn, shuffled
+
 BLUR_PX = 7
 """Side of the kernel of motion blur, odd."""
 BLOCK_PX = 8
@@ -39,17 +41,17 @@ YCC_FROM_RGB = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418
 Images = Float[Tensor, "B 3 H W"]
 
 
-def drawn(count: int, low: float, high: float, generator: torch.Generator) -> Float[Tensor, "B 1 1 1"]:
+def drawn(count: int, low: float, high: float, generator: Draws) -> Float[Tensor, "B 1 1 1"]:
     """Draw one uniform number for every image."""
-    return low + (high - low) * torch.rand(count, 1, 1, 1, generator=generator, device=generator.device)
+    return low + (high - low) * rand((count, 1, 1, 1), generator)
 
 
-def middles(size_px: int, generator: torch.Generator) -> Float[Tensor, "S"]:
+def middles(size_px: int, generator: Draws) -> Float[Tensor, "S"]:
     """Give the middles of the pixels of a row, as shares of its length."""
     return (torch.arange(size_px, device=generator.device) + 0.5) / size_px
 
 
-def exposed(images: Images, strength: float, generator: torch.Generator) -> Images:
+def exposed(images: Images, strength: float, generator: Draws) -> Images:
     """Expose by up to a stop more or less, bend the tones, and warm or cool the light; what is too bright is cut."""
     count = len(images)
     gain = torch.exp2(drawn(count, -strength, strength, generator))
@@ -71,7 +73,7 @@ def line_kernels(
     return line / line.sum((1, 2), keepdim=True)
 
 
-def moved(images: Images, strength: float, generator: torch.Generator) -> Images:
+def moved(images: Images, strength: float, generator: Draws) -> Images:
     """Blur along a line, half of the images, by up to 5 pixels; others lose up to half of their resolution."""
     count = len(images)
     length = drawn(count, -5 * strength, 5 * strength, generator).clamp_min(0)
@@ -86,11 +88,10 @@ def moved(images: Images, strength: float, generator: torch.Generator) -> Images
     return torch.where(length.to(images) > 0, blurred, torch.lerp(images, coarse, coarseness))
 
 
-def noisy(images: Images, strength: float, generator: torch.Generator) -> Images:
+def noisy(images: Images, strength: float, generator: Draws) -> Images:
     """Add noise, grey and coloured, of up to 15 of 255 levels."""
     spread = drawn(len(images), 0, 0.06 * strength, generator)
-    coloured = torch.randn(images.shape, generator=generator, device=generator.device)
-    grey = torch.randn(images[:, :1].shape, generator=generator, device=generator.device)
+    coloured, grey = randn(images.shape, generator), randn(images[:, :1].shape, generator)
     return (images + (spread * (coloured + grey) / 2**0.5).to(images)).clamp(0, 1)
 
 
@@ -130,7 +131,7 @@ def compressed(images: Images, quality: Float[Tensor, "B"]) -> Images:
     return (rgb / 255).clamp(0, 1)
 
 
-def photographed(images: Images, strength: float, generator: torch.Generator) -> Images:
+def photographed(images: Images, strength: float, generator: Draws) -> Images:
     """Let a camera take the pictures: light, movement, resolution, noise and compression, each image's by chance.
 
     Args:
@@ -145,7 +146,7 @@ def photographed(images: Images, strength: float, generator: torch.Generator) ->
     return compressed(images, quality)
 
 
-def shapes(count: int, size_px: int, generator: torch.Generator) -> Bool[Tensor, "B 1 H W"]:
+def shapes(count: int, size_px: int, generator: Draws) -> Bool[Tensor, "B 1 H W"]:
     """Draw one rectangle or ellipse for every image, anywhere, turned, a tenth to half of the image long."""
     place = middles(size_px, generator)
     x, y = (place - drawn(count, 0, 1, generator)[..., 0] for _ in range(2))
@@ -158,7 +159,7 @@ def shapes(count: int, size_px: int, generator: torch.Generator) -> Bool[Tensor,
 
 
 def partly_hidden(
-    images: Images, masks: Float[Tensor, "B 1 H W"], share: float, generator: torch.Generator
+    images: Images, masks: Float[Tensor, "B 1 H W"], share: float, generator: Draws
 ) -> tuple[Images, Float[Tensor, "B 1 H W"]]:
     """Put things before some images, up to two each: a part of another image, or something of one colour."""
     if share == 0:
@@ -167,15 +168,15 @@ def partly_hidden(
     for _ in range(2):
         is_hit = (drawn(count, 0, 1, generator) < share) & (drawn(count, 0, 1, generator) < 0.7)
         covered = shapes(count, size_px, generator) & is_hit
-        other = images[torch.randperm(count, generator=generator, device=generator.device)].flip(-2)
-        flat = torch.rand(count, 3, 1, 1, generator=generator, device=generator.device).expand_as(images)
+        other = shuffled(images, generator).flip(-2)
+        flat = rand((count, 3, 1, 1), generator).expand_as(images)
         thing = torch.where(drawn(count, 0, 1, generator) < 0.5, flat.to(images), other)
         images, masks = torch.where(covered, thing, images), masks * ~covered
     return images, masks
 
 
 def beyond_the_frame(
-    images: Images, masks: Float[Tensor, "B 1 H W"], share: float, generator: torch.Generator
+    images: Images, masks: Float[Tensor, "B 1 H W"], share: float, generator: Draws
 ) -> tuple[Images, Float[Tensor, "B 1 H W"]]:
     """Let some crops look beyond a side of their picture, where it is black, by up to a third of the crop."""
     if share == 0:

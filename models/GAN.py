@@ -31,6 +31,7 @@ from utils.artifacts import Checkpoint, file_hash, load_checkpoint, load_weights
 from utils.settings import config_from_dict
 from utils.skeleton import SMPL_24
 from utils.tiers import Reads, of_poses
+from utils.whole_batch import Draws, averaged, randn
 
 BELOW = len(SMPL_24) - 1
 """Joints of SMPL without the root."""
@@ -208,7 +209,7 @@ class Discriminator(nn.Module):
         changed = is_changed.float()
         rest = changed.new_ones(len(changed), 2)
         target = torch.cat([torch.zeros_like(changed), 1 - changed, 0 * rest], dim=1)
-        few = changed.mean(dim=0).clamp(min=1e-3)  # perturbed joints are few and count as much as the others
+        few = averaged(changed.mean(dim=0)).clamp(min=1e-3)  # perturbed joints are few and count as much as the others
         weight = torch.cat([changed / few, 1 - changed + changed / few, rest], dim=1)
         return ScoreTarget(target, weight)
 
@@ -299,9 +300,9 @@ class Generator(nn.Module):
             with torch.no_grad():  # starts near the T-pose
                 self.layers[-1].bias.copy_(torch.eye(3)[:, :2].expand(self.below, 3, 2).flatten())  # type: ignore[operator]
 
-    def random_numbers(self, count: int, generator: torch.Generator) -> Float[Tensor, "B Z"]:
+    def random_numbers(self, count: int, generator: Draws) -> Float[Tensor, "B Z"]:
         """Sample what so many bodies are generated from."""
-        return torch.randn(count, self.latent, generator=generator, device=generator.device)
+        return randn((count, self.latent), generator)
 
     def forward(self, noise: Float[Tensor, "B Z"]) -> PosesAndShapes:
         """Generate bodies."""

@@ -29,6 +29,7 @@ from utils.artifacts import file_hash, load_checkpoint, load_weights, rebuilds_f
 from utils.settings import config_from_dict
 from utils.tiers import Reads, of_teacher
 from utils.views import MeshViews, about_up, azimuth_rad, placed_in_views
+from utils.whole_batch import Draws, rand
 
 START_SCALE = 0.1
 """The last layer starts with so much of its usual weights, so that a training begins near the resting body."""
@@ -324,10 +325,9 @@ def masks_terms(
     }
 
 
-def some_view(exists: Bool[Tensor, "B V"], generator: torch.Generator) -> Int[Tensor, "B"]:
+def some_view(exists: Bool[Tensor, "B V"], generator: Draws) -> Int[Tensor, "B"]:
     """Choose one of the views of every instant that exist."""
-    draw = torch.rand(exists.shape, generator=generator, device=exists.device)
-    return draw.masked_fill(~exists, -1).argmax(dim=1)
+    return rand(exists.shape, generator).masked_fill(~exists, -1).argmax(dim=1)
 
 
 class Teacher(NamedTuple):

@@ -10,6 +10,7 @@ from config import NoiseConfig
 from models.GAN import AnyDiscriminator, Generator, PosesAndShapes, ScoreTarget
 from models.pose_noise import jittered, perturbed, plausible_variation
 from utils.bootstrap import auc
+from utils.whole_batch import Draws, rand, randn
 
 NEARBY_SHARE = 4
 """One real body in so many also stands for the smoothness of the scores."""
@@ -40,7 +41,7 @@ def real_bodies(
     rest_joints_m: Float[Tensor, "J 3"],
     discriminator: AnyDiscriminator,
     noise: NoiseConfig,
-    generator: torch.Generator,
+    generator: Draws,
 ) -> PosesAndShapes:
     """Vary real bodies as recordings of the same pose differ; the thesis' discriminator gets them unchanged."""
     if not discriminator.real_bodies_vary:
@@ -54,7 +55,7 @@ def discriminator_batch(
     generate: Generator,
     discriminator: AnyDiscriminator,
     noise: NoiseConfig,
-    generator: torch.Generator,
+    generator: Draws,
 ) -> DiscriminatorBatch:
     """Collect real bodies, generated ones, and real ones perturbed by noise."""
     part = real.rotations[: max(1, len(real.rotations) // NEARBY_SHARE)]
@@ -66,12 +67,12 @@ def discriminator_batch(
 
 
 def perturbed_bodies(
-    real: PosesAndShapes, discriminator: AnyDiscriminator, noise: NoiseConfig, generator: torch.Generator
+    real: PosesAndShapes, discriminator: AnyDiscriminator, noise: NoiseConfig, generator: Draws
 ) -> tuple[PosesAndShapes, ScoreTarget]:
     """Perturb joints and shapes of real bodies, and give the scores they should get."""
     pose = perturbed(real.rotations, noise, generator)
-    size = 1 + (WIDEST_SHAPE - 1) * torch.rand(len(real.betas), 1, generator=generator, device=real.betas.device)
-    betas = size * torch.randn(real.betas.shape, generator=generator, device=real.betas.device)
+    size = 1 + (WIDEST_SHAPE - 1) * rand((len(real.betas), 1), generator)
+    betas = size * randn(real.betas.shape, generator)
     return PosesAndShapes(pose.rotations, betas), discriminator.target_of_noise(pose.is_changed)
 
 

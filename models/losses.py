@@ -10,11 +10,12 @@ from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy
 
 from config import ImageLoss
 from models.perceptual import ImageFeatures, imagenet_normalised
+from utils.whole_batch import known_in_share
 
 
 def weighted_mean(error: Float[Tensor, "B C H W"], weight: Float[Tensor, "B 1 H W"]) -> Float[Tensor, ""]:
     """Average an error map with a weight per pixel; weights of one give the plain mean."""
-    return (error * weight).sum() / (weight.sum() * error.shape[1])
+    return (error * weight).sum() / (known_in_share(weight.sum()) * error.shape[1])
 
 
 class ImageDifference(nn.Module):

@@ -23,6 +23,7 @@ from models.SMPL_from_latent import check_finite, rooted_body
 from utils.metrics import MM_PER_M, iou_percent, mpjpe_mm
 from utils.skeleton import H36M_17
 from utils.views import CropCentre, MeshViews, placed_in_views, turned_to_world, vertex_surface_share
+from utils.whole_batch import averaged, known_in_share
 
 HIPS = tuple(row for row, name in enumerate(H36M_17) if "hip" in name)
 MASK_CELLS = 16
@@ -37,7 +38,7 @@ def mean_of(
     values: Float[Tensor, "*n"], is_known: Bool[Tensor, "*n"] | Float[Tensor, "*n"]
 ) -> Float[Tensor, ""]:  # fmt: skip
     """Average the known values, or all by how far they are known; zero if there are none."""
-    return (values * is_known).sum() / is_known.sum().clamp_min(1)
+    return (values * is_known).sum() / known_in_share(is_known.sum(), 1)
 
 
 def joint_distance_m(
@@ -369,7 +370,7 @@ def gradient_shares(
         if present and intended[group]:
             total = weighted_sum(present, dict(weights))
             found = torch.autograd.grad(total, parameters, retain_graph=True, allow_unused=True)
-            norms[group] = float(torch.stack([part.norm() for part in found if part is not None]).norm())
+            norms[group] = float(torch.stack([averaged(part).norm() for part in found if part is not None]).norm())
     target, all_norms = sum(intended[group] for group in norms), sum(norms.values())
     return {group: GradientShare(norm, norm / all_norms, intended[group] / target) for group, norm in norms.items()}
 

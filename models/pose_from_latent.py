@@ -27,6 +27,7 @@ from utils.artifacts import load_checkpoint, load_weights, rebuilds_from_checkpo
 from utils.settings import config_from_dict, to_plain
 from utils.skeleton import H36M, Skeleton, skeleton_from
 from utils.tiers import NOTHING, Reads, of_stage_1, of_stage_2
+from utils.whole_batch import known_in_share
 
 SMALLEST_STD_M = 0.001
 """The pelvis does not vary at all: its labels are divided by this instead of zero."""
@@ -85,7 +86,7 @@ class PoseFromLatent(nn.Module):
             apart = ((predicted - true) / self.joints_std_m.clamp_min(SMALLEST_STD_M)).square()
         if confidence is None:
             return apart.mean()
-        return (apart.flatten(1).mean(dim=1) * confidence).sum() / confidence.sum().clamp_min(1e-6)
+        return (apart.flatten(1).mean(dim=1) * confidence).sum() / known_in_share(confidence.sum(), 1e-6)
 
 
 class PoseFromImage(nn.Module):

@@ -13,6 +13,7 @@ from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, no
 
 from config import JointMapsLoss
 from models.heat_maps import STRIDE, FoundPoints, Maps, places_m, points_of
+from utils.whole_batch import known_in_share
 
 HEAT_SIGMA_M = 0.08
 """Spread of the Gaussian that a joint's heat map is taught: half a place of a 64 px crop's map, so that its softmax can
@@ -107,7 +108,7 @@ class PoseFromMaps(nn.Module):
 
     def terms(self, found: JointMaps, true: TrueJoints, weights: JointMapsLoss) -> dict[str, Float[Tensor, ""]]:
         """Give the unweighted terms that have a weight; rows count by their confidence."""
-        share = true.confidence / true.confidence.sum().clamp_min(1e-6)
+        share = true.confidence / known_in_share(true.confidence.sum(), 1e-6)
         place = places_m(found.heat.shape[-1], self.side_m, found.heat)
         target = gaussians(true.seen_m, place)
         rows = {

@@ -10,6 +10,7 @@ from torch import Tensor
 from config import NoiseConfig
 from models.kinematics import SMPL_TREE, BodyTree, mirrored_pose
 from utils.skeleton import SMPL_24
+from utils.whole_batch import Draws, rand, randint, randn
 
 TWIST_GOES_TO = {
     f"{side}_{joint}": f"{side}_{child}"
@@ -34,31 +35,29 @@ def mirror_pose(rotations: Float[Tensor, "B J 3 3"], tree: BodyTree = SMPL_TREE)
 
 
 def sometimes_mirrored(
-    rotations: Float[Tensor, "B J 3 3"], generator: torch.Generator, tree: BodyTree = SMPL_TREE
+    rotations: Float[Tensor, "B J 3 3"], generator: Draws, tree: BodyTree = SMPL_TREE
 ) -> Float[Tensor, "B J 3 3"]:
     """Mirror half of the poses."""
-    is_mirrored = torch.rand(len(rotations), generator=generator, device=rotations.device) < 0.5
+    is_mirrored = rand((len(rotations),), generator) < 0.5
     return torch.where(is_mirrored[:, None, None, None], mirror_pose(rotations, tree), rotations)
 
 
 def jittered(
-    rotations: Float[Tensor, "B J 3 3"], std_rad: Float[Tensor, "B J 1"] | float, generator: torch.Generator
+    rotations: Float[Tensor, "B J 3 3"], std_rad: Float[Tensor, "B J 1"] | float, generator: Draws
 ) -> Float[Tensor, "B J 3 3"]:
     """Turn every joint a little, about an axis of its own."""
-    noise = torch.randn(rotations.shape[:-1], generator=generator, device=rotations.device)
+    noise = randn(rotations.shape[:-1], generator)
     return rotations @ roma.rotvec_to_rotmat(noise * std_rad)
 
 
-def shared_otherwise(
-    rotations: Float[Tensor, "B J 3 3"], std: float, generator: torch.Generator
-) -> Float[Tensor, "B J 3 3"]:
+def shared_otherwise(rotations: Float[Tensor, "B J 3 3"], std: float, generator: Draws) -> Float[Tensor, "B J 3 3"]:
     """Share the bend of spine and neck otherwise among their joints; chest and head turn nearly as before."""
     changed = rotations.clone()
     for chain in SHARED_BENDS:
         rows = [SMPL_24.index(name) for name in chain]
         vectors = roma.rotmat_to_rotvec(rotations[:, rows])
         mean = vectors.mean(dim=1, keepdim=True)
-        shares = torch.randn(len(rotations), len(rows), 1, generator=generator, device=rotations.device) * std
+        shares = randn((len(rotations), len(rows), 1), generator) * std
         shares = shares - shares.mean(dim=1, keepdim=True)
         changed[:, rows] = roma.rotvec_to_rotmat(vectors + shares * mean * len(rows) / 2)
     return changed
@@ -68,7 +67,7 @@ def twisted_otherwise(
     rotations: Float[Tensor, "B J 3 3"],
     rest_joints_m: Float[Tensor, "J 3"],
     std_rad: float,
-    generator: torch.Generator,
+    generator: Draws,
 ) -> Float[Tensor, "B J 3 3"]:
     """Move some twist from a limb's joint to the next one, in every limb: bones keep their directions.
 
@@ -78,7 +77,7 @@ def twisted_otherwise(
     for joint, end in TWIST_GOES_TO.items():
         first, second = SMPL_24.index(joint), SMPL_24.index(end)
         bone = torch.nn.functional.normalize(rest_joints_m[second] - rest_joints_m[first], dim=0)
-        angle_rad = torch.randn(len(rotations), 1, generator=generator, device=rotations.device) * std_rad
+        angle_rad = randn((len(rotations), 1), generator) * std_rad
         turn = roma.rotvec_to_rotmat(angle_rad * bone)
         changed[:, first] = changed[:, first] @ turn
         changed[:, second] = turn.mT @ changed[:, second]
@@ -87,7 +86,7 @@ def twisted_otherwise(
 
 def plausible_variation(
     rotations: Float[Tensor, "B J 3 3"], rest_joints_m: Float[Tensor, "J 3"], noise: NoiseConfig,
-    generator: torch.Generator, tree: BodyTree = SMPL_TREE,
+    generator: Draws, tree: BodyTree = SMPL_TREE,
 ) -> Float[Tensor, "B J 3 3"]:  # fmt: skip
     """Change real poses as recordings of the same pose differ: side, shares of a bend, twist of limbs, small angles.
 
@@ -105,15 +104,15 @@ def plausible_variation(
     return jittered(changed, std_rad.expand(len(changed), joints, 1), generator)
 
 
-def perturbed(rotations: Float[Tensor, "B J 3 3"], noise: NoiseConfig, generator: torch.Generator) -> PerturbedPoses:
+def perturbed(rotations: Float[Tensor, "B J 3 3"], noise: NoiseConfig, generator: Draws) -> PerturbedPoses:
     """Turn some joints of every pose at random: at least one, each pose by a size of its own."""
-    count, below, device = len(rotations), rotations.shape[1] - 1, rotations.device
-    share = torch.rand(count, 1, generator=generator, device=device) ** 3
-    chosen = torch.rand(count, below, generator=generator, device=device) < share
-    one = torch.randint(below, (count,), generator=generator, device=device)
+    count, below = len(rotations), rotations.shape[1] - 1
+    share = rand((count, 1), generator) ** 3
+    chosen = rand((count, below), generator) < share
+    one = randint(below, (count,), generator)
     chosen |= torch.nn.functional.one_hot(one, below).bool()
     low, high = noise.false_rad
-    size = low * (high / low) ** torch.rand(count, 1, 1, generator=generator, device=device)
+    size = low * (high / low) ** rand((count, 1, 1), generator)
     changed = jittered(rotations[:, 1:], size.expand(count, below, 1), generator)
     changed = torch.where(chosen[..., None, None], changed, rotations[:, 1:])
     return PerturbedPoses(torch.cat([rotations[:, :1], changed], dim=1), chosen)

@@ -23,6 +23,7 @@ from models.pose_from_maps import gaussians
 from models.ropes_in_masks import RopePoints
 from utils.metrics import MM_PER_M
 from utils.new_cameras import NewCameras, points_in_new, points_in_wide
+from utils.whole_batch import averaged, known_in_share, summed
 
 SETTLED = Transport(sigma_m=0.05, balance=0.3, mask_weight=200.0, steps=2)
 """How masks draw points at the end of a training; at its beginning as `Transport` says."""
@@ -70,9 +71,9 @@ class ReadBeside(nn.Module):
         Args:
             apart: 1 - cosine to known headings.
         """
-        self.agreement.lerp_(agreement, FORGETS)
-        cosine = 1 - (apart * is_known).sum() / is_known.sum().clamp_min(1)
-        self.known_cosine.lerp_(cosine, FORGETS * is_known.any())
+        self.agreement.lerp_(averaged(agreement), FORGETS)
+        cosine = 1 - averaged((apart * is_known).sum() / known_in_share(is_known.sum(), 1))
+        self.known_cosine.lerp_(cosine, FORGETS * (summed(is_known.sum()) > 0))
 
     def go_on_from(self, states: Mapping[str, Any]) -> None:
         """Take what another training learned beside its points, if it was one of these; its points settle anew."""
@@ -268,7 +269,7 @@ def taught_terms(
         "points_m": (counts * points_m).mean(),
         "mask": binary_cross_entropy_with_logits(maps.mask, avg_pool2d(mask, STRIDE)[:, 0]),
         "headings_apart": beside.known_cosine.clamp(0, 1) * (1 - pair_products(headings.each_world).mean()),
-        "known_heading": (known * seen.is_known).sum() / seen.is_known.sum().clamp_min(1),
+        "known_heading": (known * seen.is_known).sum() / known_in_share(seen.is_known.sum(), 1),
     }
 
 

@@ -41,6 +41,7 @@ from utils.figures.training import points_picture
 from utils.image import to_pictures
 from utils.new_cameras import new_cameras, no_changes
 from utils.settings import next_command, subjects_to_test
+from utils.whole_batch import Draws
 
 READ_FOR_HEADINGS = 480
 """Instants that the closed form of the heading is found from, a third of them of known heading where there are so many;
@@ -70,7 +71,7 @@ def make_data(config: EncDecConfig, part: Literal["train", "held_out"]) -> Insta
 
 def cut(
     sample: InstantViews, config: EncDecConfig, augment: ImageAugmentation | None = None, done: float = 0.0,
-    generator: torch.Generator | None = None, ropes: RopePoints | None = None,
+    generator: Draws | None = None, ropes: RopePoints | None = None,
 ) -> tuple[ChangedCrops, SeenInstants]:  # fmt: skip
     """Cut the crops that the network sees, plain or changed at random, and note how.
 
@@ -103,7 +104,7 @@ def read_for_headings(
     """Read features of instants spread over the data, from every view and its mirror image."""
     chosen, groups = data.spread(READ_FOR_HEADINGS), config.groups
     items = [[(run.step, index) for index in chosen[i : i + groups]] for i in range(0, len(chosen), groups)]
-    generator, done = run.generator(run.step), run.step / config.optim.steps
+    generator, done = run.common_generator(run.step), run.step / config.optim.steps
     for cpu_sample in batch_loader(data, items, workers=0):
         sample = to_device(cpu_sample, run.device)
         count = sample.wide.image.shape[:2]

@@ -69,7 +69,7 @@ def make_networks(config: GanConfig, train: ParameterData, run: Run) -> tuple[An
     rest_joints_m = body.rest_template_joints_m.to(run.device)
     known = some_bodies(train, run, 4 * VALIDATION_POSES)
     discriminator.fit_standardisation(
-        gan_losses.real_bodies(known, rest_joints_m, discriminator, config.noise, run.generator(0))
+        gan_losses.real_bodies(known, rest_joints_m, discriminator, config.noise, run.common_generator(0))
     )
     return discriminator, Generator(config.network, num_betas, len(tree.names)).to(run.device), rest_joints_m
 
@@ -78,7 +78,7 @@ def make_networks(config: GanConfig, train: ParameterData, run: Run) -> tuple[An
 def drawn_examples(generate: Generator, real: PosesAndShapes, body: Body, run: Run) -> np.ndarray:
     """Draw bodies of the generator, of the same noise at every validation, beside as many real ones."""
     count = min(run.loop.pictures, len(real.betas))
-    noise = generate.random_numbers(count, run.generator(0))
+    noise = generate.random_numbers(count, run.common_generator(0))
     generate.eval()
     shown = (generate(noise), PosesAndShapes(*(part[:: len(part) // count][:count] for part in real)))
     generate.train()
@@ -109,7 +109,7 @@ def main(config: GanConfig) -> float:
     )
     judge, make = run.parallel(discriminator), run.parallel(generate)
 
-    for step, sample in run.steps(run.loader(train, config.batch), last=config.optim.steps):
+    for step, sample in run.steps(run.loader(train, config.batch, is_dealt=True), last=config.optim.steps):
         noise = run.generator(step)
         real = gan_losses.real_bodies(bodies_of(sample), rest_joints_m, discriminator, config.noise, noise)
         terms = gan_losses.discriminator_terms(
@@ -123,7 +123,7 @@ def main(config: GanConfig) -> float:
         run.log(total=total, **terms)
         if step % config.generator_every == 0:
             discriminator.requires_grad_(False)
-            fooled = gan_losses.generator_loss(discriminator, make(generate.random_numbers(config.batch, noise)))
+            fooled = gan_losses.generator_loss(discriminator, make(generate.random_numbers(len(real.betas), noise)))
             optimizer_2.zero_grad(set_to_none=True)
             fooled.backward()
             optimizer_2.step()

@@ -14,7 +14,6 @@ Next    sample/test_SMPL.py
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from config import MeshConfig
 from dataset_def.mesh_batches import MeshBatch, MeshSets, batch_of, open_mesh_data, side_by_side
@@ -122,7 +121,9 @@ def main(config: MeshConfig) -> float:
         batch = batch_of(pair, config, crop, step, run.generator(step), data.skeleton)
         terms = terms_of(objective, network, predict, batch, config, run)
         if step == 1:
-            tqdm.write(factors.check(terms, list(network.head.parameters()), config.loss))
+            shares = factors.check(terms, list(network.head.parameters()), config.loss)
+            run.take_from_first([factors.factors])
+            run.tell(shares)
         weights = annealed(factors.apply_to(full_weights(config.loss)), config.loss, step / config.optim.steps)
         total = weighted_sum(terms, weights | weights_by_term(config.maps_loss))
         optimizer.zero_grad(set_to_none=True)

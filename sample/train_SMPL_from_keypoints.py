@@ -20,7 +20,7 @@ from models.drawn_keypoints import HELD_OUT_SEED, DrawnKeypointBatches, Keypoint
 from models.losses import weighted_sum
 from models.smpl import load_body
 from models.SMPL_from_keypoints import BodyFromKeypoints, KeypointsOfBody, keypoints_terms
-from sample.train_SMPL_from_masks import first_item
+from sample.train_SMPL_from_masks import joined
 from utils.artifacts import file_hash
 from utils.engine import Run, make_optimizer, make_schedule
 from utils.settings import start, to_plain
@@ -53,9 +53,10 @@ def main(config: KeypointsConfig) -> float:
     predict = run.parallel(network)
 
     drawing = drawing_of(train)
-    batches = run.loader(DrawnKeypointBatches(drawing, config.batch // run.processes, config.loop.seed), run.processes)
+    parts = config.parts or run.processes
+    batches = run.loader(DrawnKeypointBatches(drawing, config.batch // parts, config.loop.seed), parts)
     for _, batch in run.steps(batches, last=config.optim.steps):
-        drawn = first_item(batch)
+        drawn = joined(batch)
         readings = predict(drawn.boxed)
         by_reading = [keypoints_terms(found, drawn.true, drawn.boxed, network.body) for found in readings]
         total = torch.stack([weighted_sum(terms, to_plain(config.loss)) for terms in by_reading]).sum()

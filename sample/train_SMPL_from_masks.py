@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from config import MasksConfig
@@ -83,15 +82,18 @@ def bodies_of(drawn: DrawnBodies) -> EstimatedBodies:
     return EstimatedBodies(drawn.rotations_world, drawn.betas, drawn.pelvis_world_m)
 
 
-def first_item(batch: Any) -> Any:
-    """Take the loader's own axis off a batch that was drawn as one item."""
-    return batch[0] if isinstance(batch, Tensor) else type(batch)(*(first_item(part) for part in batch))
+def joined(batch: Any) -> Any:
+    """Put the parts of a batch, each of which was drawn as one item, into one."""
+    return batch.flatten(0, 1) if isinstance(batch, Tensor) else type(batch)(*(joined(part) for part in batch))
 
 
-def save_picture(figure: Figure, path: Path) -> None:
-    """Write a figure whole or not at all."""
-    with atomic_write(path) as partial:
+def save_damage(by_damage: dict[str, float], folder: Path) -> None:
+    """Write how much each kind of damage costs, as a figure and as numbers."""
+    figure = damage_figure(by_damage, "generated bodies in poses held out")
+    with atomic_write(folder / "figures" / "damage.png") as partial:
         figure.savefig(partial, format="png")
+    with atomic_write(folder / "damage.json") as partial:
+        partial.write_text(json.dumps({"points_mm": by_damage}, indent=1))
 
 
 def main(config: MasksConfig) -> float:
@@ -111,9 +113,10 @@ def main(config: MasksConfig) -> float:
     run.track(model=network, optimizer=optimizer, schedule=schedule)
     predict = run.parallel(network)
 
-    batches = run.loader(DrawnBatches(drawing, config.batch // run.processes, config.loop.seed), run.processes)
+    parts = config.parts or run.processes
+    batches = run.loader(DrawnBatches(drawing, config.batch // parts, config.loop.seed), parts)
     for step, batch in run.steps(batches, last=config.optim.steps):
-        drawn = first_item(batch)
+        drawn = joined(batch)
         reference = some_view(drawn.views.exists, run.generator(step))
         with run.autocast(config.optim.bf16):
             readings = predict(drawn.views, reference)
@@ -137,10 +140,8 @@ def main(config: MasksConfig) -> float:
             if run.draws:
                 run.picture(picture(network, unseen, drawer, run.loop.pictures))
     assert run.best is not None
-    by_damage = errors_by_damage(network, other, points, config.held_out_bodies)
-    save_picture(damage_figure(by_damage, "generated bodies in poses held out"), run.folder / "figures" / "damage.png")
-    with atomic_write(run.folder / "damage.json") as partial:
-        partial.write_text(json.dumps({"points_mm": by_damage}, indent=1))
+    if run.is_main:
+        save_damage(errors_by_damage(network, other, points, config.held_out_bodies), run.folder)
     return run.best
 
 

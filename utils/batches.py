@@ -41,15 +41,22 @@ class Batches(Sampler[list[EpochIndex]]):
     """Yields this process's share of batch `first`, `first` + 1, ... without end.
 
     Every epoch is a permutation of all items; batches run across the border between epochs.
+
+    Args:
+        is_dealt: give each process every n-th item, not as many neighbours: of what is done to the first part of a
+            batch alone, each then does its share.
     """
 
-    def __init__(self, num_items: int, batch_size: int, seed: int, first: int = 0, rank: int = 0, processes: int = 1):
+    def __init__(
+        self, num_items: int, batch_size: int, seed: int, first: int = 0, rank: int = 0, processes: int = 1,
+        is_dealt: bool = False,
+    ):  # fmt: skip
         if num_items < 1:
             raise ValueError("the data set is empty; check the subjects and paths")
         if batch_size < 1 or batch_size % processes:
             raise ValueError(f"the batch of {batch_size} cannot be shared evenly by {processes} processes")
         self.num_items, self.batch_size, self.seed, self.first = num_items, batch_size, seed, first
-        self.rank, self.processes = rank, processes
+        self.rank, self.processes, self.is_dealt = rank, processes, is_dealt
         self.order_of: tuple[int, np.ndarray] = (-1, np.empty(0, int))
 
     def item(self, number: int) -> EpochIndex:
@@ -61,9 +68,10 @@ class Batches(Sampler[list[EpochIndex]]):
 
     def share_of(self, number: int) -> list[EpochIndex]:
         """List this process's items of a batch."""
+        whole = range(number * self.batch_size, (number + 1) * self.batch_size)
         share = self.batch_size // self.processes
-        start = number * self.batch_size + self.rank * share
-        return [self.item(place) for place in range(start, start + share)]
+        ours = slice(self.rank, None, self.processes) if self.is_dealt else slice(self.rank * share, None)
+        return [self.item(place) for place in whole[ours][:share]]
 
     def __iter__(self) -> Iterator[list[EpochIndex]]:
         number = self.first

@@ -45,6 +45,7 @@ from utils.machine import hardware, now, versions
 from utils.optional import is_installed
 from utils.settings import check_same_settings, to_plain
 from utils.tiers import NOTHING, Reads
+from utils.whole_batch import Draws, Shares, for_whole_batch, in_one_order
 
 
 class TrainConfig(Protocol):
@@ -102,7 +103,7 @@ def mixed_precision(device: torch.device, bf16: bool) -> torch.autocast:
 
 
 def mixed_seed(*numbers: int) -> int:
-    """Mix (seed, step, rank) into one seed, so that neighbours are unrelated."""
+    """Mix numbers, such as seed and step, into one seed, so that neighbours are unrelated."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
@@ -361,25 +362,41 @@ class Run:
         """Wrap a model so that processes exchange gradients; call only the result, only as `model(...)`."""
         if self.processes == 1:
             return model
+        for_whole_batch(model, self._shares)
+        in_one_order(model)
         return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
 
-    def loader(self, dataset: Dataset, batch_size: int, in_memory: bool = False) -> Iterable[Any]:
+    def loader(
+        self, dataset: Dataset, batch_size: int, in_memory: bool = False, is_dealt: bool = False
+    ) -> Iterable[Any]:
         """Read batches of the whole run's `batch_size`, this process's share, from where the run stands.
 
         Args:
             in_memory: read every item once, as epoch 0, into the memory of the device, and gather batches there.
+            is_dealt: see Batches.
         """
         assert isinstance(dataset, Sized)
-        batches = Batches(len(dataset), batch_size, self.loop.seed, self.step, self.rank, self.processes)
+        batches = Batches(len(dataset), batch_size, self.loop.seed, self.step, self.rank, self.processes, is_dealt)
         watched = Watched(dataset, self.loop.workers, self.loop.skip_broken)
         self.sources.append((batches, watched))
         if in_memory:
             return Resident(watched, batches, self.device, self.loop.workers)
         return batch_loader(watched, batches, self.loop.workers)
 
-    def generator(self, step: int) -> torch.Generator:
-        """Make a random generator on the run's device, for one step of this process."""
-        return torch.Generator(self.device).manual_seed(mixed_seed(self.loop.seed, step, self.rank, 1))
+    def generator(self, step: int) -> Draws:
+        """Make what draws random numbers for one step's batch, on the run's device; each process draws for its rows."""
+        common = self.common_generator(step)
+        return common if self.processes == 1 else self._shares(common)
+
+    def common_generator(self, step: int) -> torch.Generator:
+        """Make a random generator on the run's device, for one step, that draws the same in every process."""
+        return torch.Generator(self.device).manual_seed(mixed_seed(self.loop.seed, step, 0, 1))
+
+    def _shares(self, generator: torch.Generator = torch.default_generator) -> Shares:
+        """Say which rows of a batch are this process's; one of several data sets has the rows of each in turn."""
+        sources = [batches for batches, _ in self.sources]
+        sizes = tuple(one.batch_size // self.processes for one in sources) if len(sources) > 1 else ()
+        return Shares(generator, self.rank, self.processes, sizes, any(one.is_dealt for one in sources))
 
     def autocast(self, bf16: bool) -> torch.autocast:
         """Run the networks inside in bfloat16, where that is switched on and the device computes it."""
@@ -400,7 +417,7 @@ class Run:
             while self.step < self.last:
                 batch = to_device(next(batches), self.device)
                 self.step += 1
-                seed_everything(self.loop.seed, self.step, self.rank)
+                seed_everything(self.loop.seed, self.step, 0)
                 yield self.step, batch
                 if self.is_due("log") or self.is_due("validate") or self.is_due("checkpoint"):
                     self.history.write(self.step, self._counts())

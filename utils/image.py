@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from utils.optional import later
+from utils.whole_batch import Draws, rand
 
 cv2 = later("cv2")
 
@@ -111,20 +112,19 @@ def to_picture(image: Float[Tensor, "3 H W"]) -> UInt8[np.ndarray, "H W 3"]:
     return scaled.round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
 
-def _draw(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator, like: Tensor) -> Tensor:
+def _draw(shape: tuple[int, ...], low: float, high: float, generator: Draws, like: Tensor) -> Tensor:
     """Draw uniform numbers on the generator's device and move them to the images."""
-    sampled = torch.rand(shape, generator=generator, device=generator.device)
-    return (low + (high - low) * sampled).to(like)
+    return (low + (high - low) * rand(shape, generator)).to(like)
 
 
-def _permute_channels(images: Tensor, generator: torch.Generator) -> Tensor:
+def _permute_channels(images: Tensor, generator: Draws) -> Tensor:
     """Shuffle the colour channels of every image on its own."""
-    order = torch.rand(images.shape[:2], generator=generator, device=generator.device).argsort(1).to(images.device)
+    order = rand(images.shape[:2], generator).argsort(1).to(images.device)
     return images.gather(1, order[:, :, None, None].expand_as(images))
 
 
 def jitter_colours(
-    images: Float[Tensor, "B 3 H W"], strength: float, permute: bool, generator: torch.Generator
+    images: Float[Tensor, "B 3 H W"], strength: float, permute: bool, generator: Draws
 ) -> Float[Tensor, "B 3 H W"]:
     """Change gain, offset, contrast and sharpness of every image at random, as another room and other clothes would.
 
