@@ -171,7 +171,7 @@ def write_motion_files(
     for form in formats:
         name = FILE_NAMES.get(form, f"motion.{form}")
         headers[name] = write_one(folder / name, form, moving, bvh_units)
-    write_about(folder, dict(others or {}) | headers)
+    write_about(folder, {**(others or {}), **headers})
     return [folder / name for name in headers]
 
 
