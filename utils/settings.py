@@ -56,8 +56,10 @@ def defaults_of(stage: type[StageConfig], name: str) -> list[StageConfig]:
     if known not in PRESETS:
         raise ValueError(f"there is no preset {name!r}; use one of {', '.join(PRESETS)}")
     preset = PRESETS[known]()
-    found = [part for part in (getattr(preset, part.name) for part in fields(preset)) if type(part) is stage]
-    return [replace(part, name=name) if name in EARLIER_PRESETS and hasattr(part, "name") else part for part in found]
+    parts: list[Any] = [getattr(preset, part.name) for part in fields(preset)]
+    if name in EARLIER_PRESETS:
+        parts = [replace(part, name=name) if hasattr(part, "name") else part for part in parts]
+    return [part for part in parts if type(part) is stage]
 
 
 def dataset_flags(dataset: Path, others: list[str]) -> list[str]:
