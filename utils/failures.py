@@ -36,6 +36,8 @@ TOO_LITTLE_SHARED_MEMORY = (
 )
 FAILED_WRITING = re.compile(r"PytorchStreamWriter|inline_container", re.IGNORECASE)
 """What PyTorch raises, as a RuntimeError, when a file cannot be written to its end."""
+OTHERS_GONE = re.compile(r"\b(gloo|nccl)\b|connection (closed|reset) by peer", re.IGNORECASE)
+"""What PyTorch raises in a process that waits for another one, which ended or does not answer."""
 ASKED_ARE = re.compile(r"Unable to allocate ([^\n]*?) for an array")
 
 
@@ -66,6 +68,12 @@ def failure_in_words(error: BaseException) -> str:
         )
     if SHARED_MEMORY.search(text) and isinstance(error, RuntimeError | OSError):
         return TOO_LITTLE_SHARED_MEMORY
+    if isinstance(error, RuntimeError) and OTHERS_GONE.search(text) and "RANK" in os.environ:
+        return (
+            f"process {os.environ['RANK']} waits for another one of this training, which was ended or does not answer; "
+            "torchrun's report names it; with --loop.auto-resume the same command goes on from the last checkpoint, "
+            "and torchrun --max-restarts gives it by itself"
+        )
     if isinstance(error, OSError) and error.errno is not None:
         return _system_sentence(error)
     if isinstance(error, OSError | ValueError):

@@ -70,8 +70,9 @@ def commands_of(text: str) -> list[Command]:
             found.append(Command(line, "", ()))
         elif pip := re.fullmatch(r'pip install -e "\.\[([\w,]+)\]"', line):
             found.append(Command(line, "", (), tuple(pip[1].split(","))))
-        elif words[:2] == ["torchrun", "--nproc-per-node"]:
-            found.append(Command(line, words[3], tuple(words[4:]), is_run=False))
+        elif "torchrun" in words[:2]:  # perhaps after a variable; the script is the first word that is one
+            script = next(row for row, word in enumerate(words) if word.endswith(".py"))
+            found.append(Command(line, words[script], tuple(words[script + 1 :]), is_run=False))
         elif words[0] == "python" and words[1].endswith(".py"):
             found.append(Command(line, words[1], tuple(words[2:])))
         else:
