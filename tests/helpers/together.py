@@ -76,7 +76,7 @@ def losses_of(paths: Paths, name: str, stage: str) -> list[dict[str, float]]:
 
 def largest_difference(one: list[dict[str, float]], other: list[dict[str, float]]) -> tuple[float, str]:
     """Give the largest relative difference of two histories, and where it is."""
-    assert [record.keys() for record in one] == [record.keys() for record in other]
+    assert all(a.keys() <= b.keys() for a, b in zip(one, other, strict=True))  # a run that ended early validated more
     found = [
         (abs(a[key] - b[key]) / max(1e-3, abs(a[key])), f"{key} of step {a['step']}")
         for a, b in zip(one, other, strict=True) for key in a
