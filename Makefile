@@ -15,6 +15,7 @@ BIN := .venv/bin
 RUN := $(BIN)/python
 NAME := demo
 STAGE_1 := runs/enc_dec/$(NAME)
+VIEWS := runs/enc_dec/$(NAME)_views
 STAGE_2 := runs/pose/$(NAME)
 STAGE_3 := runs/gan/$(NAME)
 STAGE_4 := runs/mesh/$(NAME)
@@ -23,8 +24,9 @@ PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(2, len(os.sched_getaffin
 # Stages 1 and 2 in so many processes, one thread each: their small layers gain nothing from a second thread.
 TRAIN := $(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES)
 RECIPE := --name $(NAME) --optim.bf16 --loop.threads 1
-STEPS_1 ?= 2800
-STEPS_2 ?= 2800
+STEPS_1 ?= 5600
+STEPS_2 ?= 3200
+STEPS_VIEWS ?= 1500
 STEPS_4 ?= 600
 DATA := data/synthetic/ready
 SEEDS ?= 0 1
@@ -33,13 +35,16 @@ MESH_WEIGHTS := models/assets/open_mesh.pt
 PRIOR_WEIGHTS := models/assets/open_prior.pt
 go_on = $(if $(wildcard $(1)/checkpoint_last.pt),--loop.resume,--loop.overwrite)
 
-.PHONY: help demo shown tested table mesh_table own test lint clean env
-.DELETE_ON_ERROR:
+ifndef BESIDE
 .NOTPARALLEL:
+endif
+.PHONY: help demo shown tested beside table mesh_table own test lint clean env
+.DELETE_ON_ERROR:
 
 demo: shown tested
-	$(RUN) sample/make_figures.py --enc-dec $(STAGE_1) --pose $(STAGE_2) --gan $(STAGE_3) --mesh $(STAGE_4) --prefix demo_
+	$(RUN) sample/make_figures.py --enc-dec $(VIEWS) --pose $(STAGE_2) --gan $(STAGE_3) --mesh $(STAGE_4) --prefix demo_
 	$(RUN) sample/report.py $(STAGE_1)
+	$(RUN) sample/report.py $(VIEWS)
 	$(RUN) sample/report.py $(STAGE_2)
 	$(RUN) sample/report.py $(STAGE_3)
 	$(RUN) sample/report.py $(STAGE_4)
@@ -52,8 +57,8 @@ shown: $(DATA)
 	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --mesh runs/mesh/open_weights --prefix open_weights_
 	@echo "Look at runs/figures/open_weights_*.png.  Now the four stages are trained here; each says after its first steps about how long it takes."
 
-tested: $(STAGE_1)/trained $(STAGE_2)_points/trained $(STAGE_2)/trained $(STAGE_3)/trained $(STAGE_4)/trained
-	$(RUN) sample/test_enc_dec.py --checkpoint $(STAGE_1)/checkpoint_best.pt --max-pairs 600
+tested: $(STAGE_1)/trained beside $(STAGE_2)_points/trained $(STAGE_2)/trained $(STAGE_4)/trained
+	$(RUN) sample/test_enc_dec.py --checkpoint $(VIEWS)/checkpoint_best.pt --max-pairs 600
 	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)_points/checkpoint_best.pt --every 4
 	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)/checkpoint_best.pt
 	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)/checkpoint_best.pt --centre pelvis --every 4
@@ -80,7 +85,7 @@ lint: .venv/ready_dev
 	$(BIN)/mypy config.py utils models dataset_def
 
 clean:
-	rm -rf data/synthetic data/poses $(STAGE_1) $(STAGE_2) $(STAGE_2)_points $(STAGE_3) $(STAGE_4) $(FITS) runs/figures runs/*/open_weights .mypy_cache .pytest_cache .ruff_cache
+	rm -rf data/synthetic data/poses $(STAGE_1) $(VIEWS) $(STAGE_2) $(STAGE_2)_points $(STAGE_3) $(STAGE_4) $(FITS) runs/figures runs/*/open_weights .mypy_cache .pytest_cache .ruff_cache
 
 env: .venv/ready
 
@@ -129,13 +134,23 @@ $(FITS)/pseudo_labels.npz: | $(DATA)
 
 $(STAGE_2)/trained: $(STAGE_1)/trained $(FITS)/pseudo_labels.npz
 	@echo "Stage 2 of 4: joints found in the image, all layers of stage 1 trained on S1's joints and those bodies'."
-	$(TRAIN) sample/train_3d_pose_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt $(RECIPE) --optim.steps $(STEPS_2) --in-memory \
+	$(TRAIN) sample/train_3d_pose_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt $(RECIPE) --optim.steps $(STEPS_2) --batch 48 --in-memory \
 	  --pseudo-labels $(FITS)/pseudo_labels.npz $(call go_on,$(STAGE_2))
+	touch $@
+
+# Two trainings of one thread each, side by side where there are two cores: neither needs the other.
+beside: $(STAGE_1)/trained
+	@$(MAKE) --no-print-directory BESIDE=1 --jobs $(PROCESSES) $(VIEWS)/trained $(STAGE_3)/trained
+
+$(VIEWS)/trained: $(STAGE_1)/trained
+	@echo "Behind stage 1: what draws novel views of its points, which stay as they are."
+	$(RUN) sample/train_enc_dec.py --preset novel_views --start-from $(STAGE_1)/checkpoint_best.pt --name $(NAME)_views \
+	  --optim.bf16 --optim.steps $(STEPS_VIEWS) --loop.threads 1 $(call go_on,$(VIEWS))
 	touch $@
 
 $(STAGE_3)/trained: | .venv/ready
 	@echo "Stage 3 of 4: the prior."
-	$(RUN) sample/train_GAN.py --name $(NAME) $(call go_on,$(STAGE_3))
+	$(RUN) sample/train_GAN.py --name $(NAME) --loop.threads 1 $(call go_on,$(STAGE_3))
 	touch $@
 
 $(STAGE_4)/trained: $(STAGE_2)/trained $(STAGE_3)/trained

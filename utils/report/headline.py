@@ -115,7 +115,7 @@ FIRST_PAGE: dict[str, tuple[FirstRow, ...]] = {
                  OF_TEST),
         FirstRow("stage 1 of novel views, frozen, S1's labels", POSE.format("_box"), ("metrics",), OF_TEST),
     ),
-    "Drawn: S9 and S11, one picture, crop about the masks: what stage 1 brings": (
+    "Drawn: S9 and S11, one picture, crop about the masks: what a stage 1 of 32 people brings": (
         FirstRow("1 sequence (80): one matrix on stage 1's points", PROBE, ("rows", "1 sequences"), OF_REFERENCE),
         FirstRow("1 sequence: the same network on these labels alone", LABELS.format(1), ("metrics",), OF_TEST),
         FirstRow("3 sequences (240): one matrix on stage 1's points", PROBE, ("rows", "3 sequences"), OF_REFERENCE),
