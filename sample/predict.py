@@ -98,7 +98,7 @@ class PredictConfig:
     body off them.  pixels: this project's own network reads the picture.  auto: keypoints where the keypoints extra is
     installed (or one of `keypoints`, `lifter` and `detector` is given), unless `checkpoint` names another network than
     the committed one."""
-    checkpoint: Path = ASSETS / "open_body_maps.pt"
+    checkpoint: Path = ASSETS / "open_body_photos.pt"
     """Tier pixels: checkpoint_best.pt of stage 4, such as runs/mesh/demo/checkpoint_best.pt; without it, the committed
     one."""
     lifter: Path = ASSETS / "open_lifter.pt"

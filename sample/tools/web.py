@@ -32,7 +32,7 @@ class WebConfig:
 
     tier: Literal["auto", "keypoints", "pixels"] = "auto"
     """As sample/predict.py takes it: keypoints where the keypoints extra is installed, else this project's network."""
-    checkpoint: Path = ASSETS / "open_body_maps.pt"
+    checkpoint: Path = ASSETS / "open_body_photos.pt"
     """Tier pixels: checkpoint_best.pt of stage 4, such as runs/mesh/demo/checkpoint_best.pt; without it, the committed
     one."""
     host: str = "127.0.0.1"

@@ -66,7 +66,7 @@ class Settings:
     detectors: tuple[str, ...] = ("full", "heavy")
     detector_location: Path = KEYPOINT_NETWORKS
     lifter: Path = ASSETS / "open_lifter.pt"
-    checkpoint: Path = ASSETS / "open_body_maps.pt"
+    checkpoint: Path = ASSETS / "open_body_photos.pt"
     only: Literal["", "one_picture", "cameras"] = ""
     """Measure these rows alone, and keep the others of the stored result."""
     fit: KeypointsFitConfig = field(default_factory=KeypointsFitConfig)

@@ -14,13 +14,10 @@ from sample.predict import Predictor
 from sample.test_SMPL import TestMeshConfig as MeshTestConfig
 
 FILE = ASSETS / "open_body_maps.pt"
+PHOTOS = ASSETS / "open_body_photos.pt"
+"""The same network, trained on before pictures of real places; sample/predict.py takes it."""
 LARGEST_BYTES = 4_200_000
 LABELLED, UNSEEN = 1, 101
-
-
-@pytest.fixture(scope="module")
-def stored():
-    return load_mesh(FILE, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +31,20 @@ def paths(tmp_path_factory) -> Paths:
     return paths
 
 
-def test_it_is_small_stands_alone_and_says_what_it_read(stored):
-    assert FILE.stat().st_size <= LARGEST_BYTES
+@pytest.mark.parametrize("file", [FILE, PHOTOS])
+def test_it_is_small_stands_alone_and_says_what_it_read(file):
+    assert file.stat().st_size <= LARGEST_BYTES
+    stored = load_mesh(file, torch.device("cpu"))
     assert isinstance(stored.network, MeshFromMaps) and stored.config.crop.centre == "masks"
     assert stored.reads.tier == "pixels + cameras + masks + unpaired poses + S1's joints"
     assert not stored.reads.pixels & set(TEST_PEOPLE) and stored.reads.joints == {LABELLED}
-    assert len(load_body_of(stored, FILE, Paths()).template_m) == stored.num_vertices
+    assert len(load_body_of(stored, file, Paths()).template_m) == stored.num_vertices
 
 
-@pytest.mark.parametrize("centre", ["masks", "box"])
-def test_it_reads_the_body_of_an_unseen_person(paths, tmp_path, centre):
+@pytest.mark.parametrize(("file", "centre"), [(FILE, "masks"), (FILE, "box"), (PHOTOS, "box")])
+def test_it_reads_the_body_of_an_unseen_person(paths, tmp_path, file, centre):
     found = mesh_test.main(MeshTestConfig(
-        checkpoint=FILE, paths=paths, subjects=(UNSEEN,), device="cpu", out=tmp_path, examples=1, centre=centre,
+        checkpoint=file, paths=paths, subjects=(UNSEEN,), device="cpu", out=tmp_path, examples=1, centre=centre,
         prior=ASSETS / "open_prior.pt",
     ))  # fmt: skip
     overall = {name: value["mean"] for name, value in found["overall"].items() if isinstance(value, dict)}
@@ -56,7 +55,7 @@ def test_it_reads_the_body_of_an_unseen_person(paths, tmp_path, centre):
 
 
 def test_a_picture_with_a_box_is_enough():
-    predictor = Predictor(FILE, device="cpu")
+    predictor = Predictor(PHOTOS, device="cpu")
     rgb = torch.randint(0, 255, (240, 320, 3), generator=torch.Generator().manual_seed(0)).byte().numpy()
     person = predictor(rgb, box=(100, 30, 80, 180))
     assert person.vertices_cam_m.shape == (predictor.stored.num_vertices, 3) and person.vertices_cam_m[:, 2].min() > 0

@@ -7,7 +7,7 @@ from utils.settings import which_weights
 
 
 def test_the_committed_weights_are_the_default_whatever_was_trained():
-    assert PredictConfig(input="photo.jpg").checkpoint == WebConfig().checkpoint == ASSETS / "open_body_maps.pt"
+    assert PredictConfig(input="photo.jpg").checkpoint == WebConfig().checkpoint == ASSETS / "open_body_photos.pt"
     assert MeshConfig(encoder=ASSETS / "open_weights.pt").prior == ASSETS / "open_prior.pt"
 
 
