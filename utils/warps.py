@@ -10,7 +10,8 @@ from jaxtyping import Float, UInt8
 from utils.optional import is_installed, later
 
 cv2 = later("cv2")
-Picture, NewPicture = UInt8[np.ndarray, "H W *c"], UInt8[np.ndarray, "h w *c"]
+Picture = UInt8[np.ndarray, "H W *c"]
+NewPicture = UInt8[np.ndarray, "h w *c"]
 
 
 def warped(image: Picture, from_new: Float[np.ndarray, "3 3"], width_px: int, height_px: int) -> NewPicture:
