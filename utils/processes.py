@@ -97,11 +97,11 @@ def _ended_by_sigterm() -> Iterator[None]:
 def _lost(processes: Sequence[BaseProcess], notes: Path, items: Sequence[object]) -> str:
     """Say which process was ended, how, and what it was doing.
 
-    When one is ended, the pool ends the others with SIGTERM.
+    When one is ended, the pool ends the others with SIGTERM; whose end was not reported has the exit code 255.
     """
     for process in processes:
         process.join(timeout=5)
-    ended = [one for one in processes if one.exitcode not in (None, 0, -signal.SIGTERM)] or list(processes)
+    ended = [one for one in processes if one.exitcode not in (None, 0, -signal.SIGTERM, 255)] or list(processes)
     noted = {one.pid: notes / str(one.pid) for one in ended}
     at_work = {pid: items[int(note.read_text())] for pid, note in noted.items() if note.is_file() and note.read_text()}
     how = f" ({signal.Signals(-code).name})" if (code := ended[0].exitcode or 0) < 0 else f" (exit code {code})"

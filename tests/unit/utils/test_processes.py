@@ -16,12 +16,13 @@ from utils.processes import for_each
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux shows them")
 POOL = """
-import sys, tempfile
+import signal, sys, tempfile
 from functools import partial
 from pathlib import Path
 from tests.unit.utils.test_processes import busy
 from utils.processes import for_each
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     with tempfile.TemporaryDirectory(dir=sys.argv[1], suffix=".partial"):
         for_each(partial(busy, Path(sys.argv[1])), range(8), 2, "busy")
 """
