@@ -21,7 +21,8 @@ STAGE_3 := runs/gan/$(NAME)
 STAGE_4 := runs/mesh/$(NAME)
 FITS := runs/fit/$(NAME)
 PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(2, len(os.sched_getaffinity(0))))')
-# Stages 1 and 2 in so many processes, one thread each: their small layers gain nothing from a second thread.
+# Stage 2 in so many processes, one thread each: small layers gain nothing from a second thread.  The others are shared
+# out over the cores: two trainings beside each other are quicker than each on two cores, as their batches are small.
 TRAIN := $(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES)
 RECIPE := --name $(NAME) --optim.bf16 --loop.threads 1
 STEPS_1 ?= 5600
@@ -38,7 +39,7 @@ go_on = $(if $(wildcard $(1)/checkpoint_last.pt),--loop.resume,--loop.overwrite)
 ifndef BESIDE
 .NOTPARALLEL:
 endif
-.PHONY: help demo shown tested beside table mesh_table own test lint clean env
+.PHONY: help demo shown tested first last table mesh_table own test lint clean env
 .DELETE_ON_ERROR:
 
 demo: shown tested
@@ -57,7 +58,7 @@ shown: $(DATA)
 	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --mesh runs/mesh/open_weights --prefix open_weights_
 	@echo "Look at runs/figures/open_weights_*.png.  Now the four stages are trained here; each says after its first steps about how long it takes."
 
-tested: $(STAGE_1)/trained beside $(STAGE_2)_points/trained $(STAGE_2)/trained $(STAGE_4)/trained
+tested: first $(STAGE_2)_points/trained $(STAGE_2)/trained last
 	$(RUN) sample/test_enc_dec.py --checkpoint $(VIEWS)/checkpoint_best.pt --max-pairs 600
 	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)_points/checkpoint_best.pt --every 4
 	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)/checkpoint_best.pt
@@ -116,7 +117,7 @@ $(DATA): | .venv/ready
 
 $(STAGE_1)/trained: $(DATA)
 	@echo "Stage 1 of 4: points that turn as people do, taught by views and masks; no label."
-	$(TRAIN) sample/train_enc_dec.py $(RECIPE) --optim.steps $(STEPS_1) $(call go_on,$(STAGE_1))
+	$(RUN) sample/train_enc_dec.py $(RECIPE) --optim.steps $(STEPS_1) $(call go_on,$(STAGE_1))
 	touch $@
 
 $(STAGE_1)/embeddings.pkl: $(STAGE_1)/trained
@@ -130,7 +131,7 @@ $(STAGE_2)_points/trained: $(STAGE_1)/embeddings.pkl
 
 $(FITS)/pseudo_labels.npz: | $(DATA)
 	@echo "Bodies off the masks of S5 to S8, whose joints are not read: labels for stages 2 and 4."
-	$(RUN) sample/fit_SMPL.py --subjects 5 6 7 8 --name $(NAME)
+	$(RUN) sample/fit_SMPL.py --subjects 5 6 7 8 --name $(NAME) --processes 1
 
 $(STAGE_2)/trained: $(STAGE_1)/trained $(FITS)/pseudo_labels.npz
 	@echo "Stage 2 of 4: joints found in the image, all layers of stage 1 trained on S1's joints and those bodies'."
@@ -138,9 +139,11 @@ $(STAGE_2)/trained: $(STAGE_1)/trained $(FITS)/pseudo_labels.npz
 	  --pseudo-labels $(FITS)/pseudo_labels.npz $(call go_on,$(STAGE_2))
 	touch $@
 
-# Two trainings of one thread each, side by side where there are two cores: neither needs the other.
-beside: $(STAGE_1)/trained
-	@$(MAKE) --no-print-directory BESIDE=1 --jobs $(PROCESSES) $(VIEWS)/trained $(STAGE_3)/trained
+first: $(DATA)
+	@$(MAKE) --no-print-directory BESIDE=1 --jobs $(PROCESSES) $(STAGE_1)/trained $(STAGE_3)/trained $(FITS)/pseudo_labels.npz
+
+last: $(STAGE_2)/trained
+	@$(MAKE) --no-print-directory BESIDE=1 --jobs $(PROCESSES) $(STAGE_4)/trained $(VIEWS)/trained
 
 $(VIEWS)/trained: $(STAGE_1)/trained
 	@echo "Behind stage 1: what draws novel views of its points, which stay as they are."
