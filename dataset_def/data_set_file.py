@@ -26,6 +26,8 @@ from utils.artifacts import atomic_write
 from utils.skeleton import H36M, Pairs, Skeleton, limbs_from_the_middle, pairs_by_name
 
 FILE = "data_set.json"
+DRAWN_SETTINGS = "synthetic_settings.json"
+"""Beside drawn frames, and beside the bodies in them: how they were drawn."""
 JOINTS = ("joints", "parents")
 KEYS = (*JOINTS, "mirror_pairs", "heading_pairs", "world_up", "people")
 Z_UP = (0.0, 0.0, 1.0)

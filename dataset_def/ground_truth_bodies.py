@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from dataset_def.data_set_file import DRAWN_SETTINGS
 from utils.artifacts import atomic_write, file_hash
 from utils.safe_arrays import read_arrays
 
-SETTINGS_FILE = "synthetic_settings.json"
 EMBEDDED, FITTED = "embedded data", "multi-view fit"
 
 
@@ -83,7 +83,7 @@ def load_bodies(path: Path) -> SequenceBodies:
 
 def embedded_body_hash(folder: Path) -> str:
     """Look up which body file the embedded data were rendered with; empty if the folder does not tell."""
-    settings = folder / SETTINGS_FILE
+    settings = folder / DRAWN_SETTINGS
     return str(json.loads(settings.read_text()).get("body", "")) if settings.is_file() else ""
 
 

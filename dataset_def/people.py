@@ -3,8 +3,7 @@
 import json
 
 from config import Paths
-from dataset_def.data_set_file import read_facts
-from dataset_def.ground_truth_bodies import SETTINGS_FILE as DRAWN_SETTINGS
+from dataset_def.data_set_file import DRAWN_SETTINGS, read_facts
 from dataset_def.h36m_writer import SETTINGS_FILE as CONVERTED_SETTINGS
 from utils.tiers import UNNAMED
 

@@ -20,6 +20,7 @@ import torch
 
 from config import Paths, ranged, setting
 from dataset_def.acclaim import clip_files
+from dataset_def.data_set_file import DRAWN_SETTINGS as SETTINGS_FILE
 from dataset_def.h36m_writer import refuse_foreign_frames
 from dataset_def.synthetic.motion.cmu import cmu_motion
 from dataset_def.synthetic.motion.generate import Motion, generate_motion
@@ -82,7 +83,6 @@ VALIDATION_PEOPLE = (111, 112, 113, 114)
 MORE_PEOPLE = tuple(range(121, 158))
 """People to train on, beside S1 and S5 to S8; none of all these could be taken for one to test or to choose on."""
 
-SETTINGS_FILE = "synthetic_settings.json"
 IMAGE_FORMAT = 1
 """Raised when the same settings would draw other pictures."""
 FREE_WHEN_CONTINUED = ("paths", "processes", "subjects", "actions", "subactions")

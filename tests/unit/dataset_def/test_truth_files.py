@@ -92,8 +92,7 @@ def test_only_scripts_that_measure_open_the_truth():
         ]
         from_truth = [node for node in nodes if getattr(node, "module", None) == "dataset_def.ground_truth_bodies"]
         taken = {name.name for node in from_truth for name in node.names}
-        allowed = {"fit_SMPL.py": writer, "motions.py": {"load_bodies"},
-                   "people.py": {"SETTINGS_FILE"}}.get(path.name, set())  # fmt: skip  # a name of a file, beside frames
+        allowed = {"fit_SMPL.py": writer, "motions.py": {"load_bodies"}}.get(path.name, set())
         assert path.name in may or taken <= allowed, f"{path.name} reads truth"
         whole = {name.name for node in nodes for name in node.names if node not in from_truth}
         assert not any("ground_truth_bodies" in name for name in whole), f"{path.name} takes the whole module"
