@@ -135,6 +135,18 @@ def write(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop, tested: Teste
     return metrics
 
 
+def next_after(config: TestMeshConfig) -> str:
+    """Write the command that draws what was tested; figures are of the network's own crops, which it may ask for."""
+    mesh = config.out or config.checkpoint.parent
+    if not (mesh / "predictions.npz").is_file():
+        given = {name: getattr(config, name) for name in ("checkpoint", "out", "subjects", "every", "prior", "mask_px")
+                 if getattr(config, name) != vars(TestMeshConfig).get(name)}  # fmt: skip
+        return next_command("sample/test_SMPL.py", config.paths, **given)
+    before = {stage: config.paths.runs_location / stage / config.checkpoint.parent.name for stage in STAGES}
+    before = {stage: run for stage, run in before.items() if (run / "predictions.npz").is_file()}
+    return next_command("sample/make_figures.py", config.paths, **before, mesh=mesh)
+
+
 def main(config: TestMeshConfig) -> dict[str, Any]:
     """Predict, measure, write and print; return the metrics."""
     device, location = choose_device(config.device), config.paths.models_smpl_location
@@ -160,10 +172,7 @@ def main(config: TestMeshConfig) -> dict[str, Any]:
     truth_source = "none" if truth is None else truth.source
     tested = TestedFrames(frames, truth_source, found, which, pictures, data.reader.reads(data.rows))
     metrics = write(config, stage_4, crop, tested)
-    before = {stage: config.paths.runs_location / stage / config.checkpoint.parent.name for stage in STAGES}
-    before = {stage: run for stage, run in before.items() if (run / "predictions.npz").is_file()}
-    mesh = config.out or config.checkpoint.parent
-    print(next_command("sample/make_figures.py", config.paths, **before, mesh=mesh))
+    print(next_after(config))
     return metrics
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 
 from config import ROOT, EncDecConfig, Paths, Subjects
+from sample.test_SMPL import TestMeshConfig as MeshTestConfig
+from sample.test_SMPL import next_after
 from tests.e2e.test_readme import SMALL
 from tests.helpers.readme_commands import commands_of, module_of, settings_of
 from tests.helpers.tiny_h36m import write_tiny_h36m
@@ -56,3 +58,15 @@ def test_a_command_names_what_differs_from_the_defaults_and_nothing_else(monkeyp
     monkeypatch.chdir(ROOT)
     assert named(Path("models/assets")) == named(ROOT / "models" / "assets") == {}, "committed weights are no run"
     assert subjects_to_test(who) == {"subjects": (21,)} and subjects_to_test(Subjects()) == {}
+
+
+def test_after_a_test_of_other_crops_alone_no_file_is_named_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Path("runs") / "mesh" / "mine"
+    run.mkdir(parents=True)
+    (run / "predictions_box.npz").touch()
+    config = MeshTestConfig(run / "checkpoint_best.pt", centre="box", every=4, paths=Paths(runs_location=Path("runs")))
+    line = next_after(config)
+    assert "sample/test_SMPL.py --checkpoint runs/mesh/mine/checkpoint_best.pt --every 4 --paths" in line
+    (run / "predictions.npz").touch()
+    assert "sample/make_figures.py --mesh runs/mesh/mine" in next_after(config)
