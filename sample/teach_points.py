@@ -44,7 +44,8 @@ from utils.settings import next_command, subjects_to_test
 from utils.whole_batch import Draws
 
 READ_FOR_HEADINGS = 480
-"""Instants that the closed form of the heading is found from, a third of them of known heading where there are so many;
+"""Items that the closed form of the heading is found from, a third of them of known heading where there are so many (of
+the others some show a known one in their place, as in training: with the demo's data half are known in all);
 some 4,000 images with all views and mirror images, 10 CPU seconds."""
 
 IN_MASK = 102

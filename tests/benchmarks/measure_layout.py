@@ -1,10 +1,9 @@
 """How far a reader has to walk: files, lines, what a stage imports, what a step runs, and what stands twice.
 
-    python tests/benchmarks/measure_layout.py                            measures this tree
-    python tests/benchmarks/measure_layout.py --tree FOLDER --before     another checkout, as what it was before
+    python tests/benchmarks/measure_layout.py                  measures this tree
+    python tests/benchmarks/measure_layout.py --trees A B      other checkouts, beside each other
 
-Writes  tests/benchmarks/results/layout.json and a table of the same name
-
+Prints a table and writes nothing: every commit changes these numbers, so that a stored one would be another tree's.
 Product code is every .py file that git tracks outside tests/, without __init__.py.
 """
 
@@ -25,7 +24,6 @@ from types import FrameType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULT = ROOT / "tests" / "benchmarks" / "results" / "layout.json"
 STAGES = {"stage 1": "sample/train_enc_dec.py", "stage 4": "sample/train_SMPL_from_enc.py"}
 WEIGHTS = Path("models") / "assets" / "open_weights.pt"
 SETTINGS = (
@@ -186,7 +184,7 @@ def profile_step(tree: Path, stage: str) -> dict[str, int]:
 
 def profile_apart(tree: Path, stage: str) -> dict[str, int]:
     """Profile in a process of its own, which imports nothing but the tree."""
-    command = [sys.executable, __file__, "--tree", str(tree), "--profile", stage]
+    command = [sys.executable, __file__, "--trees", str(tree), "--profile", stage]
     environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tree, env=environment)
     if done.returncode:
@@ -199,7 +197,6 @@ def measure(tree: Path) -> dict[str, Any]:
     product = product_files(tree)
     stage_1 = closure(tree, Path(STAGES["stage 1"]))
     return {
-        "commit": git(tree, "rev-parse", "--short", "HEAD").strip(),
         "product_files": len(product),
         "product_lines": sum(num_lines(tree / file) for file in product),
         "stage_1_imports_files": len(stage_1),
@@ -217,7 +214,6 @@ def rows_of(found: dict[str, Any]) -> dict[str, str]:
     steps = {f"one step of {stage}: functions / files / changes of file": found[f"step_of_{stage.replace(' ', '_')}"]
              for stage in STAGES}  # fmt: skip
     return {
-        "commit": found["commit"],
         "files / lines of product code": f"{found['product_files']} / {found['product_lines']:,}",
         "stage 1 imports, files / lines": f"{found['stage_1_imports_files']} / {found['stage_1_imports_lines']:,}",
         **{name: " / ".join(map(str, step.values())) for name, step in steps.items()},
@@ -229,31 +225,25 @@ def rows_of(found: dict[str, Any]) -> dict[str, str]:
 
 
 def table_of(measured: dict[str, dict[str, Any]]) -> str:
-    """Write the trees side by side."""
-    columns = {name: rows_of(found) for name, found in measured.items()}
-    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    """Write the trees side by side, by their commits."""
+    columns = {commit: rows_of(found) for commit, found in measured.items()}
+    lines = ["| commit | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     names = next(iter(columns.values()))
     lines += [f"| {name} | " + " | ".join(rows[name] for rows in columns.values()) + " |" for name in names]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Measure, print, and write both files."""
+    """Measure and print."""
     reader = argparse.ArgumentParser(description="Measure how far a reader has to walk.")
-    reader.add_argument("--tree", type=Path, default=ROOT, help="the checkout that is measured")
-    reader.add_argument("--before", action="store_true", help="note it as what the tree was before")
+    reader.add_argument("--trees", type=Path, nargs="+", default=[ROOT], help="the checkouts that are measured")
     reader.add_argument("--profile", choices=tuple(STAGES), help="only run a step, here and now, and print its numbers")
     options = reader.parse_args()
-    tree = options.tree.resolve()
+    trees = [tree.resolve() for tree in options.trees]
     if options.profile:
-        print(json.dumps(profile_step(tree, options.profile)))
+        print(json.dumps(profile_step(trees[0], options.profile)))
         return
-    stored = json.loads(RESULT.read_text()) if RESULT.is_file() else {}
-    stored["before" if options.before else "now"] = measure(tree)
-    measured = {name: stored[name] for name in ("before", "now") if name in stored}
-    RESULT.write_text(json.dumps(measured, indent=1) + "\n")
-    RESULT.with_suffix(".md").write_text(table_of(measured))
-    print(table_of(measured), end="")
+    print(table_of({git(tree, "rev-parse", "--short", "HEAD").strip(): measure(tree) for tree in trees}))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -157,6 +158,13 @@ def first_below(kept: list[Kept], threshold_mm: float, measure: Any) -> tuple[fl
     return kept[high].minutes, found
 
 
+def best_minutes(legs: Mapping[str, Mapping[str, Any]]) -> dict[str, float | None]:
+    """Give the minutes of the fastest leg to each threshold; None where none came below it."""
+    reached = {str(threshold): [leg["minutes_and_mm_at"][str(threshold)] for leg in legs.values()]
+               for threshold in THRESHOLDS_MM}  # fmt: skip
+    return {threshold: min((one[0] for one in each if one), default=None) for threshold, each in reached.items()}
+
+
 def main(config: SpeedrunConfig) -> dict[str, Any]:
     """Run, measure, print and write."""
     if config.work.exists():
@@ -175,12 +183,10 @@ def main(config: SpeedrunConfig) -> dict[str, Any]:
                    for threshold in THRESHOLDS_MM}  # fmt: skip
         legs[leg] = {"minutes_and_mm_at": reached, "last_minutes_and_mm": (kept[-1].minutes, last_mm)}
         print(f"{leg}: {json.dumps(legs[leg])}")
-    best = {threshold: min((found["minutes_and_mm_at"][str(threshold)][0] for found in legs.values()
-                            if found["minutes_and_mm_at"][str(threshold)]), default=None)
-            for threshold in THRESHOLDS_MM}  # fmt: skip
+    best = best_minutes(legs)
     made = "made first, in their minutes" if config.data is None else "made before, not counted"
     protocol = PROTOCOL.format(every=config.every, checkpoint=config.checkpoint, data=made)
-    result = {"minutes": {str(key): value for key, value in best.items()}, "legs": legs, "data_minutes": data_minutes,
+    result = {"minutes": best, "legs": legs, "data_minutes": data_minutes,
               "processes": config.processes, "load_average_before": load}  # fmt: skip
     save_result(config.result, protocol, **result)
     print(f"minutes to N-MPJPE: {best}; {config.result}")

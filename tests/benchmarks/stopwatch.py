@@ -27,6 +27,14 @@ MOST_OPERATIONS = 15
 """Of a profile."""
 
 
+def least_of(measure: Callable[[], float], times: int, budget_s: float) -> float:
+    """Measure seconds so often, and until they come to so many; gives the least."""
+    took_s: list[float] = []
+    while len(took_s) < times or sum(took_s) < budget_s:
+        took_s.append(measure())
+    return min(took_s)
+
+
 class Enough(Exception):  # noqa: N818 - no error: how a training is left in the midst
     """The training is not needed any more."""
 
@@ -58,20 +66,20 @@ class Stopwatch:
         self.steps += 1
         if not self.is_over():
             return
-        self.told.send(self.finish())
-        try:
-            what, *numbers = self.told.recv()
-        except EOFError:
-            raise Enough from None
+        what, *numbers = self._asked_after(self.finish())
         while what in ("peak", "memory"):
-            self.told.send(self._peak() if what == "peak" else peak_memory_mb())
-            try:
-                what, *numbers = self.told.recv()
-            except EOFError:
-                raise Enough from None
+            what, *numbers = self._asked_after(self._peak() if what == "peak" else peak_memory_mb())
         getattr(self, f"_{what}")(*numbers)
         self.steps, self.waiting_s = 0, 0.0
         self.started_s, self.started_cpu_s = time.perf_counter(), time.process_time()
+
+    def _asked_after(self, found: Any) -> tuple[Any, ...]:
+        """Answer, and wait for what is asked next."""
+        self.told.send(found)
+        try:
+            return self.told.recv()
+        except EOFError:
+            raise Enough from None
 
     def _times(self) -> dict[str, float]:
         return {"steps": self.steps, "wall_s": time.perf_counter() - self.started_s,
@@ -138,12 +146,10 @@ class Stopwatch:
         pull = torch.ones_like(layer(image).detach())
         with FlopCounterMode(display=False) as counter:
             self._repeat(layer, image, pull)
-        gflop, took_s = counter.get_total_flops() / 1e9, list[float]()
-        while len(took_s) < 3 or sum(took_s) < PEAK_S:
-            took_s.append(self._repeat(layer, image, pull))
+        least_s = least_of(lambda: self._repeat(layer, image, pull), 3, PEAK_S)
         for parameter, gradient in zip(layer.parameters(), kept, strict=True):
             parameter.grad = gradient
-        return gflop / min(took_s)
+        return counter.get_total_flops() / 1e9 / least_s
 
     def _repeat(self, layer: nn.Module, image: Tensor, pull: Tensor) -> float:
         with mixed_precision(torch.device("cpu"), self.bf16):

@@ -17,6 +17,7 @@ from models.losses import weighted_sum
 from models.silhouette import Topology, silhouette
 from models.taught_points import PointsReader, taught_terms, weights_of
 from sample.teach_points import cut
+from tests.benchmarks.stopwatch import least_of
 from utils.engine import mixed_precision
 
 
@@ -39,13 +40,14 @@ class Sizes:
 
 def seconds_of(work: Callable[[], Any], budget_s: float) -> float:
     """Repeat work for a while, after one time that is not counted; gives the least processor time."""
-    work()
-    took_s: list[float] = []
-    while len(took_s) < 2 or sum(took_s) < budget_s:
+
+    def measure() -> float:
         started_s = time.process_time()
         work()
-        took_s.append(time.process_time() - started_s)
-    return min(took_s)
+        return time.process_time() - started_s
+
+    work()
+    return least_of(measure, 2, budget_s)
 
 
 def slope(sizes: list[int], values: list[float]) -> float:

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from tests.benchmarks.speedrun import Keeper, Kept, first_below
+from tests.benchmarks.speedrun import Keeper, Kept, best_minutes, first_below
 
 
 def test_the_first_checkpoint_below_a_threshold_is_found_by_halving():
@@ -22,6 +22,12 @@ def test_the_first_checkpoint_below_a_threshold_is_found_by_halving():
     assert first_below(kept, 301, measure) == (0.0, 300)
     assert first_below([], 160, measure) is None
     assert len(asked) <= 3 * 4 + 1
+
+
+def test_of_several_legs_the_fastest_counts_at_each_threshold():
+    legs = {"labels": {"minutes_and_mm_at": {"160": (4.0, 158), "120": (9.0, 119), "100": None}},
+            "bodies": {"minutes_and_mm_at": {"160": (6.0, 150), "120": (8.0, 118), "100": None}}}  # fmt: skip
+    assert best_minutes(legs) == {"160": 4.0, "120": 8.0, "100": None}
 
 
 def test_every_checkpoint_that_is_written_is_kept_with_its_minute(tmp_path):
