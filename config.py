@@ -5,6 +5,7 @@ it on the command line: `python sample/train_enc_dec.py --optim.lr 3e-4`.  `--pr
 `--help` explains every setting.  Metres and radians throughout.
 """
 
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, replace
@@ -165,12 +166,17 @@ class Subjects:
     """Subjects read by the test scripts only."""
     held_out: tuple[tuple[int, int], ...] = ((4, 2), (9, 1), (14, 2))
     """(action, sub-action) of each training subject kept back to choose the best checkpoint."""
+    validation: tuple[int, ...] = ()
+    """Subjects whose 3D joints choose the best checkpoint of stage 2, instead of the labelled subjects' held-out
+    sequences: people whom no training has seen, and no test reads."""
 
     def __post_init__(self) -> None:
-        for name in ("train", "labelled"):
-            both = sorted(set(getattr(self, name)) & set(self.test))
-            if both:
-                raise ValueError(f"subjects {both} are in subjects.{name} and in subjects.test; remove them from one")
+        kinds = ("train", "labelled", "validation", "test")
+        for name, other in itertools.combinations(kinds, 2):
+            both = sorted(set(getattr(self, name)) & set(getattr(self, other)))
+            if both and (name, other) != ("train", "labelled"):
+                raise ValueError(f"subjects {both} are in subjects.{name} and in subjects.{other}; "
+                                 "remove them from one")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -640,6 +646,8 @@ class PoseConfig:
     subjects: Subjects = field(default_factory=Subjects)
     sequences: int = setting(0, low=0)
     """Labelled training sequences per subject, spread over the actions; 0 for all."""
+    sequences_seed: int = setting(0, low=0)
+    """Which ones: 0 takes evenly spread actions, each other number draws its own."""
     head: PoseHeadConfig = field(default_factory=PoseHeadConfig)
     maps_loss: JointMapsLoss = field(default_factory=JointMapsLoss)
     augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))

@@ -158,6 +158,8 @@ class FrameChoice(NamedTuple):
     """Every n-th instant of a sequence."""
     cameras: tuple[int, ...] = ()
     """Numbers of the cameras; all without."""
+    sequences_seed: int = 0
+    """Which sequences: 0 for evenly spread ones, other numbers for a draw of their own."""
 
 
 def select_rows(
@@ -231,11 +233,16 @@ def every_nth(table: FrameTable, rows: Int[np.ndarray, "n"], every: int) -> Int[
 def select_frames(table: FrameTable, choice: FrameChoice) -> Int[np.ndarray, "n"]:
     """Find the rows of the chosen frames, in the order of the index."""
     rows = of_cameras(table, select_rows(table, choice.subjects, choice.part, choice.held_out), choice.cameras)
-    return every_nth(table, spread_sequences(table, rows, choice.sequences), choice.every)
+    rows = spread_sequences(table, rows, choice.sequences, choice.sequences_seed)
+    return every_nth(table, rows, choice.every)
 
 
-def spread_sequences(table: FrameTable, rows: Int[np.ndarray, "n"], count: int) -> Int[np.ndarray, "m"]:
-    """Keep so many sequences of each subject, spread evenly over the actions; 0 keeps all."""
+def spread_sequences(table: FrameTable, rows: Int[np.ndarray, "n"], count: int, seed: int = 0) -> Int[np.ndarray, "m"]:
+    """Keep so many sequences of each subject; 0 keeps all.
+
+    Args:
+        seed: 0 spreads them evenly over the actions; each other number draws its own from as many equal parts.
+    """
     if count == 0:
         return rows
     kept = []
@@ -244,7 +251,8 @@ def spread_sequences(table: FrameTable, rows: Int[np.ndarray, "n"], count: int) 
         sequences = np.unique(table.frames[of_subject, 1:3], axis=0)
         if count > len(sequences):
             raise ValueError(f"sequences is {count}, but subject {subject} has {len(sequences)}; lower it, or use 0")
-        chosen = sequences[((np.arange(count) + 0.5) * len(sequences) / count).astype(int)]
+        within = np.random.default_rng([seed, int(subject)]).random(count) if seed else 0.5
+        chosen = sequences[((np.arange(count) + within) * len(sequences) / count).astype(int)]
         is_chosen = (table.frames[of_subject, None, 1:3] == chosen).all(-1).any(-1)
         kept.append(of_subject[is_chosen])
     return np.concatenate(kept)

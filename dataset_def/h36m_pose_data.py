@@ -247,10 +247,10 @@ class WidePoseData(Dataset[WideCrops]):
 
 
 def labels_world_m(
-    table: FrameTable, subjects: tuple[int, ...], held_out: tuple[tuple[int, int], ...], sequences: int
+    table: FrameTable, subjects: tuple[int, ...], held_out: tuple[tuple[int, int], ...], sequences: int, seed: int = 0
 ) -> Float[Tensor, "L J 3"]:
     """Give the poses that stage 2 learns from, one per instant."""
-    rows = spread_sequences(table, select_rows(table, subjects, "train", held_out), sequences)
+    rows = spread_sequences(table, select_rows(table, subjects, "train", held_out), sequences, seed)
     return torch.from_numpy(table.joints_world_m[np.unique(table.row_instant[rows])].astype(np.float32))
 
 

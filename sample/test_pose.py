@@ -151,7 +151,8 @@ def without_image(stored: StoredPose, data: PoseData, found: Predictions) -> dic
     poses = {"mean_pose": stored.network.head.joints_mean_m.cpu().expand_as(found.true_root_m)}
     who = stored.config.subjects
     if who.labelled and set(who.labelled) <= set(data.table.frames[:, 0].tolist()):
-        labels = labels_world_m(data.table, who.labelled, who.held_out, stored.config.sequences)
+        labels = labels_world_m(data.table, who.labelled, who.held_out, stored.config.sequences,
+                                stored.config.sequences_seed)  # fmt: skip
         if data.table.skeleton.heading_pairs:
             poses |= reference_poses(labels, found.true_root_m, found.R_crop_from_world, data.table.skeleton)
     return poses

@@ -33,11 +33,17 @@ from utils.settings import next_command, start, subjects_to_test
 from utils.skeleton import Skeleton
 from utils.tiers import NOTHING
 
+VALIDATED_EVERY = 4
+"""Of people who choose the checkpoint every n-th instant is looked at: neighbours are alike, and a look takes time."""
+
 
 def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseData | WidePoseData | EmbeddedPoseData:
     """Open the labelled subjects' images, or their stored latents."""
-    is_training, paths = part == "train", config.paths
-    frames = FrameChoice(config.subjects.labelled, part, config.subjects.held_out, config.sequences * is_training)
+    is_training, paths, who = part == "train", config.paths, config.subjects
+    frames = FrameChoice(who.labelled, part, who.held_out, config.sequences * is_training,
+                         sequences_seed=config.sequences_seed)  # fmt: skip
+    if who.validation and not is_training:
+        return validation_data(config, stage_1)
     if config.embeddings is not None:
         return EmbeddedPoseData(paths, config.embeddings, config.encoder, frames)
     where, crop = config.pseudo_labels, stage_1.config.crop
@@ -48,6 +54,19 @@ def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseDat
         wide.open_rooms(config.subjects.train, config.augment.background > 0, needs_masks, config.augment.pictures)
         return wide
     return PoseData(paths, frames, crops_of(crop, config.augment, config.loop.seed, is_training), pseudo)
+
+
+def validation_data(config: PoseConfig, stage_1: StoredEncoder) -> PoseData:
+    """Open the images of people who choose the checkpoint, every few instants.
+
+    Raises:
+        ValueError: the head reads stored latents, and not images.
+    """
+    if config.embeddings is not None:
+        raise ValueError(f"images of subjects.validation {list(config.subjects.validation)} choose the checkpoint, but "
+                         "mode embeddings reads none; leave these people out, or take mode frozen")  # fmt: skip
+    return PoseData(config.paths, FrameChoice(config.subjects.validation, every=VALIDATED_EVERY),
+                    crops_of(stage_1.config.crop, config.augment, config.loop.seed, is_training=False))  # fmt: skip
 
 
 def changed(
@@ -80,7 +99,7 @@ def losses_of(
 
 @torch.no_grad()
 def held_out_error_mm(predict: nn.Module, data: Dataset, run: Run, batch_size: int, bf16: bool) -> float:
-    """Measure N-MPJPE on the held-out sequences, images as they are."""
+    """Measure N-MPJPE on the held-out sequences, or people, images as they are."""
     predict.eval()
     errors = []
     for batch in in_order(data, batch_size):

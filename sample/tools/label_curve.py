@@ -1,315 +1,532 @@
-"""Compare stage 2 with its baselines, with all labels and with few, over several seeds.
+"""Compare recipes of stage 2 by the labels that they read: the same network, the same steps, the same people.
 
-    python sample/tools/label_curve.py --encoders runs/enc_dec/demo/checkpoint_best.pt --seeds 0 1 2
-    python sample/tools/label_curve.py --encoders models/assets/open_weights.pt --references-only
+    python sample/tools/label_curve.py --stage-1 STAGE_1.pt --fits FITS.npz --subjects.validation 111 112 113 114
+    python sample/tools/label_curve.py ... --recipes ours supervised --labels 1 3     (a part of it, beside another)
+    python sample/tools/label_curve.py ... --only-finished        (the table of what there is; trains nothing)
 
-Reads   checkpoints of stage 1, the index, the crops; test subjects through sample/test_pose.py only
-Writes  runs/pose/label_curve_*/ (one run per cell, kept: stop and start again at will),
-        tests/benchmarks/results/label_curve.{json,md}, label_curve_references.json
+STAGE_1 is a runs/enc_dec/<name>/checkpoint_best.pt, FITS a runs/fit/<name>/pseudo_labels.npz.  A cell is one training,
+by recipe, labels and seed, in a folder of its own that is named after everything it depends on; a finished one is not
+trained again, and one that was broken off goes on.  Recipes: RECIPES.
+
+Reads   checkpoints of stage 1, bodies fitted to masks, the index, the crops
+Writes  runs/pose/label_curve_*/, tests/benchmarks/results/label_curve.{json,md,csv}, images/label_curve.png
 """
 
-import json
-from collections.abc import Mapping
+import csv
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm import tqdm
 
 from config import (
+    PRESETS,
     ROOT,
     Device,
     ImageAugmentation,
     Loop,
-    Optim,
     Paths,
     PoseConfig,
-    PoseHeadConfig,
     Subjects,
+    UntrainedEncoder,
     ranged,
     setting,
 )
 from dataset_def.h36m_crops import CropSettings
-from dataset_def.h36m_index import FrameChoice
+from dataset_def.h36m_index import FrameChoice, index_path
 from dataset_def.h36m_pose_data import PoseData, labels_world_m
-from models.encoder_decoder import load_encoder
+from models.encoder_decoder import (
+    StoredEncoder,
+    build_encoder_decoder,
+    calibrate_batchnorm,
+    load_encoder,
+)
 from sample import test_pose, train_3d_pose_from_enc
 from sample.test_pose import TestPoseConfig
-from sample.tools.experiment import (
-    Cell,
-    Column,
-    Row,
-    Tested,
-    difference_and_percent,
-    fingerprint,
-    run_cells,
-    summarise,
-    table_lines,
-    tier_of_row,
-    train_once,
-    write_markdown,
-    written_row,
-)
-from utils.artifacts import file_hash, load_checkpoint, load_metrics, load_predictions, must_exist, save_result
+from sample.tools.experiment import fingerprint, table_lines, train_once, write_markdown
+from sample.tools.probe_points import fit_to_labels, read_joints, read_points
+from utils.artifacts import atomic_write, file_hash, load_metrics, load_predictions, save_metrics, save_predictions
+from utils.artifacts import save_result as save_numbers
+from utils.bootstrap import compare, mean_interval
+from utils.engine import choose_device
+from utils.figures.benchmarks import label_curve_figure
+from utils.history import load_history
 from utils.metrics import pose_errors
-from utils.reference_poses import REFERENCES, reference_poses
+from utils.reference_poses import headings_world_rad, reference_poses, turned_by_headings, without_heading
 from utils.report.summaries import written_interval
 from utils.settings import start, to_plain
-from utils.tiers import NOT_RECORDED, Reads
+from utils.tiers import NOTHING, Reads
+
+Recipe = Literal[
+    "supervised", "ours", "stage_1_finetuned", "stage_1_frozen", "ours_without_stage_1", "oracle", "rhodin", "seed",
+    "random",
+]  # fmt: skip
+Labels = Literal["none", "1", "3", "10", "S1", "all"]
+
+RECIPES: dict[str, str] = {
+    "constant_any_heading": "constant pose, always facing the camera",
+    "constant_predicted_heading": "constant pose at the heading that a trained network reads",
+    "constant": "constant pose at the true heading (oracle)",
+    "retrieval": "nearest label at the true heading (oracle)",
+    "random": "one matrix on the points of the same network, untrained",
+    "seed": "stage 1 of preset seed, frozen, its head",
+    "rhodin": "stage 1 of preset rhodin, frozen, its head",
+    "supervised": "the same network on the labels alone",
+    "stage_1_frozen": "one matrix on stage 1's points",
+    "stage_1_finetuned": "stage 1, all layers trained on",
+    "ours_without_stage_1": "labels and bodies fitted to masks, without stage 1",
+    "ours": "stage 1, all layers trained on labels and bodies fitted to masks",
+    "oracle": "the same with true labels of everybody",
+}
+"""Rows, and what they are."""
+PROBED: tuple[Recipe, ...] = ("random", "stage_1_frozen")
+OTHER_ENCODERS: tuple[Recipe, ...] = ("rhodin", "seed")
+WITH_FITS: tuple[Recipe, ...] = ("ours", "ours_without_stage_1")
+LOOK = "held_out_n_mpjpe_mm"
+"""What a training says of the validation people."""
+LOOK = "held_out_n_mpjpe_mm"
+"""What a training says of the validation people."""
+COMMAND = "python sample/tools/label_curve.py"
+NUM_SEQUENCES: dict[Labels, int] = {"none": 0, "1": 1, "3": 3, "10": 10, "S1": 0, "all": 0}
+MEASURES = {"n_mpjpe_mm": "n_mpjpe_17_mm", "p_mpjpe_mm": "p_mpjpe_17_mm", "wrist_mm": "wrist_mm",
+            "yaw_mean_deg": "yaw_error_degrees"}  # fmt: skip
+FALLING_SHARE = 2 / 3
+"""A run whose best look at the validation people comes later than this share of it was still getting better."""
 
 
 @dataclass(frozen=True)
 @ranged()
 class LabelCurveConfig:
-    """sample/tools/label_curve.py: stage 2 beside its baselines, with all labels and with few, over several seeds."""
+    """sample/tools/label_curve.py: recipes of stage 2 by the labels that they read, over several seeds."""
 
-    encoders: tuple[Path, ...]
+    stage_1: tuple[Path, ...]
     """checkpoint_best.pt of stage 1; with several, seed k takes the k-th (and begins again after the last)."""
+    fits: Path | None = None
+    """pseudo_labels.npz of sample/fit_SMPL.py, for the recipes that read bodies fitted to masks."""
+    rhodin: tuple[Path, ...] = ()
+    """checkpoint_best.pt of stage 1 by preset rhodin; the row is left out without."""
+    thesis: tuple[Path, ...] = ()
+    """The same by preset seed."""
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     subjects: Subjects = field(default_factory=Subjects)
-    sequences: tuple[int, ...] = (0, 3)
-    """One column each: labelled training sequences per subject, 0 for all."""
+    """validation chooses the checkpoint, and the ridge, of every row alike; nobody's labels are read for it."""
+    labels: tuple[Labels, ...] = ("none", "1", "3", "10", "S1", "all")
+    """Columns: sequences of subjects.labelled, S1 for all of these people's, all for everybody's (the oracle)."""
+    recipes: tuple[Recipe, ...] = (
+        "supervised", "ours", "stage_1_finetuned", "stage_1_frozen", "ours_without_stage_1", "oracle", "rhodin",
+        "seed", "random",
+    )  # fmt: skip
     seeds: tuple[int, ...] = (0, 1)
-    frozen_steps: int = setting(500, low=1)
-    """Steps of the head on a frozen encoder, random or stage 1's."""
-    finetune_steps: int = setting(500, low=1)
-    """Steps of stage 1's encoder and the head end to end."""
-    scratch_steps: int = setting(1200, low=1)
-    """Most steps of the supervised baseline; enough when its held-out error no longer falls at the end."""
-    patience: int = setting(0, low=0)
-    """Validations without a better held-out error after which the supervised baseline stops; 0 trains all steps."""
-    scratch_schedule: Literal["constant", "cosine"] = "cosine"
-    """Of the supervised baseline; constant lets patience alone decide when it ends."""
-    lr: float = 1e-3
-    head: PoseHeadConfig = field(default_factory=PoseHeadConfig)
-    augment: ImageAugmentation = field(default_factory=lambda: ImageAugmentation(colour=1.0, permute_channels=True))
-    """The same for every row."""
-    batch: int = setting(32, low=2)  # batch norm needs two
-    loop: Loop = field(default_factory=lambda: Loop(validate_every=200))
-    """Its seed is replaced by each of `seeds`; resume and overwrite are decided cell by cell."""
-    every: int = setting(4, low=1)
+    """Seed 0 takes sequences that are evenly spread over the actions, each other one draws its own."""
+    steps: int = setting(4000, low=1)
+    """Most steps of a training that changes the encoder."""
+    head_steps: int = setting(1000, low=1)
+    """Steps of a head behind an encoder of presets rhodin and seed."""
+    looks: int = setting(12, low=1)
+    """Looks at the validation people, spread over a training."""
+    patience: int = setting(4, low=0)
+    """Looks without a better one after which a training ends; 0 trains all steps."""
+    lr: float = setting(2e-3, low=1e-9)
+    batch: int = setting(48, low=2)  # batch norm needs two
+    augment: ImageAugmentation = field(
+        default_factory=lambda: replace(PRESETS["demo"]().pose.augment, scale=0.2, shift_m=0.2)
+    )
+    """The same for every row that is trained; rhodin and seed have their own."""
+    ridge: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+    """Among which the validation people choose for a matrix."""
+    bf16: bool = True
+    threads: int = setting(1, low=0)
+    every: int = setting(1, low=1)
     """Test on every n-th frame."""
+    equal_seconds: float = setting(300.0, low=0.001)
+    """Rows of that budget: what the validation people say after so long a training."""
+    only_finished: bool = False
+    """Train nothing; write the table of the cells that are there."""
     output: Path = ROOT / "tests" / "benchmarks" / "results" / "label_curve.json"
-    """The numbers; a markdown table of the same name lies beside it, and <name>_references.json: the rows that need no
-    image."""
-    references_only: bool = False
-    """Measure the rows that need no image, put them beside the trained rows that `output` holds, and train nothing."""
+    """The numbers; a markdown table and a csv of the same name lie beside it."""
+    figure: Path = ROOT / "images" / "label_curve.png"
 
     def __post_init__(self) -> None:
-        if not self.encoders or not self.seeds or not self.sequences:
-            raise ValueError("encoders, seeds and sequences need at least one value each")
+        if not self.stage_1 or not self.seeds or not self.labels or not self.recipes:
+            raise ValueError("stage_1, seeds, labels and recipes need at least one value each")
+        if not self.subjects.validation:
+            raise ValueError("subjects.validation is empty, so that labels of the training people would choose the "
+                             "checkpoints; name people whom neither training nor test reads")  # fmt: skip
+        fitted = [recipe for recipe in self.recipes if recipe in WITH_FITS]
+        if fitted and self.fits is None:
+            raise ValueError(f"recipes {fitted} read bodies fitted to masks, and fits is not given; give the file that "
+                             "sample/fit_SMPL.py writes, or leave them out of --recipes")  # fmt: skip
 
 
-COMMAND = "python sample/tools/label_curve.py"
-COLUMNS = {key: Column(key) for key in ("n_mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees")}
-"""The measures of each number of labels."""
-MEAN_POSE = "mean pose"
+class LabelledCell(NamedTuple):
+    """One training and its test."""
 
-Columns = Mapping[str, Mapping[str, Row]]
-"""Number of labels, row -> intervals by measure."""
-Compared = Mapping[str, Mapping[str, Mapping[str, Row]]]
-"""Number of labels, pair of rows, measure -> difference and percent, each an interval."""
+    recipe: Recipe
+    labels: Labels
+    seed: int
 
 
-def read_cell(run: Path) -> Tested:
-    """Measure the stored predictions of a run, and the mean of its training labels on the same frames."""
-    _, stored = load_predictions(run / "predictions.npz", COMMAND)
-    true, R = (torch.from_numpy(stored[name]) for name in ("true_root_m", "R_crop_from_world"))
-    mean_pose = torch.from_numpy(stored["mean_pose_root_m"]).expand_as(true)
-    found, of_mean = (
-        as_arrays(pose_errors(pose, true, R)) for pose in (torch.from_numpy(stored["predicted_root_m"]), mean_pose)
-    )
-    frames, told = stored["frames"], load_metrics(run / "metrics.json", COMMAND)
-    tier, of_labels = told.get("tier", NOT_RECORDED), told.get("tier_of", {}).get("mean_pose", NOT_RECORDED)
-    return Tested(found, frames, int(stored["step"]), more={MEAN_POSE: Tested(of_mean, frames, tier=of_labels)},
-                  tier=tier)  # fmt: skip
+class Measured(NamedTuple):
+    """What a cell got wrong, and how it was trained."""
+
+    errors: Mapping[str, Float[np.ndarray, "N"]]
+    of_four_views: Mapping[str, Float[np.ndarray, "N"]]
+    """Of the mean of all views' answers."""
+    predicted_world_m: Float[Tensor, "N J 3"]
+    frames: Int[np.ndarray, "N 5"]
+    tier: str
+    step: int
+    """At which the tested checkpoint was written; 0 for a matrix."""
+    seconds: float
+    """Of the training, looks included."""
+    is_falling: bool
+    """Whether the validation people still said better and better at its end."""
+    at_equal_seconds_mm: float
+    """N-MPJPE of the validation people after that time; NaN without a training that long."""
 
 
-def as_arrays(errors: Mapping[str, Float[torch.Tensor, "N"]]) -> dict[str, Float[np.ndarray, "N"]]:
-    """Take errors out of their tensors."""
-    return {name: values.double().numpy() for name, values in errors.items()}
+def is_filled(recipe: Recipe, labels: Labels, config: LabelCurveConfig) -> bool:
+    """Say whether a row has such a column."""
+    given = {"rhodin": bool(config.rhodin), "seed": bool(config.thesis)}.get(recipe, True)
+    wanted = {"none": recipe in WITH_FITS, "all": recipe == "oracle"}.get(labels, recipe != "oracle")
+    return given and wanted
 
 
-def markdown(columns: Columns, compared: Compared, tiers: Mapping[str, str], protocol_text: str) -> list[str]:
-    """Write the table, the paired comparisons below it, and the protocol."""
-    titles = [f"{labels}: {column.heading}" for labels in columns for column in COLUMNS.values()]
-    rows = {row: [tiers.get(row, NOT_RECORDED),
-                  *(text for found in columns.values() for text in written_row(found[row], COLUMNS))]
-            for row in next(iter(columns.values()))}  # fmt: skip
-    gains = {pair: [written_gain(found[pair][key], column) for found in compared.values()
-                    for key, column in COLUMNS.items()] for pair in next(iter(compared.values()))}  # fmt: skip
-    told = "Paired differences, negative is better for the first:"
-    return [*table_lines(rows, ["reads", *titles]), "", told, "", *table_lines(gains, titles), "", protocol_text]
+def cells_of(config: LabelCurveConfig) -> list[LabelledCell]:
+    """List the cells, those of the first seed first, rows in the order of the setting."""
+    return [LabelledCell(recipe, labels, seed) for seed in config.seeds for recipe in config.recipes
+            for labels in config.labels if is_filled(recipe, labels, config)]  # fmt: skip
 
 
-def written_gain(gain: Mapping[str, Mapping[str, float]], column: Column) -> str:
-    """Write a difference and its percentage of the baseline."""
-    return f"{written_interval(gain['difference'], column.decimals)}, {written_interval(gain['percent'])} %"
+def encoder_path(cell: LabelledCell, config: LabelCurveConfig) -> Path:
+    """Name the checkpoint of stage 1 that a cell starts from, or whose network it has."""
+    paths = {"rhodin": config.rhodin, "seed": config.thesis}.get(cell.recipe, config.stage_1)
+    return paths[config.seeds.index(cell.seed) % len(paths)]
 
 
-def column_title(sequences: int) -> str:
-    """Name a column by its labels."""
-    return f"{sequences} sequences" if sequences else "all labels"
+def people_of(cell: LabelledCell, config: LabelCurveConfig) -> Subjects:
+    """Say whose labels a cell reads."""
+    who = config.subjects
+    labelled = {"none": (), "all": who.train}.get(cell.labels, who.labelled)
+    return replace(who, labelled=labelled)
 
 
-def protocol(config: LabelCurveConfig, num_frames: int) -> str:
-    """Say how the numbers came about."""
-    labelled, test = (", ".join(f"S{n}" for n in names) for names in (config.subjects.labelled, config.subjects.test))
-    held_out = len(config.subjects.held_out)
-    ended = (
-        f"ended after {config.patience} validations, every {config.loop.validate_every} steps, without a better error"
-        if config.patience
-        else "all of them; the checkpoint is the best on the held-out sequences"
-    )
-    every = "all frames" if config.every == 1 else f"one frame in {config.every}"
-    return (
-        f"Trained on labels of {labelled}: all sequences but {held_out}, or the number of sequences named; the "
-        f"{held_out} held-out ones choose the checkpoint in every cell. Tested on {test}: {num_frames} images ({every} "
-        f"and cameras of the index), 17 joints with the pelvis at the origin, crop as stage 1 was trained. "
-        f"{len(config.seeds)} seeds, {len(config.encoders)} stage-1 encoder(s). The same augmentation and batch in "
-        f"all cells; random and frozen {config.frozen_steps} steps, fine-tuned {config.finetune_steps}, from scratch "
-        f"at most {config.scratch_steps} ({config.scratch_schedule} step size; {ended}). Brackets: 95 % bootstrap over "
-        "sequences and seeds of stage 2, which do not cover the variation of stage 1 where it was trained once; "
-        "differences: paired over the same sequences."
-    )
-
-
-def write_references(config: LabelCurveConfig, columns: Columns, num_frames: int) -> Path:
-    """Write the json of the rows that need no image; return its path."""
-    path = config.output.with_name(f"{config.output.stem}_references.json")
-    labelled, test = (", ".join(f"S{n}" for n in names) for names in (config.subjects.labelled, config.subjects.test))
-    protocol_text = (
-        f"Rows that need no image, {num_frames} images of {test}: the median of {labelled}'s labels, turned to one "
-        "heading first; the nearest label is chosen by N-MPJPE. An oracle is told the true heading or the true pose."
-    )
-    tier = Reads(joints=frozenset(config.subjects.labelled)).tier
-    tiers = {row: tier for row in next(iter(columns.values()))}
-    save_result(path, protocol_text, columns=columns, tiers=tiers, num_frames=num_frames)
-    return path
-
-
-def write_both(output: Path, references: Path) -> str:
-    """Write the markdown table beside a json of trained rows, the rows that need no image first; return it.
-
-    Raises:
-        ValueError: the two files are not about the same labels and frames.
-    """
-    must_exist(output, COMMAND)
-    trained, untrained = (json.loads(path.read_text()) for path in (output, references))
-    if list(trained["columns"]) != list(untrained["columns"]) or not _same_frames(trained, untrained["num_frames"]):
-        raise ValueError(f"{output} and {references} have other columns or frames; measure both with the same "
-                         f"settings: {COMMAND}")  # fmt: skip
-    columns = {title: untrained["columns"][title] | rows for title, rows in trained["columns"].items()}
-    protocol_text = f"{trained['protocol']} {untrained['protocol']}"
-    tiers = trained.get("tiers", {}) | untrained.get("tiers", {})
-    return write_markdown(output, markdown(columns, trained["comparisons"], tiers, protocol_text))
-
-
-def _same_frames(trained: Mapping[str, Any], num_frames: int) -> bool:
-    """Compare the numbers of tested images; files written before it was stored tell it in their protocol only."""
-    return trained.get("num_frames", num_frames) == num_frames and f"{num_frames} images" in trained["protocol"]
-
-
-Recipe = Literal["random", "scratch", "frozen", "finetune"]
-ROWS: dict[Recipe, str] = {
-    "random": "random encoder, frozen",
-    "scratch": "supervised from scratch",
-    "frozen": "stage 1, frozen",
-    "finetune": "stage 1, fine-tuned",
-}
-COMPARED_ROWS = [
-    (ROWS[ours], baseline)
-    for ours in ("frozen", "finetune")
-    for baseline in (MEAN_POSE, ROWS["random"], ROWS["scratch"])
-]
-
-
-def pose_config(cell: Cell[Recipe], config: LabelCurveConfig) -> PoseConfig:
+def pose_config(cell: LabelledCell, config: LabelCurveConfig) -> PoseConfig:
     """Give the settings of a cell's training."""
-    encoder = config.encoders[config.seeds.index(cell.seed) % len(config.encoders)]
-    is_scratch = cell.recipe == "scratch"
-    steps = {"scratch": config.scratch_steps, "finetune": config.finetune_steps}.get(cell.recipe, config.frozen_steps)
-    settings = PoseConfig(
-        encoder=encoder, mode=cell.recipe, device=config.device, paths=config.paths, subjects=config.subjects,
-        sequences=cell.sequences, head=config.head, augment=config.augment, batch=config.batch,
-        optim=Optim(steps=steps, lr=config.lr, schedule=config.scratch_schedule if is_scratch else "cosine"),
-        loop=replace(config.loop, seed=cell.seed), patience=config.patience if is_scratch else 0,
+    path, is_other = encoder_path(cell, config), cell.recipe in OTHER_ENCODERS
+    usual = PRESETS[cell.recipe if is_other else "demo"]().pose
+    stage_1 = load_encoder(path).config
+    starts_anew = cell.recipe in ("supervised", "ours_without_stage_1", "random")
+    steps = config.head_steps if is_other else config.steps
+    looks = max(1, steps // config.looks)
+    settings = replace(
+        usual, encoder=None if starts_anew else path, mode="scratch" if starts_anew else "finetune",
+        device=config.device, paths=config.paths, subjects=people_of(cell, config), batch=config.batch,
+        sequences=NUM_SEQUENCES[cell.labels], sequences_seed=cell.seed, patience=config.patience,
+        pseudo_labels=config.fits if cell.recipe in WITH_FITS else None,
+        loop=Loop(seed=cell.seed, validate_every=looks, checkpoint_every=looks, pictures=0, workers=0,
+                  threads=config.threads),
     )  # fmt: skip
-    key = name_of(settings, config)
-    return replace(settings, name=f"label_curve_{cell.recipe}_{cell.sequences or 'all'}_seed{cell.seed}_{key}")
+    if is_other:
+        settings = replace(settings, mode="frozen", optim=replace(usual.optim, steps=steps))
+    else:
+        optim = replace(usual.optim, steps=steps, lr=config.lr, bf16=config.bf16, warmup_steps=min(100, steps // 10))
+        settings = replace(settings, optim=optim, augment=config.augment, in_memory=config.augment.needs_margin,
+                           untrained=UntrainedEncoder(stage_1.crop, stage_1.encoder))  # fmt: skip
+    return replace(
+        settings, name=f"label_curve_{cell.recipe}_{cell.labels}_seed{cell.seed}_{name_of(settings, config)}"
+    )
 
 
 def name_of(settings: PoseConfig, config: LabelCurveConfig) -> str:
     """Name everything a cell's result depends on, so that a finished cell is never taken for another."""
     plain = to_plain(settings)
-    for free in ("name", "paths", "device", "encoder"):
+    for free in ("name", "paths", "device", "encoder", "pseudo_labels", "loop", "in_memory"):
         del plain[free]
-    plain |= {"test_every": config.every, "test_subjects": list(config.subjects.test)}
-    plain["loop"] = {"seed": settings.loop.seed, "validate_every": settings.loop.validate_every}
-    starts_from: object = file_hash(settings.encoder)
-    if settings.mode in ("random", "scratch"):
-        stage_1 = load_checkpoint(settings.encoder, "enc_dec")["config"]
-        starts_from = {name: stage_1[name] for name in ("crop", "encoder", "decoder", "normalise")}
-    return fingerprint(plain, starts_from, file_hash(settings.paths.index_location / "index.npz"))
+    loop = {"seed": settings.loop.seed, "validate_every": settings.loop.validate_every}
+    files = [file_hash(path) for path in (settings.encoder, settings.pseudo_labels) if path is not None]
+    return fingerprint(plain, loop, files, file_hash(index_path(config.paths)), config.every, config.ridge)
 
 
-def run_cell(cell: Cell[Recipe], config: LabelCurveConfig) -> Tested:
-    """Train and test what is not yet trained and tested, and read the result."""
+def run_cell(cell: LabelledCell, config: LabelCurveConfig) -> Measured | None:
+    """Train and test what is not yet trained and tested, and read the result; None where nothing may be trained."""
     settings = pose_config(cell, config)
     folder = config.paths.runs_location / "pose" / settings.name
     if not (folder / "metrics.json").exists():
-        train_once(train_3d_pose_from_enc.main, settings, folder, folder / "metrics.json")
-        checkpoint = folder / "checkpoint_best.pt"
-        test_pose.main(TestPoseConfig(checkpoint=checkpoint, device=config.device, paths=config.paths,
-                                      subjects=config.subjects.test, every=config.every))  # fmt: skip
-    return read_cell(folder)
+        if config.only_finished:
+            return None
+        if cell.recipe in PROBED:
+            probe(cell, config, folder)
+        else:
+            train_once(train_3d_pose_from_enc.main, settings, folder, folder / "metrics.json")
+            tested = TestPoseConfig(folder / "checkpoint_best.pt", device=config.device, paths=config.paths)
+            test_pose.main(replace(tested, subjects=config.subjects.test, every=config.every))
+    return read_cell(folder, config.equal_seconds, trained=cell.recipe not in PROBED)
 
 
-def measure_references(config: LabelCurveConfig) -> Path:
-    """Measure the poses that need no image, by each column's labels and on the table's frames; return the json's path.
+def probe(cell: LabelledCell, config: LabelCurveConfig, folder: Path) -> None:
+    """Read joints off an encoder's points by one matrix, and keep what it says of the test people."""
+    who, path = people_of(cell, config), encoder_path(cell, config)
+    stored = load_encoder(path)
+    crops = CropSettings(stored.config.crop)
+    labelled = PoseData(
+        config.paths, FrameChoice(who.labelled, "train", who.held_out, NUM_SEQUENCES[cell.labels],
+                                  sequences_seed=cell.seed), crops,
+    )  # fmt: skip
+    if cell.recipe == "random":
+        stored = untrained(stored, labelled, cell.seed)
+    network = stored.network.to(choose_device(config.device)).eval()
+    tested = PoseData(config.paths, FrameChoice(who.test, every=config.every), crops)
+    chosen_by = PoseData(config.paths, FrameChoice(who.validation, every=4), crops)
+    choosing, test = (read_points(network, data, config.batch) for data in (chosen_by, tested))
+    found = fit_to_labels(network, labelled, config.ridge, choosing, config.batch)
+    inputs = {"checkpoint": path, "index": index_path(config.paths)}
+    folder.mkdir(parents=True, exist_ok=True)
+    split = f"one matrix, ridge {found.ridge:g}"
+    save_predictions(
+        folder / "predictions.npz", split, test.frames, inputs, true_root_m=test.joints_m.numpy(),
+        predicted_root_m=read_joints(found.weights, test.points_m).numpy(),
+        R_crop_from_world=test.R_crop_from_world.numpy(), step=np.array(0),
+    )  # fmt: skip
+    save_metrics(folder / "metrics.json", split, test.frames, inputs, {"ridge": found.ridge},
+                 reads=stored.reads | found.labels_read, at_test=tested.reads())  # fmt: skip
 
-    What the crops are centred on, and with it what "facing the camera" means, is as stage 1 was trained.
-    """
-    crop = load_encoder(config.encoders[0]).config.crop
-    test = PoseData(config.paths, FrameChoice(config.subjects.test, every=config.every), CropSettings(crop))
+
+def untrained(stored: StoredEncoder, labelled: PoseData, seed: int) -> StoredEncoder:
+    """Build the same encoder from random weights, with statistics of real images."""
+    torch.manual_seed(seed)
+    network = build_encoder_decoder(stored.config)
+    calibrate_batchnorm(network, labelled.some_images(256))
+    return stored._replace(network=network, reads=NOTHING)
+
+
+def read_cell(folder: Path, equal_seconds: float, trained: bool) -> Measured:
+    """Measure the stored predictions of a cell, one view and the mean of all."""
+    _, stored = load_predictions(folder / "predictions.npz", COMMAND)
+    predicted, true, R = (
+        torch.from_numpy(stored[name]) for name in ("predicted_root_m", "true_root_m", "R_crop_from_world")
+    )
+    frames, world_m = stored["frames"], predicted @ R
+    told = load_metrics(folder / "metrics.json", COMMAND)
+    history = load_history(folder / "history.jsonl") if trained else []
+    looks = [(line["elapsed_s"], line["step"], line[LOOK]) for line in history if LOOK in line]
+    best_step = min(looks, key=lambda look: look[2])[1] if looks else 0
+    in_time = [error for seconds, _, error in looks if seconds <= equal_seconds]
+    has_ended = bool(looks) and looks[-1][0] <= equal_seconds
+    return Measured(
+        as_arrays(pose_errors(predicted, true, R)),
+        as_arrays(pose_errors(mean_of_views(world_m, frames) @ R.mT, true, R)),
+        world_m, frames, told["tier"], int(stored["step"]), looks[-1][0] if looks else 0.0,
+        bool(looks) and best_step > FALLING_SHARE * looks[-1][1],
+        min(in_time) if in_time or has_ended else float("nan"),
+    )  # fmt: skip
+
+
+def mean_of_views(pose_world_m: Float[Tensor, "N J 3"], frames: Int[np.ndarray, "N 5"]) -> Float[Tensor, "N J 3"]:
+    """Average the poses that all views of an instant say, in world axes."""
+    instant = torch.from_numpy(np.unique(frames[:, [0, 1, 2, 4]], axis=0, return_inverse=True)[1].reshape(-1))
+    total = torch.zeros(int(instant.max()) + 1, *pose_world_m.shape[1:]).index_add_(0, instant, pose_world_m)
+    return (total / instant.bincount()[:, None, None])[instant]
+
+
+def as_arrays(errors: Mapping[str, Float[Tensor, "N"]]) -> dict[str, Float[np.ndarray, "N"]]:
+    """Take errors out of their tensors."""
+    return {name: values.double().numpy() for name, values in errors.items()}
+
+
+Row = dict[str, Any]
+Errors = Sequence[Mapping[str, Float[np.ndarray, "N"]]]
+
+
+def numbers(errors: Errors, frames: Int[np.ndarray, "N 5"], alone: tuple[int, ...]) -> Row:
+    """Average a row over seeds and frames, over all test people and over some of them alone."""
+    found: Row = {}
+    for name, measure in MEASURES.items():
+        values = np.stack([one[measure] for one in errors])
+        known = np.isfinite(values).all(axis=0)
+        within = mean_interval(values[:, known], frames[known])
+        found[name] = round(within.mean, 2)
+        if name == "n_mpjpe_mm":
+            found["n_mpjpe_mm_interval"] = [round(within.low, 2), round(within.high, 2)]
+        if alone and name in ("n_mpjpe_mm", "p_mpjpe_mm"):
+            is_theirs = known & np.isin(frames[:, 0], alone)
+            found[f"{name}_{'_'.join(f'S{one}' for one in alone)}"] = round(float(values[:, is_theirs].mean()), 2)
+    return found
+
+
+def rows_of_cells(results: Mapping[LabelledCell, Measured], alone: tuple[int, ...]) -> list[Row]:
+    """Make the table's rows of everything that was trained: one view, four views, and equal seconds."""
+    rows = []
+    for recipe, labels in dict.fromkeys((cell.recipe, cell.labels) for cell in results):
+        seeds = {cell.seed: one for cell, one in results.items() if (cell.recipe, cell.labels) == (recipe, labels)}
+        cells = list(seeds.values())
+        about = {"recipe": recipe, "labels": labels}
+        told = {"budget": "plateau", "seeds": list(seeds), "reads": " / ".join(sorted({one.tier for one in cells}))}
+        trained = {"steps": [one.step for one in cells], "seconds": [round(one.seconds) for one in cells],
+                   "still_falling": any(one.is_falling for one in cells)}  # fmt: skip
+        for views in (1, 4):
+            errors = [one.errors if views == 1 else one.of_four_views for one in cells]
+            rows.append(about | {"views": views} | told | numbers(errors, cells[0].frames, alone) | trained)
+        early = [one.at_equal_seconds_mm for one in cells]
+        if np.isfinite(early).all():
+            rows.append(about | {"views": 1} | told | {"budget": "equal_seconds", "people": "validation",
+                        "n_mpjpe_mm": round(float(np.mean(early)), 2)})  # fmt: skip
+    return rows
+
+
+def rows_without_image(
+    config: LabelCurveConfig, results: Mapping[LabelledCell, Measured], alone: tuple[int, ...]
+) -> list[Row]:
+    """Measure poses that need no image, by each column's labels, and one at the heading that a network reads."""
+    who = config.subjects
+    crop = CropSettings(load_encoder(config.stage_1[0]).config.crop)
+    test = PoseData(config.paths, FrameChoice(who.test, every=config.every), crop)
     true_root_m, R, frames = test.labels_root_m(), test.turns_from_world(), test.table.frames[test.rows]
-    columns = {}
-    for count in config.sequences:
-        labels = labels_world_m(test.table, config.subjects.labelled, config.subjects.held_out, count)
-        columns[column_title(count)] = {
-            REFERENCES[name]: summarise([Tested(as_arrays(pose_errors(pose, true_root_m, R)), frames)], COLUMNS)
-            for name, pose in reference_poses(labels, true_root_m, R).items()
-        }
-    return write_references(config, columns, len(test.rows))
+    names = {"constant_any_heading": "constant_pose", "constant": "constant_pose_true_heading",
+             "retrieval": "nearest_label_true_heading"}  # fmt: skip
+    rows = []
+    for labels in (one for one in config.labels if one not in ("none", "all")):
+        found: dict[str, list[Any]] = {name: [] for name in (*names, "constant_predicted_heading")}
+        for seed in config.seeds if NUM_SEQUENCES[labels] else config.seeds[:1]:
+            given = labels_world_m(test.table, who.labelled, who.held_out, NUM_SEQUENCES[labels], seed)
+            poses = reference_poses(given, true_root_m, R, test.table.skeleton)
+            for name, key in names.items():
+                found[name].append(as_arrays(pose_errors(poses[key], true_root_m, R)))
+            network = next((results[cell] for recipe in ("ours", "stage_1_finetuned")
+                            if (cell := LabelledCell(recipe, labels, seed)) in results), None)  # fmt: skip
+            if network is not None:
+                at_heading = constant_at(given, network.predicted_world_m) @ R.mT
+                found["constant_predicted_heading"].append(as_arrays(pose_errors(at_heading, true_root_m, R)))
+        for name, errors in found.items():
+            if errors:
+                reads = Reads(joints=frozenset(who.labelled)).tier
+                reads += " + a network's heading" * (name == "constant_predicted_heading")
+                rows.append({"recipe": name, "labels": labels, "views": 1, "budget": "plateau",
+                             "seeds": list(config.seeds[: len(errors)]), "reads": reads,
+                             **numbers(errors, frames, alone)})  # fmt: skip
+    return rows
+
+
+def constant_at(labels_m: Float[Tensor, "L J 3"], found_world_m: Float[Tensor, "N J 3"]) -> Float[Tensor, "N J 3"]:
+    """Turn the median label to the headings of found poses."""
+    median = without_heading(without_heading(labels_m).median(dim=0).values[None])
+    return turned_by_headings(median.expand_as(found_world_m), headings_world_rad(found_world_m))
+
+
+WANTED: tuple[tuple[Recipe, Labels, Recipe, Labels, float | None], ...] = (
+    ("ours", "none", "ours", "S1", 1.05), ("ours", "1", "supervised", "1", 0.45),
+    ("ours", "3", "supervised", "3", 0.50), ("ours", "10", "supervised", "10", None),
+    ("ours", "S1", "supervised", "S1", 0.70), ("ours", "S1", "rhodin", "S1", 0.55),
+    ("stage_1_frozen", "1", "supervised", "1", None), ("stage_1_frozen", "3", "supervised", "3", None),
+    ("stage_1_frozen", "10", "supervised", "10", None), ("stage_1_frozen", "S1", "supervised", "S1", None),
+    ("stage_1_finetuned", "1", "supervised", "1", None), ("stage_1_finetuned", "3", "supervised", "3", None),
+    ("stage_1_finetuned", "10", "supervised", "10", None), ("stage_1_finetuned", "S1", "supervised", "S1", None),
+    ("ours", "none", "ours_without_stage_1", "none", None), ("ours", "S1", "ours_without_stage_1", "S1", None),
+    ("ours", "S1", "oracle", "all", None),
+)  # fmt: skip
+"""Ratios that are told, N-MPJPE of the first over that of the second, and the most that is wanted."""
+
+
+def ratios(results: Mapping[LabelledCell, Measured], seeds: tuple[int, ...]) -> list[Row]:
+    """Divide rows by others, paired over sequences and seeds that both have."""
+    found = []
+    for recipe, labels, other, other_labels, most in WANTED:
+        both = [seed for seed in seeds if LabelledCell(recipe, labels, seed) in results
+                and LabelledCell(other, other_labels, seed) in results]  # fmt: skip
+        if not both:
+            continue
+        mine, others = (
+            np.stack([results[LabelledCell(*key, seed)].errors["n_mpjpe_17_mm"] for seed in both])
+            for key in ((recipe, labels), (other, other_labels))
+        )
+        percent = compare(mine, others, results[LabelledCell(recipe, labels, both[0])].frames).percent
+        found.append({"recipe": recipe, "labels": labels, "over_recipe": other, "over_labels": other_labels,
+                      "n_mpjpe_ratio": round(1 + percent.mean / 100, 3), "seeds": both,
+                      "interval": [round(1 + percent.low / 100, 3), round(1 + percent.high / 100, 3)],
+                      "at_most": most})  # fmt: skip
+    return found
+
+
+def markdown(rows: Sequence[Row], divided: Sequence[Row], protocol: str) -> list[str]:
+    """Write N and P by recipe and labels, the ratios below, and the protocol."""
+    one_view = [row for row in rows if row["budget"] == "plateau" and row["views"] == 1]
+    columns = list(dict.fromkeys(sorted((row["labels"] for row in one_view), key=list(NUM_SEQUENCES).index)))
+    table = {}
+    for recipe in (name for name in RECIPES if any(row["recipe"] == name for row in one_view)):
+        by_labels = {row["labels"]: row for row in one_view if row["recipe"] == recipe}
+        reads = " / ".join(dict.fromkeys(row["reads"] for row in by_labels.values()))
+        table[f"`{recipe}`: {RECIPES[recipe]}"] = [reads, *(written(by_labels.get(one)) for one in columns)]
+    titles = {"none": "no labels", "1": "1 sequence", "S1": "all of S1", "all": "everybody's"}
+    lines = table_lines(table, ["reads", *(titles.get(one, f"{one} sequences") for one in columns)])
+    told = {f"{one['recipe']}, {one['labels']} / {one['over_recipe']}, {one['over_labels']}": [
+        f"{one['n_mpjpe_ratio']:.2f} [{one['interval'][0]:.2f}, {one['interval'][1]:.2f}]",
+        "" if one["at_most"] is None else f"{one['at_most']:.2f}",
+    ] for one in divided}  # fmt: skip
+    return [*lines, "", "N-MPJPE over N-MPJPE, paired over sequences:", "",
+            *table_lines(told, ["ratio", "wanted at most"]), "", protocol]  # fmt: skip
+
+
+def written(row: Row | None) -> str:
+    """Write N with its interval and P; a star where the training still got better."""
+    if row is None:
+        return "–"
+    low, high = row["n_mpjpe_mm_interval"]
+    n_mm = written_interval({"mean": row["n_mpjpe_mm"], "low": low, "high": high}, 1)
+    return f"{n_mm} / {row['p_mpjpe_mm']:.1f}{'*' * row.get('still_falling', False)}"
+
+
+def protocol_of(config: LabelCurveConfig, num_frames: int, results: Mapping[LabelledCell, Measured]) -> str:
+    """Say how the numbers came about."""
+    who, stage_1 = config.subjects, load_encoder(config.stage_1[0]).config
+    labelled, test, choosing, train = (", ".join(f"S{one}" for one in some)
+                                       for some in (who.labelled, who.test, who.validation, who.train))  # fmt: skip
+    seeds = sorted({cell.seed for cell in results})
+    return (
+        f"N-MPJPE [95 % bootstrap over sequences and seeds] / P-MPJPE in mm; tested on {test}: {num_frames} images, 17 "
+        f"joints about the pelvis, one view unless said, no mirrored image, crop centred on {stage_1.crop.centre}, "
+        f"{stage_1.crop.size_px} px; seeds {', '.join(map(str, seeds))}. Labels: of {labelled}, never of the "
+        f"{len(who.held_out)} held-out sequences; people behind stage 1, rooms and fits: {train}. Every training that "
+        f"changes the encoder: at most {config.steps} steps of {config.batch} images, cosine step size, ended after "
+        f"{config.patience} of {config.looks} looks at {choosing} without a better one; they choose checkpoint and "
+        "ridge in every row alike, and are in no training or test. *: the best look came in the last third, so that it "
+        f"was still getting better. Rows of equal_seconds (json): validation people after {config.equal_seconds:g} s."
+    )
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """Write the rows as a table for other programs."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with atomic_write(path) as partial, partial.open("w", newline="") as file:
+        table = csv.DictWriter(file, names)
+        table.writeheader()
+        table.writerows(rows)
 
 
 def main(config: LabelCurveConfig) -> Path:
-    """Fill the table, write and print it; return the json's path."""
-    references = measure_references(config)
-    if config.references_only:
-        print(write_both(config.output, references))
-        return config.output
-    cells = [Cell(recipe, seed, count) for seed in config.seeds for count in config.sequences for recipe in ROWS]
-    remedy = f"their metrics.json under {config.paths.runs_location / 'pose'}"
-    results = run_cells("label_curve", cells, lambda cell: run_cell(cell, config), remedy)
-    columns, compared, tiers = {}, {}, {}
-    for count in config.sequences:
-        table = {MEAN_POSE: [results[Cell("frozen", seed, count)].more[MEAN_POSE] for seed in config.seeds]}
-        table |= {title: [results[Cell(row, seed, count)] for seed in config.seeds] for row, title in ROWS.items()}
-        columns[column_title(count)] = {row: summarise(seeds, COLUMNS) for row, seeds in table.items()}
-        tiers |= {row: tier_of_row(seeds) for row, seeds in table.items()}
-        compared[column_title(count)] = {
-            f"{ours} minus {baseline}": difference_and_percent(table[ours], table[baseline], COLUMNS)
-            for ours, baseline in COMPARED_ROWS
-        }
-    num_frames = len(results[cells[0]].frames)
-    steps = {pose_config(cell, config).name: result.step for cell, result in results.items()}
-    save_result(config.output, protocol(config, num_frames), columns=columns, comparisons=compared, tiers=tiers,
-                num_frames=num_frames, steps_of_tested_checkpoint=steps)  # fmt: skip
-    print(write_both(config.output, references))
+    """Fill the cells, write and print the table; return the json's path.
+
+    Raises:
+        ValueError: no cell is there and none may be trained.
+    """
+    filled = {cell: run_cell(cell, config) for cell in tqdm(cells_of(config), desc="label_curve", disable=None)}
+    results = {cell: found for cell, found in filled.items() if found is not None}
+    if not results:
+        raise ValueError(f"no cell is finished under {config.paths.runs_location / 'pose'}; leave out --only-finished")
+    alone = (9, 11) if set(config.subjects.test) > {9, 11} else ()
+    rows = rows_without_image(config, results, alone) + rows_of_cells(results, alone)
+    divided, num_frames = ratios(results, config.seeds), len(next(iter(results.values())).frames)
+    protocol = protocol_of(config, num_frames, results)
+    save_numbers(config.output, protocol, rows=rows, ratios=divided)
+    write_csv(config.output.with_suffix(".csv"), rows)
+    with atomic_write(config.figure) as partial:
+        label_curve_figure(rows).savefig(partial, format="png")
+    print(write_markdown(config.output, markdown(rows, divided, protocol)))
     return config.output
 
 

@@ -27,11 +27,12 @@ from models.encoder_decoder import EncoderDecoder, load_encoder
 from utils.artifacts import file_hash, save_result
 from utils.batches import in_order, to_device
 from utils.engine import choose_device
-from utils.metrics import mirrored_joints, pose_errors
+from utils.metrics import mirrored_joints, n_mpjpe_mm, pose_errors
 from utils.report.measures import of_all_joints
 from utils.report.summaries import intervals, text_table
 from utils.settings import start
 from utils.skeleton import Skeleton
+from utils.tiers import Reads
 
 
 @dataclass(frozen=True)
@@ -52,9 +53,17 @@ class ProbeConfig:
     """What all crops are centred on; empty for what the encoder was trained with."""
     every: int = setting(4, low=1)
     """Test on every n-th frame."""
-    ridge: float = setting(3e-3, low=1e-9)
-    """Added to the squares of the points, over their mean: keeps weights of points that lie together small."""
+    ridge: tuple[float, ...] = (3e-3,)
+    """Added to the squares of the points, over their mean: keeps weights of points that lie together small.  Of several
+    the images of subjects.validation choose one for each row."""
     batch: int = setting(64, low=1)
+
+    def __post_init__(self) -> None:
+        if not self.ridge or min(self.ridge) < 1e-9:
+            raise ValueError(f"ridge is {list(self.ridge)}; use values of at least 1e-9")
+        if len(self.ridge) > 1 and not self.subjects.validation:
+            raise ValueError(f"ridge has {len(self.ridge)} values, and nobody chooses among them; name people whom "
+                             "neither training nor test reads: --subjects.validation, or give one value")  # fmt: skip
 
 
 class Probed(NamedTuple):
@@ -69,10 +78,10 @@ class Probed(NamedTuple):
 
 
 @torch.no_grad()
-def read_points(network: EncoderDecoder, data: PoseData, config: ProbeConfig, is_mirrored: bool = False) -> Probed:
+def read_points(network: EncoderDecoder, data: PoseData, batch: int, is_mirrored: bool = False) -> Probed:
     """Run the encoder on every image or mirror image; joints are mirrored, too."""
     device, parts = next(network.parameters()).device, []
-    for cpu_sample in tqdm(in_order(data, config.batch), desc="points", disable=None):
+    for cpu_sample in tqdm(in_order(data, batch), desc="points", disable=None):
         sample = to_device(cpu_sample, device)
         points_m = network.encode_points(sample.image.flip(-1) if is_mirrored else sample.image)
         points_m = points_m - points_m.mean(1, keepdim=True)
@@ -95,10 +104,42 @@ def fit(points_m: Float[Tensor, "N P 3"], joints_m: Float[Tensor, "N J 3"], ridg
     return torch.linalg.solve(squares + regular, both.mT).mT.float()
 
 
+def read_joints(weights: Float[Tensor, "J P"], points_m: Float[Tensor, "N P 3"]) -> Float[Tensor, "N J 3"]:
+    """Read joints about the first, the pelvis."""
+    joints_m = weights @ points_m
+    return joints_m - joints_m[:, :1]
+
+
+class Fitted(NamedTuple):
+    """The map of one set of labels."""
+
+    weights: Float[Tensor, "J P"]
+    ridge: float
+    labels_read: Reads
+
+
+def fit_to_labels(
+    network: EncoderDecoder, labelled: PoseData, ridges: tuple[float, ...], choosing: Probed | None, batch: int
+) -> Fitted:
+    """Fit the map to labelled images and their mirror images, with the ridge whose map others' images like best.
+
+    Args:
+        choosing: points and joints of people who choose among several ridges, by N-MPJPE; the first without them.
+    """
+    read = [read_points(network, labelled, batch, is_mirrored) for is_mirrored in (False, True)]
+    points_m, joints_m = (torch.cat([getattr(one, name) for one in read]) for name in ("points_m", "joints_m"))
+    found = {ridge: fit(points_m, joints_m, ridge) for ridge in ridges}
+    if choosing is None:
+        return Fitted(found[ridges[0]], ridges[0], labelled.reads())
+    errors_mm = {ridge: n_mpjpe_mm(read_joints(weights, choosing.points_m), choosing.joints_m).mean().item()
+                 for ridge, weights in found.items()}  # fmt: skip
+    best = min(errors_mm, key=errors_mm.__getitem__)
+    return Fitted(found[best], best, labelled.reads())
+
+
 def errors_of(weights: Float[Tensor, "J P"], test: Probed, skeleton: Skeleton) -> dict[str, np.ndarray]:
     """Measure what the weights read on test images."""
-    joints_m = weights @ test.points_m
-    joints_m = joints_m - joints_m[:, :1]
+    joints_m = read_joints(weights, test.points_m)
     errors = pose_errors(joints_m, test.joints_m, test.R_crop_from_world, skeleton)
     return {name: values.numpy() for name, values in errors.items()}
 
@@ -113,27 +154,38 @@ def main(config: ProbeConfig) -> dict[str, dict[str, dict[str, float]]]:
     crops = CropSettings(replace(stored.config.crop, centre=config.centre or stored.config.crop.centre))
     who = config.subjects
     tested = PoseData(config.paths, FrameChoice(who.test, every=config.every), crops)
-    test, skeleton = read_points(network, tested, config), tested.table.skeleton
-    rows, reads = {}, stored.reads
+    test, skeleton = read_points(network, tested, config.batch), tested.table.skeleton
+    rows, reads, ridges = {}, stored.reads, {}
+    choosing = None
+    if who.validation:
+        chosen_by = PoseData(config.paths, FrameChoice(who.validation, every=config.every), crops)
+        choosing = read_points(network, chosen_by, config.batch)
     for sequences in config.sequences:
         labelled = PoseData(config.paths, FrameChoice(who.labelled, "train", who.held_out, sequences), crops)
-        reads |= labelled.reads()
-        read = [read_points(network, labelled, config, is_mirrored) for is_mirrored in (False, True)]
-        weights = fit(
-            *(torch.cat([getattr(one, name) for one in read]) for name in ("points_m", "joints_m")), config.ridge
-        )
-        rows[f"{sequences} sequences" if sequences else "all labels"] = intervals(
-            errors_of(weights, test, skeleton), test.frames
-        )
+        weights, ridge, read = fit_to_labels(network, labelled, config.ridge, choosing, config.batch)
+        reads |= read
+        name = f"{sequences} sequences" if sequences else "all labels"
+        ridges[name] = ridge
+        rows[name] = intervals(errors_of(weights, test, skeleton), test.frames)
     labelled_names, test_names = (", ".join(f"S{one}" for one in some) for some in (who.labelled, who.test))
     protocol = (
         f"linear map of {test.points_m.shape[1]} points, fitted to labels of {labelled_names}; tested on {test_names}, "
         f"one frame in {config.every}, crop centred on {crops.crop.centre}; intervals over sequences"
     )
+    if who.validation:
+        names = ", ".join(f"S{one}" for one in who.validation)
+        protocol += f"; ridge of each row chosen on {names} among {', '.join(f'{one:g}' for one in config.ridge)}"
     output = config.output or config.checkpoint.parent / "probe.json"
     hashes = {"checkpoint": file_hash(config.checkpoint), "index": file_hash(config.paths.index_location / "index.npz")}
     save_result(
-        output, protocol, step=stored.step, input_hashes=hashes, tier=reads.tier, reads=reads.plain(), rows=rows
+        output,
+        protocol,
+        step=stored.step,
+        input_hashes=hashes,
+        tier=reads.tier,
+        reads=reads.plain(),
+        rows=rows,
+        ridges=ridges,
     )
     known = next(iter(rows.values()))
     shown = [key for key in of_all_joints(SHOWN, known) if key in known]

@@ -1,6 +1,5 @@
 """Stage 2 from the index to the figures, on a tiny data set of disc people, as a user starts the scripts."""
 
-import json
 import os
 import subprocess
 import sys
@@ -39,14 +38,11 @@ from sample import save_embeddings, train_3d_pose_from_enc
 from sample import test_pose as pose_test
 from sample.save_embeddings import EmbeddingsConfig
 from sample.test_pose import TestPoseConfig as PoseTestConfig
-from sample.tools import label_curve
-from sample.tools.label_curve import LabelCurveConfig
 from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions, save_checkpoint
 from utils.engine import Run
 from utils.history import load_history
 from utils.image import write_image
-from utils.reference_poses import REFERENCES
 from utils.report.measures import sorted_metrics
 from utils.settings import to_plain
 
@@ -422,37 +418,3 @@ def test_rolled_test_images_have_files_of_their_own(place):
     assert {"metrics.json", "metrics_rolled.json"} <= {path.name for path in place.run("rolled").iterdir()}
     assert plain["overall"] != rolled["overall"]
     assert "rolled by up to 0.35 rad" in load_metrics(place.run("rolled") / "metrics_rolled.json", COMMAND)["split"]
-
-
-def test_the_label_curve_fills_its_table_and_does_finished_cells_only_once(place, tmp_path):
-    config = LabelCurveConfig(
-        encoders=(place.encoder,), paths=place.paths, subjects=SUBJECTS, device="cpu", sequences=(0, 1), seeds=(0, 1),
-        frozen_steps=2, finetune_steps=2, scratch_steps=4, patience=1, head=PoseHeadConfig(hidden=8), batch=8,
-        loop=replace(LOOP, validate_every=2), output=tmp_path / "label_curve.json",
-    )  # fmt: skip
-    label_curve.main(config)
-    found = json.loads(config.output.read_text())
-    rows = ["mean pose", "random encoder, frozen", "supervised from scratch", "stage 1, frozen", "stage 1, fine-tuned"]
-    assert {title: list(column) for title, column in found["columns"].items()} == {
-        "all labels": rows,
-        "1 sequences": rows,
-    }
-    assert {"protocol", "hardware", "versions", "commit"} <= found.keys()
-    gain = found["comparisons"]["1 sequences"]["stage 1, fine-tuned minus supervised from scratch"]["n_mpjpe_17_mm"]
-    means = [found["columns"]["1 sequences"][row]["n_mpjpe_17_mm"]["mean"] for row in (rows[4], rows[2])]
-    assert gain["difference"]["mean"] == pytest.approx(means[0] - means[1])
-    text = config.output.with_suffix(".md").read_text()
-    without_image = list(REFERENCES.values())
-    assert [line.split(" | ")[0] for line in text.splitlines() if line.startswith("| ")][1:9] == [
-        f"| {row}" for row in [*without_image, *rows]
-    ]
-    runs = sorted(place.run("").glob("label_curve_*"))
-    assert len(runs) == 4 * 2 * 2
-    written_at = {path: path.stat().st_mtime_ns for run in runs for path in run.iterdir()}
-    label_curve.main(config)
-    config.output.with_suffix(".md").unlink()
-    label_curve.main(replace(config, references_only=True))
-    assert config.output.with_suffix(".md").read_text() == text and json.loads(config.output.read_text()) == found
-    with pytest.raises(ValueError, match="other columns or frames; measure both with the same settings"):
-        label_curve.main(replace(config, references_only=True, every=1))
-    assert written_at == {path: path.stat().st_mtime_ns for run in runs for path in run.iterdir()}

@@ -37,6 +37,7 @@ from sample.save_embeddings import EmbeddingsConfig
 from sample.test_enc_dec import TestEncDecConfig as EncDecTestConfig  # pytest would take it for a class of tests
 from sample.test_pose import TestPoseConfig as PoseTestConfig
 from sample.tools.label_curve import LabelCurveConfig
+from sample.tools.probe_points import ProbeConfig
 from utils.settings import config_from_dict, flags, parse, to_plain
 
 STAGES = [
@@ -196,7 +197,16 @@ CONTRADICTIONS = {
     "every 0th test frame": (lambda: PoseTestConfig(Path("a"), every=0), "every is 0; use at least 1"),
     "test images by none": (lambda: PoseTestConfig(Path("a"), batch=0), "batch is 0; use at least 1"),
     "every 0th of the curve": (lambda: LabelCurveConfig((Path("a"),), every=0), "every is 0; use at least 1"),
-    "curve without steps": (lambda: LabelCurveConfig((Path("a"),), frozen_steps=0), "frozen_steps is 0"),
+    "curve without steps": (lambda: LabelCurveConfig((Path("a"),), steps=0), "steps is 0"),
+    "choosers who are tested": (
+        lambda: Subjects(validation=(9,)),
+        r"\[9\] are in subjects.validation and in subj.*test",
+    ),
+    "choosers who train": (
+        lambda: Subjects(validation=(5,)),
+        r"\[5\] are in subjects.train and in subj.*validation",
+    ),
+    "ridges that nobody chooses": (lambda: ProbeConfig(Path("a"), ridge=(1.0, 2.0)), "2 values, and nobody chooses"),
     "every 0th frame": (lambda: PreprocessConfig(every=0), "every is 0; use at least 1"),
     "pretrained on others": (
         lambda: EncDecConfig(encoder=EncoderConfig(kind="efficientnet_lite0"), normalise="none"),
@@ -227,7 +237,7 @@ CONTRADICTIONS = {
     ),
     "mirrors in stage 1": (lambda: EncDecConfig(augment=ImageAugmentation(mirror=0.5)), "are not for stage 1"),
     "no figures": (lambda: FiguresConfig(), "give --enc-dec"),
-    "no encoders": (lambda: LabelCurveConfig(encoders=()), "at least one"),
+    "no encoders": (lambda: LabelCurveConfig(stage_1=()), "at least one"),
 }
 
 

@@ -1,9 +1,11 @@
 """Figures of benchmark results, from a benchmark's json."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -56,3 +58,37 @@ def _caption(hardware: dict[str, Any], vertices: int) -> str:
         f"{MASKS} masks of {SIZE_PX} px, body of {vertices:,} vertices, one thread, processor time "
         f"({hardware['processor']}); true gradient: differences of brute force. The right axis does not begin at 0."
     )
+
+
+CURVES = {
+    "retrieval": ("nearest label (oracle)", "#8a98a8", ":"), "supervised": ("labels alone", "#d1495b", "-"),
+    "rhodin": ("rhodin", "#8a98a8", "-"), "seed": ("seed", "#8a98a8", "--"),
+    "stage_1_frozen": ("stage 1, one matrix", "#62a8e5", "-"), "stage_1_finetuned": ("stage 1, trained on", OURS, "-"),
+    "ours_without_stage_1": ("fits of masks, no stage 1", "#3a7d44", "--"),
+    "ours": ("stage 1 and fits of masks", "#3a7d44", "-"), "oracle": ("true labels of everybody", "#222222", "-"),
+}  # fmt: skip
+"""Title, colour and line of the recipes that are drawn."""
+LABELS = {"none": "none", "1": "1 sequence", "3": "3", "10": "10", "S1": "all of S1", "all": "everybody's"}
+
+
+def label_curve_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw the error of every recipe over the labels that it reads, with its interval."""
+    figure = Figure(figsize=(7.2, 4.2), dpi=160, layout="constrained")
+    axes, places = figure.subplots(), list(LABELS)
+    for recipe, (title, colour, line) in CURVES.items():
+        mine = [row for row in rows if (row["recipe"], row["budget"], row["views"]) == (recipe, "plateau", 1)]
+        mine.sort(key=lambda row: places.index(row["labels"]))
+        if not mine:
+            continue
+        at, mean = [places.index(row["labels"]) for row in mine], [row["n_mpjpe_mm"] for row in mine]
+        low, high = (np.array([row["n_mpjpe_mm_interval"][end] for row in mine]) for end in (0, 1))
+        axes.errorbar(at, mean, [mean - low, high - mean], label=title, color=colour, linestyle=line, marker="o",
+                      markersize=3, capsize=2, linewidth=1.2)  # fmt: skip
+    axes.set_xticks(range(len(places)), list(LABELS.values()), fontsize=LABEL_SIZE)
+    axes.tick_params(labelsize=LABEL_SIZE)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("N-MPJPE of unseen people, mm", fontsize=CAPTION_SIZE)
+    axes.set_xlabel("labels", fontsize=CAPTION_SIZE)
+    axes.legend(fontsize=LABEL_SIZE, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure

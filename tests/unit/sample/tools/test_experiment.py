@@ -6,33 +6,12 @@ from config import PoseConfig
 from sample.tools.experiment import (
     Cell,
     Tested,
-    difference_and_percent,
     fingerprint,
     run_cells,
-    summarise,
     train_once,
     write_markdown,
 )
-from sample.tools.label_curve import COLUMNS, markdown
 from tests.unit.utils.report.test_pose_report import frames_and_errors
-
-
-def test_the_markdown_table_has_a_line_per_recipe_and_a_signed_difference_per_pair():
-    frames, errors = frames_and_errors()
-    better = Tested({name: values * 0.5 for name, values in errors.items()}, frames)
-    column = {"ours": [better, better], "scratch": [Tested(errors, frames)] * 2}
-    text = "\n".join(markdown(
-        {"all labels": {row: summarise(seeds, COLUMNS) for row, seeds in column.items()}},
-        {"all labels": {"ours minus scratch": difference_and_percent(column["ours"], column["scratch"], COLUMNS)}},
-        {"ours": "pixels + cameras"},
-        "how it was measured",
-    ))  # fmt: skip
-    difference = next(line for line in text.splitlines() if line.startswith("| ours minus scratch"))
-    assert difference.count("-50.0 [-50.0, -50.0] %") == 3
-    assert text.rstrip().endswith("how it was measured")
-    assert any(line.startswith("| scratch | not recorded |") for line in text.splitlines())
-    assert any(line.startswith("| ours | pixels + cameras |") for line in text.splitlines())
-    assert text.startswith("| | reads | all labels: N-MPJPE mm | all labels: P-MPJPE mm | all labels: yaw error ° |")
 
 
 def test_cells_are_run_one_by_one_and_other_frames_are_refused_with_the_remedy():
