@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from config import MeshConfig, PoseConfig
 from utils.artifacts import atomic_write
-from utils.bootstrap import Statistic, compare, difference_interval, mean_interval, median_interval
+from utils.bootstrap import Statistic, difference_interval, mean_interval, median_interval
 from utils.report.measures import MEASURES
 from utils.report.summaries import written_interval
 from utils.tiers import NOT_RECORDED
@@ -130,18 +130,6 @@ def difference(ours: Sequence[Tested], baseline: Sequence[Tested], columns: Mapp
     for key, column in columns.items():
         (mine, frames), (others, _) = values_of(ours, column), values_of(baseline, column)
         found[key] = difference_interval(mine, others, frames, column.statistic)._asdict()
-    return found
-
-
-def difference_and_percent(
-    ours: Sequence[Tested], baseline: Sequence[Tested], columns: Mapping[str, Column]
-) -> dict[str, Row]:
-    """Subtract a baseline, whose means are not zero, from a row, and tell the difference in percent of it too."""
-    found = {}
-    for key, column in columns.items():
-        (mine, frames), (others, _) = values_of(ours, column), values_of(baseline, column)
-        gain = compare(mine, others, frames)
-        found[key] = {"difference": gain.difference._asdict(), "percent": gain.percent._asdict()}
     return found
 
 

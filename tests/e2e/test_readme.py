@@ -63,7 +63,6 @@ ONLY_READ = {
     "python sample/predict.py clips/ --calibration Calib.toml": "tests/e2e/test_predict_cameras.py has a recording",
     "python sample/tools/own_recording.py clips/ --calibration Calib.toml": "trains for minutes; its steps have tests",
     "--metrics": "writes into the repository; tests/unit/sample/tools/test_make_readme.py has pages of its own",
-    "--references-only": "needs a table of trained rows; tests/e2e/test_stage2.py makes one",
     "python sample/fit_SMPL.py --subjects 5 6 7 8": "tests/e2e/test_masks.py has people and a teacher of its own",
     "python sample/train_SMPL_from_masks.py": "tests/e2e/test_masks.py trains one on a small bank",
     "runs/fit/demo": "tests/e2e/test_masks.py measures fits",
