@@ -13,13 +13,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from config import Crop, Paths
+from config import Crop, Paths, Subjects
 from dataset_def.augmentation import WideCrops
 from dataset_def.h36m_crops import CropReader, CropSettings, load_metadata, pack_folder
 from dataset_def.h36m_files import told_by_keypoints
 from dataset_def.h36m_index import (
     FrameChoice,
     FrameTable,
+    Part,
     every_nth,
     in_part,
     index_path,
@@ -244,6 +245,17 @@ class WidePoseData(Dataset[WideCrops]):
             side_m=torch.tensor(self.wide.side_m),
             confidence=torch.tensor(self.poses.confidence[table.row_instant[row]]),
         )
+
+
+VALIDATED_EVERY = 4
+"""Of people who choose the checkpoint every n-th instant is looked at: neighbours are alike, and a look takes time."""
+
+
+def frames_of(who: Subjects, part: Part, sequences: int, seed: int) -> FrameChoice:
+    """Say which labelled frames train, or choose the checkpoint: validation people's, else held-out sequences."""
+    if who.validation and part != "train":
+        return FrameChoice(who.validation, every=VALIDATED_EVERY)
+    return FrameChoice(who.labelled, part, who.held_out, sequences * (part == "train"), sequences_seed=seed)
 
 
 def labels_world_m(

@@ -17,8 +17,8 @@ from torch.utils.data import Dataset
 from config import Crop, PoseConfig
 from dataset_def.augmentation import ChangedCrops, WideCrops, augmented, dealt_anew
 from dataset_def.h36m_crops import crops_of
-from dataset_def.h36m_index import FrameChoice, Part, index_path
-from dataset_def.h36m_pose_data import EmbeddedPoseData, EmbeddedSample, PoseData, PoseSample, WidePoseData
+from dataset_def.h36m_index import Part, index_path
+from dataset_def.h36m_pose_data import EmbeddedPoseData, EmbeddedSample, PoseData, PoseSample, WidePoseData, frames_of
 from models.encoder_decoder import StoredEncoder
 from models.losses import weighted_sum
 from models.pose_from_latent import build_pose_network, encoder_of, parameter_groups, reads_maps
@@ -33,20 +33,14 @@ from utils.settings import next_command, start, subjects_to_test
 from utils.skeleton import Skeleton
 from utils.tiers import NOTHING
 
-VALIDATED_EVERY = 4
-"""Of people who choose the checkpoint every n-th instant is looked at: neighbours are alike, and a look takes time."""
-
 
 def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseData | WidePoseData | EmbeddedPoseData:
     """Open the labelled subjects' images, or their stored latents."""
-    is_training, paths, who = part == "train", config.paths, config.subjects
-    frames = FrameChoice(who.labelled, part, who.held_out, config.sequences * is_training,
-                         sequences_seed=config.sequences_seed)  # fmt: skip
-    if who.validation and not is_training:
-        return validation_data(config, stage_1)
+    is_training, paths = part == "train", config.paths
+    frames = frames_of(config.subjects, part, config.sequences, config.sequences_seed)
     if config.embeddings is not None:
         return EmbeddedPoseData(paths, config.embeddings, config.encoder, frames)
-    where, crop = config.pseudo_labels, stage_1.config.crop
+    where, crop = config.pseudo_labels if frames.part != "all" else None, stage_1.config.crop
     pseudo = None if where is None else load_pseudo_labels(where, index_path(paths), config.subjects.test)
     if is_training and (config.augment.needs_margin or reads_maps(config, stage_1.config)):
         wide = WidePoseData(paths, frames, crop, config.loop.seed, pseudo)
@@ -54,19 +48,6 @@ def make_data(config: PoseConfig, stage_1: StoredEncoder, part: Part) -> PoseDat
         wide.open_rooms(config.subjects.train, config.augment.background > 0, needs_masks, config.augment.pictures)
         return wide
     return PoseData(paths, frames, crops_of(crop, config.augment, config.loop.seed, is_training), pseudo)
-
-
-def validation_data(config: PoseConfig, stage_1: StoredEncoder) -> PoseData:
-    """Open the images of people who choose the checkpoint, every few instants.
-
-    Raises:
-        ValueError: the head reads stored latents, and not images.
-    """
-    if config.embeddings is not None:
-        raise ValueError(f"images of subjects.validation {list(config.subjects.validation)} choose the checkpoint, but "
-                         "mode embeddings reads none; leave these people out, or take mode frozen")  # fmt: skip
-    return PoseData(config.paths, FrameChoice(config.subjects.validation, every=VALIDATED_EVERY),
-                    crops_of(stage_1.config.crop, config.augment, config.loop.seed, is_training=False))  # fmt: skip
 
 
 def changed(
