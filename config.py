@@ -674,8 +674,8 @@ class PoseConfig:
                 "sample/save_embeddings.py, and the other modes read images instead"
             )
         if self.mode == "embeddings" and self.subjects.validation:
-            raise ValueError(f"images of subjects.validation {list(self.subjects.validation)} choose the checkpoint, but "
-                             "mode embeddings reads none; leave these people out, or take mode frozen")  # fmt: skip
+            raise ValueError(f"images of subjects.validation {list(self.subjects.validation)} choose the checkpoint, "
+                             "but mode embeddings reads none; leave these people out, or take mode frozen")  # fmt: skip
         if self.mode == "embeddings" and self.pseudo_labels is not None:
             raise ValueError("pseudo_labels need images, and mode embeddings has none; take mode frozen or finetune")
         if self.in_memory and (self.mode == "embeddings" or not self.augment.needs_margin):
