@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from dataset_def.ground_truth_bodies import load_bodies
 from utils.artifacts import load_arrays
 from utils.export.amass import BODY_NUMBERS, HANDS
-from utils.export.motion import bridged
+from utils.export.motion import bridged, told_gaps
 from utils.file_kinds import kind_of
 from utils.safe_arrays import Archive
 
@@ -46,6 +46,8 @@ class StoredMotion(NamedTuple):
     body_sha256: str = ""
     """Of the body file; empty where the file does not tell."""
     licence: str = ""
+    gaps: str = ""
+    """Which frames were bridged, in words; see About."""
 
 
 def rotations_of(theta: Float[np.ndarray, "T axis_angles"]) -> Float[np.ndarray, "T J 3 3"]:
@@ -95,6 +97,7 @@ def predicted(path: Path, arrays: dict[str, np.ndarray]) -> StoredMotion:
         weights_sha256=text_in(arrays, "weights_sha256"),
         body_sha256=text_in(arrays, "body_hash"),
         licence=text_in(arrays, "licence"),
+        gaps=told_gaps(numbers.tolist()),
     )
 
 
@@ -129,6 +132,7 @@ def of_amass(path: Path, arrays: dict[str, np.ndarray]) -> StoredMotion:
         text_in(arrays, "weights_sha256"),
         text_in(arrays, "body_sha256"),
         text_in(arrays, "licence"),
+        text_in(arrays, "gaps"),
     )
 
 

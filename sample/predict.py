@@ -19,7 +19,7 @@ Writes  <out>/: joints.json and body.npz of all frames; of images <name>_overlay
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Literal, NamedTuple
@@ -113,6 +113,7 @@ class PredictConfig:
     detector_location: Path = KEYPOINT_NETWORKS
     """Folder with the keypoints extra's networks."""
     fit: KeypointsFitConfig = field(default_factory=KeypointsFitConfig)
+    """Tier keypoints: of bodies to keypoints."""
     out: Path | None = None
     """Folder for what is written; without it, runs/predict/<name of the input>."""
     overwrite: bool = False
@@ -125,7 +126,7 @@ class PredictConfig:
     """Tier pixels: how the person is found where neither box nor mask is given.  auto: by movement in the video of a
     still camera, else by the keypoints extra, or the segmentation extra."""
     segmentation: Path = SEGMENTATION_NETWORK
-    """The network of the segmentation extra."""
+    """Tier pixels: the network of the segmentation extra."""
     focal_px: float | None = None
     """Focal length of the camera; without it, 1.146 times the longer side of the picture."""
     person_m: float = setting(1.7, low=0.3, high=3)
@@ -136,11 +137,12 @@ class PredictConfig:
     """Files of a video's motion: skeleton and skin (glb; fbx with the extra [fbx]), skeleton (bvh), AMASS's .npz with z
     up (amass), named markers (trc; c3d with the extra [c3d]), OpenSim's angles (mot)."""
     smooth: bool = True
-    """Of a video: filter the motion over time (One-Euro, without looking ahead)."""
+    """Of a video: tier pixels filters the motion over time (One-Euro, without looking ahead), tier keypoints fits all
+    frames together."""
     smooth_least_hz: float = setting(1.5, low=0.01)
-    """Of the filter at rest; lower is smoother."""
+    """Tier pixels: of the filter at rest; lower is smoother."""
     smooth_speed: float = setting(0.7, low=0)
-    """Of the filter; higher follows quick movements closer."""
+    """Tier pixels: of the filter; higher follows quick movements closer."""
     frames: int = setting(0, low=0)
     """Stop after so many frames; 0 takes all, of a camera until Ctrl-C."""
     view_px: int = setting(384, low=32, high=4096)
@@ -166,26 +168,56 @@ class PredictConfig:
         if self.keypoints is not None and self.mask is not None:
             raise ValueError("mask chooses nobody among given keypoints; leave it out, and give --box where the "
                              "keypoints are of several people")  # fmt: skip
-        usual = {name for name in OF_ONE_CAMERA if getattr(self, name) != vars(PredictConfig)[name]}
-        if self.cameras.calibration and usual:
-            raise ValueError(f"{min(usual)} is for pictures of one camera and would change nothing with a calibration; "
-                             "leave it out")  # fmt: skip
-        if not self.cameras.calibration and self.cameras != CamerasConfig():
-            changed = next(one for one in fields(CamerasConfig)
-                           if getattr(self.cameras, one.name) != getattr(CamerasConfig(), one.name))  # fmt: skip
-            raise ValueError(f"{changed.name} is for several cameras; give their --calibration, or leave it out")
-        for name in OF_THE_OTHER_TIER.get(self.tier, ()):
-            if getattr(self, name) != vars(PredictConfig)[name]:
-                other = "pixels" if self.tier == "keypoints" else "keypoints"
-                raise ValueError(f"{name} belongs to tier {other} and would change nothing in tier {self.tier}; leave "
-                                 f"it out, or take --tier {other}")  # fmt: skip
+        if self.cameras.calibration:
+            for name in OF_ONE_CAMERA:
+                if is_given(self, name):
+                    raise ValueError(f"{name} is for pictures of one camera and would change nothing with a "
+                                     "calibration; leave it out")  # fmt: skip
+        else:
+            self._refuse_settings_of_several_cameras()
+        if self.skeleton and self.keypoints is None:
+            raise ValueError(f"skeleton is {self.skeleton}, which says whose joints given keypoints are, and none are "
+                             "given; leave it out, or give --keypoints")  # fmt: skip
+        if self.keypoints is not None and is_given(self, "detector") and not self.cameras.calibration:
+            raise ValueError("keypoints are given, and detector would find others; leave one of them out")
+        if self.tier != "auto":
+            refuse_unread(self, self.tier)
+
+    def _refuse_settings_of_several_cameras(self) -> None:
+        usual = CamerasConfig()
+        changed = [one.name for one in fields(usual) if getattr(self.cameras, one.name) != getattr(usual, one.name)]
+        changed += [name for name in ("cameras_fit", "cameras_loss") if is_given(self, name)]
+        if changed:
+            raise ValueError(f"{changed[0]} is for several cameras; give their --calibration, or leave it out")
 
 
-OF_ONE_CAMERA = ("tier", "checkpoint", "box", "mask", "find", "focal_px", "person_m", "meshes", "smooth",
-                 "smooth_least_hz", "smooth_speed")  # fmt: skip
+def is_given(config: PredictConfig, name: str) -> bool:
+    """Tell whether a setting differs from its default."""
+    usual = next(one for one in fields(config) if one.name == name)
+    return getattr(config, name) != (usual.default if usual.default_factory is MISSING else usual.default_factory())
+
+
+def refuse_unread(config: PredictConfig, tier: Literal["keypoints", "pixels"]) -> None:
+    """Stop at a setting that the tier does not read.
+
+    Raises:
+        ValueError: naming it.
+    """
+    other = "pixels" if tier == "keypoints" else "keypoints"
+    for name in OF_THE_OTHER_TIER[tier]:
+        if is_given(config, name):
+            raise ValueError(f"{name} belongs to tier {other} and would change nothing in tier {tier}; leave it out, "
+                             f"or take --tier {other}")  # fmt: skip
+
+
+OF_ONE_CAMERA = ("tier", "checkpoint", "fit", "box", "mask", "find", "segmentation", "focal_px", "person_m", "meshes",
+                 "smooth", "smooth_least_hz", "smooth_speed", "view_px", "batch")  # fmt: skip
 """Settings that several cameras do not read."""
-OF_THE_OTHER_TIER = {"keypoints": ("checkpoint", "find", "person_m"), "pixels": ("lifter", "detector")}
-"""Settings that a tier, named by the user, does not read."""
+OF_THE_OTHER_TIER = {
+    "keypoints": ("checkpoint", "find", "segmentation", "person_m", "smooth_least_hz", "smooth_speed"),
+    "pixels": ("lifter", "detector", "fit"),
+}
+"""Settings that a tier does not read."""
 
 
 SHAPE_CUTOFF_HZ = 0.1
@@ -668,7 +700,8 @@ def write_all(
     tell_noticed(noticed, len(bodies))
     if rate is not None and bodies.num_left_out:
         print(f"warning: {bodies.num_left_out} frames that show nobody are left out of joints.json and body.npz, "
-              "which tell the others' numbers; the motion is bridged, in the overlay they are cut out")  # fmt: skip
+              "which tell the others' numbers and times; the motion is bridged, which about.json says, in the overlay "
+              "they are cut out")  # fmt: skip
     guessed = told_guessed(bodies.column("seen"))
     if guessed:
         print(f"guessed, as the picture does not show them{' in most frames' if len(bodies) > 1 else ''}: {guessed} "
@@ -713,9 +746,9 @@ def open_predictor(config: PredictConfig) -> AnyPredictor:
         FileNotFoundError, ValueError: weights or the extra are missing.
     """
     if takes_keypoints(config):
-        if config.person_m != PredictConfig.person_m:
-            raise ValueError("person_m belongs to tier pixels, as keypoints and body tell the distance; leave it out, "
-                             "or take --tier pixels")  # fmt: skip
+        refuse_unread(config, "keypoints")
+        if config.device not in ("auto", "cpu"):
+            print(f"device {config.device} is not used: tier keypoints computes on the processor")
         networks = None if config.keypoints is not None else BlazePose(config.detector_location, config.detector)
         predictor = KeypointPredictor(config.lifter, networks, config.fit, config.paths, networks is None)
         other = "; nothing else is read, and what found the keypoints is not known" if networks is None else (
@@ -724,6 +757,7 @@ def open_predictor(config: PredictConfig) -> AnyPredictor:
         print(f"tier: {predictor.about.tier}{other}")
         print(which_weights("lifter", config.lifter, config.paths.runs_location / "lifter"))
         return predictor
+    refuse_unread(config, "pixels")
     pixels = Predictor(config.checkpoint, config.device, config.paths)
     there = is_available(config.detector_location, config.detector)
     better = "" if there else f"; real people need the keypoints extra: {KEYPOINTS_REMEDY}"

@@ -89,6 +89,7 @@ from utils.export.motion import (
     body_motion,
     bridged,
     check_formats,
+    told_gaps,
     write_motion_files,
 )
 from utils.export.prediction import OverlayVideo
@@ -760,7 +761,8 @@ def write_person(
                           WORLD_FRAME, numbers)  # fmt: skip
     turned, roots_m = bridged(numbers, found.rotations_world, found.root_world_m)
     moving = MovingBody(turned, found.betas, roots_m, rate, Y_UP_FROM_Z_UP)
-    motion = body_motion(tools.body, moving, OF_RECORDING, about, "neutral", task.motion_files)
+    of_motion = about._replace(gaps=told_gaps(numbers))
+    motion = body_motion(tools.body, moving, OF_RECORDING, of_motion, "neutral", task.motion_files)
     others = {f"overlay_{view.name}.mp4": about.of_pictures() for view in recording.views}
     write_motion_files(folder, motion, task.motion_files, others=others)
     for row in range(len(recording.views)):

@@ -161,7 +161,7 @@ def moving_body(stored: StoredMotion, config: ExportMotionConfig) -> BodyMotion:
     roots_m = moved.translation_m + root_of(body, moved.betas)
     R_y_up, world = (Y_UP_FROM_Z_UP, OF_RECORDING) if stored.is_z_up else (Y_UP_FROM_CAM, OF_CAMERA)
     taken = MovingBody(moved.rotations, moved.betas, roots_m, rate_of(stored, config), R_y_up)
-    about = About(stored.tier or NOT_TOLD, stored.weights_sha256, file_hash(location), licence)
+    about = About(stored.tier or NOT_TOLD, stored.weights_sha256, file_hash(location), licence, gaps=stored.gaps)
     moving = body_motion(body, taken, world, about, gender_of(stored, config), config.formats)
     return on_the_ground(moving) if config.ground else moving
 

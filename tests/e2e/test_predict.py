@@ -10,6 +10,7 @@ import trimesh
 from PIL import Image
 
 from config import Paths
+from models.keypoints_fit import KeypointsFitConfig
 from sample import predict
 from sample.predict import PredictConfig
 from tests.helpers.untrained_mesh import write_untrained_mesh
@@ -312,11 +313,26 @@ def test_a_person_of_few_pixels_is_warned_of(ask, tmp_path, capsys):
 
 @pytest.mark.parametrize(("tier", "name", "value"), [
     ("pixels", "detector", "heavy"), ("pixels", "lifter", Path("mine.pt")),
+    ("pixels", "fit", KeypointsFitConfig(steps=1)),
     ("keypoints", "find", "movement"), ("keypoints", "checkpoint", Path("mine.pt")),
+    ("keypoints", "segmentation", Path("mine.tflite")), ("keypoints", "smooth_speed", 0.1),
+    ("keypoints", "smooth_least_hz", 0.1), ("keypoints", "person_m", 1.2),
 ])  # fmt: skip
 def test_what_belongs_to_the_other_tier_is_refused(tier, name, value):
     with pytest.raises(ValueError, match=f"{name} belongs to tier .* would change nothing in tier {tier}"):
         predict.PredictConfig("photo.jpg", tier=tier, **{name: value})
+    chosen = {"keypoints": Path("kp.json")} if tier == "keypoints" else {"checkpoint": Path("mine.pt")}
+    auto = predict.PredictConfig("photo.jpg", **({} if name in ("checkpoint", "detector") else chosen), **{name: value})
+    if name not in ("checkpoint", "detector"):  # these choose the other tier
+        with pytest.raises(ValueError, match=f"{name} belongs to tier"):
+            predict.open_predictor(auto)
+
+
+def test_what_tells_of_keypoints_is_refused_where_it_tells_nothing():
+    with pytest.raises(ValueError, match="skeleton is coco_17, which says whose joints given keypoints are"):
+        predict.PredictConfig("photo.jpg", skeleton="coco_17")
+    with pytest.raises(ValueError, match="keypoints are given, and detector would find others"):
+        predict.PredictConfig("photo.jpg", keypoints=Path("kp.json"), detector="heavy")
 
 
 def test_smoothing_begins_anew_where_the_box_jumps(ask, tmp_path):

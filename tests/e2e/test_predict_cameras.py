@@ -12,6 +12,7 @@ from dataset_def.calibration.files import write_calibration
 from dataset_def.h36m_files import folder_name, load_meta, meta_path
 from dataset_def.motions import read_motions
 from dataset_def.multiview.custom_recording import custom_recording
+from models.masks_fit import MasksFitSteps
 from sample import predict
 from sample.predict import PredictConfig
 from sample.predict_cameras import CamerasConfig, Task, import_settings, in_step, smooth_motion
@@ -113,6 +114,10 @@ def test_settings_of_one_camera_and_of_several_are_told_apart(clips, tmp_path):
         PredictConfig(input="photo.jpg", cameras=CamerasConfig(evidence="masks"))
     with pytest.raises(ValueError, match="focal_px is for pictures of one camera"):
         PredictConfig(input="clips", cameras=CamerasConfig(calibration=(clips.calibration,)), focal_px=900.0)
+    with pytest.raises(ValueError, match="view_px is for pictures of one camera"):
+        PredictConfig(input="clips", cameras=CamerasConfig(calibration=(clips.calibration,)), view_px=100)
+    with pytest.raises(ValueError, match="cameras_fit is for several cameras"):
+        PredictConfig(input="photo.jpg", cameras_fit=MasksFitSteps(1))
     with pytest.raises(ValueError, match="evidence is keypoints, which reads no masks"):
         CamerasConfig(evidence="keypoints", masks=clips.root / "masks")
 

@@ -28,6 +28,9 @@ class About(NamedTuple):
     licence: str = NOT_TOLD
     unchecked: str = ""
     """What was given and not compared with the pictures, in words; empty for nothing."""
+    gaps: str = ""
+    """Of a motion: where it begins in its recording and which of its frames were bridged, in words; empty if it begins
+    with the recording and all of its frames were predicted."""
 
     def header(self, frame: str, unit: str) -> dict[str, str]:
         """Make the header of a file.
@@ -35,7 +38,7 @@ class About(NamedTuple):
         Args:
             frame: its axes and its origin, in words.
         """
-        told = {name: text for name, text in self._asdict().items() if text or name != "unchecked"}
+        told = {name: text for name, text in self._asdict().items() if text or name not in ("unchecked", "gaps")}
         return {"made_by": f"pose-from-views {VERSION}", "frame": frame, "unit": unit} | told
 
     def of_pictures(self) -> dict[str, str]:

@@ -209,6 +209,29 @@ def bridged(
     return turned, places_m[before] + share[:, None] * (places_m[after] - places_m[before])
 
 
+MOST_GAPS = 20
+"""That are listed one by one."""
+
+
+def told_gaps(numbers: Sequence[int]) -> str:
+    """Say where a motion begins in its recording and which frames `bridged` fills; empty where it changes nothing.
+
+    Args:
+        numbers: of the predicted frames, rising, from 0.
+    """
+    known = np.asarray(numbers)
+    before = np.flatnonzero(np.diff(known) > 1)
+    runs = list(zip((known[before] + 1).tolist(), (known[before + 1] - 1).tolist(), strict=True))
+    begins = [f"begins at frame {known[0]} of the recording, counted from 0"] * bool(known[0])
+    if not runs:
+        return "".join(begins)
+    listed = ", ".join(f"{first}" if first == last else f"{first} to {last}" for first, last in runs[:MOST_GAPS])
+    more = f" and {len(runs) - MOST_GAPS} more gaps" if len(runs) > MOST_GAPS else ""
+    count = sum(last - first + 1 for first, last in runs)
+    told = f"{count} of its {known[-1] - known[0] + 1} frames show nobody and are bridged evenly: {listed}{more}"
+    return "; ".join([*begins, told])
+
+
 def body_motion(
     body: BodyModel, taken: MovingBody, world: World, about: About, gender: Gender, formats: Sequence[MotionFormat]
 ) -> BodyMotion:

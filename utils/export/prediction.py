@@ -12,7 +12,15 @@ from jaxtyping import Float, Int, UInt8
 
 from utils.draw_mesh import overlay, turned_view
 from utils.export.about import About, write_about
-from utils.export.motion import OF_CAMERA, MotionFormat, MovingBody, body_motion, bridged, write_motion_files
+from utils.export.motion import (
+    OF_CAMERA,
+    MotionFormat,
+    MovingBody,
+    body_motion,
+    bridged,
+    told_gaps,
+    write_motion_files,
+)
 from utils.export.rig import Y_UP_FROM_CAM, BodyModel, blocks, to_y_up
 from utils.export.tables import write_body_parameters, write_joints_json, write_mesh
 from utils.image import write_image
@@ -216,7 +224,7 @@ def write_motion(
     """Write the motion in some formats, motion.glb and so on.
 
     The body has one shape for all frames, the mean; its pelvis is put where each frame's pelvis joint was.  Frames that
-    show nobody are bridged, so that the motion keeps its time.
+    show nobody are bridged, so that the motion keeps its time, and its header says which.
     """
     rotations, roots_m = bridged(bodies.numbers, bodies.column("rotations_cam"), bodies.column("root_joint_cam_m"))
     taken = MovingBody(
@@ -227,4 +235,5 @@ def write_motion(
         Y_UP_FROM_CAM,
     )
     others = {"overlay.mp4": about.of_pictures()}
+    about = about._replace(gaps=told_gaps(bodies.numbers))
     write_motion_files(folder, body_motion(body, taken, OF_CAMERA, about, "neutral", formats), formats, others=others)

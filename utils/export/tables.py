@@ -90,7 +90,7 @@ def write_body_parameters(
         rotations_cam: the root first, R_cam_from_body; of WORLD_FRAME R_world_from_body, stored as rotations_world.
         frame: CAMERA_FRAME, or WORLD_FRAME, whose place is then likewise the world's.
         translation_cam_m: as `body(rotations, betas, translation_m)` takes it.
-        numbers: of the frames in the video, from 0.
+        numbers: of the frames in the video, from 0; with the rate, they tell the frames' times, too.
     """
     refuse_other_than_rotations(rotations_cam)
     theta = np.empty((len(rotations_cam), rotations_cam.shape[1] * 3), np.float32)
@@ -106,6 +106,8 @@ def write_body_parameters(
     }
     arrays |= {name: np.array(text) for name, text in about.header(frame, "metres, radians").items()}
     arrays |= {} if numbers is None else {"frame_numbers": np.array(numbers, np.int32)}
+    if numbers is not None and frames_per_second is not None:
+        arrays["times_s"] = np.array(numbers) / frames_per_second
     rate = np.array(frames_per_second)
     arrays |= {} if frames_per_second is None else {"mocap_frame_rate": rate, "mocap_framerate": rate}
     with atomic_write(path) as partial, open(partial, "wb") as stream:
