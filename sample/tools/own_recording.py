@@ -33,6 +33,7 @@ from dataset_def.import_multiview import import_custom
 from dataset_def.multiview.custom_recording import custom_recording
 from dataset_def.multiview.import_custom import custom_config
 from dataset_def.multiview.keypoint_files import BODY_25B
+from dataset_def.multiview.people_in_clips import CamerasConfig, people_found
 from dataset_def.multiview.people_in_views import PersonInViews, ViewMask, detected_people
 from dataset_def.multiview.recording import MultiviewRecording, RecordedView
 from dataset_def.multiview.report import write_json
@@ -54,7 +55,6 @@ from sample import (
 )
 from sample.fit_SMPL import FitConfig
 from sample.predict import PredictConfig
-from sample.predict_cameras import CamerasConfig, people_found
 from sample.report import ReportConfig
 from sample.test_pose import TestPoseConfig
 from sample.test_SMPL import TestMeshConfig

@@ -29,6 +29,7 @@ from config import ASSETS, ROOT, Paths
 from dataset_def.import_multiview import place_session_person
 from dataset_def.multiview import pose2sim_session as session_files
 from dataset_def.multiview.keypoint_files import BODY_25B, h36m_from_body_25b, with_head
+from dataset_def.multiview.people_in_clips import CamerasConfig, people_found
 from dataset_def.multiview.people_in_views import detected_people
 from dataset_def.multiview.recording import MultiviewRecording, as_ideal_camera
 from dataset_def.multiview.settings import ImportMultiviewConfig
@@ -39,8 +40,9 @@ from dataset_def.photos.keypoints import OTHER_NAMES, keypoints_of
 from dataset_def.photos.pictures import Picture
 from dataset_def.video import video_frames
 from models.keypoints_fit import KeypointsFitConfig
+from sample.bodies_in_cameras import fitted_bodies
 from sample.predict import KeypointPredictor, PeopleInFrames, Person, Predictor, SeenKeypoints
-from sample.predict_cameras import CamerasConfig, Task, about_of, fitted_bodies, people_found, tools_of
+from sample.predict_cameras import Task, about_of, tools_of
 from tests.benchmarks.bodies_on_recording import LIMBS, about_hips
 from utils.artifacts import atomic_write, file_hash, save_result
 from utils.camera import Camera, project, to_camera

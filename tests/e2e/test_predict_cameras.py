@@ -12,10 +12,12 @@ from dataset_def.calibration.files import write_calibration
 from dataset_def.h36m_files import folder_name, load_meta, meta_path
 from dataset_def.motions import read_motions
 from dataset_def.multiview.custom_recording import custom_recording
+from dataset_def.multiview.people_in_clips import CamerasConfig, import_settings, in_step
 from models.masks_fit import MasksFitSteps
 from sample import predict
+from sample.bodies_in_cameras import smooth_motion
 from sample.predict import PredictConfig
-from sample.predict_cameras import CamerasConfig, Task, import_settings, in_step, smooth_motion
+from sample.predict_cameras import Task
 from tests.helpers.drawn_people import drawn_people
 from tests.helpers.own_clips import write_recording
 from tests.helpers.small_recording import small_recording

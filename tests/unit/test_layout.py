@@ -141,7 +141,7 @@ IMPORTED_ONCE = {
     "a subject of its own, with tests of its own": (
         "dataset_def/multiview/custom_recording.py", "dataset_def/multiview/masks_from_motion.py",
         "dataset_def/multiview/evidence.py", "dataset_def/multiview/offsets.py",
-        "dataset_def/multiview/people_in_views.py", "sample/predict_cameras.py",
+        "dataset_def/multiview/people_in_views.py", "sample/bodies_in_cameras.py", "sample/predict_cameras.py",
         "dataset_def/h36m_instants_data.py", "dataset_def/mesh_batches.py", "dataset_def/motions.py",
         "dataset_def/photographic.py", "dataset_def/photos/backdrops.py", "dataset_def/photos/crop.py",
         "dataset_def/synthetic/motion/hands.py",
@@ -157,6 +157,7 @@ TRADES = ("dataset_def/multiview", "dataset_def/official", "dataset_def/labels_h
 DOORS = {
     "dataset_def/import_multiview.py": "dataset_def/multiview",
     "sample/predict_cameras.py": "dataset_def/multiview",
+    "sample/bodies_in_cameras.py": "dataset_def/multiview",
     "dataset_def/convert_h36m.py": "dataset_def/official",
     "dataset_def/convert_labels_h5.py": "dataset_def/labels_h5",
 }
