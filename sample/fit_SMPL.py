@@ -3,6 +3,10 @@
     python sample/fit_SMPL.py --subjects 5 6 7 8
     python sample/fit_SMPL.py --keypoints data/mine/keypoints/s_20_act_14.npz --dataset data/mine --subjects 20
     python sample/fit_SMPL.py --joints labels --start joints --stand-in --subjects 9 11
+    torchrun --standalone --nproc-per-node 8 sample/fit_SMPL.py --name large
+
+Under torchrun every process takes the next part that nobody has; the same command on another machine that sees the
+folder joins in, and what a process that died had begun is taken by others, or when the command is given again.
 
 Reads   the teacher (sample/train_SMPL_from_masks.py), the index, the masks (tier: cameras + masks + unpaired poses); 2D
         keypoints with --keypoints; the joints of labelled people with --joints labels; the true pelvis with --root
@@ -46,11 +50,21 @@ from models.masks_fit import (
 )
 from models.smpl import Body, load_body
 from models.SMPL_from_masks import BodyDrawer, BodyFromMasks, EstimatedBodies, Teacher, load_teacher, teacher_reads
-from utils.artifacts import PseudoLabels, commit, file_hash, load_arrays, lock_settings, save_arrays, save_pseudo_labels
+from utils.artifacts import (
+    FolderLock,
+    PseudoLabels,
+    commit,
+    file_hash,
+    load_arrays,
+    lock_settings,
+    save_arrays,
+    save_pseudo_labels,
+)
 from utils.batches import to_device
-from utils.engine import check_name, choose_device
+from utils.engine import IN_USE, check_name, choose_device
 from utils.processes import for_each
 from utils.settings import next_command, short, start, to_plain
+from utils.shared_work import Rank, free_pieces, is_last, rank_of_process, shared_folder
 from utils.skeleton import H36M_17
 from utils.tiers import Reads
 
@@ -109,7 +123,7 @@ class FitConfig:
     people_frames: int = setting(24, low=1)
     """Instants of a person, spread over all, that decide shape and clothes."""
     processes: int = setting(0, low=0)
-    """Processes that fit; 0 takes one per core, and one on a GPU."""
+    """Processes that fit; 0 takes one per core, and one on a GPU.  Torchrun gives its own."""
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -174,7 +188,8 @@ def masks_reader(config: FitConfig, teacher: Teacher | None) -> MaskReader:
 @lru_cache(maxsize=1)
 def tools_of(config: FitConfig) -> Tools:
     """Load everything once in each process."""
-    device, location = choose_device(config.device), config.paths.models_smpl_location
+    device = choose_device(config.device, rank_of_process().local)
+    location = config.paths.models_smpl_location
     body = load_body(location, h36m_regressor=config.paths.h36m_regressor_location)
     if not body.has_h36m_joints and (body.has_smpl_joints or config.joints == "labels" or config.keypoints):
         why = "pseudo-labels of people hold" if body.has_smpl_joints else "--joints labels and --keypoints are about"
@@ -300,7 +315,7 @@ def check_cameras(subject: int, overlap: Float[np.ndarray, "V"]) -> None:
 
 
 def fit_part(item: tuple[Part, Person], config: FitConfig, folder: Path) -> None:
-    """Fit some instants and write them."""
+    """Fit some instants and write them, into the folder of the fits."""
     torch.set_num_threads(1)
     part, person = item
     tools = tools_of(config)
@@ -327,7 +342,12 @@ def fit_part(item: tuple[Part, Person], config: FitConfig, folder: Path) -> None
         guess_theta=roma.rotmat_to_rotvec(guess.rotations_world).flatten(1).cpu().numpy(),
         guess_betas=guess.betas.cpu().numpy(),
     )
-    save_arrays(folder / f"{part.name}.npz", "fit", **stored._asdict())
+    save_arrays(part_path(part, folder), "fit", **stored._asdict())
+
+
+def part_path(part: Part, folder: Path) -> Path:
+    """Say where a part of the fits in a folder is stored."""
+    return folder / "parts" / f"{part.name}.npz"
 
 
 def load_part(path: Path) -> FittedPart:
@@ -441,25 +461,76 @@ def say_what_is_there(labels: PseudoLabels, kept: int, folder: Path, config: Fit
     print(next_command("sample/test_SMPL_from_masks.py", config.paths, fits=folder))
 
 
-def main(config: FitConfig) -> PseudoLabels:
-    """Fit what is not fitted yet, and write the pseudo-labels."""
-    check_name(config.name)
-    tools = tools_of(config)
-    by_subject = instants_by_subject(config, tools.reader)
-    folder = config.paths.runs_location / "fit" / config.name
-    processes = config.processes or (1 if tools.device.type == "cuda" else 0)
-    parts = {subject: parts_of(instants, config.batch) for subject, instants in by_subject.items()}
-    places = {part.name: folder / "parts" / f"{part.name}.npz" for some in parts.values() for part in some}
-    todo = {subject: [part for part in some if config.overwrite or not places[part.name].is_file()]
-            for subject, some in parts.items()}  # fmt: skip
-    people = [(subject, by_subject[subject]) for subject, some in todo.items() if some]
+def fit_alone(
+    parts: Sequence[Part], by_subject: dict[int, list[Instant]], folder: Path, config: FitConfig
+) -> PseudoLabels:
+    """Fit what is not fitted yet and put it together; everybody's cameras are looked at before anything is written."""
+    processes = config.processes or (1 if tools_of(config).device.type == "cuda" else 0)
+    todo = [part for part in parts if config.overwrite or not part_path(part, folder).is_file()]
+    who = {part.instants[0].subject for part in todo}
+    people = [(subject, instants) for subject, instants in by_subject.items() if subject in who]
     found = for_each(partial(find_person, config=config), people, processes, "people")
     for (subject, _), (_, overlap) in zip(people, found, strict=True):
         check_cameras(subject, overlap)
-    claim(folder, config)
-    items = [(part, person) for (subject, _), (person, _) in zip(people, found, strict=True) for part in todo[subject]]
-    for_each(partial(fit_part, config=config, folder=folder / "parts"), items, processes, "fit")
-    fitted = [load_part(path) for path in places.values()]
+    known = {subject: person for (subject, _), (person, _) in zip(people, found, strict=True)}
+    items = [(part, known[part.instants[0].subject]) for part in todo]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(folder, IN_USE)
+    try:
+        claim(folder, config)
+        for_each(partial(fit_part, config=config, folder=folder), items, processes, "fit")
+        return put_together(parts, by_subject, folder, config)
+    finally:
+        lock.release()
+
+
+def known_person(subject: int, instants: list[Instant], folder: Path, config: FitConfig) -> Person:
+    """Take somebody from a part that is fitted, or find them."""
+    fitted = min((folder / "parts").glob(f"s_{subject:02d}_part_*.npz"), default=None)
+    if fitted is not None:
+        part = load_part(fitted)
+        return Person(torch.from_numpy(part.betas), torch.from_numpy(part.cloth_m))
+    person, overlap = find_person((subject, instants), config)
+    check_cameras(subject, overlap)
+    return person
+
+
+def refuse_shared(config: FitConfig) -> None:
+    """Refuse settings that mean nothing where several processes share a folder."""
+    if config.processes > 1:
+        raise ValueError(f"processes is {config.processes}, but torchrun gives the processes; leave it out, and give "
+                         f"torchrun --nproc-per-node {config.processes}")  # fmt: skip
+    if config.overwrite:
+        raise ValueError("overwrite would delete what other processes of torchrun write; delete the folder yourself, "
+                         "or choose another --name")  # fmt: skip
+
+
+def fit_shared(
+    parts: Sequence[Part], by_subject: dict[int, list[Instant]], folder: Path, config: FitConfig, rank: Rank
+) -> PseudoLabels | None:
+    """Fit what no other process has, as one of several; give what is put together, if this is the last of them."""
+    refuse_shared(config)
+    people: dict[int, Person] = {}
+    with shared_folder(folder, IN_USE) as shared:
+        with shared.alone():
+            claim(folder, config)
+
+        def is_done(part: Part) -> bool:
+            return part_path(part, folder).is_file()
+
+        for part in free_pieces(parts, lambda part: part.name, is_done, shared, rank):
+            subject = part.instants[0].subject
+            if subject not in people:
+                people[subject] = known_person(subject, by_subject[subject], folder, config)
+            fit_part((part, people[subject]), config, folder)
+        return put_together(parts, by_subject, folder, config) if is_last(parts, is_done, shared) else None
+
+
+def put_together(
+    parts: Sequence[Part], by_subject: dict[int, list[Instant]], folder: Path, config: FitConfig
+) -> PseudoLabels:
+    """Write the pseudo-labels of all parts."""
+    fitted = [load_part(part_path(part, folder)) for part in parts]
     labels = gathered(fitted, config)
     kept = without_test_subjects(labels, config.people.test)
     if len(kept.frames):
@@ -472,6 +543,17 @@ def main(config: FitConfig) -> PseudoLabels:
         print(f"{views - read} of {views} masks showed no person, or all but the person, and were left out")
     say_what_is_there(labels, len(kept.frames), folder, config)
     return labels
+
+
+def main(config: FitConfig) -> PseudoLabels | None:
+    """Fit what is not fitted yet, and write the pseudo-labels; None where another process of torchrun does."""
+    check_name(config.name)
+    by_subject = instants_by_subject(config, tools_of(config).reader)
+    folder, rank = config.paths.runs_location / "fit" / config.name, rank_of_process()
+    parts = [part for instants in by_subject.values() for part in parts_of(instants, config.batch)]
+    if rank.is_shared:
+        return fit_shared(parts, by_subject, folder, config, rank)
+    return fit_alone(parts, by_subject, folder, config)
 
 
 if __name__ == "__main__":

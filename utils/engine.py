@@ -7,7 +7,6 @@ The loop itself stays in the script.  Resuming is exact: a batch, a sample and t
 import atexit
 import json
 import math
-import os
 import random
 import shutil
 import signal
@@ -44,6 +43,7 @@ from utils.history import History
 from utils.machine import hardware, now, versions
 from utils.optional import is_installed
 from utils.settings import check_same_settings, to_plain
+from utils.shared_work import rank_of_process
 from utils.tiers import NOTHING, Reads
 from utils.whole_batch import Draws, Shares, for_whole_batch, in_one_order
 
@@ -223,8 +223,8 @@ class Run:
 
     def __init__(self, stage: str, config: TrainConfig, reads: Reads = NOTHING):
         self.stage, self.loop, self.reads = stage, config.loop, reads
-        self.rank, self.processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        self.device = choose_device(config.device, int(os.environ.get("LOCAL_RANK", 0)))
+        self.rank, self.processes, local, _ = rank_of_process()
+        self.device = choose_device(config.device, local)
         self.settings = to_plain(config)
         self.folder = config.paths.runs_location / stage / config.name
         self.step, self.last = 0, 0

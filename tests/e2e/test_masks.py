@@ -1,8 +1,12 @@
 """Bodies from masks: the teacher is trained, resumed, fitted with and measured, on a tiny data set of drawn people."""
 
+import multiprocessing
+import os
 import shutil
 from dataclasses import replace
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +28,7 @@ from sample.test_SMPL_from_masks import TestMasksConfig as MasksTestConfig
 from tests.helpers.drawn_people import drawn_people
 from tests.helpers.own_clips import write_recording
 from tests.helpers.readme_commands import commands_of, module_of, settings_of
-from utils.artifacts import load_checkpoint, load_metrics, load_predictions, load_pseudo_labels
+from utils.artifacts import PseudoLabels, load_checkpoint, load_metrics, load_predictions, load_pseudo_labels
 from utils.history import load_history
 
 SUBJECTS = Subjects(train=(1,), labelled=(1,), test=(9,), held_out=((9, 1),))
@@ -110,6 +114,76 @@ def test_fits_go_on_where_they_stopped_and_become_pseudo_labels(place, agreeing)
     assert np.allclose(again.theta, labels.theta, atol=1e-4)
     with pytest.raises(ValueError, match=r"was begun with every 1, and this run has every 2"):
         fit_SMPL.main(place.fit_config("one", every=2))
+
+
+def fit_as_rank(number: int, config: FitConfig, noted: Path, start: Barrier) -> None:
+    """Fit as one of two processes that torchrun would start, and note which parts this one fitted."""
+    os.environ |= {"RANK": str(number), "WORLD_SIZE": "2", "LOCAL_RANK": str(number)}
+    torch.set_num_threads(1)
+    fit_SMPL.check_cameras = lambda *_: None
+    fit_part, is_first = fit_SMPL.fit_part, [True]
+
+    def noting(item: tuple[fit_SMPL.Part, Any], *others: Any) -> None:
+        if is_first.pop():
+            start.wait(300)  # until the other one has a part, too
+        is_first.append(False)
+        (noted / f"{item[0].name}_by_{number}").touch(exist_ok=False)
+        fit_part(item, *others)
+
+    fit_SMPL.fit_part = noting
+    fit_SMPL.main(config)
+
+
+def test_two_processes_of_torchrun_fit_each_part_once_and_what_one_fits(place, agreeing, monkeypatch, tmp_path):
+    alone = fit_SMPL.main(place.fit_config("alone", subjects=(1, 9)))
+    config, spawn = place.fit_config("shared", subjects=(1, 9)), multiprocessing.get_context("spawn")
+    start = spawn.Barrier(2)
+    ranks = [spawn.Process(target=fit_as_rank, args=(number, config, tmp_path, start)) for number in range(2)]
+    for rank in ranks:
+        rank.start()
+    for rank in ranks:
+        rank.join(600)
+    assert [rank.exitcode for rank in ranks] == [0, 0]
+    by = sorted(path.name.rpartition("_by_")[::2] for path in tmp_path.iterdir())
+    assert [name for name, _ in by] == [f"s_{who}_part_00{number}" for who in ("01", "09") for number in (0, 1)]
+    assert {number for _, number in by} == {"0", "1"}
+    index = place.paths.index_location / "index.npz"
+    one, other = (
+        load_pseudo_labels(place.fits(name) / "pseudo_labels.npz", index, (9,)) for name in ("alone", "shared")
+    )
+    equal_fits(one, other)
+
+    parts = sorted((place.fits("shared") / "parts").glob("*.npz"))
+    times = [path.stat().st_mtime_ns for path in parts]
+    parts[1].unlink()
+    for name, value in (("RANK", "2"), ("WORLD_SIZE", "3"), ("LOCAL_RANK", "0")):
+        monkeypatch.setenv(name, value)
+    again = fit_SMPL.main(config)
+    assert [path.stat().st_mtime_ns == time for path, time in zip(parts, times, strict=True)] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+    equal_fits(alone, again)
+
+
+def equal_fits(one: PseudoLabels, other: PseudoLabels) -> None:
+    """Compare fits of one process with those of several: equal on one kind of processor, close on others."""
+    assert np.array_equal(one.frames, other.frames)
+    for name in ("theta", "betas", "translation_m", "joints_world_m", "confidence"):
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-4, err_msg=name)
+
+
+def test_what_means_nothing_where_processes_share_a_folder_is_refused(place, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    for changes, told in (
+        ({"overwrite": True}, "overwrite would delete what other processes"),
+        ({"processes": 4}, "processes is 4, but torchrun gives the processes; .*--nproc-per-node 4"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            fit_SMPL.main(place.fit_config("refused_shared", **changes))
+    assert not place.fits("refused_shared").exists()
 
 
 def test_test_subjects_get_fits_to_measure_but_no_pseudo_labels(place, agreeing):
