@@ -232,6 +232,11 @@ def images_in(folder: Path) -> list[Path]:
     return files_in(folder, IMAGE_ENDINGS)
 
 
+def clips_in(folder: Path) -> list[Path]:
+    """List the videos of a folder, in order."""
+    return files_in(folder, VIDEOS)
+
+
 def is_video_or_folder(path: Path) -> bool:
     """Tell whether a path is a video by its name, or a folder with images."""
     if is_hidden(path):

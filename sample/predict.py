@@ -4,22 +4,24 @@
     python sample/predict.py video.mp4 --out runs/predict/video
     python sample/predict.py photo.jpg --tier pixels --box 120 40 200 480
     python sample/predict.py clips/ --calibration Calib.toml
+    torchrun --standalone --nproc-per-node 8 sample/predict.py pictures/
 
 Where the keypoints extra is installed, a pretrained network finds keypoints and the lifter reads the body off them
 (tier keypoints); without it, or with `--tier pixels`, this project's own network reads the picture.  In Python,
 `Predictor()(picture, box)` and `KeypointPredictor()(picture, box)` give the person of one picture.
 
-With --calibration several cameras' clips give one body in the recording's world (sample/predict_cameras.py).
+With --calibration several cameras' clips give one body in the recording's world (sample/predict_cameras.py).  Under
+torchrun, processes and machines share a large folder (sample/predict_archive.py).
 
-Reads   an image, a folder, a video or a camera; a checkpoint of stage 4 (sample/train_SMPL_from_enc.py), or of the
-        lifter (sample/train_SMPL_from_keypoints.py)
+Reads   an image, a folder of images or of videos, a video or a camera; a checkpoint of stage 4
+        (sample/train_SMPL_from_enc.py), or of the lifter (sample/train_SMPL_from_keypoints.py)
 Writes  <out>/: joints.json and body.npz of all frames; of images <name>_overlay.jpg, <name>_views.jpg and meshes;
         of a video overlay.mp4, motion.glb, motion.bvh and what --motion-files asks for, with about.json
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Literal, NamedTuple
@@ -49,7 +51,8 @@ from models.masks_fit import MasksFitLoss, MasksFitSteps
 from models.smpl import load_body
 from models.SMPL_from_keypoints import BoxedKeypoints, LiftedBodies, boxed, load_lifter
 from models.SMPL_from_latent import load_body_of, load_mesh
-from sample import predict_cameras
+from sample import predict_archive, predict_cameras
+from sample.predict_archive import NOBODY, Archive, Noticed, is_clips
 from sample.predict_cameras import CamerasConfig, Task
 from utils.artifacts import atomic_folder, file_hash
 from utils.batches import in_chunks
@@ -80,7 +83,8 @@ from utils.seen import (
     seen_surface,
     told_guessed,
 )
-from utils.settings import start, which_weights
+from utils.settings import start, to_plain, which_weights
+from utils.shared_work import Rank, rank_of_process
 from utils.skeleton import H36M_17
 from utils.tiers import Reads
 
@@ -91,8 +95,8 @@ class PredictConfig:
     """sample/predict.py: bodies in one's own pictures, and files of them for other programs."""
 
     input: tyro.conf.Positional[str]
-    """An image, a folder of images, a video, or the number of a camera; with --calibration a folder of synchronised
-    clips, one per camera."""
+    """An image, a folder of images or of videos, a video, or the number of a camera; with --calibration a folder of
+    synchronised clips, one per camera."""
     tier: Literal["auto", "keypoints", "pixels"] = "auto"
     """keypoints: a pretrained network finds 2D keypoints, and a lifter that was trained on unpaired poses reads the
     body off them.  pixels: this project's own network reads the picture.  auto: keypoints where the keypoints extra is
@@ -260,6 +264,7 @@ class Predictor:
     Args:
         checkpoint: checkpoint_best.pt of stage 4.
         paths: where the body lies that the checkpoint was trained with.
+        local_rank: which of the processes of this machine this is, for its GPU.
     """
 
     def __init__(
@@ -267,8 +272,9 @@ class Predictor:
         checkpoint: Path | str = PredictConfig.checkpoint,
         device: Device = "auto",
         paths: Paths | None = None,
+        local_rank: int = 0,
     ) -> None:
-        checkpoint, self.device = Path(checkpoint), choose_device(device)
+        checkpoint, self.device = Path(checkpoint), choose_device(device, local_rank)
         self.seen_by = BY_PICTURE
         self.stored = load_mesh(checkpoint, self.device)
         self.body = load_body_of(self.stored, checkpoint, paths or Paths()).to(self.device)
@@ -669,35 +675,49 @@ def tell_noticed(noticed: Mapping[str, int], count: int) -> None:
               "guessed more than seen")  # fmt: skip
 
 
-def write_all(
+def write_frames(
     pictures: Pictures, predictor: AnyPredictor, out: Path, bodies: PredictedBodies, config: PredictConfig
-) -> None:
+) -> Noticed:
     """Predict and write every frame; `bodies` keeps those with a person."""
-    rate, faces, noticed = pictures.frames_per_second, predictor.faces, Counter[str]()
-    read: list[str] = []
+    rate, faces, noticed = pictures.frames_per_second, predictor.faces, Noticed(Counter(), [])
     if pictures.kind == "folder":
-        pictures = noting_names(pictures, read)
+        pictures = noting_names(pictures, noticed.read)
     video = OverlayVideo(out / "overlay.mp4", rate, config.video_px) if rate is not None else None
     meshes = (() if video else ("glb", "obj", "ply")) if config.meshes is None else config.meshes
     weights = predictor.body.weights.cpu().double().numpy()
     for seen, person in predictor.people(pictures, config):
         there = FrameBody(seen.picture.name, seen.picture.number, *person[:-2], person.seen)
         bodies.add(there)
-        noticed["full"] += fills(seen.box, seen.picture)
-        noticed["cut"] += isinstance(predictor, Predictor) and touches(seen.box, seen.picture)
-        noticed["small"] += max(seen.box.width_px, seen.box.height_px) < SMALLEST_PX
+        noticed.counts["full"] += fills(seen.box, seen.picture)
+        noticed.counts["cut"] += isinstance(predictor, Predictor) and touches(seen.box, seen.picture)
+        noticed.counts["small"] += max(seen.box.width_px, seen.box.height_px) < SMALLEST_PX
         shown = seen_surface(person.seen, weights)
         surface = BodySurface(person.vertices_cam_m, person.joints_cam_m[0], faces, shown)
         rendered = draw(seen.picture.rgb, surface, seen.camera.K, seen.box, config.view_px)
         if video:
             video.add(beside(rendered, config.video_px))
         write_frame(out, there, None if video else rendered, person.vertices_cam_m, faces, meshes, predictor.about)
+    if video is not None:
+        video.close()
+    return noticed
+
+
+class NobodyFoundError(ValueError):
+    """No frame shows a person."""
+
+
+def write_whole(
+    source: str, rate: float | None, predictor: AnyPredictor, out: Path, bodies: PredictedBodies, noticed: Noticed,
+    config: PredictConfig,
+) -> None:  # fmt: skip
+    """Tell what was noticed, and write what is about all frames."""
     if not bodies:
-        raise ValueError(f"no person was found in {pictures.source}; if there is one, give --box X Y WIDTH HEIGHT")
-    if empty := [name for name in read if name not in set(bodies.names)]:
+        raise NobodyFoundError(f"no person was found in {source}; if there is one, give --box X Y WIDTH HEIGHT")
+    found = set(bodies.names)
+    if empty := [name for name in noticed.read if name not in found]:
         print(f"no person was found in {told_names(empty)}, of which nothing is written; if there is one, give the "
               "picture by itself and --box X Y WIDTH HEIGHT")  # fmt: skip
-    tell_noticed(noticed, len(bodies))
+    tell_noticed(noticed.counts, len(bodies))
     if rate is not None and bodies.num_left_out:
         print(f"warning: {bodies.num_left_out} frames that show nobody are left out of joints.json and body.npz, "
               "which tell the others' numbers and times; the motion is bridged, which about.json says, in the overlay "
@@ -707,9 +727,14 @@ def write_all(
         print(f"guessed, as the picture does not show them{' in most frames' if len(bodies) > 1 else ''}: {guessed} "
               "(grey in the pictures; joints.json says it of each frame)")  # fmt: skip
     write_tables(out, bodies, predictor.about, rate, predictor.seen_by)
-    if video is not None and rate is not None:
-        video.close()
+    if rate is not None:
         write_motion(out, bodies, predictor.body, predictor.about, rate, config.motion_files)
+
+
+def tell_focal(config: PredictConfig) -> None:
+    """Say where the focal length comes from."""
+    focal = "given" if config.focal_px else "unknown, taken as 1.146 times the picture's longer side"
+    print(f"focal length: {focal}")
 
 
 def predict(predictor: AnyPredictor, out: Path, config: PredictConfig) -> int:
@@ -719,10 +744,11 @@ def predict(predictor: AnyPredictor, out: Path, config: PredictConfig) -> int:
     if out.exists() and not config.overwrite:
         raise FileExistsError(f"{out} is there already; give another --out, or --overwrite")
     with atomic_folder(out) as (partial,), TemporaryFile(dir=partial) as rows:
-        focal = "given" if config.focal_px else "unknown, taken as 1.146 times the picture's longer side"
-        print(f"focal length: {focal}")
+        tell_focal(config)
         bodies = PredictedBodies(rows)
-        write_all(pictures, predictor, partial, bodies, config)
+        noticed = write_frames(pictures, predictor, partial, bodies, config)
+        rate = pictures.frames_per_second
+        write_whole(pictures.source, rate, predictor, partial, bodies, noticed, config)
     count = len(bodies)
     if pictures.kind != "folder" and pictures.num_frames is not None and count < 0.9 * pictures.num_frames:
         print(f"{pictures.source} tells of {pictures.num_frames} frames; {count} could be read and show a person")
@@ -739,9 +765,11 @@ def takes_keypoints(config: PredictConfig) -> bool:
     return config.keypoints is not None or (there and not is_own)
 
 
-def open_predictor(config: PredictConfig) -> AnyPredictor:
+def open_predictor(config: PredictConfig, local_rank: int = 0) -> AnyPredictor:
     """Open the networks of the chosen tier, and say first which it is.
 
+    Args:
+        local_rank: which of the processes of this machine this is, for its GPU.
     Raises:
         FileNotFoundError, ValueError: weights or the extra are missing.
     """
@@ -758,7 +786,7 @@ def open_predictor(config: PredictConfig) -> AnyPredictor:
         print(which_weights("lifter", config.lifter, config.paths.runs_location / "lifter"))
         return predictor
     refuse_unread(config, "pixels")
-    pixels = Predictor(config.checkpoint, config.device, config.paths)
+    pixels = Predictor(config.checkpoint, config.device, config.paths, local_rank)
     there = is_available(config.detector_location, config.detector)
     better = "" if there else f"; real people need the keypoints extra: {KEYPOINTS_REMEDY}"
     print(f"tier: {pixels.about.tier}{better}")
@@ -775,9 +803,54 @@ def task_of(config: PredictConfig, out: Path) -> Task:
     )  # fmt: skip
 
 
+PART_BATCHES = 4
+"""Batches of pictures that one of several processes predicts at a time."""
+OF_ONE_PROCESS = ("out", "device", "overwrite")
+"""Settings that may differ among those that share a folder."""
+
+
+def refuse_shared(config: PredictConfig, rank: Rank) -> None:
+    """Refuse what several processes cannot share."""
+    if config.cameras.calibration:
+        raise ValueError("a recording of several cameras is one piece of work, which processes do not share; leave out "
+                         "torchrun, and give one command per recording")  # fmt: skip
+    if config.keypoints is not None:
+        raise ValueError("keypoints belong to the frames of one input by their order, which processes do not share; "
+                         f"{'leave out torchrun' if rank.is_shared else 'give one clip'}")  # fmt: skip
+    if config.overwrite:
+        raise ValueError("overwrite would delete what other processes write; delete the folder yourself, or choose "
+                         "another --out")  # fmt: skip
+
+
+def archive_of(config: PredictConfig, out: Path, rank: Rank) -> Archive:
+    """Say how a folder is predicted that several processes may share."""
+    refuse_shared(config, rank)
+    check_formats(config.motion_files)
+    predictor, source = open_predictor(config, rank.local), Path(config.input)
+    if not is_clips(source):
+        tell_focal(config)
+
+    def predict_clip(clip: Path, folder: Path) -> bool:
+        try:
+            return predict(predictor, folder, replace(config, input=str(clip))) > 0
+        except NobodyFoundError as error:
+            with atomic_folder(folder) as (partial,):
+                (partial / NOBODY).write_text(f"{error}\n")
+            return False
+
+    return Archive(
+        source, out, {name: value for name, value in to_plain(config).items() if name not in OF_ONE_PROCESS},
+        PART_BATCHES * config.batch, lambda pictures, to, bodies: write_frames(pictures, predictor, to, bodies, config),
+        lambda bodies, noticed: write_whole(str(source), None, predictor, out, bodies, noticed, config), predict_clip,
+    )  # fmt: skip
+
+
 def main(config: PredictConfig) -> Path:
     """Predict, write, and return the folder."""
     out = config.out or config.paths.runs_location / "predict" / (readable(Path(config.input).stem) or "pictures")
+    rank = rank_of_process()
+    if rank.is_shared or (is_clips(Path(config.input)) and not config.cameras.calibration):
+        return predict_archive.main(archive_of(config, out, rank), rank)
     if config.cameras.calibration:
         return predict_cameras.main(task_of(config, out))
     count = predict(open_predictor(config), out, config)

@@ -95,7 +95,11 @@ def _folder(folder: Path, longest: int) -> Pictures:
     paths = images_in(folder)
     if not paths:
         raise ValueError(f"{folder} holds no image ({', '.join(IMAGE_ENDINGS)})")
-    chosen = list(zip(unique_names(paths), paths, strict=True))[: longest or None]
+    return chosen_pictures(folder, list(zip(unique_names(paths), paths, strict=True))[: longest or None])
+
+
+def chosen_pictures(folder: Path, chosen: Sequence[tuple[str, Path]]) -> Pictures:
+    """Give some pictures of a folder, under their names."""
     return Pictures("folder", str(folder), len(chosen), None,
                     lambda: (Picture(name, read_picture(path)) for name, path in chosen))  # fmt: skip
 

@@ -142,6 +142,7 @@ IMPORTED_ONCE = {
         "dataset_def/multiview/custom_recording.py", "dataset_def/multiview/masks_from_motion.py",
         "dataset_def/multiview/evidence.py", "dataset_def/multiview/offsets.py",
         "dataset_def/multiview/people_in_views.py", "sample/bodies_in_cameras.py", "sample/predict_cameras.py",
+        "sample/predict_archive.py",
         "dataset_def/h36m_instants_data.py", "dataset_def/mesh_batches.py", "dataset_def/motions.py",
         "dataset_def/photographic.py", "dataset_def/photos/backdrops.py", "dataset_def/photos/crop.py",
         "dataset_def/synthetic/motion/hands.py",
