@@ -627,7 +627,8 @@ class PoseConfig:
     """sample/train_3d_pose_from_enc.py: stage 2, 3D pose from the latent."""
 
     encoder: Path | None
-    """checkpoint_best.pt of stage 1; none to begin without stage 1 (modes scratch and random)."""
+    """checkpoint_best.pt of stage 1; none to begin without stage 1 (modes scratch and random); or of stage 2 with heat
+    maps, such as models/assets/open_pose.pt, which is trained on (mode finetune)."""
     name: str = "demo"
     """The run's folder: runs/pose/<name>."""
     untrained: UntrainedEncoder = field(default_factory=UntrainedEncoder)

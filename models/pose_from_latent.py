@@ -13,6 +13,7 @@ from config import EncDecConfig, MeshConfig, PoseConfig, PoseHeadConfig
 from models.encoder_decoder import (
     STAGE_1_READS,
     STAGE_1_STEP,
+    UNKNOWN_STEP,
     EncoderDecoder,
     StoredEncoder,
     build_encoder_decoder,
@@ -184,8 +185,34 @@ def reads_maps(config: PoseConfig, encoder: EncDecConfig) -> bool:
     return config.head.kind == "maps"
 
 
+@rebuilds_from_checkpoint("pose")
+def is_trained_whole(path: Path) -> bool:
+    """Say whether a checkpoint is of a stage 2 with heat maps, all of whose layers were trained."""
+    checkpoint = load_checkpoint(path, "enc_dec", "pose")
+    has_maps = "head.maps.weight" in checkpoint["states"]["model"]
+    return checkpoint["stage"] == "pose" and has_maps and checkpoint["config"]["mode"] in ("finetune", "scratch")
+
+
+def goes_on(config: PoseConfig) -> bool:
+    """Say whether stage 2 goes on from such a stage 2.
+
+    Raises:
+        ValueError: it does, but not with all layers.
+    """
+    if config.encoder is None or not is_trained_whole(config.encoder):
+        return False
+    if config.mode != "finetune":
+        raise ValueError(f"{config.encoder} is of stage 2 with all layers trained, and mode is {config.mode}; go on "
+                         "from it with --mode finetune, or give the checkpoint of stage 1")  # fmt: skip
+    return True
+
+
 def encoder_of(config: PoseConfig | MeshConfig) -> StoredEncoder:
-    """Read stage 1's encoder, or build one where a stage begins without stage 1; nothing draws behind that."""
+    """Read the encoder of stage 1, or of a stage 2 that goes on; or build one that begins anew, with nothing behind."""
+    if isinstance(config, PoseConfig) and config.encoder is not None and goes_on(config):
+        stage_2 = rebuilt_pose(config.encoder)
+        stage_2.network.encoder.backbone.requires_grad_(True)
+        return StoredEncoder(stage_2.network.encoder, stage_2.encoder_config, UNKNOWN_STEP, stage_2.reads)
     if config.encoder is not None:
         return load_encoder(config.encoder)
     chosen, who = config.untrained, config.subjects  # no run of stage 1 has an empty name
@@ -214,6 +241,12 @@ def build_pose_network(
     if images is not None:
         calibrate_batchnorm(encoder, images)
     head = build_pose_head(config, stage_1.config, encoder, skeleton)
+    if config.encoder is not None and goes_on(config):
+        stage_2 = rebuilt_pose(config.encoder).network
+        if stage_2.skeleton.names != skeleton.names:
+            raise ValueError(f"{config.encoder} finds {len(stage_2.skeleton.names)} joints, and the data set has other "
+                             f"{len(skeleton.names)}; begin with stage 1 of its own")  # fmt: skip
+        head.load_state_dict(stage_2.head.state_dict())
     head.set_label_statistics(labels_root_m)
     is_frozen = config.mode in ("embeddings", "frozen", "random")
     settings = to_plain(stage_1.config)
@@ -268,8 +301,8 @@ class StoredPose(NamedTuple):
 
 
 @rebuilds_from_checkpoint("pose")
-def load_pose(path: Path, device: torch.device) -> StoredPose:
-    """Rebuild encoder and pose head from stage 2's checkpoint alone."""
+def rebuilt_pose(path: Path) -> StoredPose:
+    """Rebuild encoder and pose head from stage 2's checkpoint alone, on the CPU, the encoder without gradients."""
     checkpoint = load_checkpoint(path, "pose")
     weights = checkpoint["states"]["model"]
     config = config_from_dict(PoseConfig, checkpoint["config"])
@@ -279,6 +312,12 @@ def load_pose(path: Path, device: torch.device) -> StoredPose:
     head = build_pose_head(config, encoder_config, encoder, skeleton)
     network = PoseFromImage(encoder, head, is_encoder_frozen=True, encoder_settings={}, skeleton=skeleton)
     load_weights(network, weights, path)
-    network.to(device).eval().requires_grad_(False)
     reads = stored_reads(checkpoint) or of_stage_2(config, encoder_config.crop, of_stage_1(encoder_config))
     return StoredPose(network, encoder_config, config, checkpoint["step"], reads)
+
+
+def load_pose(path: Path, device: torch.device) -> StoredPose:
+    """Rebuild encoder and pose head from stage 2's checkpoint alone, in evaluation and without gradients."""
+    stored = rebuilt_pose(path)
+    stored.network.to(device).eval().requires_grad_(False)
+    return stored

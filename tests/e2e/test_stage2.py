@@ -418,3 +418,32 @@ def test_rolled_test_images_have_files_of_their_own(place):
     assert {"metrics.json", "metrics_rolled.json"} <= {path.name for path in place.run("rolled").iterdir()}
     assert plain["overall"] != rolled["overall"]
     assert "rolled by up to 0.35 rad" in load_metrics(place.run("rolled") / "metrics_rolled.json", COMMAND)["split"]
+
+
+def maps_config(place, name: str, **changes) -> PoseConfig:
+    """Heat maps from random weights, all layers."""
+    encoder = UntrainedEncoder(Crop(size_px=32, side_m=2.25), EncoderConfig(kind="heatmaps", width=8, points=12))
+    return replace(place.config(name), encoder=None, mode="scratch", untrained=encoder,
+                   augment=ImageAugmentation(roll_rad=0.0), **changes)  # fmt: skip
+
+
+def test_stage_2_goes_on_from_a_stage_2_with_heat_maps(place):
+    train_3d_pose_from_enc.main(maps_config(place, "first"))
+    first = place.run("first") / "checkpoint_best.pt"
+    settings = replace(maps_config(place, "second"), encoder=first, mode="finetune", optim=Optim(steps=10, lr=1e-9,
+                       warmup_steps=0, bf16=False))  # fmt: skip
+    train_3d_pose_from_enc.main(settings)
+    old, new = (load_pose(place.run(name) / "checkpoint_best.pt", torch.device("cpu")) for name in ("first", "second"))
+    image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    same = dict(old.network.named_parameters())
+    assert all(torch.allclose(value, same[name], atol=1e-6) for name, value in new.network.named_parameters())
+    train_3d_pose_from_enc.main(replace(settings, name="third", optim=replace(settings.optim, lr=3e-3)))
+    third = load_pose(place.run("third") / "checkpoint_best.pt", torch.device("cpu"))
+    moved = [
+        name for name, value in third.network.named_parameters() if not torch.allclose(value, same[name], atol=1e-4)
+    ]
+    assert any(name.startswith("encoder.backbone") for name in moved) and any(name.startswith("head") for name in moved)
+    assert (third.network(image) - old.network(image)).abs().max() > 1e-3
+    assert third.reads.joints == {1} and third.encoder_config == old.encoder_config
+    with pytest.raises(ValueError, match="of stage 2 with all layers trained, and mode is frozen; go on from it with"):
+        train_3d_pose_from_enc.main(replace(settings, name="fourth", mode="frozen"))
