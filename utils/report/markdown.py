@@ -13,6 +13,7 @@ from utils.report.summaries import PRINTED, YAW, written_ratios
 from utils.tiers import NOT_RECORDED, NOTHING, reads_from
 
 NOVEL_VIEWS = headings(("l1_in_box", "psnr_db_in_box", "ssim_in_box", "psnr_db_image"))
+PROBE = headings(("n_mpjpe_17_mm", "p_mpjpe_17_mm", "wrist_mm", "yaw_error_degrees"))
 POSE = headings(("mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "pck150_17_percent", "yaw_error_degrees"))
 POSE_ROWS = {
     "overall": "predicted", **REFERENCES, "mean_pose": "mean of the training labels, a stick",
@@ -92,6 +93,16 @@ def mesh_text(found: Mapping[str, Any], tiers: Mapping[str, str]) -> str:
     return "\n\n".join(parts)
 
 
+def views_text(found: Mapping[str, Any], tiers: Mapping[str, str]) -> str:
+    """Write the table of novel views, and that of joints that a linear map reads off the points, if there are any."""
+    rows = {name: row for name, row in found.items() if isinstance(row, dict)}
+    drawn = {name: row for name, row in rows.items() if NOVEL_VIEWS.values() & row.keys()}
+    text, probes = markdown_table(drawn, NOVEL_VIEWS, tiers), {n: row for n, row in rows.items() if n not in drawn}
+    if not probes:
+        return text
+    return f"{text}\n\nJoints, read off the points by one matrix:\n\n{markdown_table(probes, PROBE, tiers)}"
+
+
 def prior_text(found: Mapping[str, Any]) -> str:
     """Write how well a prior tells real poses from corrupted ones, a column per source of real poses."""
     kinds = list(next(iter(found.values()))["auc"]["plausibility"])
@@ -115,8 +126,7 @@ def metrics_block(path: Path) -> str:
     elif "by_facing" in found:
         text = mesh_text(found, tiers_of(stored, BODIES))
     elif "predicted" in found:
-        drawn = {name: row for name, row in found.items() if isinstance(row, dict)}
-        text = markdown_table(drawn, NOVEL_VIEWS, tiers_of(stored, {name: name for name in drawn}))
+        text = views_text(found, tiers_of(stored, {name: name for name in found}))
     else:
         rows = {title: found[key] for key, title in POSE_ROWS.items() if key in found}
         text = markdown_table(rows, POSE, tiers_of(stored, POSE_ROWS))

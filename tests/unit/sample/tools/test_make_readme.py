@@ -44,6 +44,20 @@ def test_a_block_is_replaced_by_the_numbers_of_its_file(tmp_path):
     assert make_readme.main(config) == [text]
 
 
+def test_joints_that_a_matrix_reads_off_the_points_have_a_table_of_their_own(tmp_path):
+    metrics = {
+        "step": 7,
+        "predicted": {"l1_in_box": interval(0.5)},
+        "probe, all labels": {"n_mpjpe_17_mm": interval(9.6)},
+    }
+    path = tmp_path / "enc_dec_mine.json"
+    save_metrics(path, "S9; a test", np.zeros((1, 5), np.int32), {}, metrics, reads=SEEN, at_test=NOTHING,
+                 others={"probe, all labels": SEEN})  # fmt: skip
+    drawn, probes = block(path).split("Joints, read off the points by one matrix:")
+    assert "| predicted | pixels + masks | 0.500 [0.438, 0.562] |" in drawn and "probe" not in drawn
+    assert "| probe, all labels | pixels + masks | 9.60 [9.54, 9.66] |" in probes and "N-MPJPE" in probes
+
+
 def test_a_block_without_its_file_stays(tmp_path):
     text = "<!-- begin none.md -->\nkept\n<!-- end none.md -->"
     assert make_readme.filled(text, tmp_path) == text
