@@ -3,7 +3,7 @@
     python sample/tools/make_readme.py --metrics runs/pose/demo/metrics.json runs/mesh/demo/metrics.json
 
 Reads   metrics.json (sample/test_*.py), report.json (dataset_def/import_multiview.py), tests/benchmarks/results/*
-Writes  tests/benchmarks/results/{<stage>_<run>,<recording>_import}.json, {headline,drawn_people}.md;
+Writes  tests/benchmarks/results/{<stage>_<run>,<recording>_import}.json, {headline,drawn_people,cluster}.md;
         the READMEs between their marks
 """
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import ROOT
+from sample.tools.cluster_plan import MADE_BY, ClusterConfig, page_of
 from utils.artifacts import atomic_write, load_metrics
 from utils.report.headline import FIRST_PAGE, ROWS, drawn_people, headline
 from utils.report.markdown import block, load_report
@@ -28,6 +29,10 @@ PAGES = (
 GATHERED = {
     "headline.md": (headline, {row.file for rows in FIRST_PAGE.values() for row in rows}),
     "drawn_people.md": (drawn_people, {row.file for row in ROWS}),
+    "cluster.md": (
+        lambda results: page_of(ClusterConfig(results_location=results)),
+        {f"{name}.json" for name in MADE_BY},
+    ),
 }
 """Tables of several results: what writes them, and the files that they need."""
 
