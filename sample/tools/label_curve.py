@@ -115,7 +115,7 @@ class LabelCurveConfig:
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     subjects: Subjects = field(default_factory=Subjects)
-    """validation chooses the checkpoint, and the ridge, of every row alike; nobody's labels are read for it."""
+    """validation chooses the checkpoint, and a matrix's prior, of every row alike; nobody's labels are read for it."""
     labels: tuple[Labels, ...] = ("none", "1", "3", "10", "S1", "all")
     """Columns: sequences of subjects.labelled, S1 for all of these people's, all for everybody's (the oracle)."""
     recipes: tuple[Recipe, ...] = (
@@ -138,8 +138,8 @@ class LabelCurveConfig:
         default_factory=lambda: replace(PRESETS["demo"]().pose.augment, scale=0.2, shift_m=0.2)
     )
     """The same for every row that is trained; rhodin and seed have their own."""
-    ridge: tuple[float, ...] = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
-    """Among which the validation people choose for a matrix."""
+    prior_images: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+    """What a matrix's prior may be worth (sample/tools/probe_points.py); the validation people choose."""
     bf16: bool = True
     threads: int = setting(1, low=0)
     every: int = setting(1, low=1)
@@ -239,19 +239,19 @@ def pose_config(cell: LabelledCell, config: LabelCurveConfig) -> PoseConfig:
         optim = replace(usual.optim, steps=steps, lr=config.lr, bf16=config.bf16, warmup_steps=min(100, steps // 10))
         settings = replace(settings, optim=optim, augment=config.augment, in_memory=config.augment.needs_margin,
                            untrained=UntrainedEncoder(stage_1.crop, stage_1.encoder))  # fmt: skip
-    return replace(
-        settings, name=f"label_curve_{cell.recipe}_{cell.labels}_seed{cell.seed}_{name_of(settings, config)}"
-    )
+    name = name_of(settings, config, cell.recipe in PROBED)
+    return replace(settings, name=f"label_curve_{cell.recipe}_{cell.labels}_seed{cell.seed}_{name}")
 
 
-def name_of(settings: PoseConfig, config: LabelCurveConfig) -> str:
+def name_of(settings: PoseConfig, config: LabelCurveConfig, is_probed: bool) -> str:
     """Name everything a cell's result depends on, so that a finished cell is never taken for another."""
     plain = to_plain(settings)
     for free in ("name", "paths", "device", "encoder", "pseudo_labels", "loop", "in_memory"):
         del plain[free]
     loop = {"seed": settings.loop.seed, "validate_every": settings.loop.validate_every}
     files = [file_hash(path) for path in (settings.encoder, settings.pseudo_labels) if path is not None]
-    return fingerprint(plain, loop, files, file_hash(index_path(config.paths)), config.every, config.ridge)
+    index = file_hash(index_path(config.paths))
+    return fingerprint(plain, loop, files, index, config.every, config.prior_images if is_probed else None)
 
 
 def run_cell(cell: LabelledCell, config: LabelCurveConfig) -> Measured | None:
@@ -285,16 +285,16 @@ def probe(cell: LabelledCell, config: LabelCurveConfig, folder: Path) -> None:
     tested = PoseData(config.paths, FrameChoice(who.test, every=config.every), crops)
     chosen_by = PoseData(config.paths, FrameChoice(who.validation, every=4), crops)
     choosing, test = (read_points(network, data, config.batch) for data in (chosen_by, tested))
-    found = fit_to_labels(network, labelled, config.ridge, choosing, config.batch)
+    found = fit_to_labels(network, labelled, config.prior_images, choosing, config.batch)
     inputs = {"checkpoint": path, "index": index_path(config.paths)}
     folder.mkdir(parents=True, exist_ok=True)
-    split = f"one matrix, ridge {found.ridge:g}"
+    split = f"one matrix, its prior worth {found.prior_images:g} images"
     save_predictions(
         folder / "predictions.npz", split, test.frames, inputs, true_root_m=test.joints_m.numpy(),
         predicted_root_m=read_joints(found.weights, test.points_m).numpy(),
         R_crop_from_world=test.R_crop_from_world.numpy(), step=np.array(0),
     )  # fmt: skip
-    save_metrics(folder / "metrics.json", split, test.frames, inputs, {"ridge": found.ridge},
+    save_metrics(folder / "metrics.json", split, test.frames, inputs, {"prior_images": found.prior_images},
                  reads=stored.reads | found.labels_read, at_test=tested.reads())  # fmt: skip
 
 
@@ -494,7 +494,7 @@ def protocol_of(config: LabelCurveConfig, num_frames: int, results: Mapping[Labe
         f"{len(who.held_out)} held-out sequences; people behind stage 1, rooms and fits: {train}. Every training that "
         f"changes the encoder: at most {config.steps} steps of {config.batch} images, cosine step size, ended after "
         f"{config.patience} of {config.looks} looks at {choosing} without a better one; they choose checkpoint and "
-        "ridge in every row alike, and are in no training or test. *: the best look came in the last third, so that it "
+        "prior in every row alike, and are in no training or test. *: the best look came in the last third, so that it "
         f"was still getting better. Rows of equal_seconds (json): validation people after {config.equal_seconds:g} s."
     )
 

@@ -3,7 +3,8 @@
     python sample/tools/probe_points.py --checkpoint models/assets/open_weights.pt
 
 One weight for each pair of joint and point, the same for x, y and z: a map that turns with the points and can learn no
-heading.  It is fitted in closed form, on images and mirror images of the labelled people, in seconds.
+heading.  It is fitted in closed form, on images and mirror images of the labelled people, in seconds; where images are
+few, joints stay near a weighted mean of points.
 
 Reads   a checkpoint of stage 1, or of stage 2 with a frozen encoder; the index and the crops
 Writes  probe.json beside the checkpoint, or --output
@@ -53,17 +54,17 @@ class ProbeConfig:
     """What all crops are centred on; empty for what the encoder was trained with."""
     every: int = setting(4, low=1)
     """Test on every n-th frame."""
-    ridge: tuple[float, ...] = (3e-3,)
-    """Added to the squares of the points, over their mean: keeps weights of points that lie together small.  Of several
-    the images of subjects.validation choose one for each row."""
+    prior_images: tuple[float, ...] = (100.0,)
+    """How many images the prior is worth that joints are weighted means of points; near 0 it only keeps weights of
+    points that lie together small.  Of several values the images of subjects.validation choose one for each row."""
     batch: int = setting(64, low=1)
 
     def __post_init__(self) -> None:
-        if not self.ridge or min(self.ridge) < 1e-9:
-            raise ValueError(f"ridge is {list(self.ridge)}; use values of at least 1e-9")
-        if len(self.ridge) > 1 and not self.subjects.validation:
-            raise ValueError(f"ridge has {len(self.ridge)} values, and nobody chooses among them; name people whom "
-                             "neither training nor test reads: --subjects.validation, or give one value")  # fmt: skip
+        if not self.prior_images or min(self.prior_images) <= 0:
+            raise ValueError(f"prior_images is {list(self.prior_images)}; use values above 0")
+        if len(self.prior_images) > 1 and not self.subjects.validation:
+            raise ValueError(f"prior_images has {len(self.prior_images)} values, and nobody chooses among them; name "
+                             "people of no training and no test: --subjects.validation, or give one value")  # fmt: skip
 
 
 class Probed(NamedTuple):
@@ -92,16 +93,51 @@ def read_points(network: EncoderDecoder, data: PoseData, batch: int, is_mirrored
     return Probed(points_m, joints_m, R, frames.numpy().astype(np.int32))
 
 
-def fit(points_m: Float[Tensor, "N P 3"], joints_m: Float[Tensor, "N J 3"], ridge: float) -> Float[Tensor, "J P"]:
+STEPS_TO_MEANS, STEP_SIZE = 400, 0.1
+
+
+def weighted_means(
+    squares: Float[Tensor, "P P"], both: Float[Tensor, "J P"], steps: int = STEPS_TO_MEANS
+) -> Float[Tensor, "J P"]:
+    """Find joints about the first that are weighted means of points, with weights of at least 0 that add up to 1.
+
+    The first joint is such a mean, too, and is not told: only joints about it are.  A convex problem, by gradients.
+    """
+    free = torch.zeros_like(both, requires_grad=True)
+    optimizer, scale = torch.optim.Adam([free], lr=STEP_SIZE), squares.diagonal().mean().clamp_min(1e-12)
+    with torch.enable_grad():
+        for _ in range(steps):
+            weights = about_first(free.softmax(-1))
+            error = ((weights @ squares) * weights).sum() - 2 * (both * weights).sum()
+            optimizer.zero_grad()
+            (error / scale).backward()
+            optimizer.step()
+    return about_first(free.detach().softmax(-1))
+
+
+def about_first(rows: Float[Tensor, "J P"]) -> Float[Tensor, "J P"]:
+    """Take the first row from all."""
+    return rows - rows[:1]
+
+
+def fit(
+    points_m: Float[Tensor, "N P 3"], joints_m: Float[Tensor, "N J 3"], prior_images: float
+) -> Float[Tensor, "J P"]:
     """Find the weights whose sums of points lie nearest to the joints, in the least-squares sense; float64 inside.
 
-    Source: ridge regression (Hoerl and Kennard, 1970), x, y and z as three rows of one image.
+    Args:
+        prior_images: so many images weigh as much as the prior, weighted means of points.
+
+    Source: ridge regression (Hoerl and Kennard, 1970) towards a prior mean, x, y and z as three rows of one image; the
+    prior is ours.
     """
-    points_m, joints_m = points_m.double(), joints_m.double()
-    squares = torch.einsum("npc,nqc->pq", points_m, points_m)
-    both = torch.einsum("njc,npc->jp", joints_m, points_m)
-    regular = ridge * squares.diagonal().mean().clamp_min(1e-12) * torch.eye(len(squares), dtype=squares.dtype)
-    return torch.linalg.solve(squares + regular, both.mT).mT.float()
+    points_m, joints_m, count = points_m.double(), joints_m.double(), len(points_m)
+    squares = torch.einsum("npc,nqc->pq", points_m, points_m) / count
+    both = torch.einsum("njc,npc->jp", joints_m, points_m) / count
+    regular = prior_images / count * squares.diagonal().mean().clamp_min(1e-12)
+    prior = weighted_means(squares, both)
+    pulled = squares + regular * torch.eye(len(squares), dtype=squares.dtype)
+    return torch.linalg.solve(pulled, (both + regular * prior).mT).mT.float()
 
 
 def read_joints(weights: Float[Tensor, "J P"], points_m: Float[Tensor, "N P 3"]) -> Float[Tensor, "N J 3"]:
@@ -114,25 +150,25 @@ class Fitted(NamedTuple):
     """The map of one set of labels."""
 
     weights: Float[Tensor, "J P"]
-    ridge: float
+    prior_images: float
     labels_read: Reads
 
 
 def fit_to_labels(
-    network: EncoderDecoder, labelled: PoseData, ridges: tuple[float, ...], choosing: Probed | None, batch: int
+    network: EncoderDecoder, labelled: PoseData, worth: tuple[float, ...], choosing: Probed | None, batch: int
 ) -> Fitted:
-    """Fit the map to labelled images and their mirror images, with the ridge whose map others' images like best.
+    """Fit the map to labelled images and their mirror images, with the prior's worth that others' images like best.
 
     Args:
-        choosing: points and joints of people who choose among several ridges, by N-MPJPE; the first without them.
+        choosing: points and joints of people who choose among several values, by N-MPJPE; the first without them.
     """
     read = [read_points(network, labelled, batch, is_mirrored) for is_mirrored in (False, True)]
     points_m, joints_m = (torch.cat([getattr(one, name) for one in read]) for name in ("points_m", "joints_m"))
-    found = {ridge: fit(points_m, joints_m, ridge) for ridge in ridges}
+    found = {images: fit(points_m, joints_m, images) for images in worth}
     if choosing is None:
-        return Fitted(found[ridges[0]], ridges[0], labelled.reads())
-    errors_mm = {ridge: n_mpjpe_mm(read_joints(weights, choosing.points_m), choosing.joints_m).mean().item()
-                 for ridge, weights in found.items()}  # fmt: skip
+        return Fitted(found[worth[0]], worth[0], labelled.reads())
+    errors_mm = {images: n_mpjpe_mm(read_joints(weights, choosing.points_m), choosing.joints_m).mean().item()
+                 for images, weights in found.items()}  # fmt: skip
     best = min(errors_mm, key=errors_mm.__getitem__)
     return Fitted(found[best], best, labelled.reads())
 
@@ -155,17 +191,17 @@ def main(config: ProbeConfig) -> dict[str, dict[str, dict[str, float]]]:
     who = config.subjects
     tested = PoseData(config.paths, FrameChoice(who.test, every=config.every), crops)
     test, skeleton = read_points(network, tested, config.batch), tested.table.skeleton
-    rows, reads, ridges = {}, stored.reads, {}
+    rows, reads, worth = {}, stored.reads, {}
     choosing = None
     if who.validation:
         chosen_by = PoseData(config.paths, FrameChoice(who.validation, every=config.every), crops)
         choosing = read_points(network, chosen_by, config.batch)
     for sequences in config.sequences:
         labelled = PoseData(config.paths, FrameChoice(who.labelled, "train", who.held_out, sequences), crops)
-        weights, ridge, read = fit_to_labels(network, labelled, config.ridge, choosing, config.batch)
+        weights, images, read = fit_to_labels(network, labelled, config.prior_images, choosing, config.batch)
         reads |= read
         name = f"{sequences} sequences" if sequences else "all labels"
-        ridges[name] = ridge
+        worth[name] = images
         rows[name] = intervals(errors_of(weights, test, skeleton), test.frames)
     labelled_names, test_names = (", ".join(f"S{one}" for one in some) for some in (who.labelled, who.test))
     protocol = (
@@ -174,7 +210,8 @@ def main(config: ProbeConfig) -> dict[str, dict[str, dict[str, float]]]:
     )
     if who.validation:
         names = ", ".join(f"S{one}" for one in who.validation)
-        protocol += f"; ridge of each row chosen on {names} among {', '.join(f'{one:g}' for one in config.ridge)}"
+        protocol += f"; the prior's worth in each row chosen on {names} among "
+        protocol += f"{', '.join(f'{one:g}' for one in config.prior_images)} images"
     output = config.output or config.checkpoint.parent / "probe.json"
     hashes = {"checkpoint": file_hash(config.checkpoint), "index": file_hash(config.paths.index_location / "index.npz")}
     save_result(
@@ -185,7 +222,7 @@ def main(config: ProbeConfig) -> dict[str, dict[str, dict[str, float]]]:
         tier=reads.tier,
         reads=reads.plain(),
         rows=rows,
-        ridges=ridges,
+        prior_images=worth,
     )
     known = next(iter(rows.values()))
     shown = [key for key in of_all_joints(SHOWN, known) if key in known]

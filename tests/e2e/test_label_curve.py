@@ -56,7 +56,8 @@ def config(tmp_path_factory) -> LabelCurveConfig:
     save_checkpoint(stage_1, "enc_dec", 1, to_plain(STAGE_1), {"model": network.state_dict()})
     return LabelCurveConfig(
         stage_1=(stage_1,), fits=write_fits(paths, root / "fits.npz"), paths=paths, subjects=WHO, device="cpu",
-        labels=("none", "1", "S1", "all"), seeds=(0, 1), steps=4, looks=2, batch=8, bf16=False, ridge=(1e-3, 1.0),
+        labels=("none", "1", "S1", "all"), seeds=(0, 1), steps=4, looks=2, batch=8, bf16=False,
+        prior_images=(1.0, 100.0),
         augment=replace(PRESETS["demo"]().pose.augment, background=0.0), output=root / "label_curve.json",
         figure=root / "label_curve.png",
     )  # fmt: skip

@@ -206,7 +206,7 @@ CONTRADICTIONS = {
         lambda: Subjects(validation=(5,)),
         r"\[5\] are in subjects.train and in subj.*validation",
     ),
-    "ridges that nobody chooses": (lambda: ProbeConfig(Path("a"), ridge=(1.0, 2.0)), "2 values, and nobody chooses"),
+    "priors that nobody chooses": (lambda: ProbeConfig(Path("a"), prior_images=(1.0, 2.0)), "2 values, and nobody"),
     "every 0th frame": (lambda: PreprocessConfig(every=0), "every is 0; use at least 1"),
     "pretrained on others": (
         lambda: EncDecConfig(encoder=EncoderConfig(kind="efficientnet_lite0"), normalise="none"),

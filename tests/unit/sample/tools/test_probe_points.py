@@ -7,7 +7,7 @@ from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, PreprocessC
 from dataset_def import h36m_preprocess
 from models.encoder_decoder import build_encoder_decoder
 from sample.tools import probe_points
-from sample.tools.probe_points import ProbeConfig, fit
+from sample.tools.probe_points import ProbeConfig, about_first, fit, weighted_means
 from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import save_checkpoint
 from utils.settings import to_plain
@@ -17,18 +17,40 @@ def test_weights_that_made_the_joints_are_found_and_ridge_keeps_them_small():
     torch.manual_seed(0)
     points_m, true = torch.randn(50, 6, 3), torch.randn(17, 6)
     joints_m = true @ points_m
-    assert torch.allclose(fit(points_m, joints_m, 1e-9), true, atol=1e-4)
-    assert fit(points_m, joints_m, 10.0).norm() < 0.5 * true.norm()
+    assert torch.allclose(fit(points_m, joints_m, 1e-7), true, atol=1e-4)
+    assert fit(points_m, joints_m, 500.0).norm() < 0.5 * true.norm()
     twice = torch.cat([points_m, points_m], dim=1)
-    assert torch.isfinite(fit(twice, joints_m, 3e-3)).all(), "points that lie together"
+    assert torch.isfinite(fit(twice, joints_m, 0.15)).all(), "points that lie together"
+
+
+def test_few_images_are_helped_by_what_joints_are_weighted_means_of_points():
+    """Two images of 6 points tell 6 of the 6 weights of a joint; a prior of the right kind finds those of the truth."""
+    torch.manual_seed(0)
+    true = torch.zeros(4, 6)
+    true[0, 0], true[1, 1], true[2, 2:4], true[3, 5] = 1, 1, 0.5, 1
+    points_m, seen_m = torch.randn(200, 6, 3), torch.randn(1, 6, 3)
+    points_m, seen_m = (one - one.mean(1, keepdim=True) for one in (points_m, seen_m))
+    joints_m, told_m = (about_first(true) @ one for one in (points_m, seen_m))
+    error_m = [(fit(seen_m, told_m, worth) @ points_m - joints_m).norm(dim=-1).mean() for worth in (1e-6, 100.0)]
+    alone = ridge_alone(seen_m, told_m)
+    assert (alone @ points_m - joints_m).norm(dim=-1).mean() > 2 * error_m[1] and error_m[1] < 0.5
+    squares, both = torch.eye(6).double(), true.double()
+    means = weighted_means(squares, about_first(both), steps=3000)
+    assert torch.allclose(means[1:] + 0, about_first(true).double()[1:], atol=0.02), "a problem whose answer is known"
+
+
+def ridge_alone(points_m: torch.Tensor, joints_m: torch.Tensor) -> torch.Tensor:
+    """The smallest weights that make the joints: what there is without a prior."""
+    flat, target = points_m.transpose(1, 2).reshape(-1, points_m.shape[1]), joints_m.transpose(1, 2).reshape(-1, 4)
+    return (torch.linalg.pinv(flat) @ target).T
 
 
 def test_what_is_read_turns_with_the_points():
     torch.manual_seed(0)
     points_m, joints_m = torch.randn(50, 6, 3), torch.randn(50, 17, 3)
     R = torch.linalg.qr(torch.randn(3, 3))[0]
-    turned = fit(points_m @ R.T, joints_m @ R.T, 3e-3)
-    assert torch.allclose(turned, fit(points_m, joints_m, 3e-3), atol=1e-5)
+    turned = fit(points_m @ R.T, joints_m @ R.T, 0.15)
+    assert torch.allclose(turned, fit(points_m, joints_m, 0.15), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["compact", "heatmaps"])
