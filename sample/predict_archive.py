@@ -230,8 +230,7 @@ def predict_clips(parts: Sequence[Part], archive: Archive, shared: SharedFolder,
 def main(archive: Archive, rank: Rank) -> Path:
     """Predict what no other process has, and return the folder."""
     files = listed(archive.source)
-    archive.out.parent.mkdir(parents=True, exist_ok=True)
-    with shared_folder(archive.out, IN_USE) as shared:
+    with shared_folder(archive.out, IN_USE, needs_locks=rank.is_shared) as shared:
         with shared.alone():
             names = begun_with(archive, files)
         is_of_clips = is_clips(archive.source)

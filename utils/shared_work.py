@@ -22,14 +22,13 @@ except ImportError:  # Windows has none
 from utils.artifacts import lock_file
 
 Piece = TypeVar("Piece")
-NO_LOCKS = "leave out torchrun, or choose a folder on a file system that has locks"
 
 
 class Rank(NamedTuple):
     """Which of several processes this one is, as torchrun tells it."""
 
     number: int
-    count: int
+    processes: int
     local: int
     """Among those of this machine."""
     is_shared: bool
@@ -64,22 +63,29 @@ class SharedFolder:
     other.  A piece is known by its name, so that nobody needs to have the same list of them.
     """
 
-    def __init__(self, folder: Path, remedy: str):
+    def __init__(self, folder: Path, remedy: str, needs_locks: bool = True):
         """Join those who share the folder.
 
+        Args:
+            needs_locks: False for a process that may go on without them, as it was started by itself.
         Raises:
             FileExistsError: another process has the folder for itself.
             ValueError: there are no locks here.
         """
-        self.folder = folder
-        if fcntl is None:
-            raise ValueError(f"several processes would share {folder} by locks, which this system does not have; "
-                             f"{NO_LOCKS}")  # fmt: skip
+        self.folder, self.needs_locks, self.handle = folder, needs_locks, -1
         folder.parent.mkdir(parents=True, exist_ok=True)
+        if fcntl is None:
+            self._do_without("this system")
+            return
         self.handle = os.open(lock_file(folder), os.O_RDWR | os.O_CREAT, 0o644)
         if not self._lock(fcntl.LOCK_SH | fcntl.LOCK_NB, SHARED):
             self.release()
             raise FileExistsError(f"another process that runs now writes into {folder}; {remedy}")
+
+    def _do_without(self, where: str) -> None:
+        if self.needs_locks:
+            raise ValueError(f"several processes would share {self.folder} by locks, which {where} does not have; "
+                             "leave out torchrun, or choose a folder on a file system that has locks")  # fmt: skip
 
     def _lock(self, how: int, byte: int) -> bool:
         try:
@@ -89,21 +95,24 @@ class SharedFolder:
                 return False
             if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
                 raise
-            raise ValueError(f"several processes would share {self.folder} by locks, which its file system does not "
-                             f"have; {NO_LOCKS}") from error  # fmt: skip
+            self._do_without("its file system")
         return True
 
     def take(self, name: str) -> bool:
         """Lock a piece; False if another process has it."""
-        return self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB, byte_of(name))
+        return fcntl is None or self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB, byte_of(name))
 
     def let_go(self, name: str) -> None:
         """Let others take a piece."""
-        self._lock(fcntl.LOCK_UN, byte_of(name))
+        if fcntl is not None:
+            self._lock(fcntl.LOCK_UN, byte_of(name))
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Let no other process do at the same time what is inside, which must take no more than a moment."""
+        if fcntl is None:
+            yield
+            return
         self._lock(fcntl.LOCK_EX, ALONE)
         try:
             yield
@@ -112,7 +121,8 @@ class SharedFolder:
 
     def release(self) -> None:
         """Let go of everything."""
-        os.close(self.handle)
+        if self.handle >= 0:
+            os.close(self.handle)
 
 
 def byte_of(name: str) -> int:
@@ -121,9 +131,9 @@ def byte_of(name: str) -> int:
 
 
 @contextmanager
-def shared_folder(folder: Path, remedy: str) -> Iterator[SharedFolder]:
+def shared_folder(folder: Path, remedy: str, needs_locks: bool = True) -> Iterator[SharedFolder]:
     """Share a folder until the end of what is inside."""
-    shared = SharedFolder(folder, remedy)
+    shared = SharedFolder(folder, remedy, needs_locks)
     try:
         yield shared
     finally:
@@ -139,7 +149,7 @@ def free_pieces(
     Every process begins with another part of the list, so that neighbours stay together as long as there is enough for
     all.  What a process that ended had begun is taken by those who come to the end of the list.
     """
-    first = rank.number * len(pieces) // rank.count
+    first = rank.number * len(pieces) // rank.processes
     left = [*pieces[first:], *pieces[:first]]
     with tqdm(total=len(pieces), unit="part", disable=True if rank.number else None) as bar:
         has_taken = True

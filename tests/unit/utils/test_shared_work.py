@@ -160,3 +160,17 @@ def test_without_locks_sharing_is_refused_in_one_sentence(tmp_path, monkeypatch)
     monkeypatch.setattr(shared_work, "fcntl", None)
     with pytest.raises(ValueError, match=r"share .*work by locks, which this system does not have; leave out torchrun"):
         SharedFolder(tmp_path / "work", WAIT)
+
+
+def test_a_process_that_was_started_by_itself_works_without_locks(tmp_path, monkeypatch):
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(shared_work.fcntl, "lockf", no_locks)
+    for system in (shared_work.fcntl, None):
+        monkeypatch.setattr(shared_work, "fcntl", system)
+        done = set[str]()
+        with shared_folder(tmp_path / "work", WAIT, needs_locks=False) as shared, shared.alone():
+            for name in free_pieces("abc", str, done.__contains__, shared, ALONE):
+                done.add(name)
+            assert done == {*"abc"} and is_last("abc", done.__contains__, shared)
