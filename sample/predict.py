@@ -46,11 +46,13 @@ from dataset_def.photos.keypoints import (
 from dataset_def.photos.person import Finder, make_finder, user_box
 from dataset_def.photos.pictures import Picture, Pictures, open_pictures, readable
 from dataset_def.photos.segmentation import SEGMENTATION_NETWORK
+from models.heat_maps import FoundPoints
 from models.keypoints_fit import FoundKeypoints, KeypointsFit, KeypointsFitConfig, in_picture
 from models.masks_fit import MasksFitLoss, MasksFitSteps
 from models.smpl import load_body
 from models.SMPL_from_keypoints import BoxedKeypoints, LiftedBodies, boxed, load_lifter
 from models.SMPL_from_latent import load_body_of, load_mesh
+from models.SMPL_from_maps import MeshFromMaps
 from sample import predict_archive, predict_cameras
 from sample.predict_archive import NOBODY, Archive, Noticed, is_clips
 from sample.predict_cameras import CamerasConfig, Task
@@ -73,7 +75,7 @@ from utils.export.prediction import (
 )
 from utils.image import to_unit_rgb
 from utils.one_euro import OneEuro, SmoothRotations
-from utils.person_box import JUMP_IOU, Box, check_box, overlap_of_boxes, placed_in_box
+from utils.person_box import JUMP_IOU, Box, check_box, overlap_of_boxes, placed_at_joints, placed_in_box
 from utils.seen import (
     BY_KEYPOINTS,
     BY_PICTURE,
@@ -322,6 +324,25 @@ class Predictor:
         return photo_crop(picture, box, self.stored.config.crop, focal_px, person_m)
 
 
+class ShownJoints(NamedTuple):
+    """Where a picture shows the 17 joints, as heat maps find them."""
+
+    rays: Float[np.ndarray, "17 3"]
+    """In the axes of the picture's camera."""
+    weight: Float[np.ndarray, "17"]
+    """Sharp heat counts more."""
+
+
+def shown_joints(points: FoundPoints, crops: Sequence[PhotoCrop]) -> list[ShownJoints]:
+    """Take joints from the crops to their pictures; x and y of a crop are metres at the distance of its centre."""
+    found = []
+    for crop, at_m, spread_m in zip(crops, points.points_m.cpu(), points.spread_m.cpu(), strict=True):
+        rays_crop = np.concatenate([at_m[:, :2].double().numpy() / crop.distance_m, np.ones((len(at_m), 1))], axis=1)
+        weight = 1 / spread_m.double().square().mean(dim=1).numpy()
+        found.append(ShownJoints(rays_crop @ crop.R_cam_from_crop.T, weight / weight.sum()))
+    return found
+
+
 class PeopleInFrames:
     """Predicts people from batches of crops, which must come in the order of their frames if they are filtered.
 
@@ -351,7 +372,10 @@ class PeopleInFrames:
             ValueError: the network gives numbers that are not finite.
         """
         network, body, device = self.predictor.stored.network, self.predictor.body, self.predictor.device
-        estimate = network(torch.stack([to_unit_rgb(crop.image) for crop in crops]).to(device))
+        images = torch.stack([to_unit_rgb(crop.image) for crop in crops]).to(device)
+        has_maps = isinstance(network, MeshFromMaps)
+        maps = network.maps(images) if has_maps else None
+        estimate = network(images) if maps is None else maps.body
         rotations, betas = estimate.rotations_crop.cpu().double().numpy(), estimate.betas.cpu().double().numpy()
         if not (np.isfinite(rotations).all() and np.isfinite(betas).all()):
             raise ValueError("the network gives numbers that are not finite; its checkpoint is damaged, train it again")
@@ -364,7 +388,8 @@ class PeopleInFrames:
         out = body(*(torch.from_numpy(values).float().to(device) for values in (rotations, betas)), nowhere)
         joints_m = body.h36m_joints_m(out.vertices_m)
         found = [tensor.cpu().double().numpy() for tensor in (out.joints_m[:, 0], joints_m, out.vertices_m)]
-        return [self._placed(*row) for row in zip(starts, crops, rotations, betas, *found, strict=True)]
+        shown = [None] * len(crops) if maps is None else shown_joints(maps.joints.points, crops)
+        return [self._placed(*row) for row in zip(starts, crops, rotations, betas, *found, shown, strict=True)]
 
     def _jumps(self, box: Box) -> bool:
         """Tell whether a box is somewhere else than the one before: it is another person's, or was wrong."""
@@ -379,11 +404,14 @@ class PeopleInFrames:
         return self.turn(rotations), self.shape(betas)
 
     def _placed(self, is_start: bool, crop: PhotoCrop, rotations: np.ndarray, betas: np.ndarray,
-                root_joint_m: np.ndarray, joints_m: np.ndarray, vertices_m: np.ndarray) -> Person:  # fmt: skip
-        """Put a body where its box is."""
+                root_joint_m: np.ndarray, joints_m: np.ndarray, vertices_m: np.ndarray,
+                shown: "ShownJoints | None") -> Person:  # fmt: skip
+        """Put a body where the picture shows its joints, or where its box is."""
         if is_start:
             self.place = OneEuro(self.rate, *self.filtering)
-        pelvis_cam_m = placed_in_box(vertices_m - joints_m[0], crop.box, crop.camera.K, crop.distance_m)
+        at_joints = None if shown is None else placed_at_joints(joints_m - joints_m[0], *shown)
+        in_box = placed_in_box(vertices_m - joints_m[0], crop.box, crop.camera.K, crop.distance_m)
+        pelvis_cam_m = in_box if at_joints is None else at_joints
         move_m = (self.place(pelvis_cam_m) if self.is_smooth else pelvis_cam_m) - joints_m[0]
         seen = outside_of_picture(joints_m + move_m, crop.camera)
         return Person(rotations, betas, move_m, root_joint_m + move_m, joints_m + move_m, vertices_m + move_m, seen)

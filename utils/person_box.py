@@ -299,3 +299,33 @@ def placed_in_box(
         raise ValueError(f"no place before the camera lets the body fill a box of {box.width_px:.0f} x "
                          f"{box.height_px:.0f} pixels; check the box, or give --focal-px")  # fmt: skip
     return pelvis_cam_m
+
+
+NEAREST_M = 0.3
+"""A person whose joints would lie nearer than this has no place by them."""
+
+
+def placed_at_joints(
+    joints_root_cam_m: Float[np.ndarray, "J 3"],
+    rays: Float[np.ndarray, "J 3"],
+    weight: Float[np.ndarray, "J"],
+) -> Float[np.ndarray, "3"] | None:
+    """Find the translation at which joints lie on the rays along which a picture shows them.
+
+    Args:
+        joints_root_cam_m: in the camera's axes, about the pelvis.
+        rays: in the camera's axes, of any length.
+        weight: how much each joint counts.
+    Returns:
+        Where the pelvis is, in the camera's frame; None if a joint would lie behind the camera or next to it.
+    Source: weighted linear least squares of x - z u = 0 and y - z v = 0; test_place_body.py.
+    """
+    seen = rays[:, :2] / rays[:, 2:]
+    root = np.sqrt(weight)[:, None]
+    equations = np.zeros((len(seen), 2, 3))
+    equations[:, 0, 0] = equations[:, 1, 1] = 1
+    equations[:, :, 2] = -seen
+    wanted = seen * joints_root_cam_m[:, 2:] - joints_root_cam_m[:, :2]
+    place_m = np.linalg.lstsq((equations * root[..., None]).reshape(-1, 3), (wanted * root).reshape(-1), rcond=None)[0]
+    is_before = (joints_root_cam_m[:, 2] + place_m[2]).min() > NEAREST_M
+    return place_m if is_before and np.isfinite(place_m).all() else None

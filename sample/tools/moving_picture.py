@@ -3,10 +3,10 @@
     python sample/tools/moving_picture.py
     python sample/tools/moving_picture.py --sequence 9 2 1 3 --output runs/figures/directions.webp
 
-Every frame is read by itself, nothing is smoothed.  From left to right: the picture; what the decoder renders for a
-camera that walks round the person; the 17 joints and the body, seen from there.
+Every frame is read by itself, from one picture and the box of its mask; nothing is smoothed.  From left to right: the
+picture; the body over it; the 17 joints, and the body, from a camera that walks round the person.
 
-Reads   the index, crops and backgrounds; models/assets/open_weights.pt and open_mesh.pt, or other checkpoints
+Reads   the index, frames and masks; models/assets/open_body_maps.pt, or another checkpoint of stage 4
 Writes  an animated .webp (images/moving.webp)
 """
 
@@ -20,19 +20,14 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
-from torch import Tensor
 
-from config import ASSETS, ROOT, Crop, Paths
-from dataset_def.crop import crop_camera
-from dataset_def.h36m_crops import CropReader, CropSettings, FramePictures
-from dataset_def.h36m_index import load_table
-from models.encoder_decoder import load_encoder_decoder
-from models.pose_from_latent import load_pose
-from models.SMPL_from_latent import load_body_of, load_mesh, rooted_body
+from config import ASSETS, ROOT, Paths
+from dataset_def.h36m_crops import load_image, load_mask
+from dataset_def.h36m_index import FrameTable, load_table
+from sample.predict import Person, Predictor
 from utils.artifacts import atomic_write
-from utils.draw_mesh import turned_view
+from utils.draw_mesh import overlay, turned_view
 from utils.figures.common import bone_colour
-from utils.image import to_picture, to_unit_rgb
 from utils.settings import start
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 from utils.views import turned_about_vertical
@@ -42,6 +37,8 @@ FINE = 2
 """Skeletons are drawn so many times as large, and shrunk."""
 SHIFT = 4
 """Bits of a fraction of a pixel in OpenCV's coordinates."""
+HALF = 127
+"""Of a mask's 255."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +47,12 @@ class MovingPictureConfig:
 
     sequence: tuple[int, int, int, int] = (9, 14, 1, 1)
     """Subject, action, sub-action and camera."""
-    pose: Path = ASSETS / "open_weights.pt"
-    """checkpoint_best.pt of stage 2 with the decoder of stage 1, as sample/tools/export_weights.py writes it."""
-    mesh: Path = ASSETS / "open_mesh.pt"
+    mesh: Path = ASSETS / "open_body_maps.pt"
     """checkpoint_best.pt of stage 4."""
     panel_px: int = 168
     """Side of each of the four pictures."""
     side_m: float = 1.9
-    """What a panel shows at the person's distance; at most what the networks see."""
+    """What a panel shows of the person."""
     frame_ms: int = 100
     quality: int = 75
     """Of the .webp, up to 100."""
@@ -65,51 +60,51 @@ class MovingPictureConfig:
     paths: Paths = field(default_factory=Paths)
 
 
-class Frames(NamedTuple):
-    """All frames of one sequence and camera."""
+class Read(NamedTuple):
+    """One frame, and what the network makes of it."""
 
-    shown: UInt8[np.ndarray, "T P P 3"]
-    """For the eye."""
-    image: Float[Tensor, "T 3 S S"]
-    """For the networks."""
-    background: Float[Tensor, "T 3 S S"]
-    R_crop_from_world: Float[Tensor, "T 3 3"]
+    picture: UInt8[np.ndarray, "H W 3"]
+    focal_px: float
+    box: tuple[float, float, float, float]
+    """x, y, width and height of the mask."""
+    person: Person
+    R_cam_from_world: Float[np.ndarray, "3 3"]
 
 
-def read_frames(config: MovingPictureConfig, crop: Crop) -> Frames:
-    """Cut the crops of the sequence twice: as the networks see them, and larger.
+def rows_of(config: MovingPictureConfig, table: FrameTable) -> list[int]:
+    """Find the frames of the sequence.
 
     Raises:
         ValueError: there is no such sequence.
     """
-    table = load_table(config.paths)
     rows = np.flatnonzero((table.frames[:, :4] == config.sequence).all(axis=1)).tolist()
     if not rows:
         raise ValueError(f"the index has no frames of subject, action, sub-action, camera {config.sequence}; choose "
                          "another --sequence")  # fmt: skip
-    reader = CropReader(config.paths, table, CropSettings(crop))
-    cuts = [reader.read(row) for row in rows]
-    R = np.stack([one.camera.R_cam_from_world for one in cuts]).astype(np.float32)
-    return Frames(
-        shown=np.stack([shown(config, reader, row) for row in rows]),
-        image=torch.stack([to_unit_rgb(one.image) for one in cuts]),
-        background=torch.stack([to_unit_rgb(one.background) for one in cuts]),
-        R_crop_from_world=torch.from_numpy(R),
-    )
+    return rows
 
 
-def shown(config: MovingPictureConfig, reader: CropReader, row: int) -> UInt8[np.ndarray, "P P 3"]:
-    """Cut a crop out of the frame itself, finer than packed crops are."""
-    frame = FramePictures(config.paths, reader.table.key(row), reader.table.camera(row))
-    return frame.image(crop_camera(frame.camera, reader.targets_m[row], config.panel_px, config.side_m))
+def read(config: MovingPictureConfig) -> tuple[list[Read], Predictor]:
+    """Predict the person in every frame of the sequence, in the box of the mask."""
+    table, predictor = load_table(config.paths), Predictor(config.mesh, device="cpu", paths=config.paths)
+    found = []
+    for row in rows_of(config, table):
+        camera = table.camera(row)
+        picture = load_image(config.paths, table.key(row), camera)
+        y, x = np.nonzero(load_mask(config.paths, table.key(row), camera) > HALF)
+        box = (float(x.min()), float(y.min()), float(np.ptp(x) + 1), float(np.ptp(y) + 1))
+        focal_px = float(camera.focal_px.mean())
+        found.append(Read(picture, focal_px, box, predictor(picture, box, focal_px), camera.R_cam_from_world))
+    return found, predictor
 
 
-def middle_of(image: UInt8[np.ndarray, "S S 3"], share: float, side_px: int) -> UInt8[np.ndarray, "P P 3"]:
-    """Enlarge the middle of a picture to the size of a panel."""
-    whole_px = round(side_px / share)
-    whole = cv2.resize(image, (whole_px, whole_px), interpolation=cv2.INTER_CUBIC)
-    edge = (whole_px - side_px) // 2
-    return np.asarray(whole[edge : edge + side_px, edge : edge + side_px])
+def about(picture: UInt8[np.ndarray, "H W 3"], one: Read, side_px: float, panel_px: int) -> UInt8[np.ndarray, "P P 3"]:
+    """Cut a square about the middle of the box and make it as large as a panel."""
+    left, top = (one.box[axis] + one.box[axis + 2] / 2 - side_px / 2 for axis in (0, 1))
+    scale = panel_px / side_px
+    to_panel = np.array([[scale, 0, -left * scale], [0, scale, -top * scale]])
+    return np.asarray(cv2.warpAffine(picture, to_panel, (panel_px, panel_px), flags=cv2.INTER_CUBIC,
+                                     borderMode=cv2.BORDER_REPLICATE))  # fmt: skip
 
 
 def skeleton(joints_root_m: Float[np.ndarray, "17 3"], side_px: int, side_m: float) -> UInt8[np.ndarray, "P P 3"]:
@@ -123,34 +118,34 @@ def skeleton(joints_root_m: Float[np.ndarray, "17 3"], side_px: int, side_m: flo
     return np.asarray(cv2.resize(panel, (side_px, side_px), interpolation=cv2.INTER_AREA))
 
 
-@torch.no_grad()
 def panels(config: MovingPictureConfig) -> UInt8[np.ndarray, "T P W 3"]:
-    """Run the networks on every frame and put the four pictures side by side, forth and back through the sequence."""
-    cpu = torch.device("cpu")
-    stage_1, stage_2 = load_encoder_decoder(config.pose), load_pose(config.pose, cpu)
-    stage_4 = load_mesh(config.mesh, cpu)
-    body, crop = load_body_of(stage_4, config.mesh, config.paths), stage_1.config.crop
-    faces = body.faces.numpy()
-    frames = read_frames(config, crop)
-    points, appearance = stage_1.network.eval().encode(frames.image)
-    joints_m = stage_2.network(frames.image)
-    vertices_m = rooted_body(body, stage_4.network(frames.image)).vertices_root_m
-    order = [*range(len(points)), *range(len(points) - 2, 0, -1)]
+    """Read every frame and put the four pictures side by side, forth and back through the sequence."""
+    frames, predictor = read(config)
+    order = [*range(len(frames)), *range(len(frames) - 2, 0, -1)]
     drawn = []
     for number, row in enumerate(order):
-        one, yaw_rad = slice(row, row + 1), 2 * math.pi * number / len(order)
-        R = frames.R_crop_from_world[one]
-        there, joints, vertices = (
-            turned_about_vertical(part[one], R, yaw_rad) for part in (points, joints_m, vertices_m)
-        )
-        view = stage_1.network.decode(there, appearance[one], frames.background[one])
-        side_px, side_m = config.panel_px, config.side_m
+        one, yaw_rad = frames[row], 2 * math.pi * number / len(order)
+        height, width = one.picture.shape[:2]
+        K = np.array([[one.focal_px, 0, width / 2], [0, one.focal_px, height / 2], [0, 0, 1.0]])
+        pelvis_m = one.person.joints_cam_m[0]
+        side_px, side_m = config.side_m * one.focal_px / pelvis_m[2], config.side_m
+        with_body = overlay(one.picture, one.person.vertices_cam_m, predictor.faces, K)
+        joints_m, vertices_m = (turned(points_m - pelvis_m, one.R_cam_from_world, yaw_rad)
+                                for points_m in (one.person.joints_cam_m, one.person.vertices_cam_m))  # fmt: skip
         drawn.append(np.concatenate([
-            frames.shown[row], middle_of(to_picture(view[0, :3]), side_m / crop.side_m, side_px),
-            skeleton(joints[0].numpy(), side_px, side_m),
-            turned_view(vertices[0].numpy(), faces, "camera", side_px, side_m),
+            *(about(picture, one, side_px, config.panel_px) for picture in (one.picture, with_body)),
+            skeleton(joints_m, config.panel_px, side_m),
+            turned_view(vertices_m, predictor.faces, "camera", config.panel_px, side_m),
         ], axis=1))  # fmt: skip
     return np.stack(drawn)
+
+
+def turned(
+    points_m: Float[np.ndarray, "N 3"], R_cam_from_world: Float[np.ndarray, "3 3"], yaw_rad: float
+) -> Float[np.ndarray, "N 3"]:
+    """Turn points about the pelvis, about the world's vertical."""
+    points, R = (torch.from_numpy(np.asarray(part, np.float32))[None] for part in (points_m, R_cam_from_world))
+    return np.asarray(turned_about_vertical(points, R, yaw_rad)[0].numpy())
 
 
 def main(config: MovingPictureConfig) -> Path:
