@@ -16,6 +16,7 @@ CLEAR_CHANGE, FAINT_CHANGE = 28, 20
 """Grey levels by which pixels of a person differ from the empty scene: many of them, and all."""
 GAP_PX = (35, 21)
 """Height and width, at the working size, over which patches are joined."""
+SMALLEST_BOX_PX = 8
 SMALLEST_MOVING_PATCH = 0.002
 """Moving patches smaller than this share of the picture are no person."""
 
@@ -47,8 +48,8 @@ def check_box(box: Box, width_px: int, height_px: int, name: str) -> None:
     text = f"box {box.left_px:g} {box.top_px:g} {box.width_px:g} {box.height_px:g} (x y width height)"
     if not np.isfinite(box).all():
         raise ValueError(f"{text} is not finite; give four numbers in pixels")
-    if box.width_px < 8 or box.height_px < 8:
-        raise ValueError(f"{text} is smaller than 8 pixels; give the box of a person")
+    if min(box.width_px, box.height_px) < SMALLEST_BOX_PX:
+        raise ValueError(f"{text} is smaller than {SMALLEST_BOX_PX} pixels; give the box of a person")
     right, bottom = box.left_px + box.width_px, box.top_px + box.height_px
     across_px = min(right, width_px) - max(box.left_px, 0.0)
     down_px = min(bottom, height_px) - max(box.top_px, 0.0)

@@ -28,6 +28,7 @@ from sample.predict import Person, Predictor
 from utils.artifacts import atomic_write
 from utils.draw_mesh import overlay, turned_view
 from utils.figures.common import bone_colour
+from utils.person_box import SMALLEST_BOX_PX
 from utils.settings import start
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 from utils.views import turned_about_vertical
@@ -92,7 +93,8 @@ def read(config: MovingPictureConfig) -> tuple[list[Read], Predictor]:
         camera = table.camera(row)
         picture = load_image(config.paths, table.key(row), camera)
         y, x = np.nonzero(load_mask(config.paths, table.key(row), camera) > HALF)
-        box = (float(x.min()), float(y.min()), float(np.ptp(x) + 1), float(np.ptp(y) + 1))
+        sides_px = [max(int(np.ptp(along)) + 1, SMALLEST_BOX_PX) for along in (x, y)]
+        box = (float(x.min()), float(y.min()), float(sides_px[0]), float(sides_px[1]))
         focal_px = float(camera.focal_px.mean())
         found.append(Read(picture, focal_px, box, predictor(picture, box, focal_px), camera.R_cam_from_world))
     return found, predictor
