@@ -49,7 +49,7 @@ from models.encoder_decoder import (
 from sample import test_pose, train_3d_pose_from_enc
 from sample.test_pose import TestPoseConfig
 from sample.tools.experiment import fingerprint, table_lines, train_once, write_markdown
-from sample.tools.probe_points import fit_to_labels, read_joints, read_points
+from sample.tools.probe_points import PRIORS, fit_to_labels, read_joints, read_points
 from utils.artifacts import atomic_write, file_hash, load_metrics, load_predictions, save_metrics, save_predictions
 from utils.artifacts import save_result as save_numbers
 from utils.bootstrap import compare, mean_interval
@@ -250,8 +250,8 @@ def name_of(settings: PoseConfig, config: LabelCurveConfig, is_probed: bool) -> 
         del plain[free]
     loop = {"seed": settings.loop.seed, "validate_every": settings.loop.validate_every}
     files = [file_hash(path) for path in (settings.encoder, settings.pseudo_labels) if path is not None]
-    index = file_hash(index_path(config.paths))
-    return fingerprint(plain, loop, files, index, config.every, config.prior_images if is_probed else None)
+    index, matrix = file_hash(index_path(config.paths)), [PRIORS, config.prior_images]
+    return fingerprint(plain, loop, files, index, config.every, matrix if is_probed else None)
 
 
 def run_cell(cell: LabelledCell, config: LabelCurveConfig) -> Measured | None:
@@ -288,13 +288,14 @@ def probe(cell: LabelledCell, config: LabelCurveConfig, folder: Path) -> None:
     found = fit_to_labels(network, labelled, config.prior_images, choosing, config.batch)
     inputs = {"checkpoint": path, "index": index_path(config.paths)}
     folder.mkdir(parents=True, exist_ok=True)
-    split = f"one matrix, its prior worth {found.prior_images:g} images"
+    split = f"one matrix, its prior ({found.prior}) worth {found.prior_images:g} images"
     save_predictions(
         folder / "predictions.npz", split, test.frames, inputs, true_root_m=test.joints_m.numpy(),
         predicted_root_m=read_joints(found.weights, test.points_m).numpy(),
         R_crop_from_world=test.R_crop_from_world.numpy(), step=np.array(0),
     )  # fmt: skip
-    save_metrics(folder / "metrics.json", split, test.frames, inputs, {"prior_images": found.prior_images},
+    told = {"prior_images": found.prior_images, "prior": found.prior}
+    save_metrics(folder / "metrics.json", split, test.frames, inputs, told,
                  reads=stored.reads | found.labels_read, at_test=tested.reads())  # fmt: skip
 
 

@@ -56,7 +56,8 @@ class ProbeConfig:
     """Test on every n-th frame."""
     prior_images: tuple[float, ...] = (100.0,)
     """How many images the prior is worth that joints are weighted means of points; near 0 it only keeps weights of
-    points that lie together small.  Of several values the images of subjects.validation choose one for each row."""
+    points that lie together small.  Of several values, each with this prior and with one of no weights at all, the
+    images of subjects.validation choose for each row."""
     batch: int = setting(64, low=1)
 
     def __post_init__(self) -> None:
@@ -93,6 +94,8 @@ def read_points(network: EncoderDecoder, data: PoseData, batch: int, is_mirrored
     return Probed(points_m, joints_m, R, frames.numpy().astype(np.int32))
 
 
+Prior = Literal["means", "nothing"]
+PRIORS: tuple[Prior, ...] = ("means", "nothing")
 STEPS_TO_MEANS, STEP_SIZE = 400, 0.1
 
 
@@ -121,12 +124,13 @@ def about_first(rows: Float[Tensor, "J P"]) -> Float[Tensor, "J P"]:
 
 
 def fit(
-    points_m: Float[Tensor, "N P 3"], joints_m: Float[Tensor, "N J 3"], prior_images: float
+    points_m: Float[Tensor, "N P 3"], joints_m: Float[Tensor, "N J 3"], prior_images: float, prior: Prior = "means"
 ) -> Float[Tensor, "J P"]:
     """Find the weights whose sums of points lie nearest to the joints, in the least-squares sense; float64 inside.
 
     Args:
-        prior_images: so many images weigh as much as the prior, weighted means of points.
+        prior_images: so many images weigh as much as the prior.
+        prior: weighted means of points, or no weights at all.
 
     Source: ridge regression (Hoerl and Kennard, 1970) towards a prior mean, x, y and z as three rows of one image; the
     prior is ours.
@@ -135,9 +139,9 @@ def fit(
     squares = torch.einsum("npc,nqc->pq", points_m, points_m) / count
     both = torch.einsum("njc,npc->jp", joints_m, points_m) / count
     regular = prior_images / count * squares.diagonal().mean().clamp_min(1e-12)
-    prior = weighted_means(squares, both)
+    mean = weighted_means(squares, both) if prior == "means" else torch.zeros_like(both)
     pulled = squares + regular * torch.eye(len(squares), dtype=squares.dtype)
-    return torch.linalg.solve(pulled, (both + regular * prior).mT).mT.float()
+    return torch.linalg.solve(pulled, (both + regular * mean).mT).mT.float()
 
 
 def read_joints(weights: Float[Tensor, "J P"], points_m: Float[Tensor, "N P 3"]) -> Float[Tensor, "N J 3"]:
@@ -151,26 +155,27 @@ class Fitted(NamedTuple):
 
     weights: Float[Tensor, "J P"]
     prior_images: float
+    prior: Prior
     labels_read: Reads
 
 
 def fit_to_labels(
     network: EncoderDecoder, labelled: PoseData, worth: tuple[float, ...], choosing: Probed | None, batch: int
 ) -> Fitted:
-    """Fit the map to labelled images and their mirror images, with the prior's worth that others' images like best.
+    """Fit the map to labelled images and their mirror images, with the prior and worth that others' images like best.
 
     Args:
-        choosing: points and joints of people who choose among several values, by N-MPJPE; the first without them.
+        choosing: points and joints of people who choose, by N-MPJPE; without them the first value, weighted means.
     """
     read = [read_points(network, labelled, batch, is_mirrored) for is_mirrored in (False, True)]
     points_m, joints_m = (torch.cat([getattr(one, name) for one in read]) for name in ("points_m", "joints_m"))
-    found = {images: fit(points_m, joints_m, images) for images in worth}
     if choosing is None:
-        return Fitted(found[worth[0]], worth[0], labelled.reads())
-    errors_mm = {images: n_mpjpe_mm(read_joints(weights, choosing.points_m), choosing.joints_m).mean().item()
-                 for images, weights in found.items()}  # fmt: skip
+        return Fitted(fit(points_m, joints_m, worth[0]), worth[0], "means", labelled.reads())
+    found = {(images, prior): fit(points_m, joints_m, images, prior) for images in worth for prior in PRIORS}
+    errors_mm = {key: n_mpjpe_mm(read_joints(weights, choosing.points_m), choosing.joints_m).mean().item()
+                 for key, weights in found.items()}  # fmt: skip
     best = min(errors_mm, key=errors_mm.__getitem__)
-    return Fitted(found[best], best, labelled.reads())
+    return Fitted(found[best], *best, labelled.reads())
 
 
 def errors_of(weights: Float[Tensor, "J P"], test: Probed, skeleton: Skeleton) -> dict[str, np.ndarray]:
@@ -198,10 +203,10 @@ def main(config: ProbeConfig) -> dict[str, dict[str, dict[str, float]]]:
         choosing = read_points(network, chosen_by, config.batch)
     for sequences in config.sequences:
         labelled = PoseData(config.paths, FrameChoice(who.labelled, "train", who.held_out, sequences), crops)
-        weights, images, read = fit_to_labels(network, labelled, config.prior_images, choosing, config.batch)
+        weights, images, prior, read = fit_to_labels(network, labelled, config.prior_images, choosing, config.batch)
         reads |= read
         name = f"{sequences} sequences" if sequences else "all labels"
-        worth[name] = images
+        worth[name] = {"images": images, "prior": prior}
         rows[name] = intervals(errors_of(weights, test, skeleton), test.frames)
     labelled_names, test_names = (", ".join(f"S{one}" for one in some) for some in (who.labelled, who.test))
     protocol = (
@@ -210,8 +215,8 @@ def main(config: ProbeConfig) -> dict[str, dict[str, dict[str, float]]]:
     )
     if who.validation:
         names = ", ".join(f"S{one}" for one in who.validation)
-        protocol += f"; the prior's worth in each row chosen on {names} among "
-        protocol += f"{', '.join(f'{one:g}' for one in config.prior_images)} images"
+        protocol += "; the prior of each row (weighted means, nothing) and its worth "
+        protocol += f"({', '.join(f'{one:g}' for one in config.prior_images)} images) chosen on {names}"
     output = config.output or config.checkpoint.parent / "probe.json"
     hashes = {"checkpoint": file_hash(config.checkpoint), "index": file_hash(config.paths.index_location / "index.npz")}
     save_result(
@@ -222,7 +227,7 @@ def main(config: ProbeConfig) -> dict[str, dict[str, dict[str, float]]]:
         tier=reads.tier,
         reads=reads.plain(),
         rows=rows,
-        prior_images=worth,
+        priors=worth,
     )
     known = next(iter(rows.values()))
     shown = [key for key in of_all_joints(SHOWN, known) if key in known]

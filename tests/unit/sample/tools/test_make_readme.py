@@ -205,7 +205,7 @@ def test_the_summary_holds_what_was_measured_and_nothing_else(tmp_path):
     one = {
         "metrics": {"overall": {"n_mpjpe_17_mm": interval(76.344)}, "yaw": {"all": {"median_degrees": interval(5.0)}}}
     }
-    (tmp_path / "mesh_open_body_maps_box.json").write_text(json.dumps(one))
+    (tmp_path / "mesh_open_body_maps_all_box.json").write_text(json.dumps(one))
     (tmp_path / "stage_1_probe.json").write_text(
         json.dumps({"rows": {"3 sequences": {"n_mpjpe_17_mm": interval(104)}}})
     )

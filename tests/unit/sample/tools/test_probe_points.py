@@ -19,6 +19,7 @@ def test_weights_that_made_the_joints_are_found_and_ridge_keeps_them_small():
     joints_m = true @ points_m
     assert torch.allclose(fit(points_m, joints_m, 1e-7), true, atol=1e-4)
     assert fit(points_m, joints_m, 500.0).norm() < 0.5 * true.norm()
+    assert fit(points_m, joints_m, 1e9, "nothing").norm() < 1e-3 * true.norm()
     twice = torch.cat([points_m, points_m], dim=1)
     assert torch.isfinite(fit(twice, joints_m, 0.15)).all(), "points that lie together"
 
