@@ -19,11 +19,13 @@ from utils.artifacts import save_result
 
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
 PROTOCOL = (
-    "S9 and S11 of the embedded data, 17 joints about the pelvis, one view, no mirrored image, one seed. weights: "
-    "models/assets/open_body_maps.pt; weights_pose: open_pose.pt; demo: what make demo trains; crops about the true "
-    "pelvis but for box_. stage_1: crops about the masks in training and test but for box_; probe: a linear map of its "
-    "frozen points; supervised: the same network from random weights on the same crops and labels. Only what was "
-    "measured is here"
+    "Embedded data, 17 joints about the pelvis, one view, no mirrored image, one seed. weights: "
+    "models/assets/open_body_maps.pt on eight unseen people (S9, S11, S101 to S106; one frame in 4), "
+    "weights_s9_s11: on two of these alone, all frames; weights_pose and weights_pose_s9_s11: open_pose.pt, one "
+    "frame in 2 and all; demo: what make demo trains, S9 and S11; crops about the true pelvis but for box_. "
+    "stage_1: S9 and S11, crops about the masks in training and test but for box_; probe: a linear map of its "
+    "frozen points, whose prior four validation people chose; supervised: the same network from random weights on "
+    "the same crops and labels. Only what was measured is here"
 )
 N, P, WRIST, YAW = "overall.n_mpjpe_17_mm", "overall.p_mpjpe_17_mm", "overall.wrist_mm", "yaw.all"
 
@@ -70,8 +72,10 @@ def of_stage_1(ending: str) -> dict[str, Number]:
 
 
 GROUPS = {
-    "weights": of_joints("mesh_open_body_maps") | of_mesh("open_body_maps_pelvis"),
-    "weights_pose": of_joints("pose_open_pose"),
+    "weights": of_joints("mesh_open_body_maps_all") | of_mesh("open_body_maps_all_pelvis"),
+    "weights_s9_s11": of_joints("mesh_open_body_maps") | of_mesh("open_body_maps_pelvis"),
+    "weights_pose": of_joints("pose_open_pose_all"),
+    "weights_pose_s9_s11": of_joints("pose_open_pose"),
     "demo": of_joints("pose_demo") | of_mesh("demo"),
     "stage_1": of_stage_1(""),
     "stage_1_pelvis": of_stage_1("_pelvis"),

@@ -13,7 +13,6 @@ COLUMNS = {"MPJPE": "mpjpe_17_mm", "N-MPJPE": "n_mpjpe_17_mm", "P-MPJPE": "p_mpj
            "vertices": "vertex_mm"}  # fmt: skip
 CURVE, POSE, MESH = "label_curve.json", "pose_open_weights{}.json", "mesh_open_weights.json"
 MAPS = "pose_open_pose{}.json"
-SCRATCH, FROZEN = "supervised from scratch", "stage 1, frozen"
 
 
 class Row(NamedTuple):
@@ -31,27 +30,21 @@ ROWS = (
     Row(REFERENCES["constant_pose"], "all", POSE.format(""), ("metrics", "constant_pose")),
     Row(REFERENCES["constant_pose_true_heading"], "all", POSE.format(""), ("metrics", "constant_pose_true_heading")),
     Row(REFERENCES["nearest_label_true_heading"], "all", POSE.format(""), ("metrics", "nearest_label_true_heading")),
-    Row("supervised from scratch (a)", "all", CURVE, ("columns", "all labels", SCRATCH)),
-    Row("demo: stage 1 frozen, then pose (a)", "all", CURVE, ("columns", "all labels", FROZEN)),
-    Row("demo: the same, fine-tuned (a)", "all", CURVE, ("columns", "all labels", "stage 1, fine-tuned")),
-    Row("supervised from scratch (a)", "3 sequences", CURVE, ("columns", "3 sequences", SCRATCH)),
-    Row("demo: stage 1 frozen, then pose (a)", "3 sequences", CURVE, ("columns", "3 sequences", FROZEN)),
     Row("committed weights: pose", "all", POSE.format(""), ("metrics", "overall")),
     Row("the same, crop on the masks of four cameras", "all", POSE.format("_masks"), ("metrics", "overall")),
     Row("the same, crop on the box of the one picture", "all", POSE.format("_box"), ("metrics", "overall")),
     Row("committed weights: body", "all", MESH, ("metrics", "overall")),
-    Row("heat maps, labels of S1 and bodies off masks (b)", "all", MAPS.format("_pelvis"), ("metrics", "overall")),
-    Row("the same, crop on the masks of four cameras (b)", "all", MAPS.format(""), ("metrics", "overall")),
-    Row("the same, crop on the box of the one picture (b)", "all", MAPS.format("_box"), ("metrics", "overall")),
+    Row("heat maps, labels of S1 and bodies off masks (a)", "all", MAPS.format("_pelvis"), ("metrics", "overall")),
+    Row("the same, crop on the masks of four cameras (a)", "all", MAPS.format(""), ("metrics", "overall")),
+    Row("the same, crop on the box of the one picture (a)", "all", MAPS.format("_box"), ("metrics", "overall")),
 )
 ABOUT = (
     "reads: whose data the training and the stages before it read; root: the true pelvis of people whose joints are "
-    "not read (5 for the demo; 17 for the committed weights, some with hair and face of a test person). yaw: error "
+    "not read (17 people, some with hair and face of a test person). yaw: error "
     "of the heading; vertices: mean distance of the body's, about the pelvis. Crops, in training and test, about the "
     "true pelvis where not said otherwise: the default when these rows were measured; the default now are the masks. "
-    "(a): one frame in 4, two seeds, network and augmentation of the demo, MPJPE was not stored. (b): trained with "
-    "crops about the masks, one seed, one frame in 4. Others: all frames. Oracles are told what no picture tells. "
-    "Brackets: 95 % bootstrap over sequences, in (a) and seeds."
+    "(a): trained with crops about the masks. All frames, one seed. Oracles are told what no picture tells. "
+    "Brackets: 95 % bootstrap over sequences."
 )
 
 
@@ -91,7 +84,19 @@ class FirstRow(NamedTuple):
 
 
 REAL, MASKS = "real_pictures.json", "bodies_from_masks.json"
-PROBE, LABELS, BODIES = "stage_1_probe.json", "pose_supervised_{}.json", "mesh_open_body_maps{}.json"
+BODIES = "mesh_open_body_maps{}.json"
+OF_CURVE = ("", "n_mpjpe_mm", "p_mpjpe_mm", "")
+OF_LABELS = (
+    ("1", "1 sequence (80)", "supervised", "the network on these labels alone"),
+    ("1", "1 sequence", "stage_1_frozen", "one matrix on stage 1's points"),
+    ("3", "3 sequences (240)", "supervised", "labels alone"),
+    ("3", "3 sequences", "stage_1_frozen", "one matrix on stage 1's points"),
+    ("S1", "all of S1 (2,160)", "supervised", "labels alone"),
+    ("S1", "all of S1", "stage_1_frozen", "one matrix on stage 1's points"),
+    ("S1", "all of S1", "ours", "stage 1 and bodies off masks of 31 people, trained on"),
+    ("none", "no label", "ours", "the same"),
+)
+"""Rows of the label curve on the first page."""
 OF_REAL = ("", "n_mpjpe_mm", "p_mpjpe_mm", "yaw_median_deg")
 OF_CAMERAS = ("joints_median_mm", "n_mpjpe_mm", "p_mpjpe_mm", "yaw_median_deg")
 OF_TEST = ("overall.mpjpe_17_mm", "overall.n_mpjpe_17_mm", "overall.p_mpjpe_17_mm", "yaw.all.median_degrees")
@@ -110,19 +115,13 @@ FIRST_PAGE: dict[str, tuple[FirstRow, ...]] = {
                  ("metrics", "constant_pose_true_heading"), OF_REFERENCE),
         FirstRow("nearest label at the true heading (oracle)", MAPS.format("_box"),
                  ("metrics", "nearest_label_true_heading"), OF_REFERENCE),
-        FirstRow("heat maps: S1's labels, bodies off masks of four people", MAPS.format("_box"), ("metrics",), OF_TEST),
+        FirstRow("heat maps: S1's labels, bodies off masks of 31 people", MAPS.format("_box"), ("metrics",), OF_TEST),
         FirstRow("bodies behind such heat maps, taught by the same", BODIES.format("_box"), ("metrics",),
                  OF_TEST),
-        FirstRow("stage 1 of novel views, frozen, S1's labels", POSE.format("_box"), ("metrics",), OF_TEST),
     ),
-    "Drawn: S9 and S11, one picture, crop about the masks: what a stage 1 of 32 people brings": (
-        FirstRow("1 sequence (80): one matrix on stage 1's points", PROBE, ("rows", "1 sequences"), OF_REFERENCE),
-        FirstRow("1 sequence: the same network on these labels alone", LABELS.format(1), ("metrics",), OF_TEST),
-        FirstRow("3 sequences (240): one matrix on stage 1's points", PROBE, ("rows", "3 sequences"), OF_REFERENCE),
-        FirstRow("3 sequences: labels alone", LABELS.format(3), ("metrics",), OF_TEST),
-        FirstRow("all of S1 (2,160): one matrix on stage 1's points", PROBE, ("rows", "all labels"), OF_REFERENCE),
-        FirstRow("all of S1: fine-tuned from stage 1", "pose_finetuned_s1.json", ("metrics",), OF_TEST),
-        FirstRow("all of S1: labels alone", LABELS.format("s1"), ("metrics",), OF_TEST),
+    "Drawn: eight unseen people, one picture, crop about the masks, 64 px: what labels are worth": (
+        *(FirstRow(f"{told}: {title}", CURVE, ("rows", f"{recipe} {labels}"), OF_CURVE)
+          for labels, told, recipe, title in OF_LABELS),
     ),
     "Drawn: S5 to S8, four cameras": (
         FirstRow("masks alone", MASKS, ("rows", "mask_root"), ("joints_mm", "", "", "")),
@@ -138,15 +137,20 @@ FIRST_ABOUT = (
 
 
 def found_in(stored: Any, keys: Iterable[str]) -> Any:
-    """Follow keys into stored results; None where they end."""
+    """Follow keys into stored results, a list's lines by name, by tier or by recipe and labels; None where they end."""
     for key in keys:
         if isinstance(stored, list):
-            stored = next((line for line in stored if key in (line.get("name"), line.get("tier"))), None)
+            stored = next((line for line in stored if key in names_of(line)), None)
         else:
             stored = stored.get(key)
         if stored is None:
             return None
     return stored
+
+
+def names_of(line: dict[str, Any]) -> tuple[str | None, ...]:
+    """Name a line of a list of results."""
+    return line.get("name"), line.get("tier"), f"{line.get('recipe')} {line.get('labels')}"
 
 
 def first_cell(line: Any, key: str) -> str:

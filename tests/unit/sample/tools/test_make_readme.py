@@ -169,7 +169,7 @@ def test_a_committed_page_agrees_with_the_committed_results(page):
 def test_the_table_of_the_first_page_agrees_with_the_results_that_it_gathers():
     text = headline(RESULTS)
     assert (RESULTS / "headline.md").read_text() == text
-    found = json.loads((RESULTS / "pose_open_weights_box.json").read_text())["metrics"]["overall"]["n_mpjpe_17_mm"]
+    found = json.loads((RESULTS / "pose_open_pose_box.json").read_text())["metrics"]["overall"]["n_mpjpe_17_mm"]
     assert f"| {written_mean(found)} |" in text
 
 
