@@ -35,8 +35,6 @@ class Cell(NamedTuple, Generic[Recipe]):
     recipe: Recipe
     """The row of the table."""
     seed: int
-    sequences: int = 0
-    """Labelled training sequences per subject, 0 for all."""
 
 
 class Tested(NamedTuple):

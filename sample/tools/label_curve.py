@@ -39,7 +39,7 @@ from config import (
 )
 from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_index import FrameChoice, index_path
-from dataset_def.h36m_pose_data import PoseData, labels_world_m
+from dataset_def.h36m_pose_data import PoseData, frames_of, labels_world_m
 from models.encoder_decoder import (
     StoredEncoder,
     build_encoder_decoder,
@@ -50,8 +50,15 @@ from sample import test_pose, train_3d_pose_from_enc
 from sample.test_pose import TestPoseConfig
 from sample.tools.experiment import fingerprint, table_lines, train_once, write_markdown
 from sample.tools.probe_points import PRIORS, fit_to_labels, read_joints, read_points
-from utils.artifacts import atomic_write, file_hash, load_metrics, load_predictions, save_metrics, save_predictions
-from utils.artifacts import save_result as save_numbers
+from utils.artifacts import (
+    atomic_write,
+    file_hash,
+    load_metrics,
+    load_predictions,
+    save_metrics,
+    save_predictions,
+    save_result,
+)
 from utils.bootstrap import compare, mean_interval
 from utils.engine import choose_device
 from utils.figures.benchmarks import label_curve_figure
@@ -275,15 +282,13 @@ def probe(cell: LabelledCell, config: LabelCurveConfig, folder: Path) -> None:
     who, path = people_of(cell, config), encoder_path(cell, config)
     stored = load_encoder(path)
     crops = CropSettings(stored.config.crop)
-    labelled = PoseData(
-        config.paths, FrameChoice(who.labelled, "train", who.held_out, NUM_SEQUENCES[cell.labels],
-                                  sequences_seed=cell.seed), crops,
-    )  # fmt: skip
+    count = NUM_SEQUENCES[cell.labels]
+    labelled = PoseData(config.paths, frames_of(who, "train", count, cell.seed), crops)
+    chosen_by = PoseData(config.paths, frames_of(who, "held_out", count, cell.seed), crops)
     if cell.recipe == "random":
         stored = untrained(stored, labelled, cell.seed)
     network = stored.network.to(choose_device(config.device)).eval()
     tested = PoseData(config.paths, FrameChoice(who.test, every=config.every), crops)
-    chosen_by = PoseData(config.paths, FrameChoice(who.validation, every=4), crops)
     choosing, test = (read_points(network, data, config.batch) for data in (chosen_by, tested))
     found = fit_to_labels(network, labelled, config.prior_images, choosing, config.batch)
     inputs = {"checkpoint": path, "index": index_path(config.paths)}
@@ -523,7 +528,7 @@ def main(config: LabelCurveConfig) -> Path:
     rows = rows_without_image(config, results, alone) + rows_of_cells(results, alone)
     divided, num_frames = ratios(results, config.seeds), len(next(iter(results.values())).frames)
     protocol = protocol_of(config, num_frames, results)
-    save_numbers(config.output, protocol, rows=rows, ratios=divided)
+    save_result(config.output, protocol, rows=rows, ratios=divided)
     write_csv(config.output.with_suffix(".csv"), rows)
     with atomic_write(config.figure) as partial:
         label_curve_figure(rows).savefig(partial, format="png")

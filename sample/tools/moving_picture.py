@@ -24,11 +24,13 @@ from PIL import Image
 from config import ASSETS, ROOT, Paths
 from dataset_def.h36m_crops import load_image, load_mask
 from dataset_def.h36m_index import FrameTable, load_table
+from dataset_def.photos.crop import photo_camera
+from dataset_def.photos.pictures import Picture
 from sample.predict import Person, Predictor
 from utils.artifacts import atomic_write
 from utils.draw_mesh import overlay, turned_view
 from utils.figures.common import bone_colour
-from utils.person_box import SMALLEST_BOX_PX
+from utils.person_box import SMALLEST_BOX_PX, Box, box_of_mask
 from utils.settings import start
 from utils.skeleton import H36M_17, H36M_17_PARENTS
 from utils.views import turned_about_vertical
@@ -38,8 +40,6 @@ FINE = 2
 """Skeletons are drawn so many times as large, and shrunk."""
 SHIFT = 4
 """Bits of a fraction of a pixel in OpenCV's coordinates."""
-HALF = 127
-"""Of a mask's 255."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Read(NamedTuple):
 
     picture: UInt8[np.ndarray, "H W 3"]
     focal_px: float
-    box: tuple[float, float, float, float]
-    """x, y, width and height of the mask."""
+    box: Box
+    """Of the mask."""
     person: Person
     R_cam_from_world: Float[np.ndarray, "3 3"]
 
@@ -92,9 +92,8 @@ def read(config: MovingPictureConfig) -> tuple[list[Read], Predictor]:
     for row in rows_of(config, table):
         camera = table.camera(row)
         picture = load_image(config.paths, table.key(row), camera)
-        y, x = np.nonzero(load_mask(config.paths, table.key(row), camera) > HALF)
-        sides_px = [max(int(np.ptp(along)) + 1, SMALLEST_BOX_PX) for along in (x, y)]
-        box = (float(x.min()), float(y.min()), float(sides_px[0]), float(sides_px[1]))
+        box = box_of_mask(load_mask(config.paths, table.key(row), camera), table.key(row).stem)
+        box = Box(box.left_px, box.top_px, *(max(side_px, SMALLEST_BOX_PX) for side_px in box[2:]))
         focal_px = float(camera.focal_px.mean())
         found.append(Read(picture, focal_px, box, predictor(picture, box, focal_px), camera.R_cam_from_world))
     return found, predictor
@@ -127,8 +126,7 @@ def panels(config: MovingPictureConfig) -> UInt8[np.ndarray, "T P W 3"]:
     drawn = []
     for number, row in enumerate(order):
         one, yaw_rad = frames[row], 2 * math.pi * number / len(order)
-        height, width = one.picture.shape[:2]
-        K = np.array([[one.focal_px, 0, width / 2], [0, one.focal_px, height / 2], [0, 0, 1.0]])
+        K = photo_camera(Picture("frame", one.picture), one.focal_px).K
         pelvis_m = one.person.joints_cam_m[0]
         side_px, side_m = config.side_m * one.focal_px / pelvis_m[2], config.side_m
         with_body = overlay(one.picture, one.person.vertices_cam_m, predictor.faces, K)

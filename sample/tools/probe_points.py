@@ -123,25 +123,47 @@ def about_first(rows: Float[Tensor, "J P"]) -> Float[Tensor, "J P"]:
     return rows - rows[:1]
 
 
+class Products(NamedTuple):
+    """What the best weights depend on, means over images; float64."""
+
+    squares: Float[Tensor, "P P"]
+    both: Float[Tensor, "J P"]
+    count: int
+
+
+def products(points_m: Float[Tensor, "N P 3"], joints_m: Float[Tensor, "N J 3"]) -> Products:
+    """Multiply points with points and with joints, x, y and z as three rows of one image."""
+    points_m, joints_m, count = points_m.double(), joints_m.double(), len(points_m)
+    squares = torch.einsum("npc,nqc->pq", points_m, points_m) / count
+    return Products(squares, torch.einsum("njc,npc->jp", joints_m, points_m) / count, count)
+
+
+def solved(of: Products, prior_images: float, mean: Float[Tensor, "J P"]) -> Float[Tensor, "J P"]:
+    """Find the weights nearest to the joints and, as much as so many images weigh, to a prior mean.
+
+    Source: ridge regression (Hoerl and Kennard, 1970) towards a prior mean.
+    """
+    regular = prior_images / of.count * of.squares.diagonal().mean().clamp_min(1e-12)
+    pulled = of.squares + regular * torch.eye(len(of.squares), dtype=of.squares.dtype)
+    return torch.linalg.solve(pulled, (of.both + regular * mean).mT).mT.float()
+
+
+def prior_mean(of: Products, prior: Prior) -> Float[Tensor, "J P"]:
+    """Give the weights that a prior pulls to: weighted means of points (ours), or no weights at all."""
+    return weighted_means(of.squares, of.both) if prior == "means" else torch.zeros_like(of.both)
+
+
 def fit(
     points_m: Float[Tensor, "N P 3"], joints_m: Float[Tensor, "N J 3"], prior_images: float, prior: Prior = "means"
 ) -> Float[Tensor, "J P"]:
-    """Find the weights whose sums of points lie nearest to the joints, in the least-squares sense; float64 inside.
+    """Find the weights whose sums of points lie nearest to the joints, in the least-squares sense.
 
     Args:
         prior_images: so many images weigh as much as the prior.
         prior: weighted means of points, or no weights at all.
-
-    Source: ridge regression (Hoerl and Kennard, 1970) towards a prior mean, x, y and z as three rows of one image; the
-    prior is ours.
     """
-    points_m, joints_m, count = points_m.double(), joints_m.double(), len(points_m)
-    squares = torch.einsum("npc,nqc->pq", points_m, points_m) / count
-    both = torch.einsum("njc,npc->jp", joints_m, points_m) / count
-    regular = prior_images / count * squares.diagonal().mean().clamp_min(1e-12)
-    mean = weighted_means(squares, both) if prior == "means" else torch.zeros_like(both)
-    pulled = squares + regular * torch.eye(len(squares), dtype=squares.dtype)
-    return torch.linalg.solve(pulled, (both + regular * mean).mT).mT.float()
+    of = products(points_m, joints_m)
+    return solved(of, prior_images, prior_mean(of, prior))
 
 
 def read_joints(weights: Float[Tensor, "J P"], points_m: Float[Tensor, "N P 3"]) -> Float[Tensor, "N J 3"]:
@@ -171,7 +193,9 @@ def fit_to_labels(
     points_m, joints_m = (torch.cat([getattr(one, name) for one in read]) for name in ("points_m", "joints_m"))
     if choosing is None:
         return Fitted(fit(points_m, joints_m, worth[0]), worth[0], "means", labelled.reads())
-    found = {(images, prior): fit(points_m, joints_m, images, prior) for images in worth for prior in PRIORS}
+    of = products(points_m, joints_m)
+    means = {prior: prior_mean(of, prior) for prior in PRIORS}
+    found = {(images, prior): solved(of, images, mean) for images in worth for prior, mean in means.items()}
     errors_mm = {key: n_mpjpe_mm(read_joints(weights, choosing.points_m), choosing.joints_m).mean().item()
                  for key, weights in found.items()}  # fmt: skip
     best = min(errors_mm, key=errors_mm.__getitem__)

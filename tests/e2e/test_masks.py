@@ -1,6 +1,5 @@
 """Bodies from masks: the teacher is trained, resumed, fitted with and measured, on a tiny data set of drawn people."""
 
-import multiprocessing
 import os
 import shutil
 from dataclasses import replace
@@ -25,6 +24,7 @@ from sample import test_SMPL_from_masks as masks_test
 from sample.fit_SMPL import FitConfig
 from sample.make_figures import FiguresConfig
 from sample.test_SMPL_from_masks import TestMasksConfig as MasksTestConfig
+from tests.helpers.children import done_by_two_ranks
 from tests.helpers.drawn_people import drawn_people
 from tests.helpers.own_clips import write_recording
 from tests.helpers.readme_commands import commands_of, module_of, settings_of
@@ -136,15 +136,8 @@ def fit_as_rank(number: int, config: FitConfig, noted: Path, start: Barrier) -> 
 
 def test_two_processes_of_torchrun_fit_each_part_once_and_what_one_fits(place, agreeing, monkeypatch, tmp_path):
     alone = fit_SMPL.main(place.fit_config("alone", subjects=(1, 9)))
-    config, spawn = place.fit_config("shared", subjects=(1, 9)), multiprocessing.get_context("spawn")
-    start = spawn.Barrier(2)
-    ranks = [spawn.Process(target=fit_as_rank, args=(number, config, tmp_path, start)) for number in range(2)]
-    for rank in ranks:
-        rank.start()
-    for rank in ranks:
-        rank.join(600)
-    assert [rank.exitcode for rank in ranks] == [0, 0]
-    by = sorted(path.name.rpartition("_by_")[::2] for path in tmp_path.iterdir())
+    config = place.fit_config("shared", subjects=(1, 9))
+    by = done_by_two_ranks(fit_as_rank, config, tmp_path)
     assert [name for name, _ in by] == [f"s_{who}_part_00{number}" for who in ("01", "09") for number in (0, 1)]
     assert {number for _, number in by} == {"0", "1"}
     index = place.paths.index_location / "index.npz"

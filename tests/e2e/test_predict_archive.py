@@ -1,7 +1,6 @@
 """A folder of pictures or clips that processes share gives what one process gives, and goes on where it was."""
 
 import json
-import multiprocessing
 import os
 import shutil
 from dataclasses import replace
@@ -17,6 +16,7 @@ from PIL import Image
 
 from sample import predict
 from sample.predict import PredictConfig
+from tests.helpers.children import done_by_two_ranks
 from tests.helpers.untrained_mesh import write_untrained_mesh
 from utils.image import read_image
 
@@ -88,20 +88,6 @@ def predict_as_rank(number: int, config: PredictConfig, noted: Path, start: Barr
     predict.main(config)
 
 
-def shared_by_two(config: PredictConfig, noted: Path) -> list[tuple[str, str]]:
-    """Predict with two processes; return what was predicted, and by which."""
-    spawn = multiprocessing.get_context("spawn")
-    start = spawn.Barrier(2)
-    ranks = [spawn.Process(target=predict_as_rank, args=(number, config, noted, start)) for number in range(2)]
-    for rank in ranks:
-        rank.start()
-    for rank in ranks:
-        rank.join(600)
-    assert [rank.exitcode for rank in ranks] == [0, 0]
-    found = sorted(path.name.rpartition("_by_")[::2] for path in noted.iterdir())
-    return [(name, number) for name, number in found]
-
-
 def equal_folders(one: Path, other: Path, more: set[str] = frozenset()) -> None:
     """Compare two folders of predictions: equal on one kind of processor, close on others."""
     names = {str(path.relative_to(one)) for path in one.rglob("*")}
@@ -129,7 +115,7 @@ def equal_folders(one: Path, other: Path, more: set[str] = frozenset()) -> None:
 def test_two_processes_predict_each_picture_once_and_what_one_predicts(place, config, as_rank, tmp_path, capfd):
     predict.main(config)
     shared = replace(config, out=place / "shared")
-    by = shared_by_two(shared, tmp_path)
+    by = done_by_two_ranks(predict_as_rank, shared, tmp_path)
     assert [name for name, _ in by] == PICTURES and {number for _, number in by} == {"0", "1"}
     assert "6 frames" in capfd.readouterr().out
     equal_folders(place / "alone", place / "shared", {"archive.json"})
@@ -167,7 +153,7 @@ def test_what_a_process_that_died_had_begun_is_predicted_by_the_next_command(con
 
 def test_a_folder_of_clips_gives_a_folder_of_each_as_when_it_is_given_alone(config, place, as_rank, tmp_path):
     clips = replace(config, input=str(place / "clips"), out=place / "of_clips")
-    by = shared_by_two(clips, tmp_path)
+    by = done_by_two_ranks(predict_as_rank, clips, tmp_path)
     assert by == [("one", "0"), ("two", "1")]
     predict.main(replace(clips, out=place / "one_process"))
     alone = replace(config, input=str(place / "clips" / "two.mp4"), out=place / "two_alone")
