@@ -190,13 +190,14 @@ def reads_joints(config: MeshConfig, start: MeshStart) -> bool:
     Raises:
         ValueError: the encoder has no maps, or none that were taught to find joints.
     """
-    kind, wanted = start.stage_1.config.encoder.kind, config.head.reads
-    trains, has_maps = config.mode in ("finetune", "scratch"), kind == "heatmaps"
+    encoder, wanted = start.stage_1.config.encoder, config.head.reads
+    trains, has_maps = config.mode in ("finetune", "scratch"), encoder.has_maps
     if wanted == "auto":
         return start.joints is not None or (has_maps and trains)
     if wanted == "maps" and not has_maps:
-        raise ValueError(f"head.reads is maps, but the encoder is of kind {kind}, which gives none; train one of kind "
-                         "heatmaps, give --encoder none --mode scratch, or set --head.reads points")  # fmt: skip
+        raise ValueError(f"head.reads is maps, but the encoder is of kind {encoder.kind}, which gives none; train one "
+                         "of kind heatmaps, give --encoder none --mode scratch, or set "
+                         "--head.reads points")  # fmt: skip
     if wanted == "maps" and not trains and start.joints is None:
         raise ValueError(f"head.reads is maps and mode is {config.mode}, but {config.encoder} was not taught to find "
                          "joints; give a checkpoint of stage 2 with heat maps, or set --mode finetune")  # fmt: skip

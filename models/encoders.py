@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from config import EncoderConfig
 from models.baselines import ResNet50Backbone, ThesisBackbone, UNetBackbone
-from models.heat_maps import HeatMapBackbone
+from models.heat_maps import HeatMapBackbone, ImageNetMapBackbone
 from models.layers import residual_stage
 
 
@@ -95,6 +95,8 @@ def build_backbone(config: EncoderConfig, size_px: int) -> Backbone:
     """Build the network that the settings name."""
     if config.kind == "heatmaps":
         return HeatMapBackbone(config.width, size_px)
+    if config.kind == "heatmaps_imagenet":
+        return ImageNetMapBackbone(config.width, size_px)
     if config.kind == "compact":
         return CompactBackbone(config.width, size_px)
     if config.kind == "unet":

@@ -26,6 +26,15 @@ class Maps(NamedTuple):
     """A 32nd of it: what sees the whole person."""
 
 
+class Descent(NamedTuple):
+    """What goes down from the image: to a quarter of its size, and to an 8th, a 16th and a 32nd."""
+
+    stem: nn.Sequential
+    down: nn.ModuleList
+    channels: tuple[int, int, int]
+    """Of the maps at a 16th, an 8th and a quarter."""
+
+
 class HeatMapBackbone(nn.Module):
     """Residual blocks down to a 32nd of the image and up again to a quarter, with a shortcut at every level.
 
@@ -36,22 +45,23 @@ class HeatMapBackbone(nn.Module):
 
     def __init__(self, width: int, size_px: int) -> None:
         super().__init__()
-        first, second, third, last = width, 2 * width, 7 * width // 2, 5 * width
-        self.stem = nn.Sequential(ConvBlock(3, width // 2, stride=2), residual_stage(width // 2, first, 1, stride=2))
-        self.down = nn.ModuleList(
-            [
-                residual_stage(first, second, 1, stride=2),
-                residual_stage(second, third, 2, stride=2),
-                residual_stage(third, last, 1, stride=2),
-            ]
-        )
+        second, third, last = 2 * width, 7 * width // 2, 5 * width
+        self.stem, self.down, channels = self._build_descent(width, second, third, last)
         self.up = nn.ModuleList(
-            [Joined(last, third, third), Joined(third, second, second), Joined(second, first, first)]
+            Joined(coarse, fine, outputs)
+            for coarse, fine, outputs in zip((last, third, second), channels, (third, second, width), strict=True)
         )
-        self.after = nn.ModuleList([ResidualBlock(third), ResidualBlock(second), ConvBlock(first, first)])
-        self.channels, self.map_px = first, size_px // STRIDE
+        self.after = nn.ModuleList([ResidualBlock(third), ResidualBlock(second), ConvBlock(width, width)])
+        self.channels, self.map_px = width, size_px // STRIDE
         self.coarse_channels, self.coarse_size = last, last * (size_px // COARSEST_STRIDE) ** 2
         self.to(memory_format=torch.channels_last)
+
+    def _build_descent(self, first: int, second: int, third: int, last: int) -> Descent:
+        """Build what goes down from the image to a 32nd, through so many channels."""
+        stem = nn.Sequential(ConvBlock(3, first // 2, stride=2), residual_stage(first // 2, first, 1, stride=2))
+        down = [residual_stage(first, second, 1, stride=2), residual_stage(second, third, 2, stride=2),
+                residual_stage(third, last, 1, stride=2)]  # fmt: skip
+        return Descent(stem, nn.ModuleList(down), (third, second, first))
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Maps:
         """Compute maps of a normalised image."""
@@ -62,6 +72,25 @@ class HeatMapBackbone(nn.Module):
         for join, after in zip(self.up, self.after, strict=True):
             features = after(join(features, levels.pop()))
         return Maps(features, coarse)
+
+
+class ImageNetMapBackbone(HeatMapBackbone):
+    """The same, but down through EfficientNet-Lite0, which starts from the ImageNet weights in a package.
+
+    Its maps of 24, 40, 112 and 320 channels, at strides 4, 8, 16 and 32, take the places of the residual blocks'; what
+    goes up again is as above, and begins anew.
+    """
+
+    def _build_descent(self, first: int, second: int, third: int, last: int) -> Descent:
+        """Take the ImageNet network apart where its maps become smaller."""
+        from models.perceptual import efficientnet_lite0
+
+        net = efficientnet_lite0()
+        blocks = list(net._blocks)
+        stem = nn.Sequential(net._conv_stem, net._bn0, nn.ReLU6(), *blocks[:3])
+        narrowed = nn.Sequential(nn.Conv2d(320, last, 1, bias=False), nn.BatchNorm2d(last), nn.ReLU())
+        down = [nn.Sequential(*blocks[3:5]), nn.Sequential(*blocks[5:11]), nn.Sequential(*blocks[11:], narrowed)]
+        return Descent(stem, nn.ModuleList(down), (112, 40, 24))
 
 
 class Joined(nn.Module):

@@ -176,7 +176,7 @@ def reads_maps(config: PoseConfig, encoder: EncDecConfig) -> bool:
     Raises:
         ValueError: maps are wanted of an encoder that has none.
     """
-    has_maps = encoder.encoder.kind == "heatmaps"
+    has_maps = encoder.encoder.has_maps
     if config.head.kind == "maps" and not has_maps:
         raise ValueError(f"head.kind is maps, but the encoder is of kind {encoder.encoder.kind}, which gives none; "
                          "train one of kind heatmaps, give --encoder none, or set --head.kind points")  # fmt: skip

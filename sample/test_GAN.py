@@ -214,7 +214,7 @@ def next_stage(prior: Path, paths: Paths) -> str:
         encoder, subjects = pose, stage_2.config.subjects
     elif enc_dec.is_file():
         stage_1 = load_encoder(enc_dec).config
-        encoder, subjects, finds_points = enc_dec, stage_1.subjects, stage_1.encoder.kind == "heatmaps"
+        encoder, subjects, finds_points = enc_dec, stage_1.subjects, stage_1.encoder.has_maps
     seen = subjects.train if subjects.train != Subjects().train else None
     return next_command("sample/train_SMPL_from_enc.py", paths, encoder=encoder, prior=prior, silhouettes_of=seen,
                         **named(prior.parent, finds_points), **chosen_subjects(subjects))  # fmt: skip

@@ -154,7 +154,7 @@ def probed(config: TestEncDecConfig, trained: EncDecConfig, folder: Path) -> tup
 
     Of an encoder that reads its points otherwise than off heat maps there is nothing: sample/tools/probe_points.py.
     """
-    if not config.probe or trained.encoder.kind != "heatmaps":
+    if not config.probe or not trained.encoder.has_maps:
         return {}, {}
     subjects = replace(trained.subjects, test=config.subjects)
     output = folder / "probe.json"
@@ -195,7 +195,7 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
     print(f"{split}: {len(measured.frames)} pairs; the network reads {stored.reads.tier}")
     print(text_table(rows, list(table["predicted"])))
     print(next_command("sample/train_3d_pose_from_enc.py", config.paths, encoder=config.checkpoint,
-                       **named(config.checkpoint.parent, trained.encoder.kind == "heatmaps"),
+                       **named(config.checkpoint.parent, trained.encoder.has_maps),
                        **chosen_subjects(trained.subjects)))  # fmt: skip
     return table | probe
 

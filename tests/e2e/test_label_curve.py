@@ -13,6 +13,7 @@ from config import PRESETS, Crop, DecoderConfig, EncDecConfig, EncoderConfig, Pa
 from dataset_def import h36m_preprocess
 from dataset_def.h36m_index import index_path, load_table
 from models.encoder_decoder import build_encoder_decoder
+from models.perceptual import efficientnet_lite0
 from sample import train_3d_pose_from_enc
 from sample.tools import label_curve
 from sample.tools.label_curve import LabelCurveConfig, LabelledCell, markdown, mean_of_views, pose_config
@@ -74,7 +75,8 @@ def test_every_recipe_has_its_columns_and_a_cell_is_trained_only_once(config, fo
         (row["recipe"], row["labels"]) for row in found["rows"] if row["views"] == 1 and row["budget"] == "plateau"
     }
     of_labels = {(recipe, labels) for recipe in ("supervised", "ours", "stage_1_finetuned", "stage_1_frozen", "random",
-                 "ours_without_stage_1", "constant", "constant_any_heading", "constant_predicted_heading", "retrieval")
+                 "imagenet", "ours_without_stage_1", "constant", "constant_any_heading",
+                 "constant_predicted_heading", "retrieval")
                  for labels in ("1", "S1")}  # fmt: skip
     assert plain == of_labels | {("ours", "none"), ("ours_without_stage_1", "none"), ("oracle", "all")}
     four = {(row["recipe"], row["labels"]) for row in found["rows"] if row["views"] == 4}
@@ -82,7 +84,7 @@ def test_every_recipe_has_its_columns_and_a_cell_is_trained_only_once(config, fo
     assert all(row["n_mpjpe_mm_interval"][0] <= row["n_mpjpe_mm"] <= row["n_mpjpe_mm_interval"][1]
                for row in found["rows"] if row["budget"] == "plateau")  # fmt: skip
     runs = sorted((config.paths.runs_location / "pose").glob("label_curve_*"))
-    assert len(runs) == 2 * (6 * 2 + 2 + 1)
+    assert len(runs) == 2 * (7 * 2 + 2 + 1)
     written_at = {path: path.stat().st_mtime_ns for run in runs for path in run.iterdir()}
     label_curve.main(replace(config, only_finished=True))
     assert json.loads(config.output.read_text()) == found
@@ -120,6 +122,16 @@ def test_people_who_choose_are_those_of_validation(config, found):
 
 def test_seeds_draw_sequences_of_their_own_and_the_first_takes_spread_ones(config):
     assert [pose_config(LabelledCell("ours", "1", seed), config).sequences_seed for seed in (0, 1)] == [0, 1]
+
+
+def test_the_row_of_imagenet_begins_at_its_weights_and_differs_in_the_encoder_alone(config):
+    usual, settings = (pose_config(LabelledCell(recipe, "S1", 0), config) for recipe in ("supervised", "imagenet"))
+    assert settings.untrained.encoder == replace(usual.untrained.encoder, kind="heatmaps_imagenet")
+    assert settings.optim.lr == usual.optim.lr / 4 and settings.encoder is None and settings.mode == "scratch"
+    same = {"name": usual.name, "untrained": usual.untrained, "optim": usual.optim}
+    assert replace(settings, **same) == usual
+    stage_1 = train_3d_pose_from_enc.encoder_of(settings)
+    assert torch.equal(stage_1.network.backbone.stem[0].weight, efficientnet_lite0()._conv_stem.weight)
 
 
 def test_views_are_averaged_by_instant_in_world_axes():

@@ -5,7 +5,8 @@ import torch
 
 from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, JointMapsLoss
 from models.encoder_decoder import build_encoder_decoder
-from models.heat_maps import HeatMapBackbone, Maps, PointsFromMaps, places_m, points_of
+from models.heat_maps import HeatMapBackbone, ImageNetMapBackbone, Maps, PointsFromMaps, places_m, points_of
+from models.perceptual import efficientnet_lite0
 from models.pose_from_maps import (
     HEAT_SIGMA_M,
     PoseFromMaps,
@@ -36,12 +37,25 @@ def true_joints(batch=3, px=32) -> TrueJoints:
     return TrueJoints(joints_m - joints_m[:, :1], joints_m[..., :2], torch.ones(batch, 1, px, px), torch.ones(batch))
 
 
+@pytest.mark.parametrize("backbone", [HeatMapBackbone, ImageNetMapBackbone])
 @pytest.mark.parametrize("size_px", [64, 96])
-def test_maps_have_a_quarter_and_a_32nd_of_the_images_size(size_px):
-    net = HeatMapBackbone(8, size_px).eval()
+def test_maps_have_a_quarter_and_a_32nd_of_the_images_size(size_px, backbone):
+    net = backbone(8, size_px).eval()
     maps = net(torch.rand(2, 3, size_px, size_px))
     assert maps.fine.shape == (2, net.channels, size_px // 4, size_px // 4) and net.map_px == size_px // 4
     assert maps.coarse.shape[2:] == (size_px // 32, size_px // 32) and maps.coarse[0].numel() == net.coarse_size
+
+
+def test_an_imagenet_network_begins_at_its_weights_and_all_of_it_learns():
+    net, original = ImageNetMapBackbone(8, 64), efficientnet_lite0()
+    taken = [p for part in (net.stem, *net.down) for p in part.parameters()]
+    theirs = [p for name, p in original.named_parameters() if not name.startswith(("_conv_head", "_bn1", "_fc"))]
+    # the last three are those that narrow the coarsest map
+    assert len(taken) == len(theirs) + 3
+    assert all(torch.equal(mine, other) for mine, other in zip(taken, theirs, strict=False))
+    maps = net(torch.rand(2, 3, 64, 64))
+    (maps.fine.mean() + maps.coarse.square().mean()).backward()
+    assert all(p.grad is not None for p in net.parameters())
 
 
 def test_the_network_of_the_recipe_has_its_size():
