@@ -28,7 +28,7 @@ from dataset_def.synthetic.motion.limbs import Style, subject_style
 from dataset_def.synthetic.motion.performance import Performance, perform
 from dataset_def.synthetic.scene.appearance import Outfit, SubjectAppearance, make_outfit, make_person
 from dataset_def.synthetic.scene.cameras import make_cameras
-from dataset_def.synthetic.scene.render import render_person
+from dataset_def.synthetic.scene.render import render_staged, stage_person
 from dataset_def.synthetic.scene.room import Room, draw_room, make_room
 from dataset_def.synthetic.sequence_files import (
     CAMERAS,
@@ -41,6 +41,16 @@ from models.smpl import Body, load_body
 from utils.artifacts import check_settings, file_hash, lock_settings
 from utils.processes import for_each
 from utils.settings import start, to_plain
+
+
+@dataclass(frozen=True)
+@ranged("hard")
+class HardPictures:
+    """What makes drawn people less easy and less odd; read with --difficulty hard."""
+
+    shadows: float = setting(1.0, low=0, high=1)
+    """Strength of the shadows that a person throws on itself (of the lamp, and of the light from all sides in folds,
+    between limbs and near the floor); with any, the shadow on the floor is soft and follows the same lights."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +77,10 @@ class SyntheticConfig:
     cmu_frames_per_second: float = 120.0
     """Rate of the .amc files, which they do not tell; CMU's own have 120."""
     image: Literal["jpg", "png"] = "jpg"
+    difficulty: Literal["easy", "hard"] = "easy"
+    """`easy` draws the pictures of the committed tables; `hard` adds what the settings of `hard` say.  People, bodies
+    and motions are the same."""
+    hard: HardPictures = field(default_factory=HardPictures)
     seed: int = 0
     processes: int = setting(0, low=0)
     """Worker processes; 0 takes one per core."""
@@ -74,6 +88,11 @@ class SyntheticConfig:
     def __post_init__(self) -> None:
         if self.motion != "generator" and not self.motion.startswith("cmu:"):
             raise ValueError(f"motion is {self.motion!r}; use 'generator' or 'cmu:<folder>'")
+        if self.difficulty not in ("easy", "hard"):
+            raise ValueError(f"difficulty is {self.difficulty!r}; use easy or hard")
+        if self.difficulty == "easy" and self.hard != HardPictures():
+            raise ValueError(f"{self.hard} is given, but difficulty is easy, which reads none of it; "
+                             "set --difficulty hard, or leave the settings of hard out")  # fmt: skip
 
 
 TEST_PEOPLE = (9, 11, 101, 102, 103, 104, 105, 106)
@@ -177,12 +196,11 @@ def make_sequence(config: SyntheticConfig, sequence: SyntheticSequence, drawn: P
     room, backgrounds = the_room(sequence.subject, config.seed, config.size_px, drawn)
     cameras = make_cameras(sequence.subject, config.seed, config.size_px)
     write_truth(config.paths, sequence, performance)
+    shadows = config.hard.shadows if config.difficulty == "hard" else 0.0
+    instants = [stage_person(room, vertices_m, faces, outfit, shadows) for vertices_m in performance.vertices_world_m]
     for number, camera, background in zip(CAMERAS, cameras, backgrounds, strict=True):
         rng = np.random.default_rng([config.seed, *sequence, number])
-        rendered = [
-            render_person(background, room, camera, vertices_world_m, faces, outfit, rng)
-            for vertices_world_m in performance.vertices_world_m
-        ]
+        rendered = [render_staged(background, room, camera, staged, outfit, rng) for staged in instants]
         images, masks = [image for image, _ in rendered], [mask for _, mask in rendered]
         write_view(config.paths, sequence, number, camera, performance.joints_world_m, images, masks, config.image)
 
@@ -190,6 +208,8 @@ def make_sequence(config: SyntheticConfig, sequence: SyntheticSequence, drawn: P
 def settings_of(config: SyntheticConfig) -> dict[str, Any]:
     """Collect what the pictures depend on."""
     settings = {name: value for name, value in to_plain(config).items() if name not in FREE_WHEN_CONTINUED}
+    if config.difficulty == "easy":  # folders that were begun before there was a choice go on
+        del settings["difficulty"], settings["hard"]
     if config.motion != "generator":
         clips = clip_files(Path(config.motion.removeprefix("cmu:")))
         content = "".join(file_hash(path) for pair in clips for path in pair)

@@ -30,7 +30,7 @@ from config import (
 )
 from dataset_def.multiview.settings import ImportMultiviewConfig
 from dataset_def.photos.person import SegmentationConfig
-from dataset_def.synthetic.make_h36m import SyntheticConfig
+from dataset_def.synthetic.make_h36m import HardPictures, SyntheticConfig
 from models.open_body.build import OpenBodyConfig
 from sample.make_figures import FiguresConfig
 from sample.save_embeddings import EmbeddingsConfig
@@ -157,6 +157,12 @@ CONTRADICTIONS = {
     "a rolled protocol": (lambda: PoseTestConfig(Path("a"), roll_rad=0.3, protocol="seed"), "out --roll-rad, or"),
     "embeddings unused": (lambda: PoseConfig(Path("a"), embeddings=Path("e")), "mode is frozen and embeddings is e"),
     "motion": (lambda: SyntheticConfig(motion="dance"), "'generator' or 'cmu:<folder>'"),
+    "neither easy nor hard": (lambda: SyntheticConfig(difficulty="odd"), "difficulty is 'odd'; use easy or hard"),
+    "hard settings of easy pictures": (
+        lambda: SyntheticConfig(hard=HardPictures(shadows=0.5)),
+        r"shadows=0.5.* but difficulty is easy.* set --difficulty hard",
+    ),
+    "darker than shadows": (lambda: HardPictures(shadows=2), "hard.shadows is 2; use 0 to 1"),
     "no copies": (lambda: EmbeddingsConfig(Path("a"), copies=0), "copies is 0; use at least 1"),
     "never logs": (lambda: Loop(log_every=0), "loop.log_every is 0; use at least 1"),
     "never looks": (lambda: Loop(validate_every=0), "loop.validate_every is 0; use at least 1"),

@@ -1,6 +1,7 @@
 """Renders the dressed person into the room as a camera would record it: light, contact shadow, sensor."""
 
 import math
+from typing import NamedTuple
 
 import cv2
 import numba
@@ -10,26 +11,19 @@ from jaxtyping import Float, Int, UInt8
 from dataset_def.synthetic.scene.appearance import Outfit
 from dataset_def.synthetic.scene.clothes import colour_at
 from dataset_def.synthetic.scene.room import Room
+from dataset_def.synthetic.scene.shadows import (
+    CELL_M,
+    SHADOW_CELLS,
+    FloorShadow,
+    floor_cover,
+    sky_and_lamp_share,
+    soft_floor_shadow,
+)
 from utils.camera import Camera, project, to_camera
 from utils.compiled import compiled
 from utils.draw_mesh import draw_mesh, resolve, vertex_normals
 
 SAMPLES = 2
-CELL_M = 0.04
-SHADOW_CELLS = 80
-"""The shadow is a square of CELLS x CELLS cells on the floor, around the person."""
-
-
-@compiled()
-def _floor_cover(grid, vertices, low_x, low_y, slant_x, slant_y, strength, reach):  # type: ignore[no-untyped-def]
-    """Mark the floor cells below the vertices, seen from the light; higher vertices count less."""
-    for i in range(vertices.shape[0]):
-        x = vertices[i, 0] - slant_x * vertices[i, 2] - low_x
-        y = vertices[i, 1] - slant_y * vertices[i, 2] - low_y
-        column, row = math.floor(x / CELL_M), math.floor(y / CELL_M)
-        if 0 <= column < grid.shape[1] and 0 <= row < grid.shape[0]:
-            dark = strength * math.exp(-max(vertices[i, 2], 0.0) / reach)
-            grid[row, column] = max(grid[row, column], dark)
 
 
 @compiled()
@@ -55,28 +49,32 @@ def _darken_floor(image, grid, low_x, low_y, origin, R, K, top, bottom, left, ri
                 image[row, column, k] *= light
 
 
-def cast_shadow(
-    image: Float[np.ndarray, "H W 3"], room: Room, camera: Camera, vertices_world_m: Float[np.ndarray, "V 3"]
-) -> None:
-    """Darken the floor under the person in place: tight under the feet, wide and faint away from the light."""
+def plain_floor_shadow(room: Room, vertices_world_m: Float[np.ndarray, "V 3"]) -> FloorShadow:
+    """Darken the floor under the person: tight under the feet, wide and faint away from the light."""
     middle = vertices_world_m[:, :2].mean(axis=0)
     low_x, low_y = middle - 0.5 * SHADOW_CELLS * CELL_M
     contact = np.zeros((SHADOW_CELLS, SHADOW_CELLS), dtype=np.float32)
-    _floor_cover(contact, vertices_world_m, low_x, low_y, 0.0, 0.0, 0.9, 0.12)
+    floor_cover(contact, vertices_world_m, low_x, low_y, 0.0, 0.0, 0.9, 0.12)
     wide = np.zeros_like(contact)
     slant = 0.45 * room.towards_light[:2] / room.towards_light[2]
-    _floor_cover(wide, vertices_world_m, low_x, low_y, slant[0], slant[1], 0.7, 1.6)
-    shadow = 1 - (1 - cv2.GaussianBlur(contact, (0, 0), 0.9)) * (1 - cv2.GaussianBlur(wide, (0, 0), 3.0))
+    floor_cover(wide, vertices_world_m, low_x, low_y, slant[0], slant[1], 0.7, 1.6)
+    dark = 1 - (1 - cv2.GaussianBlur(contact, (0, 0), 0.9)) * (1 - cv2.GaussianBlur(wide, (0, 0), 3.0))
+    return FloorShadow(dark, low_x, low_y)
+
+
+def cast_shadow(image: Float[np.ndarray, "H W 3"], camera: Camera, shadow: FloorShadow) -> None:
+    """Darken the floor of a picture in place."""
     corners = [
-        [low_x + i * SHADOW_CELLS * CELL_M, low_y + j * SHADOW_CELLS * CELL_M, 0] for i in (0, 1) for j in (0, 1)
-    ]
+        [shadow.low_x_m + i * SHADOW_CELLS * CELL_M, shadow.low_y_m + j * SHADOW_CELLS * CELL_M, 0]
+        for i in (0, 1) for j in (0, 1)
+    ]  # fmt: skip
     corners_cam_m = to_camera(camera, np.array(corners))
     if (corners_cam_m[:, 2] < 0.1).any():
         left, top, right, bottom = 0, 0, camera.width_px, camera.height_px
     else:
         left, top, right, bottom = _box(project(camera, corners_cam_m), camera)
-    _darken_floor(image, shadow, low_x, low_y, camera.centre_world_m, camera.R_cam_from_world, camera.K,
-                  top, bottom, left, right)  # fmt: skip
+    _darken_floor(image, shadow.dark, shadow.low_x_m, shadow.low_y_m, camera.centre_world_m, camera.R_cam_from_world,
+                  camera.K, top, bottom, left, right)  # fmt: skip
 
 
 def _box(points_px: Float[np.ndarray, "N 2"], camera: Camera) -> tuple[int, int, int, int]:
@@ -129,14 +127,81 @@ def _record(image, out, gain, noise, seed):  # type: ignore[no-untyped-def]
                 out[row, column, k] = int(min(max(value + 0.5, 0.0), 255.0))
 
 
-def light_on(room: Room, normals: Float[np.ndarray, "V 3"], height_m: Float[np.ndarray, "V"]) -> Float[np.ndarray, "V"]:
+def light_on(
+    room: Room,
+    normals: Float[np.ndarray, "V 3"],
+    height_m: Float[np.ndarray, "V"],
+    sky_share: Float[np.ndarray, "V"] | float = 1.0,
+    lamp_share: Float[np.ndarray, "V"] | float = 1.0,
+) -> Float[np.ndarray, "V"]:
     """Give the brightness of the person's surface: sky-like light from above and a lamp, a little less near the floor.
 
+    Args:
+        sky_share: what reaches the surface of the light from all sides; `lamp_share` of the lamp's.
     Source: Lambert's law for the lamp; a hemisphere for the surroundings.
     """
     around = 0.62 + 0.16 * normals[:, 2]
     lamp = 0.5 * np.maximum(normals @ room.towards_light, 0.0)
-    return (around + lamp) * (0.86 + 0.14 * np.clip(height_m / 0.8, 0, 1))
+    return (around * sky_share + lamp * lamp_share) * (0.86 + 0.14 * np.clip(height_m / 0.8, 0, 1))
+
+
+class Staged(NamedTuple):
+    """A dressed person at one instant, lit: the same for every camera."""
+
+    points_world_m: Float[np.ndarray, "P 3"]
+    faces: Int[np.ndarray, "F 3"]
+    """Of closed surfaces, seen from outside only."""
+    attributes: Float[np.ndarray, "P 4"]
+    """Where each point lies on the body in the T-pose, where its colour is looked up, and the light on it."""
+    shadow: FloorShadow
+
+
+def stage_person(
+    room: Room,
+    vertices_world_m: Float[np.ndarray, "V 3"],
+    faces: Int[np.ndarray, "F 3"],
+    outfit: Outfit,
+    shadows: float = 0.0,
+) -> Staged:
+    """Dress and light the person.
+
+    Args:
+        shadows: how much of the shadows that it throws on itself is there, 0 to 1; with any the floor's are soft.
+    """
+    normals = vertex_normals(vertices_world_m, faces)
+    dressed_m = vertices_world_m + outfit.offsets_m[:, None] * normals
+    if not shadows:
+        light, shadow = light_on(room, normals, dressed_m[:, 2]), plain_floor_shadow(room, dressed_m)
+    else:
+        sky, lamp = sky_and_lamp_share(dressed_m, normals, faces, room.towards_light)
+        light = light_on(room, normals, dressed_m[:, 2], 1 - shadows * (1 - sky), 1 - shadows * (1 - lamp))
+        shadow = soft_floor_shadow(dressed_m, room.towards_light)
+    return Staged(dressed_m, faces, np.column_stack([outfit.canonical_m, light]), shadow)
+
+
+def render_staged(
+    background: UInt8[np.ndarray, "H W 3"],
+    room: Room,
+    camera: Camera,
+    staged: Staged,
+    outfit: Outfit,
+    rng: np.random.Generator,
+) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
+    """Draw a person that is dressed and lit into the view of the empty room, and its mask.
+
+    Args:
+        background: `draw_room(room, camera)`.
+        rng: draws exposure, focus and noise.
+    Raises:
+        ValueError: a vertex is behind the camera, or the background has another size than the camera.
+    """
+    if background.shape[:2] != (camera.height_px, camera.width_px):
+        raise ValueError(f"the background is {background.shape[:2]}, the camera {camera.height_px, camera.width_px}")
+    image = background.astype(np.float32)
+    mask = np.zeros(image.shape[:2], dtype=np.uint8)
+    cast_shadow(image, camera, staged.shadow)
+    _draw_person(image, mask, room, camera, staged, outfit)
+    return recorded(image, camera, rng), mask
 
 
 def render_person(
@@ -148,23 +213,8 @@ def render_person(
     outfit: Outfit,
     rng: np.random.Generator,
 ) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
-    """Draw the person into the view of the empty room, and its mask.
-
-    Args:
-        background: `draw_room(room, camera)`.
-        rng: draws exposure, focus and noise.
-    Raises:
-        ValueError: a vertex is behind the camera, or the background has another size than the camera.
-    """
-    if background.shape[:2] != (camera.height_px, camera.width_px):
-        raise ValueError(f"the background is {background.shape[:2]}, the camera {camera.height_px, camera.width_px}")
-    normals = vertex_normals(vertices_world_m, faces)
-    dressed_m = vertices_world_m + outfit.offsets_m[:, None] * normals
-    image = background.astype(np.float32)
-    mask = np.zeros(image.shape[:2], dtype=np.uint8)
-    cast_shadow(image, room, camera, dressed_m)
-    _draw_person(image, mask, room, camera, dressed_m, normals, faces, outfit)
-    return recorded(image, camera, rng), mask
+    """Dress a person and draw it into the view of the empty room, with none of what makes pictures hard."""
+    return render_staged(background, room, camera, stage_person(room, vertices_world_m, faces, outfit), outfit, rng)
 
 
 def recorded(image: Float[np.ndarray, "H W 3"], camera: Camera, rng: np.random.Generator) -> UInt8[np.ndarray, "H W 3"]:
@@ -188,7 +238,7 @@ def render_bare(
     """Draw a body without clothes, coloured at its vertices, into the view of the empty room, and its mask."""
     normals = vertex_normals(vertices_world_m, faces)
     image = background.astype(np.float32)
-    cast_shadow(image, room, camera, vertices_world_m)
+    cast_shadow(image, camera, plain_floor_shadow(room, vertices_world_m))
     points_cam_m = to_camera(camera, vertices_world_m)
     corners = np.column_stack([project(camera, points_cam_m) * SAMPLES, points_cam_m[:, 2]])
     values = np.zeros((SAMPLES * camera.height_px, SAMPLES * camera.width_px, 3), dtype=np.float32)
@@ -200,9 +250,9 @@ def render_bare(
     return recorded(image, camera, rng), (255 * share).astype(np.uint8)
 
 
-def _draw_person(image, mask, room, camera, dressed_m, normals, faces, outfit):  # type: ignore[no-untyped-def]
+def _draw_person(image, mask, room, camera, staged, outfit):  # type: ignore[no-untyped-def]
     """Draw the dressed mesh with SAMPLES x SAMPLES samples per pixel, inside its box only."""
-    points_cam_m = to_camera(camera, dressed_m)
+    points_cam_m = to_camera(camera, staged.points_world_m)
     points_px = project(camera, points_cam_m)
     left, top, right, bottom = _box(points_px, camera)
     if left >= right or top >= bottom:
@@ -210,7 +260,5 @@ def _draw_person(image, mask, room, camera, dressed_m, normals, faces, outfit): 
     corners = np.column_stack([(points_px - (left, top)) * SAMPLES, points_cam_m[:, 2]])
     values = np.empty((SAMPLES * (bottom - top), SAMPLES * (right - left), 4), dtype=np.float32)
     depth = np.full(values.shape[:2], np.inf, dtype=np.float32)
-    light = light_on(room, normals, dressed_m[:, 2])
-    attributes = np.column_stack([outfit.canonical_m, light])
-    covered = draw_mesh(values, depth, corners, faces, attributes, cull=True)
+    covered = draw_mesh(values, depth, corners, staged.faces, staged.attributes, cull=True)
     _lay_over(image, mask, values, covered, outfit.cuts, outfit.materials, room.tint, left, top)
