@@ -834,6 +834,9 @@ class MeshHeadConfig:
     kind: Literal["crop", "parent", "seed"] = "crop"
     """crop: rotations in the axes of the crop camera, as two columns each.  parent: relative to the parent joint, as
     two columns.  seed: axis-angle through tanh, as in the thesis, which cannot reach people who face away or sit."""
+    base: Literal["auto", "rest", "standing"] = "auto"
+    """The body that all zeros make, facing the camera: at rest, with arms held out, or standing.  auto: at rest for
+    kind seed, else standing.  Of heads on points."""
     hidden: int = setting(512, low=1, high=65536)
     layers: int = setting(2, low=0, high=64)
     dropout: float = setting(0.5, low=0, high=0.99)
@@ -868,6 +871,9 @@ class MeshLoss:
     mean: with weight 0.12 it costs what 2 mm of L_pose cost, the other what 50 mm cost (weight 0.3)."""
     prior_margin: float = setting(1.05, low=-10, high=10)
     """Plausibility from which on a body costs nothing.  Nine of ten true bodies are above it, their median is 1.09."""
+    prior_sees_root: bool = False
+    """Let the prior score how the whole body is turned, about facing the camera, as in the thesis: it was trained on
+    bodies that are turned in the frame of the real ones.  Needs a prior of kind seed."""
     betas: float = setting(0.001, low=0)
     """Per unit of the mean squared shape number; shape numbers are standard deviations over people."""
     soft_iou_after: float = setting(0.2, low=0, high=1)
@@ -1466,8 +1472,8 @@ def seed() -> Preset:
     Crops are centred on the true pelvis of everybody.  Of stage 4: tanh on axis-angle, hips left out, L_pose in
     millimetres, L_gan with weight 10, silhouettes some thousand times weaker than joints, one subject; the shape of its
     head and the least squares of L_gan (its own was a cross-entropy) are ours, and masks have 64 px.  Of stage 3: one
-    flat network on all 72 + 10 numbers, which sees the root (`--prior runs/gan/seed/checkpoint_best.pt`); its size and
-    its loss are ours.  On the embedded data give both fewer steps.
+    flat network on all 72 + 10 numbers, which sees the root (`--prior runs/gan/seed/checkpoint_best.pt`), in stage 4
+    too, as turned from facing the camera; its size and its loss are ours.  On the embedded data give both fewer steps.
     It takes the appearance from another action, so make the embedded data with `--outfits 1`.
     """
     return Preset(
@@ -1510,6 +1516,7 @@ def seed() -> Preset:
                 mask_to_mesh=0.0,
                 prior=10.0,
                 prior_asks="all_real",
+                prior_sees_root=True,
                 betas=0.0,
                 soft_iou_after=0.0,
             ),

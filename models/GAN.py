@@ -249,8 +249,9 @@ class FlatDiscriminator(nn.Module):
         return self.layers(torch.cat([theta, bodies.betas], dim=1))
 
     def scores(self, rotations: Float[Tensor, "B P 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B 1"]:
-        """Score bodies whose root is at rest in the frame of the real ones: nobody knows how it is turned there."""
-        return self(PosesAndShapes(with_root(rotations), betas))
+        """Score bodies; without a root, it is at rest in the frame of the real ones: nobody knows how it is turned."""
+        whole = rotations if rotations.shape[1] == len(self.tree.names) else with_root(rotations)
+        return self(PosesAndShapes(whole, betas))
 
     def open_scores(self, rotations: Float[Tensor, "B P 3 3"], betas: Float[Tensor, "B n"]) -> Float[Tensor, "B 1"]:
         """Give the same, which nothing bounds."""

@@ -43,9 +43,9 @@ ENCODER_FILE, GEOMETRY_HASH = "encoder_file", "geometry_hash"
 """Keys in the provenance of a mesh head that was exported alone: the encoder's file beside it, and its geometry."""
 
 
-def standing_rotations(parents: tuple[int, ...]) -> Float[Tensor, "J 3 3"]:
-    """Give a body that faces the camera: a person with hanging arms, another one at rest."""
-    if parents == SMPL_24_PARENTS:
+def base_rotations(parents: tuple[int, ...], is_standing: bool = True) -> Float[Tensor, "J 3 3"]:
+    """Give a body that faces the camera: a person who stands with hanging arms, or one at rest, as any other body."""
+    if parents == SMPL_24_PARENTS and is_standing:
         return upright_rotations()
     rotations = torch.eye(3).repeat(len(parents), 1, 1)
     rotations[0] = torch.diag(torch.tensor(FACING_CAMERA))
@@ -58,7 +58,8 @@ class MeshFromLatent(nn.Module):
     kind crop: every joint's rotation is read in the axes of the crop camera, as two of its columns, and then expressed
     relative to the parent.  The latent lives in these axes too, and joint positions are linear in these rotations.
     kind parent: two columns of each rotation relative to the parent.
-    kind seed: axis-angle through tanh, the root's about facing the camera; no angle beyond 99 degrees can be reached.
+    kind seed: axis-angle through tanh, about a body that faces the camera, at rest unless `base` says otherwise; no
+    angle beyond 99 degrees can be reached.
     Source: Zhou et al., On the continuity of rotation representations, CVPR 2019, section 4.2 (two columns).
     """
 
@@ -83,16 +84,17 @@ class MeshFromLatent(nn.Module):
         with torch.no_grad():
             self.last.weight.mul_(POSE_START_SCALE)
             self.last.bias.zero_()
-        upright = standing_rotations(parents)[None]
-        start = along_the_tree(upright, parents) if config.kind == "crop" else upright
-        self.register_buffer("start", start[0, :, :, :2].contiguous(), persistent=False)
+        base = base_rotations(parents, config.base == "standing" or (config.base == "auto" and config.kind != "seed"))
+        start = along_the_tree(base[None], parents)[0] if config.kind == "crop" else base
+        start = start if config.kind == "seed" else start[:, :, :2].contiguous()
+        self.register_buffer("start", start, persistent=False)
 
     def forward(self, points_crop: Float[Tensor, "B P 3"]) -> BodyEstimate:
         """Read the body; float32 whatever the layers run in."""
         numbers = self.last(self.layers(points_crop)).float()
         pose, betas = numbers[:, : -self.num_betas], numbers[:, -self.num_betas :]
         if self.kind == "seed":
-            return BodyEstimate(thesis_rotations(pose), betas.tanh())
+            return BodyEstimate(thesis_rotations(pose, self.start), betas.tanh())
         rotations = rotations_of_columns(self.start + pose.unflatten(1, (len(self.parents), 3, 2)))
         return BodyEstimate(relative_to_parent(rotations, self.parents) if self.kind == "crop" else rotations, betas)
 

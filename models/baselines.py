@@ -152,8 +152,6 @@ def thesis_normalised(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W
     return image.flip(1) * (255 / 256)
 
 
-def thesis_rotations(numbers: Float[Tensor, "B 72"]) -> Float[Tensor, "B 24 3 3"]:
-    """Read axis-angle through tanh, the root's about facing the camera; no angle beyond 99 degrees can be reached."""
-    rotations = roma.rotvec_to_rotmat(numbers.tanh().unflatten(1, (24, 3)))
-    facing = torch.diag(rotations.new_tensor([1.0, -1.0, -1.0]))
-    return torch.cat([facing @ rotations[:, :1], rotations[:, 1:]], dim=1)
+def thesis_rotations(numbers: Float[Tensor, "B 72"], base: Float[Tensor, "24 3 3"]) -> Float[Tensor, "B 24 3 3"]:
+    """Read axis-angle through tanh, about a base; no angle from it beyond 99 degrees can be reached."""
+    return base @ roma.rotvec_to_rotmat(numbers.tanh().unflatten(1, (24, 3)))

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from config import MeshLoss
 from models.body_surface import opposite_joints
+from models.GAN import FlatDiscriminator
 from models.kinematics import unchanged
 from models.losses import weighted_sum
 from models.silhouette import Backend, Topology, silhouette
 from models.smpl import Body
-from models.SMPL_from_joints import BodyEstimate, SurfaceSample, body_rows
+from models.SMPL_from_joints import FACING_CAMERA, BodyEstimate, SurfaceSample, body_rows
 from models.SMPL_from_latent import check_finite, rooted_body
 from utils.metrics import MM_PER_M, iou_percent, mpjpe_mm
 from utils.skeleton import H36M_17
@@ -118,6 +119,9 @@ def prior_loss(prior: Scores, estimate: BodyEstimate, loss: MeshLoss) -> Float[T
     Source of all_real: least squares, Mao et al. 2017, as the generator's loss: a real body has the score one.
     """
     rotations = estimate.rotations_crop[:, 1:]
+    if loss.prior_sees_root:
+        facing = torch.diag(rotations.new_tensor(FACING_CAMERA))
+        rotations = torch.cat([facing @ estimate.rotations_crop[:, :1], rotations], dim=1)
     if loss.prior_asks == "all_real":
         return (1 - prior.scores(rotations, estimate.betas)).square().mean()
     plausibility = prior.plausibility(prior.open_scores(rotations, estimate.betas))
@@ -174,6 +178,9 @@ class MeshObjective(nn.Module):
         if not loss.hips and not body.has_h36m_joints:
             raise ValueError("loss.hips is off, which leaves out the hips of people, and the body is measured by other "
                              "joints; leave it on")  # fmt: skip
+        if loss.prior_sees_root and loss.prior and prior is not None and not isinstance(prior, FlatDiscriminator):
+            raise ValueError("loss.prior_sees_root is on, and the prior knows joints below the root alone; give one "
+                             "of preset seed (sample/train_GAN.py --preset seed), or switch it off")  # fmt: skip
         self.body, self.joints_body, self.prior = body, body.joints_only(), prior
         self.loss, self.masks, self.m_per_px = loss, masks, masks.side_m / masks.size_px
         self.topology = Topology(body.faces)

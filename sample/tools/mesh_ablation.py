@@ -1,11 +1,16 @@
-"""Show what each loss of stage 4 brings: trainings that leave terms out, and the thesis', over several seeds.
+"""Show what each loss of stage 4 brings, and what is amiss with the thesis' recipe, by trainings over several seeds.
 
     python sample/tools/mesh_ablation.py --encoder models/assets/open_weights.pt \
         --prior runs/gan/demo/checkpoint_best.pt
+    python sample/tools/mesh_ablation.py --study thesis --encoder runs/enc_dec/demo/checkpoint_best.pt \
+        --prior models/assets/open_prior.pt --thesis-prior runs/gan/seed/checkpoint_best.pt
+
+losses: rows leave terms out.  thesis: preset seed, and the same with one thing changed; its prior is trained with
+`sample/train_GAN.py --preset seed`.
 
 Reads   checkpoints of stage 1 and of the prior, the index, the crops; test subjects through sample/test_SMPL.py only
 Writes  runs/mesh/ablation_*/ (one run per cell, kept: stop and start again at will),
-        tests/benchmarks/results/mesh_ablation.{json,md}
+        tests/benchmarks/results/mesh_ablation.{json,md}, or thesis_changes.{json,md}
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,13 +63,16 @@ from utils.tiers import NOT_RECORDED
 @dataclass(frozen=True)
 @ranged()
 class MeshAblationConfig:
-    """sample/tools/mesh_ablation.py: what each loss of stage 4 brings on unseen subjects, over several seeds."""
+    """sample/tools/mesh_ablation.py: what losses and recipes of stage 4 bring on unseen people, over several seeds."""
 
     encoder: Path
     """checkpoint_best.pt of stage 1 or 2, the same for all rows, such as models/assets/open_weights.pt."""
     prior: Path | None = None
     """checkpoint_best.pt of stage 3; without it, the rows with L_gan and the prior's score are left out, and the
     thesis' row does without L_gan."""
+    thesis_prior: Path | None = None
+    """checkpoint_best.pt of stage 3 by preset seed, which sees the root; for study thesis."""
+    study: Literal["losses", "thesis"] = "losses"
     device: Device = "auto"
     paths: Paths = field(default_factory=Paths)
     subjects: Subjects = field(default_factory=Subjects)
@@ -87,8 +95,9 @@ class MeshAblationConfig:
     are decided cell by cell."""
     every: int = setting(8, low=1)
     """Test on every n-th frame."""
-    output: Path = ROOT / "tests" / "benchmarks" / "results" / "mesh_ablation.json"
-    """The numbers; a markdown table of the same name lies beside it."""
+    output: Path | None = None
+    """The numbers; none: tests/benchmarks/results/mesh_ablation.json, or thesis_changes.json.  A markdown table of the
+    same name lies beside it."""
 
     def __post_init__(self) -> None:
         if not self.seeds:
@@ -97,6 +106,9 @@ class MeshAblationConfig:
             raise ValueError(
                 "loss.pose and the terms of masks must have weights: the rows are made by leaving out terms"
             )
+        if self.study == "thesis" and (self.prior is None or self.thesis_prior is None):
+            raise ValueError("study thesis compares a prior that sees the root with one that does not; give "
+                             "--thesis-prior (sample/train_GAN.py --preset seed) and --prior")  # fmt: skip
         if self.prior is not None and not self.loss.prior:
             raise ValueError("prior is given, but loss.prior is 0, so L_gan would do nothing; set --loss.prior 0.12")
 
@@ -110,6 +122,7 @@ COLUMNS = {
     "pa_vertex_mm": Column("pa_vertex_mm"),
     "iou_all_views_percent": Column("iou_all_views_percent"),
     "prior_score": Column("prior_score"),
+    "away_pa_vertex_mm": Column("pa_vertex_mm", only_away=True),
     "away_yaw_median_degrees": Column("yaw_error_degrees", "median", True, "median_degrees"),
     "away_beyond_90_degrees_percent": Column("backwards_percent", "mean", True, "beyond_90_degrees_percent"),
 }
@@ -148,15 +161,18 @@ def protocol(config: MeshAblationConfig, cell: Tested) -> str:
     """Say how the numbers came about."""
     labelled, test, seen = (", ".join(f"S{number}" for number in who) for who in (
         config.subjects.labelled, config.subjects.test, config.silhouettes_of))  # fmt: skip
+    rows = (f"Weights: {weights_of(config)}; rows leave terms out; preset `seed` has its own head (tanh on axis-angle) "
+            "and weights, but the prior, optimiser and augmentation of the others.") if config.study == "losses" else (
+            "Rows change one thing in the head, the losses and the prior of preset `seed`; optimiser and augmentation "
+            "are ours.")  # fmt: skip
     score = "" if config.prior is None else (
         "The prior's score is that of the discriminator that L_gan trains against, mean over its parts. ")  # fmt: skip
     return (
         f"{len(config.seeds)} seeds of {config.steps} steps, {config.batch} labelled images of {labelled} and "
         f"{config.silhouette_batch} images of {seen} a step (the same images in every row, but preset `seed` sees "
         f"{labelled} alone), cropped and bodies placed as the encoder was trained; one frozen encoder, the same "
-        f"augmentation; the last step is tested. Weights: {weights_of(config)}; rows leave terms out; preset `seed` "
-        "has its own head (tanh on axis-angle) and weights, but the optimiser and augmentation of the others. Tested "
-        f"on {test}, whose images no training read: {len(cell.frames)} images (one frame in {config.every}, all "
+        f"augmentation; the last step is tested. {rows} Tested on {test}, whose images no training read: "
+        f"{len(cell.frames)} images (one frame in {config.every}, all "
         f"cameras), of which {np.count_nonzero(cell.is_away)} face away (within {FRONT_DEGREES}° of showing the back), "
         f"about the pelvis, 17 joints. {score}Brackets: 95 % bootstrap over sequences and seeds (not over encoders, "
         "which are one); "
@@ -182,17 +198,19 @@ def write_table(config: MeshAblationConfig, table: Mapping[str, Sequence[Tested]
     steps = {name: [cell.step for cell in seeds] for name, seeds in table.items()}
     tiers = {MEAN_BODY: first.more["tier_of"].get("mean_body", NOT_RECORDED)}
     tiers |= {name: tier_of_row(seeds) for name, seeds in table.items()}
-    save_result(config.output, protocol_text, rows=rows, differences=gains, tiers={name: tiers[name] for name in rows},
-                steps_of_tested_checkpoint=steps)  # fmt: skip
+    save_result(output_of(config), protocol_text, rows=rows, differences=gains,
+                tiers={name: tiers[name] for name in rows}, steps_of_tested_checkpoint=steps)  # fmt: skip
     headings = [column.heading for column in columns.values()]
     written = {name: [tiers[name], *written_row(row, columns)] for name, row in rows.items()}
     differences = {name: written_row(row, columns) for name, row in gains.items()}
     told = f"Paired differences from {baseline}, negative is better except where more is better:"
-    return write_markdown(config.output, [*table_lines(written, ["reads", *headings]), "", told, "",
+    return write_markdown(output_of(config), [*table_lines(written, ["reads", *headings]), "", told, "",
                                           *table_lines(differences, headings), "", protocol_text])  # fmt: skip
 
 
-Recipe = Literal["pose", "verts", "gan", "all", "seed"]
+Recipe = Literal[
+    "pose", "verts", "gan", "all", "seed", "columns", "hips", "balanced", "standing", "no_root", "everybody", "changed"
+]
 ROWS: dict[Recipe, str] = {
     "pose": "L_pose alone",
     "verts": "L_pose + L_verts",
@@ -200,6 +218,17 @@ ROWS: dict[Recipe, str] = {
     "all": "L_pose + L_verts + L_gan",
     "seed": "head and weights of preset `seed`",
 }
+THESIS_ROWS: dict[Recipe, str] = {
+    "seed": "preset `seed`",
+    "columns": "two columns of each rotation, no tanh",
+    "hips": "hips compared",
+    "balanced": "losses balanced by their gradients",
+    "standing": "zeros make a standing person",
+    "no_root": "a prior that does not see the root",
+    "everybody": "masks of everybody",
+    "changed": "all six changes",
+}
+"""Preset seed, and what is changed in it, one at a time."""
 NEEDS_PRIOR: tuple[Recipe, ...] = ("gan", "all")
 WITH_PRIOR: tuple[Recipe, ...] = (*NEEDS_PRIOR, "seed")
 """Rows that use a prior where one is given."""
@@ -221,12 +250,30 @@ def mesh_config(cell: Cell[Recipe], config: MeshAblationConfig) -> MeshConfig:
         silhouette_batch=config.silhouette_batch, optim=Optim(steps=config.steps, lr=config.lr), validate_frames=10,
         loop=replace(config.loop, seed=cell.seed, validate_every=config.steps, checkpoint_every=config.steps),
     )  # fmt: skip
-    if cell.recipe == "seed":
+    if config.study == "thesis":
+        settings = thesis_config(cell.recipe, settings, config)
+    elif cell.recipe == "seed":
         its = seed().mesh
-        loss = its.loss if config.prior is not None else replace(its.loss, prior=0.0)
+        loss = replace(its.loss, prior_sees_root=False, prior=its.loss.prior if config.prior is not None else 0.0)
         settings = replace(settings, head=replace(config.head, kind=its.head.kind), loss=loss,
                            silhouettes_of=config.subjects.labelled)  # fmt: skip
     return replace(settings, name=f"ablation_{cell.recipe}_seed{cell.seed}_{name_of(settings)}")
+
+
+def thesis_config(recipe: Recipe, settings: MeshConfig, config: MeshAblationConfig) -> MeshConfig:
+    """Give the thesis' settings with one of them changed, or with all."""
+
+    def is_changed(name: Recipe) -> bool:
+        return recipe in (name, "changed")
+
+    its = seed().mesh
+    head = replace(config.head, kind="parent" if is_changed("columns") else its.head.kind,
+                   base="standing" if is_changed("standing") else "rest")  # fmt: skip
+    loss = replace(its.loss, hips=is_changed("hips"), balance=is_changed("balanced"),
+                   prior_sees_root=not is_changed("no_root"))  # fmt: skip
+    who = config.silhouettes_of if is_changed("everybody") else config.subjects.labelled
+    prior = config.prior if is_changed("no_root") else config.thesis_prior
+    return replace(settings, head=head, loss=loss, silhouettes_of=who, prior=prior)
 
 
 def name_of(settings: MeshConfig | TestMeshConfig) -> str:
@@ -240,6 +287,12 @@ def name_of(settings: MeshConfig | TestMeshConfig) -> str:
         plain["loop"] = settings.loop.seed
     hashes = {name: file_hash(Path(path)) for name, path in files.items() if path is not None}
     return fingerprint(plain, hashes)
+
+
+def output_of(config: MeshAblationConfig) -> Path:
+    """Say where the numbers go."""
+    name = {"losses": "mesh_ablation", "thesis": "thesis_changes"}[config.study]
+    return config.output or ROOT / "tests" / "benchmarks" / "results" / f"{name}.json"
 
 
 def run_cell(cell: Cell[Recipe], config: MeshAblationConfig) -> Tested:
@@ -259,6 +312,7 @@ def run_cell(cell: Cell[Recipe], config: MeshAblationConfig) -> Tested:
 def main(config: MeshAblationConfig) -> Path:
     """Fill the table, write and print it; return the json's path."""
     rows = {recipe: title for recipe, title in ROWS.items() if config.prior is not None or recipe not in NEEDS_PRIOR}
+    rows = THESIS_ROWS if config.study == "thesis" else rows
     cells = [Cell(recipe, number) for number in config.seeds for recipe in rows]
     remedy = f"the folders test_* of {config.paths.runs_location / 'mesh'}/ablation_*"
     results = run_cells("mesh_ablation", cells, lambda cell: run_cell(cell, config), remedy)
@@ -266,8 +320,8 @@ def main(config: MeshAblationConfig) -> Path:
         raise ValueError(f"{config.prior} changed while the table was filled; start again (what does not depend on it "
                          "is kept)")  # fmt: skip
     table = {title: [results[Cell(recipe, number)] for number in config.seeds] for recipe, title in rows.items()}
-    print(write_table(config, table, ROWS["pose"]))
-    return config.output
+    print(write_table(config, table, next(iter(rows.values()))))
+    return output_of(config)
 
 
 if __name__ == "__main__":

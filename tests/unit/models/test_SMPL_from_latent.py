@@ -62,6 +62,16 @@ def test_zero_of_the_predecessors_head_is_the_t_pose_facing_the_camera():
     assert torch.allclose(R[1:], torch.eye(3).expand(23, 3, 3))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_head_can_begin_at_rest_or_standing(kind):
+    for base, joints in (("rest", torch.eye(3).expand(23, 3, 3)), ("standing", upright_rotations()[1:])):
+        head = MeshFromLatent(12, MeshHeadConfig(kind=kind, hidden=8, base=base)).eval()
+        torch.nn.init.zeros_(head.last.weight)
+        R = head(torch.randn(1, 12, 3)).rotations_crop[0]
+        assert torch.allclose(R[0], torch.diag(torch.tensor([1.0, -1.0, -1.0])), atol=1e-5)
+        assert torch.allclose(R[1:], joints, atol=1e-5)
+
+
 def test_the_predecessors_head_cannot_turn_a_person_around_and_ours_can():
     facing = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
     about_turn = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))

@@ -1,8 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from sample.tools.experiment import Tested, difference, summarise, table_lines, written_row
-from sample.tools.mesh_ablation import COLUMNS, known_columns, mean_body_row
+from config import Paths, seed
+from sample.tools.experiment import Cell, Tested, difference, summarise, table_lines, written_row
+from sample.tools.mesh_ablation import (
+    COLUMNS,
+    THESIS_ROWS,
+    MeshAblationConfig,
+    known_columns,
+    mean_body_row,
+    mesh_config,
+)
+from utils.settings import to_plain
 
 FRAMES = np.array([[9, action, 1, camera, 1] for action in (2, 9, 16) for camera in (1, 2, 3, 4)], dtype=np.int32)
 IS_AWAY = FRAMES[:, 3] > 2
@@ -43,6 +54,37 @@ def test_a_measure_that_one_row_lacks_or_that_has_no_truth_is_no_column():
         one.errors["vertex_mm"] = np.full(12, np.nan)
     assert "prior_score" in known_columns({"a": [ours]}) and "vertex_mm" not in known_columns({"a": [ours]})
     assert "prior_score" not in known_columns({"a": [ours], "b": [other]})
+
+
+def plain_differences(one: object, other: object) -> dict[str, tuple]:
+    mine, others = (to_plain(settings) for settings in (one, other))
+    flat = [{(key, inner): value for key, part in plain.items() if key != "name"
+             for inner, value in (part.items() if isinstance(part, dict) else [("", part)])}
+            for plain in (mine, others)]  # fmt: skip
+    return {" ".join(key).strip(): (flat[0][key], flat[1][key]) for key in flat[0] if flat[0][key] != flat[1][key]}
+
+
+def test_each_row_of_the_thesis_study_changes_one_thing_and_the_last_all(tmp_path):
+    for name in ("encoder", "prior", "thesis_prior", "index/index.npz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    paths = replace(Paths(), index_location=tmp_path / "index")
+    config = MeshAblationConfig(encoder=tmp_path / "encoder", prior=tmp_path / "prior", study="thesis", paths=paths,
+                                thesis_prior=tmp_path / "thesis_prior")  # fmt: skip
+    settings = {row: mesh_config(Cell(row, 0), config) for row in THESIS_ROWS}
+    its = seed().mesh
+    assert settings["seed"].loss == its.loss and settings["seed"].head.kind == its.head.kind == "seed"
+    assert settings["seed"].silhouettes_of == its.silhouettes_of == (1,)
+    changes = {row: plain_differences(settings["seed"], one) for row, one in settings.items() if row != "seed"}
+    assert {row: sorted(change) for row, change in changes.items()} == {
+        "columns": ["head kind"], "hips": ["loss hips"], "balanced": ["loss balance"], "standing": ["head base"],
+        "no_root": ["loss prior_sees_root", "prior"], "everybody": ["silhouettes_of"],
+        "changed": sorted(["head kind", "loss hips", "loss balance", "head base", "loss prior_sees_root", "prior",
+                           "silhouettes_of"]),
+    }  # fmt: skip
+    assert len({one.name for one in settings.values()}) == len(THESIS_ROWS)
+    with pytest.raises(ValueError, match=r"study thesis compares a prior that sees the root with one.*--thesis-prior"):
+        replace(config, thesis_prior=None)
 
 
 def test_the_mean_body_comes_from_the_metrics_and_a_missing_number_leaves_its_cell_empty():
