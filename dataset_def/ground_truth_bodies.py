@@ -73,8 +73,10 @@ def load_bodies(path: Path) -> SequenceBodies:
     shapes = {name: arrays[name].shape if name in arrays else None for name in ("theta", "betas", "translation_m")}
     frames, *numbers = shapes["theta"] or (0,)
     is_joints = len(numbers) == 1 and numbers[0] > 0 and numbers[0] % 3 == 0
-    if not is_joints or shapes["translation_m"] != (frames, 3) or not shapes["betas"]:
-        raise ValueError(f"{path} holds {shapes}; expected theta (T, 3 per joint), betas (n,), translation_m (T, 3)")
+    is_numbers = all(arrays[name].dtype.kind in "iuf" for name in shapes if name in arrays)
+    if not is_numbers or not is_joints or shapes["translation_m"] != (frames, 3) or len(shapes["betas"] or ()) != 1:
+        raise ValueError(f"{path} holds {shapes}; expected numbers in theta (T, 3 per joint), betas (n,), "
+                         "translation_m (T, 3)")  # fmt: skip
     return SequenceBodies(
         arrays["theta"], arrays["betas"], arrays["translation_m"],
         str(arrays.get("source", EMBEDDED)), str(arrays.get("body_hash", embedded_body_hash(path.parent))),

@@ -4,6 +4,7 @@ For tools that write them for other programs (sample/tools/export_motion.py); no
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 
 from dataset_def.ground_truth_bodies import load_bodies
-from utils.artifacts import load_arrays
+from utils.artifacts import damaged, load_arrays
 from utils.export.amass import BODY_NUMBERS, HANDS
 from utils.export.motion import bridged, told_gaps
 from utils.file_kinds import kind_of
@@ -77,18 +78,76 @@ def text_in(arrays: dict[str, np.ndarray], name: str) -> str:
     return value.decode("latin1") if isinstance(value, bytes) else str(value)
 
 
+ANY = -1
+MOST_FRAMES = 10_000_000
+"""From the first to the last of a motion: 46 hours at 60 a second."""
+
+
+def numbers_in(path: Path, arrays: Mapping[str, np.ndarray], name: str, *sizes: int) -> np.ndarray:
+    """Take an array of numbers that has these sizes, of which some may be ANY.
+
+    Raises:
+        ValueError: it is missing, or another one.
+    """
+    if name not in arrays:
+        raise ValueError(f"{path} lacks {name}; give {KINDS}")
+    array = arrays[name]
+    if array.dtype.kind not in "iuf" or array.ndim != len(sizes) or any(
+            size not in (ANY, own) for size, own in zip(sizes, array.shape, strict=True)):  # fmt: skip
+        wanted = " x ".join("any" if size == ANY else str(size) for size in sizes) or "one"
+        raise ValueError(f"{path} holds {name} of shape {array.shape} and kind {array.dtype}, not {wanted} numbers; "
+                         f"give {KINDS}")  # fmt: skip
+    return array
+
+
+def rate_in(path: Path, arrays: Mapping[str, np.ndarray]) -> float | None:
+    """Take the frames per second, under either of AMASS's names; None where a file has none.
+
+    Raises:
+        ValueError: it is no positive number.
+    """
+    name = next((name for name in ("mocap_frame_rate", "mocap_framerate") if name in arrays), None)
+    if name is None:
+        return None
+    one = {name: arrays[name].reshape(()) if arrays[name].size == 1 else arrays[name]}
+    rate = float(numbers_in(path, one, name))
+    if not 0 < rate < np.inf:
+        raise ValueError(f"{path} holds {name} {rate}; it must be a positive number of frames per second")
+    return rate
+
+
+def frame_numbers_in(path: Path, arrays: Mapping[str, np.ndarray], count: int) -> Int[np.ndarray, "T"]:
+    """Take the numbers of the predicted frames; a file that has none has them all.
+
+    Raises:
+        ValueError: they do not rise, or there are none, or too many between the first and the last.
+    """
+    numbers = numbers_in(path, arrays, "frame_numbers", count) if "frame_numbers" in arrays else np.arange(count)
+    if not count or numbers.dtype.kind == "f" or (np.diff(numbers.astype(np.float64)) <= 0).any():
+        raise ValueError(f"{path} holds {count} frames whose numbers do not rise; give {KINDS}")
+    if float(numbers[-1]) - float(numbers[0]) > MOST_FRAMES or abs(float(numbers[0])) > MOST_FRAMES:
+        raise ValueError(f"{path} holds frames {numbers[0]} to {numbers[-1]}, more than {MOST_FRAMES}; give {KINDS}")
+    return numbers.astype(np.int64)
+
+
 def predicted(path: Path, arrays: dict[str, np.ndarray]) -> StoredMotion:
-    """Take what sample/predict.py wrote, of one camera in its frame or of several in their world; gaps are bridged."""
+    """Take what sample/predict.py wrote, of one camera in its frame or of several in their world; gaps are bridged.
+
+    Raises:
+        ValueError: an array is missing, or of another shape.
+    """
     is_world = "rotations_world" in arrays
-    rate = next((float(arrays[name]) for name in ("mocap_frame_rate", "mocap_framerate") if name in arrays), None)
-    rotations = arrays["rotations_world" if is_world else "rotations_cam"].astype(np.float64)
-    numbers = arrays.get("frame_numbers", np.arange(len(rotations)))
-    whole, places_m = bridged(numbers.tolist(), rotations, arrays["trans"])
+    rate = rate_in(path, arrays)
+    name = "rotations_world" if is_world else "rotations_cam"
+    rotations = numbers_in(path, arrays, name, ANY, ANY, 3, 3).astype(np.float64)
+    numbers = frame_numbers_in(path, arrays, len(rotations))
+    betas = numbers_in(path, arrays, "betas", len(rotations), ANY)
+    whole, places_m = bridged(numbers.tolist(), rotations, numbers_in(path, arrays, "trans", len(rotations), 3))
     nearest = np.searchsorted(numbers, np.arange(numbers[0], numbers[-1] + 1))
     return StoredMotion(
         path.parent.name if path.stem == "body" else path.stem,
         whole,
-        arrays["betas"][nearest],
+        betas[nearest],
         places_m,
         rate,
         1,
@@ -117,14 +176,16 @@ def of_amass(path: Path, arrays: dict[str, np.ndarray]) -> StoredMotion:
         raise ValueError(f"{path} holds poses of shape {poses.shape} and trans of shape {arrays['trans'].shape}; "
                          "motions of SMPL (72 numbers per frame) and of SMPL-H (156) are read")  # fmt: skip
     hands = poses[:, BODY_NUMBERS:72] if poses.shape[1] == 72 else arrays.get(HANDS, np.zeros((len(poses), 6)))
+    numbers_in(path, arrays, "poses", ANY, ANY)
+    numbers_in(path, {HANDS: hands}, HANDS, len(poses), 72 - BODY_NUMBERS)
     theta = np.concatenate([poses[:, :BODY_NUMBERS], hands], axis=1)
-    betas = np.asarray(arrays["betas"], np.float64).reshape(-1)[:10]
+    betas = numbers_in(path, {"betas": arrays["betas"].reshape(-1)}, "betas", ANY).astype(np.float64)[:10]
     return StoredMotion(
         path.stem,
         rotations_of(theta),
         np.tile(betas, (len(poses), 1)),
-        arrays["trans"],
-        float(arrays[rates[0]]),
+        numbers_in(path, arrays, "trans", len(poses), 3),
+        rate_in(path, arrays),
         1,
         True,
         text_in(arrays, "gender"),
@@ -137,17 +198,28 @@ def of_amass(path: Path, arrays: dict[str, np.ndarray]) -> StoredMotion:
 
 
 def fitted(path: Path) -> list[StoredMotion]:
-    """Take the pseudo-labels of all sequences that a file has."""
+    """Take the pseudo-labels of all sequences that a file has.
+
+    Raises:
+        ValueError: an array is missing, or of another shape.
+    """
     stored = load_arrays(path, "pseudo_labels", FITS)
-    frames, found = stored["frames"], []
-    tier = str(json.loads(str(stored["provenance"])).get("tier", ""))
+    frames, found = numbers_in(path, stored, "frames", ANY, 4), []
+    for name, size in (("theta", ANY), ("betas", ANY), ("translation_m", 3)):
+        numbers_in(path, stored, name, len(frames), size)
+    if not stored["theta"].shape[1] or stored["theta"].shape[1] % 3 or frames.dtype.kind == "f":
+        raise ValueError(f"{path} holds theta of shape {stored['theta'].shape}; 3 numbers per joint are needed")
+    try:
+        tier = str(json.loads(str(stored["provenance"])).get("tier", ""))
+        hashes = (str(stored["teacher_hash"]), str(stored["body_hash"]))
+    except (ValueError, KeyError, AttributeError, RecursionError) as error:
+        raise damaged(path, FITS) from error
     for key in np.unique(frames[:, :3], axis=0).tolist():
         own = np.flatnonzero((frames[:, :3] == key).all(axis=1))
         name = "s_{:02d}_act_{:02d}_subact_{:02d}".format(*key)
         found.append(StoredMotion(
             name, rotations_of(stored["theta"][own]), stored["betas"][own], stored["translation_m"][own], None,
-            step_of(f"{path}, {name}", frames[own, 3]), True, "", tier, str(stored["teacher_hash"]),
-            str(stored["body_hash"]),
+            step_of(f"{path}, {name}", frames[own, 3]), True, "", tier, *hashes,
         ))  # fmt: skip
     return found
 

@@ -679,17 +679,12 @@ def load_pseudo_labels(path: Path, index: Path, test: tuple[int, ...]) -> Pseudo
         raise damaged(path, command)
     told: dict[str, Any] = {name: str(value) if value.dtype.kind == "U" else value for name, value in arrays.items()}
     labels = PseudoLabels(**told)
-    numbers = [value for value in labels[:6] if value.dtype.kind in "if" and value.ndim]
-    rows = {len(value) for value in numbers}
-    if (
-        len(numbers) != 6
-        or not all(isinstance(value, str) for value in labels[6:])
-        or labels.frames.ndim != 2
-        or labels.frames.shape[1] != 4
-        or len(rows) != 1
-        or labels.joints_world_m.ndim != 3
-        or labels.joints_world_m.shape[2] != 3
-    ):
+    numbers = [value for value in labels[:6] if isinstance(value, np.ndarray) and value.dtype.kind in "if"]
+    dimensions = [value.ndim for value in numbers]
+    if dimensions != [2, 2, 2, 2, 3, 1] or not all(isinstance(value, str) for value in labels[6:]):
+        raise damaged(path, command)
+    sizes = (labels.frames.shape[1], labels.translation_m.shape[1], labels.joints_world_m.shape[2])
+    if sizes != (4, 3, 3) or len({len(value) for value in numbers}) != 1:
         raise damaged(path, command)
     refuse_test_subjects(path, labels.frames, test)
     if labels.index_hash != file_hash(index):

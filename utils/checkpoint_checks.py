@@ -90,7 +90,8 @@ def parts_of(content: Any) -> Iterator[tuple[str, Any]]:
                 raise UnsoundError(f"{name} has a {type(key).__name__} as a name")
             if count > MOST_PARTS or depth >= DEEPEST:
                 raise UnsoundError(f"it has more than {MOST_PARTS} parts, or more than {DEEPEST} levels")
-            waiting.append((f"{name}.{str(key)[:80]}" if depth else str(key)[:80], part, depth + 1))
+            told = str(key)[:80] if str(key).isprintable() else ascii(key)[:80]
+            waiting.append((f"{name}.{told}" if depth else told, part, depth + 1))
 
 
 def checked_bytes(name: str, tensor: Tensor) -> int:

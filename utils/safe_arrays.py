@@ -28,6 +28,8 @@ BROKEN_ARCHIVE = (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError, I
 """What zipfile was seen to raise on damaged files."""
 
 
+WAYS_TO_PACK = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""NumPy's own.  Others ask for memory by the word of the file: LZMA for 4 GB."""
 MOST_ROWS_OF_NOTHING = 10_000_000
 """An array without numbers may have so many rows, as a body's without directions that follow the pose: (2160, 3, 0)."""
 
@@ -101,6 +103,8 @@ class Archive:
                 count = len(archive.infolist())
         except BROKEN_ARCHIVE as error:
             raise ValueError(f"it is no whole archive of arrays ({error})") from error
+        if any(part.compress_type not in WAYS_TO_PACK for part in parts.values()):
+            raise ValueError("it is packed in a way that NumPy does not")
         most = max(LARGEST_UNPACKED_BYTES, path.stat().st_size)
         if sum(part.file_size for part in parts.values()) > most or count != len(parts):
             raise ValueError("it unpacks into more than it can hold, or holds a name twice")

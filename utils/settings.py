@@ -174,7 +174,11 @@ def config_from_dict(kind: type[Config], values: dict[str, Any]) -> Config:
         raise ValueError(
             f"{kind.__name__} has no setting {', '.join(unknown)}: the file comes from another version of this program"
         )
-    return kind(**{name: rebuild(hints[name], value, f"{kind.__name__}.{name}") for name, value in values.items()})
+    parts = {name: rebuild(hints[name], value, f"{kind.__name__}.{name}") for name, value in values.items()}
+    try:
+        return kind(**parts)
+    except OSError as error:  # a stored path leads to a folder here, in which a body would be looked for
+        raise ValueError(f"{kind.__name__} names a place that is none of its kind here ({error})") from error
 
 
 def rebuild(hint: Any, value: Any, name: str) -> Any:
@@ -189,7 +193,8 @@ def rebuild(hint: Any, value: Any, name: str) -> Any:
         return tuple(rebuild(item, part, name) for item, part in zip(items, value, strict=True))
     if origin is Literal:
         if value not in inner:
-            raise ValueError(f"{name} is {value!r}; this program knows {', '.join(map(repr, inner))}")
+            told = " ".join(repr(value).split())[:80]  # a tensor has several lines
+            raise ValueError(f"{name} is {told}; this program knows {', '.join(map(repr, inner))}")
         return value
     if hint is Path:
         return Path(value)

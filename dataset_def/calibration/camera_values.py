@@ -55,7 +55,7 @@ def finite_number(value: object, what: str) -> float:
     """Read one finite number."""
     try:
         found = float(np.asarray(value, dtype=float))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{what} is {value!r} instead of a number") from error
     if not np.isfinite(found):
         raise ValueError(f"{what} is {found}")
@@ -66,7 +66,7 @@ def numbers(value: object, what: str, *shapes: tuple[int, ...]) -> Float[np.ndar
     """Read finite numbers of one of some shapes; a row or a column counts as a list."""
     try:
         found = np.array(value, dtype=float)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{what} is {value!r} instead of numbers") from error
     for shape in shapes:
         if found.shape == shape or (len(shape) == 1 and found.size == shape[0] == max(found.shape, default=1)):

