@@ -100,14 +100,17 @@ class UNetBackbone(nn.Module):
 
 
 class ResNet50Backbone(nn.Module):
-    """ImageNet ResNet-50 with conv1 to layer2 frozen, then a narrow layer4.  Source: Rhodin et al., variant B."""
+    """ImageNet ResNet-50 with conv1 to layer2 frozen, then a narrow layer4.  Source: Rhodin et al., variant B.
 
-    def __init__(self, size_px: int) -> None:
+    Where stored weights follow, it begins at random: nothing is downloaded.
+    """
+
+    def __init__(self, size_px: int, is_pretrained: bool = True) -> None:
         super().__init__()
         from torchvision.models import ResNet50_Weights, resnet50  # downloads weights: only where asked for
         from torchvision.models.resnet import Bottleneck
 
-        net = resnet50(weights=ResNet50_Weights.IMAGENET1K_V1)
+        net = resnet50(weights=ResNet50_Weights.IMAGENET1K_V1 if is_pretrained else None)
         self.frozen = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool, net.layer1, net.layer2)
         self.frozen.requires_grad_(False)
         self.layer3 = net.layer3

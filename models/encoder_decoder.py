@@ -57,11 +57,11 @@ class EncoderDecoder(nn.Module):
     rotation between the cameras, L_target = R_target_from_source L_source, and nothing else tells the decoder its view.
     """
 
-    def __init__(self, config: EncDecConfig) -> None:
+    def __init__(self, config: EncDecConfig, is_pretrained: bool = True) -> None:
         super().__init__()
         encoder = config.encoder
         self.normalise, self.points = config.normalise, encoder.points
-        self.backbone = build_backbone(encoder, config.crop.size_px)
+        self.backbone = build_backbone(encoder, config.crop.size_px, is_pretrained)
         is_ours = config.decoder.kind == "compact"
         self.to_points: nn.Module
         if isinstance(self.backbone, HeatMapBackbone):
@@ -213,9 +213,13 @@ def calibrate_batchnorm(network: EncoderDecoder, images: Float[Tensor, "N 3 H W"
         norm.momentum = 0.1  # PyTorch's default
 
 
-def build_encoder_decoder(config: EncDecConfig) -> EncoderDecoder:
-    """Build stage 1's network from its settings."""
-    return EncoderDecoder(config)
+def build_encoder_decoder(config: EncDecConfig, is_pretrained: bool = True) -> EncoderDecoder:
+    """Build stage 1's network from its settings.
+
+    Args:
+        is_pretrained: a backbone that begins with downloaded weights does so; else stored ones follow.
+    """
+    return EncoderDecoder(config, is_pretrained)
 
 
 STAGE_1_STEP, STAGE_1_READS = "stage_1_step", "stage_1_reads"
@@ -268,7 +272,7 @@ def encoder_for(
         prefix: how the names of the encoder's weights begin.
     """
     config, is_known = settings_of_encoder(settings)
-    network = build_encoder_decoder(config)
+    network = build_encoder_decoder(config, is_pretrained=False)
     if is_known and any(name.startswith(f"{prefix}decoder.") for name in weights):
         return network, config, weights
     crisp = (

@@ -91,8 +91,12 @@ VectorBackbone = CompactBackbone | UNetBackbone | ResNet50Backbone | EfficientNe
 Backbone = HeatMapBackbone | VectorBackbone
 
 
-def build_backbone(config: EncoderConfig, size_px: int) -> Backbone:
-    """Build the network that the settings name."""
+def build_backbone(config: EncoderConfig, size_px: int, is_pretrained: bool = True) -> Backbone:
+    """Build the network that the settings name.
+
+    Args:
+        is_pretrained: one that begins with downloaded weights does so; else stored ones follow.
+    """
     if config.kind == "heatmaps":
         return HeatMapBackbone(config.width, size_px)
     if config.kind == "heatmaps_imagenet":
@@ -102,7 +106,7 @@ def build_backbone(config: EncoderConfig, size_px: int) -> Backbone:
     if config.kind == "unet":
         return UNetBackbone(config.width, size_px)
     if config.kind == "resnet50":
-        return ResNet50Backbone(size_px)
+        return ResNet50Backbone(size_px, is_pretrained)
     if config.kind == "efficientnet_lite0":
         return EfficientNetBackbone(size_px)
     assert config.kind == "seed"

@@ -94,7 +94,7 @@ def main(config: EncDecConfig) -> float:
     run = Run("enc_dec", config, read if begun is None else read | begun.reads)
     if config.loss.opacity and not data.has_masks:
         raise ValueError(f"{config.paths.masks_location} has no masks; make them, or set --loss.opacity 0")
-    model = build_encoder_decoder(config) if begun is None else begun.network
+    model = build_encoder_decoder(config, is_pretrained=not run.resumes) if begun is None else begun.network
     model = model.to(run.device, memory_format=torch.channels_last)
     if config.teaching.by == "nothing":
         model.freeze_geometry()

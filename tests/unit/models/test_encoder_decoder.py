@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torchvision.models import resnet50
 
 from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, ImageAugmentation, full, rhodin, seed
 from models.decoders import PointSplat
-from models.encoder_decoder import EncoderDecoder, build_encoder_decoder
+from models.encoder_decoder import EncoderDecoder, build_encoder_decoder, load_encoder_decoder
+from utils.artifacts import save_checkpoint
+from utils.settings import to_plain
+from utils.tiers import NOTHING
 
 
 def small(encoder: EncoderConfig, decoder: DecoderConfig, size_px: int = 64) -> EncDecConfig:
@@ -144,3 +148,33 @@ def test_only_the_geometry_is_kept_where_there_is_nothing_to_draw_with():
     for use in (lambda: model.encode(image), lambda: model.decode(points, appearance, image)):
         with pytest.raises(ValueError, match=r"^a.pt holds no decoder$"):
             use()
+
+
+RESNET = small(EncoderConfig("resnet50", points=12, appearance=4, width=4), DecoderConfig(width=4))
+
+
+def test_a_stored_network_is_opened_without_the_weights_that_it_once_began_with(tmp_path, monkeypatch):
+    config = RESNET
+    weights = build_encoder_decoder(config, is_pretrained=False).state_dict()
+    save_checkpoint(tmp_path / "checkpoint_best.pt", "enc_dec", 1, to_plain(config), {"model": weights}, reads=NOTHING)
+
+    def forbidden(*_, **__):
+        raise ConnectionError("a download was asked for")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", forbidden)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", forbidden)
+    with pytest.raises(ConnectionError):
+        build_encoder_decoder(config)
+    opened = load_encoder_decoder(tmp_path / "checkpoint_best.pt").network.state_dict()
+    assert all(torch.equal(opened[name], one) for name, one in weights.items())
+
+
+def test_what_is_drawn_does_not_depend_on_whether_weights_are_fetched_or_follow(monkeypatch):
+    stored = resnet50().state_dict()
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda *_, **__: stored)
+    torch.manual_seed(3)
+    fetched = build_encoder_decoder(RESNET).state_dict()
+    torch.manual_seed(3)
+    follows = build_encoder_decoder(RESNET, is_pretrained=False).state_dict()
+    apart = {name for name, one in fetched.items() if not torch.equal(one, follows[name])}
+    assert apart and all(name.startswith(("backbone.frozen", "backbone.layer3")) for name in apart)
