@@ -21,12 +21,12 @@ from models.encoder_decoder import (
 )
 from models.heat_maps import HeatMapBackbone
 from models.kinematics import along_the_tree, relative_to_parent, rotations_of_columns, upright_rotations
-from models.pose_from_latent import encoder_of, joints_behind, load_pose, parted
+from models.pose_from_latent import joints_behind, parted, start_behind, untrained_encoder
 from models.pose_from_maps import PoseFromMaps
 from models.smpl import Body, load_body
 from models.SMPL_from_joints import FACING_CAMERA, BodyEstimate
 from models.SMPL_from_maps import BodyFromMaps, MeshFromMaps, build_body_from_maps
-from utils.artifacts import file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
+from utils.artifacts import Checkpoint, file_hash, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.body_file import NUM_BETAS
 from utils.settings import config_from_dict, to_plain
 from utils.skeleton import H36M, SMPL_24_PARENTS, Skeleton
@@ -153,31 +153,27 @@ class MeshStart(NamedTuple):
 def start_of(config: MeshConfig) -> MeshStart:
     """Read the encoder of stage 1, encoder and heat maps of stage 2, or all of stage 4; else build an encoder."""
     if config.encoder is None:
-        return MeshStart(encoder_of(config), None)
-    stage = load_checkpoint(config.encoder, "enc_dec", "pose", "mesh")["stage"]
-    if stage == "mesh":
-        return start_of_stage_4(config.encoder, config)
-    if stage == "pose":
-        stored = load_pose(config.encoder, torch.device("cpu"))
-        if isinstance(stored.network.head, PoseFromMaps):
-            if config.head.reads == "points":
-                raise ValueError(f"head.reads is points, but {config.encoder} finds joints by heat maps, for which "
-                                 "its points were given up; give a checkpoint of stage 1")  # fmt: skip
-            if config.mode == "embeddings":
-                raise ValueError(f"{config.encoder} finds joints by heat maps, and stored latents are the points of "
-                                 "stage 1; give a checkpoint of stage 1, or set --mode frozen")  # fmt: skip
-            stage_1 = StoredEncoder(stored.network.encoder, stored.encoder_config, stored.step, stored.reads)
-            return MeshStart(stage_1, stored.network.head if config.mode != "scratch" else None)
-    return MeshStart(encoder_of(config), None)
+        return MeshStart(untrained_encoder(config), None)
+    checkpoint = load_checkpoint(config.encoder, "enc_dec", "pose", "mesh")
+    if checkpoint["stage"] == "mesh":
+        return start_of_stage_4(config.encoder, checkpoint, config)
+    begin = start_behind(config.encoder, checkpoint)
+    if begin.joints is not None and config.head.reads == "points":
+        raise ValueError(f"head.reads is points, but {config.encoder} finds joints by heat maps, for which "
+                         "its points were given up; give a checkpoint of stage 1")  # fmt: skip
+    if begin.joints is not None and config.mode == "embeddings":
+        raise ValueError(f"{config.encoder} finds joints by heat maps, and stored latents are the points of "
+                         "stage 1; give a checkpoint of stage 1, or set --mode frozen")  # fmt: skip
+    return MeshStart(begin.stage_1, begin.joints if config.mode != "scratch" else None)
 
 
-def start_of_stage_4(path: Path, config: MeshConfig) -> MeshStart:
+def start_of_stage_4(path: Path, checkpoint: Checkpoint, config: MeshConfig) -> MeshStart:
     """Read all of a network of stage 4 with heat maps.
 
     Raises:
         ValueError: it reads points, or the training would not go on from it.
     """
-    stored = load_mesh(path, torch.device("cpu"))
+    stored = mesh_in(path, checkpoint)
     if not isinstance(stored.network, MeshFromMaps):
         raise ValueError(f"{path} is of stage 4 and reads the points of its encoder; give that encoder's checkpoint")
     if config.mode != "finetune":
@@ -346,7 +342,14 @@ def load_mesh(path: Path, device: torch.device) -> StoredMesh:
 
     A head that reads points and was exported alone takes its encoder from the file beside it that it names.
     """
-    checkpoint = load_checkpoint(path, "mesh")
+    stored = mesh_in(path, load_checkpoint(path, "mesh"))
+    stored.network.to(device)
+    return stored
+
+
+@rebuilds_from_checkpoint("mesh")
+def mesh_in(path: Path, checkpoint: Checkpoint) -> StoredMesh:
+    """Rebuild encoder and mesh head, on the CPU, from what was read from a file; see `load_mesh`."""
     weights = checkpoint["states"]["model"]
     provenance = weights["_extra_state"]
     if ENCODER_FILE in provenance:
@@ -364,7 +367,7 @@ def load_mesh(path: Path, device: torch.device) -> StoredMesh:
         head = points_head(encoder_config, mesh_config.head, provenance)
         network = MeshFromImage(encoder, head, provenance)
     load_weights(network, weights, path)
-    network.to(device).eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
     return StoredMesh(
         network,
         encoder_config,

@@ -20,7 +20,7 @@ from models.encoders import CompactBackbone, PointSampledEncoder, VectorBackbone
 from models.heat_maps import HeatMapBackbone, PointsFromMaps
 from models.layers import EqualizedLinear
 from models.perceptual import imagenet_normalised
-from utils.artifacts import load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
+from utils.artifacts import Checkpoint, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.settings import config_from_dict
 from utils.tiers import Reads, of_stage_1, of_unknown_people, reads_from
 from utils.views import turned
@@ -350,7 +350,12 @@ def load_encoder(path: Path) -> StoredEncoder:
     Args:
         path: a checkpoint of stage 1, or one of stage 2 whose encoder stayed frozen, as models/assets holds.
     """
-    checkpoint = load_checkpoint(path, "enc_dec", "pose")
+    return encoder_in(path, load_checkpoint(path, "enc_dec", "pose"))
+
+
+@rebuilds_from_checkpoint("enc_dec")
+def encoder_in(path: Path, checkpoint: Checkpoint) -> StoredEncoder:
+    """Rebuild stage 1's network from what was read from a file; see `load_encoder`."""
     weights, settings, step = checkpoint["states"]["model"], checkpoint["config"], checkpoint["step"]
     reads = stored_reads(checkpoint)
     if checkpoint["stage"] == "pose":

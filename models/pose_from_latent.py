@@ -1,6 +1,7 @@
 """Stage 2's network: latent 3D points -> the data set's joints about the first, the pelvis, in metres, in crop axes."""
 
 import itertools
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,12 +20,12 @@ from models.encoder_decoder import (
     build_encoder_decoder,
     calibrate_batchnorm,
     encoder_for,
+    encoder_in,
     encoder_provenance,
-    load_encoder,
 )
 from models.heat_maps import HeatMapBackbone
 from models.pose_from_maps import JointMaps, PoseFromMaps
-from utils.artifacts import load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
+from utils.artifacts import Checkpoint, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
 from utils.settings import config_from_dict, to_plain
 from utils.skeleton import H36M, Skeleton, skeleton_from
 from utils.tiers import NOTHING, Reads, of_stage_1, of_stage_2
@@ -185,36 +186,55 @@ def reads_maps(config: PoseConfig, encoder: EncDecConfig) -> bool:
     return config.head.kind == "maps"
 
 
+class PoseStart(NamedTuple):
+    """What a training of stage 2 or 4 begins with."""
+
+    stage_1: StoredEncoder
+    """The encoder; with joints behind it, as stage 2 trained it: then step and what was read are stage 2's."""
+    joints: PoseFromMaps | None = None
+    """Heat maps of joints, where stage 2 has trained both."""
+    skeleton: Skeleton = H36M
+    """Of these joints."""
+
+
 @rebuilds_from_checkpoint("pose")
-def is_trained_whole(path: Path) -> bool:
-    """Say whether a checkpoint is of a stage 2 with heat maps, all of whose layers were trained."""
-    checkpoint = load_checkpoint(path, "enc_dec", "pose")
-    has_maps = "head.maps.weight" in checkpoint["states"]["model"]
-    return checkpoint["stage"] == "pose" and has_maps and checkpoint["config"]["mode"] in ("finetune", "scratch")
+def start_behind(path: Path, checkpoint: Checkpoint, modes: Collection[str] | None = None) -> PoseStart:
+    """Rebuild encoder and heat maps of a stage 2 that was trained in one of the modes; else the encoder alone.
+
+    Args:
+        modes: None for all that there are.
+    """
+    has_maps = checkpoint["stage"] == "pose" and "head.maps.weight" in checkpoint["states"]["model"]
+    if not has_maps or (modes is not None and checkpoint["config"]["mode"] not in modes):
+        return PoseStart(encoder_in(path, checkpoint))
+    stored = pose_in(path, checkpoint)
+    network = stored.network.eval().requires_grad_(False)
+    assert isinstance(network.head, PoseFromMaps)
+    stage_1 = StoredEncoder(network.encoder, stored.encoder_config, stored.step, stored.reads)
+    return PoseStart(stage_1, network.head, network.skeleton)
 
 
-def goes_on(config: PoseConfig) -> bool:
-    """Say whether stage 2 goes on from such a stage 2.
+def start_of_pose(config: PoseConfig) -> PoseStart:
+    """Read the encoder of stage 1, or all of a stage 2 with heat maps whose layers were all trained.
 
     Raises:
-        ValueError: it does, but not with all layers.
+        ValueError: it is of such a stage 2, and would go on with some layers only.
     """
-    if config.encoder is None or not is_trained_whole(config.encoder):
-        return False
+    if config.encoder is None:
+        return PoseStart(untrained_encoder(config))
+    checkpoint = load_checkpoint(config.encoder, "enc_dec", "pose")
+    begin = start_behind(config.encoder, checkpoint, ("finetune", "scratch"))
+    if begin.joints is None:
+        return begin
     if config.mode != "finetune":
         raise ValueError(f"{config.encoder} is of stage 2 with all layers trained, and mode is {config.mode}; go on "
                          "from it with --mode finetune, or give the checkpoint of stage 1")  # fmt: skip
-    return True
+    begin.stage_1.network.backbone.requires_grad_(True)
+    return begin._replace(stage_1=begin.stage_1._replace(step=UNKNOWN_STEP))
 
 
-def encoder_of(config: PoseConfig | MeshConfig) -> StoredEncoder:
-    """Read the encoder of stage 1, or of a stage 2 that goes on; or build one that begins anew, with nothing behind."""
-    if isinstance(config, PoseConfig) and config.encoder is not None and goes_on(config):
-        stage_2 = rebuilt_pose(config.encoder)
-        stage_2.network.encoder.backbone.requires_grad_(True)
-        return StoredEncoder(stage_2.network.encoder, stage_2.encoder_config, UNKNOWN_STEP, stage_2.reads)
-    if config.encoder is not None:
-        return load_encoder(config.encoder)
+def untrained_encoder(config: PoseConfig | MeshConfig) -> StoredEncoder:
+    """Build an encoder that begins anew, with nothing behind."""
     chosen, who = config.untrained, config.subjects  # no run of stage 1 has an empty name
     settings = EncDecConfig(
         name="", crop=chosen.crop, encoder=chosen.encoder, subjects=replace(who, train=who.labelled)
@@ -224,7 +244,7 @@ def encoder_of(config: PoseConfig | MeshConfig) -> StoredEncoder:
 
 def build_pose_network(
     config: PoseConfig,
-    stage_1: StoredEncoder,
+    begin: PoseStart,
     labels_root_m: Float[Tensor, "N J 3"],
     images: Float[Tensor, "M 3 H W"] | None,
     skeleton: Skeleton = H36M,
@@ -234,19 +254,21 @@ def build_pose_network(
     Args:
         images: real ones, for the statistics of an encoder that stays random.
         skeleton: of the labels.
+    Raises:
+        ValueError: the heat maps to go on from find other joints.
     """
+    stage_1 = begin.stage_1
     encoder = build_encoder_decoder(stage_1.config) if config.mode in ("scratch", "random") else stage_1.network
     if config.encoder is None:
         encoder.keep_only_geometry("the encoder was trained without stage 1, so nothing draws behind it; train stage 1")
     if images is not None:
         calibrate_batchnorm(encoder, images)
     head = build_pose_head(config, stage_1.config, encoder, skeleton)
-    if config.encoder is not None and goes_on(config):
-        stage_2 = rebuilt_pose(config.encoder).network
-        if stage_2.skeleton.names != skeleton.names:
-            raise ValueError(f"{config.encoder} finds {len(stage_2.skeleton.names)} joints, and the data set has other "
+    if begin.joints is not None:
+        if begin.skeleton.names != skeleton.names:
+            raise ValueError(f"{config.encoder} finds {len(begin.skeleton.names)} joints, and the data set has other "
                              f"{len(skeleton.names)}; begin with stage 1 of its own")  # fmt: skip
-        head.load_state_dict(stage_2.head.state_dict())
+        head.load_state_dict(begin.joints.state_dict())
     head.set_label_statistics(labels_root_m)
     is_frozen = config.mode in ("embeddings", "frozen", "random")
     settings = to_plain(stage_1.config)
@@ -301,9 +323,16 @@ class StoredPose(NamedTuple):
 
 
 @rebuilds_from_checkpoint("pose")
-def rebuilt_pose(path: Path) -> StoredPose:
-    """Rebuild encoder and pose head from stage 2's checkpoint alone, on the CPU, the encoder without gradients."""
-    checkpoint = load_checkpoint(path, "pose")
+def load_pose(path: Path, device: torch.device) -> StoredPose:
+    """Rebuild encoder and pose head from stage 2's checkpoint alone, in evaluation and without gradients."""
+    stored = pose_in(path, load_checkpoint(path, "pose"))
+    stored.network.to(device).eval().requires_grad_(False)
+    return stored
+
+
+@rebuilds_from_checkpoint("pose")
+def pose_in(path: Path, checkpoint: Checkpoint) -> StoredPose:
+    """Rebuild encoder and pose head from what was read from a file, on the CPU, the encoder without gradients."""
     weights = checkpoint["states"]["model"]
     config = config_from_dict(PoseConfig, checkpoint["config"])
     settings = dict(encoder_provenance(weights)[0])
@@ -314,10 +343,3 @@ def rebuilt_pose(path: Path) -> StoredPose:
     load_weights(network, weights, path)
     reads = stored_reads(checkpoint) or of_stage_2(config, encoder_config.crop, of_stage_1(encoder_config))
     return StoredPose(network, encoder_config, config, checkpoint["step"], reads)
-
-
-def load_pose(path: Path, device: torch.device) -> StoredPose:
-    """Rebuild encoder and pose head from stage 2's checkpoint alone, in evaluation and without gradients."""
-    stored = rebuilt_pose(path)
-    stored.network.to(device).eval().requires_grad_(False)
-    return stored

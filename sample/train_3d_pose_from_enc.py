@@ -21,7 +21,7 @@ from dataset_def.h36m_index import Part, index_path
 from dataset_def.h36m_pose_data import EmbeddedPoseData, EmbeddedSample, PoseData, PoseSample, WidePoseData, frames_of
 from models.encoder_decoder import StoredEncoder
 from models.losses import weighted_sum
-from models.pose_from_latent import build_pose_network, encoder_of, parameter_groups, reads_maps
+from models.pose_from_latent import build_pose_network, parameter_groups, reads_maps, start_of_pose
 from models.pose_from_maps import PoseFromMaps, TrueJoints, weights_by_term
 from utils.artifacts import load_pseudo_labels
 from utils.batches import in_order, some_of, to_device
@@ -106,12 +106,12 @@ def drawn_examples(predict: nn.Module, data: Dataset, side_m: float, run: Run, s
 
 def main(config: PoseConfig) -> float:
     """Train the pose network; return the best held-out N-MPJPE in millimetres."""
-    stage_1 = encoder_of(config)
+    begin = start_of_pose(config)
+    stage_1, is_anew = begin.stage_1, config.mode in ("scratch", "random")
     train, held_out = make_data(config, stage_1, "train"), make_data(config, stage_1, "held_out")
-    before = NOTHING if config.mode in ("scratch", "random") else stage_1.reads
-    run = Run("pose", config, before | train.reads())
+    run = Run("pose", config, (NOTHING if is_anew else stage_1.reads) | train.reads())
     images = train.some_images(256) if config.mode == "random" and isinstance(train, PoseData) else None
-    network = build_pose_network(config, stage_1, train.labels_root_m(), images, train.table.skeleton).to(run.device)
+    network = build_pose_network(config, begin, train.labels_root_m(), images, train.table.skeleton).to(run.device)
     factor = config.encoder_lr_factor if config.mode == "finetune" else 1.0  # it starts from stage 1: smaller steps
     optimizer = make_optimizer(parameter_groups(network, config.optim.lr * factor), config.optim)
     schedule = make_schedule(optimizer, config.optim)
@@ -119,9 +119,9 @@ def main(config: PoseConfig) -> float:
     trained = network.head if config.mode == "embeddings" else network
     weights = {config.head.loss: 1.0, **weights_by_term(config.maps_loss)}
     predict = run.parallel(network.for_training() if isinstance(network.head, PoseFromMaps) else trained)
-
     has_ended = config.patience > 0 and run.evals_since_best >= config.patience  # when resumed
     last = run.step if has_ended else config.optim.steps
+
     for _, sample in run.steps(run.loader(train, config.batch, config.in_memory), last):
         crops = changed(sample, config, stage_1.config.crop, run, network.skeleton.counterparts(config.augment.mirror))
         terms, error_mm = losses_of(crops, config, network.head, predict, run)

@@ -114,7 +114,7 @@ def test_people_who_choose_are_those_of_validation(config, found):
     folder = config.paths.runs_location / "pose" / settings.name
     looks = [line for line in load_history(folder / "history.jsonl") if "held_out_n_mpjpe_mm" in line]
     assert [line["step"] for line in looks] == [2, 4]
-    stage_1 = train_3d_pose_from_enc.encoder_of(settings)
+    stage_1 = train_3d_pose_from_enc.start_of_pose(settings).stage_1
     chosen_by = train_3d_pose_from_enc.make_data(settings, stage_1, "held_out")
     assert {chosen_by.table.frames[row][0] for row in chosen_by.rows} == {11}
     assert set(chosen_by.table.frames[chosen_by.rows][:, 1].tolist()) == {2, 3, 4}

@@ -38,6 +38,7 @@ from sample import save_embeddings, train_3d_pose_from_enc
 from sample import test_pose as pose_test
 from sample.save_embeddings import EmbeddingsConfig
 from sample.test_pose import TestPoseConfig as PoseTestConfig
+from tests.helpers.opened_files import files_opened
 from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions, save_checkpoint
 from utils.engine import Run
@@ -427,12 +428,14 @@ def maps_config(place, name: str, **changes) -> PoseConfig:
                    augment=ImageAugmentation(roll_rad=0.0), **changes)  # fmt: skip
 
 
-def test_stage_2_goes_on_from_a_stage_2_with_heat_maps(place):
+def test_stage_2_goes_on_from_a_stage_2_with_heat_maps(place, monkeypatch):
     train_3d_pose_from_enc.main(maps_config(place, "first"))
     first = place.run("first") / "checkpoint_best.pt"
     settings = replace(maps_config(place, "second"), encoder=first, mode="finetune", optim=Optim(steps=10, lr=1e-9,
                        warmup_steps=0, bf16=False))  # fmt: skip
+    opened = files_opened(monkeypatch)
     train_3d_pose_from_enc.main(settings)
+    assert opened.count(first) == 1, "the checkpoint is read once"
     old, new = (load_pose(place.run(name) / "checkpoint_best.pt", torch.device("cpu")) for name in ("first", "second"))
     image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     same = dict(old.network.named_parameters())

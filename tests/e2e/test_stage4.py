@@ -41,6 +41,7 @@ from sample.save_embeddings import EmbeddingsConfig
 from sample.test_SMPL import TestMeshConfig as MeshTestConfig
 from sample.tools import export_weights
 from sample.tools.export_weights import ExportConfig
+from tests.helpers.opened_files import files_opened
 from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import PseudoLabels, file_hash, load_checkpoint, save_checkpoint, save_pseudo_labels
 from utils.history import load_history
@@ -285,12 +286,14 @@ def test_from_stage_2_on_the_joints_are_kept_or_trained_with_the_body(place, fit
         assert isinstance(load_mesh(place.run(config.name) / "checkpoint_best.pt", CPU).network, MeshFromMaps)
 
 
-def test_stage_4_goes_on_from_stage_4_and_reads_the_shape_off_bones(place, fits):
+def test_stage_4_goes_on_from_stage_4_and_reads_the_shape_off_bones(place, fits, monkeypatch):
     train_SMPL_from_enc.main(heatmaps_config(place, "first", fits, encoder=None, mode="scratch", untrained=HEATMAPS))
     first = place.run("first") / "checkpoint_best.pt"
     head = MeshHeadConfig(hidden=32, shape="bones")
     on = heatmaps_config(place, "on", fits, encoder=first, mode="finetune", head=head, optim=Optim(steps=1, lr=1e-9))
+    opened = files_opened(monkeypatch)
     train_SMPL_from_enc.main(on)
+    assert opened.count(first) == 1, "the checkpoint is read once"
     before, after = (load_mesh(place.run(name) / "checkpoint_best.pt", CPU).network for name in ("first", "on"))
     image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     one, other = before.maps(image), after.maps(image)
