@@ -93,10 +93,12 @@ class MeshFromLatent(nn.Module):
         """Read the body; float32 whatever the layers run in."""
         numbers = self.last(self.layers(points_crop)).float()
         pose, betas = numbers[:, : -self.num_betas], numbers[:, -self.num_betas :]
-        if self.kind == "seed":
-            return BodyEstimate(thesis_rotations(pose, self.start), betas.tanh())
-        rotations = rotations_of_columns(self.start + pose.unflatten(1, (len(self.parents), 3, 2)))
-        return BodyEstimate(relative_to_parent(rotations, self.parents) if self.kind == "crop" else rotations, betas)
+        with torch.autocast(numbers.device.type, enabled=False):  # it would round what is multiplied
+            if self.kind == "seed":
+                return BodyEstimate(thesis_rotations(pose, self.start), betas.tanh())
+            rotations = rotations_of_columns(self.start + pose.unflatten(1, (len(self.parents), 3, 2)))
+            is_total = self.kind == "crop"
+            return BodyEstimate(relative_to_parent(rotations, self.parents) if is_total else rotations, betas)
 
 
 class MeshFromImage(nn.Module):

@@ -157,5 +157,4 @@ def thesis_normalised(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W
 
 def thesis_rotations(numbers: Float[Tensor, "B 72"], base: Float[Tensor, "24 3 3"]) -> Float[Tensor, "B 24 3 3"]:
     """Read axis-angle through tanh, about a base; no angle from it beyond 99 degrees can be reached."""
-    rotations = roma.rotvec_to_rotmat(numbers.tanh().unflatten(1, (24, 3)))
-    return (base[..., None] * rotations[:, :, None]).sum(-2)  # base @ rotations, which autocast would round
+    return base @ roma.rotvec_to_rotmat(numbers.tanh().unflatten(1, (24, 3)))

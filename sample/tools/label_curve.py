@@ -508,7 +508,20 @@ def protocol_of(config: LabelCurveConfig, num_frames: int, results: Mapping[Labe
         f"{config.patience} of {config.looks} looks at {choosing} without a better one; they choose checkpoint and "
         "prior in every row alike, and are in no training or test. *: the best look came in the last third, so that it "
         f"was still getting better. Rows of equal_seconds (json): validation people after {config.equal_seconds:g} s."
+        + "".join(f" {told}" for told in told_of_other_encoders(config, results))
     )
+
+
+def told_of_other_encoders(config: LabelCurveConfig, results: Mapping[LabelledCell, Measured]) -> list[str]:
+    """Say how long encoders of presets rhodin and seed were trained, which decides what they are worth."""
+    told = []
+    for recipe in (one for one in OTHER_ENCODERS if any(cell.recipe == one for cell in results)):
+        stored = load_encoder(encoder_path(LabelledCell(recipe, "S1", config.seeds[0]), config))
+        paper = PRESETS[recipe]().enc_dec.optim.steps
+        told.append(f"Stage 1 of {recipe}: {stored.step} steps of {4 * stored.config.groups} images (the preset: "
+                    f"{paper}), crop centred on {stored.config.crop.centre}, {stored.config.crop.size_px} px; its head "
+                    f"behind it, frozen: {config.head_steps} steps.")  # fmt: skip
+    return told
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:

@@ -163,6 +163,22 @@ def test_markdown_csv_and_figure_lie_beside_the_numbers(config, found):
     assert config.figure.stat().st_size > 5000
 
 
+def test_a_head_behind_another_encoder_says_how_long_that_was_trained(config, tmp_path):
+    stored = replace(STAGE_1, encoder=EncoderConfig(kind="unet", width=4, points=6),
+                     groups=3)  # fmt: skip
+    rhodin = tmp_path / "rhodin.pt"
+    torch.manual_seed(1)
+    save_checkpoint(rhodin, "enc_dec", 7, to_plain(stored), {"model": build_encoder_decoder(stored).state_dict()})
+    part = replace(config, rhodin=(rhodin,), recipes=("rhodin",), labels=("S1",), seeds=(0,), head_steps=2,
+                   output=tmp_path / "part.json", figure=tmp_path / "part.png")  # fmt: skip
+    label_curve.main(part)
+    told = json.loads(part.output.read_text())
+    assert {row["recipe"] for row in told["rows"]} >= {"rhodin"}
+    assert "Stage 1 of rhodin: 7 steps of 12 images (the preset: 400000), crop centred on masks, 32" in told["protocol"]
+    settings = pose_config(LabelledCell("rhodin", "S1", 0), part)
+    assert settings.mode == "frozen" and settings.optim.steps == 2 and settings.head == PRESETS["rhodin"]().pose.head
+
+
 def test_a_star_marks_a_training_that_still_got_better():
     row = {"recipe": "ours", "labels": "1", "views": 1, "budget": "plateau", "reads": "pixels", "n_mpjpe_mm": 80.0,
            "n_mpjpe_mm_interval": [70.0, 90.0], "p_mpjpe_mm": 60.0, "still_falling": True}  # fmt: skip

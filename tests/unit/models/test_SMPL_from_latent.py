@@ -71,7 +71,7 @@ def test_every_head_can_begin_at_rest_or_standing(kind):
             R = head(torch.randn(1, 12, 3)).rotations_crop[0]
         assert R.dtype == torch.float32
         assert torch.allclose(R[0], torch.diag(torch.tensor([1.0, -1.0, -1.0])), atol=1e-5)
-        assert torch.allclose(R[1:], joints, atol=1e-5 if kind == "seed" else 1e-2), "what is relative, is rounded"
+        assert torch.allclose(R[1:], joints, atol=1e-5)
 
 
 def test_the_predecessors_head_cannot_turn_a_person_around_and_ours_can():
