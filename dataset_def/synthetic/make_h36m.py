@@ -26,7 +26,7 @@ from dataset_def.synthetic.motion.cmu import cmu_motion
 from dataset_def.synthetic.motion.generate import Motion, generate_motion
 from dataset_def.synthetic.motion.limbs import Style, subject_style
 from dataset_def.synthetic.motion.performance import Performance, perform
-from dataset_def.synthetic.scene.appearance import Outfit, SubjectAppearance, make_outfit, make_person
+from dataset_def.synthetic.scene.appearance import Outfit, SubjectAppearance, Wardrobe, make_outfit, make_person
 from dataset_def.synthetic.scene.cameras import make_cameras
 from dataset_def.synthetic.scene.render import render_staged, stage_person
 from dataset_def.synthetic.scene.room import Room, draw_room, make_room
@@ -51,6 +51,11 @@ class HardPictures:
     shadows: float = setting(1.0, low=0, high=1)
     """Strength of the shadows that a person throws on itself (of the lamp, and of the light from all sides in folds,
     between limbs and near the floor); with any, the shadow on the floor is soft and follows the same lights."""
+    loose: float = setting(0.7, low=0, high=1)
+    """Share of outfits that stand off the body, with folds: wide sleeves, trouser legs and shirts, skirts, long coats.
+    They are in the masks, as clothes are in those of real pictures."""
+    dull: float = setting(0.7, low=0, high=1)
+    """Share of outfits in dull colours with little contrast."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +187,8 @@ def perform_sequence(config: SyntheticConfig, sequence: SyntheticSequence) -> tu
     style = subject_style(sequence.subject, config.seed)._replace(rest_joints_m=rest_joints_m)
     cameras = make_cameras(sequence.subject, config.seed, config.size_px)
     performance = perform(move(config, sequence, style), body, np.asarray(person.betas), cameras)
-    return performance, make_outfit(person, outfit_number(sequence, config.outfits), config.seed, body)
+    wardrobe = Wardrobe(config.hard.loose, config.hard.dull) if config.difficulty == "hard" else Wardrobe()
+    return performance, make_outfit(person, outfit_number(sequence, config.outfits), config.seed, body, wardrobe)
 
 
 def make_sequence(config: SyntheticConfig, sequence: SyntheticSequence, drawn: Path | None = None) -> None:

@@ -162,6 +162,7 @@ CONTRADICTIONS = {
         lambda: SyntheticConfig(hard=HardPictures(shadows=0.5)),
         r"shadows=0.5.* but difficulty is easy.* set --difficulty hard",
     ),
+    "looser than all": (lambda: HardPictures(loose=1.5), "hard.loose is 1.5; use 0 to 1"),
     "darker than shadows": (lambda: HardPictures(shadows=2), "hard.shadows is 2; use 0 to 1"),
     "no copies": (lambda: EmbeddingsConfig(Path("a"), copies=0), "copies is 0; use at least 1"),
     "never logs": (lambda: Loop(log_every=0), "loop.log_every is 0; use at least 1"),

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from dataset_def.synthetic.scene import clothes, patterns
+from dataset_def.synthetic.scene.loose_clothes import Cloth, choose_cut, lengthen, make_cloth
 from models.smpl import Body
 from utils.skeleton import SMPL_24
 
@@ -63,6 +64,8 @@ class Outfit(NamedTuple):
     """Pattern and colours of each part (clothes.py)."""
     colours: Float32[np.ndarray, "V 3"]
     """RGB at the vertices, before light, for figures that need no sharp hems."""
+    cloth: Cloth | None = None
+    """What hangs about the body, if anything does."""
 
 
 OWN_LOOKS_FROM = 100
@@ -260,13 +263,53 @@ def _offsets_m(
     return offsets_m + flare * below * np.isin(parts, (clothes.TROUSERS, clothes.SHIRT))
 
 
-def make_outfit(person: SubjectAppearance, outfit_number: int, seed: int, body: Body) -> Outfit:
-    """Dress a person; the same outfit for the same person, number and seed."""
+def dulled(rng: np.random.Generator, materials: Float[np.ndarray, "15 12"]) -> Float[np.ndarray, "15 12"]:
+    """Take most of the hue and of the contrast off clothes, as most of what people wear has little of both."""
+    table = materials.copy()
+    first, second = slice(clothes.FIRST, clothes.FIRST + 3), slice(clothes.SECOND, clothes.SECOND + 3)
+    for part in (clothes.SHIRT, clothes.TROUSERS, clothes.SHOE, clothes.SOCK, clothes.UNDER, clothes.PRINT):
+        hue_left, contrast_left = rng.uniform(0.05, 0.5), rng.uniform(0.15, 0.6)
+        tone = np.array(NEUTRALS[int(rng.integers(len(NEUTRALS)))])
+        share = rng.uniform(0.2, 0.7)
+        for colour in (first, second):
+            grey = table[part, colour].mean()
+            table[part, colour] = (1 - share) * (grey + hue_left * (table[part, colour] - grey)) + share * tone
+        table[part, second] = table[part, first] + contrast_left * (table[part, second] - table[part, first])
+        if part == clothes.SHIRT and (materials[part, first] == materials[clothes.SLEEVE, first]).all():
+            table[clothes.SLEEVE, clothes.FIRST : clothes.FIRST + 6] = table[part, clothes.FIRST : clothes.FIRST + 6]
+        elif part == clothes.SHIRT:
+            table[clothes.SLEEVE, first] = 0.8 * tone + 0.2 * materials[clothes.SLEEVE, first]
+    return table
+
+
+class Wardrobe(NamedTuple):
+    """Which outfits are unlike those of the committed tables."""
+
+    loose: float = 0.0
+    """Share whose clothes stand off the body."""
+    dull: float = 0.0
+    """Share in dull colours."""
+
+
+def make_outfit(
+    person: SubjectAppearance, outfit_number: int, seed: int, body: Body, wardrobe: Wardrobe | None = None
+) -> Outfit:
+    """Dress a person; the same outfit for the same person, number, seed and wardrobe."""
     likeness = np.round(np.array([*person.betas, *person.skin, *person.hair]) * 1e6).astype(np.int64)
     rng = np.random.default_rng([seed, outfit_number, 13, *(likeness % 2**31)])
-    points_m = body.template_m.detach().cpu().double().numpy()
+    points_m, faces = body.template_m.detach().cpu().double().numpy(), body.faces.cpu().numpy()
     cuts, materials = _cut_clothes(rng, person, body), _materials(rng, person)
-    offsets_m = _offsets_m(rng, person, points_m, body.faces.cpu().numpy(), cuts)
+    own = np.random.default_rng([seed, outfit_number, 14, *(likeness % 2**31)])
+    wardrobe = wardrobe or Wardrobe()
+    is_loose, is_dull = own.random() < wardrobe.loose, own.random() < wardrobe.dull
+    cut = choose_cut(own)
+    if is_loose:
+        joints_m = dict(zip(SMPL_24, body.rest_template_joints_m.detach().cpu().double().numpy(), strict=True))
+        cuts = lengthen(own, cut, cuts, float(joints_m["left_knee"][1]), float(joints_m["left_ankle"][1]))
+    if is_dull:
+        materials = dulled(own, materials)
+    offsets_m = _offsets_m(rng, person, points_m, faces, cuts)
+    cloth = make_cloth(cut, cuts, points_m, offsets_m, faces) if is_loose else None
     colours = np.zeros((len(points_m), 3), dtype=np.float32)
     clothes.paint_points(colours, points_m, cuts, materials)
-    return Outfit(points_m.astype(np.float32), offsets_m, cuts, materials, colours)
+    return Outfit(points_m.astype(np.float32), offsets_m, cuts, materials, colours, cloth)

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, UInt8
 
 from dataset_def.synthetic.scene.appearance import Outfit
 from dataset_def.synthetic.scene.clothes import colour_at
+from dataset_def.synthetic.scene.loose_clothes import posed_cloth
 from dataset_def.synthetic.scene.room import Room
 from dataset_def.synthetic.scene.shadows import (
     CELL_M,
@@ -154,6 +155,8 @@ class Staged(NamedTuple):
     attributes: Float[np.ndarray, "P 4"]
     """Where each point lies on the body in the T-pose, where its colour is looked up, and the light on it."""
     shadow: FloorShadow
+    sheets: Int[np.ndarray, "G 3"]
+    """Faces of cloth, seen from both sides."""
 
 
 def stage_person(
@@ -169,14 +172,20 @@ def stage_person(
         shadows: how much of the shadows that it throws on itself is there, 0 to 1; with any the floor's are soft.
     """
     normals = vertex_normals(vertices_world_m, faces)
-    dressed_m = vertices_world_m + outfit.offsets_m[:, None] * normals
+    points_m = vertices_world_m + outfit.offsets_m[:, None] * normals
+    canonical_m, sheets = outfit.canonical_m, np.zeros((0, 3), dtype=faces.dtype)
+    if outfit.cloth is not None:
+        cloth_m, of_cloth = posed_cloth(outfit.cloth, points_m)
+        sheets = outfit.cloth.faces + len(points_m)
+        points_m, normals = np.concatenate([points_m, cloth_m]), np.concatenate([normals, of_cloth])
+        canonical_m = np.concatenate([canonical_m, outfit.cloth.canonical_m])
     if not shadows:
-        light, shadow = light_on(room, normals, dressed_m[:, 2]), plain_floor_shadow(room, dressed_m)
+        light, shadow = light_on(room, normals, points_m[:, 2]), plain_floor_shadow(room, points_m)
     else:
-        sky, lamp = sky_and_lamp_share(dressed_m, normals, faces, room.towards_light)
-        light = light_on(room, normals, dressed_m[:, 2], 1 - shadows * (1 - sky), 1 - shadows * (1 - lamp))
-        shadow = soft_floor_shadow(dressed_m, room.towards_light)
-    return Staged(dressed_m, faces, np.column_stack([outfit.canonical_m, light]), shadow)
+        sky, lamp = sky_and_lamp_share(points_m, normals, np.concatenate([faces, sheets]), room.towards_light)
+        light = light_on(room, normals, points_m[:, 2], 1 - shadows * (1 - sky), 1 - shadows * (1 - lamp))
+        shadow = soft_floor_shadow(points_m, room.towards_light)
+    return Staged(points_m, faces, np.column_stack([canonical_m, light]), shadow, sheets)
 
 
 def render_staged(
@@ -261,4 +270,6 @@ def _draw_person(image, mask, room, camera, staged, outfit):  # type: ignore[no-
     values = np.empty((SAMPLES * (bottom - top), SAMPLES * (right - left), 4), dtype=np.float32)
     depth = np.full(values.shape[:2], np.inf, dtype=np.float32)
     covered = draw_mesh(values, depth, corners, staged.faces, staged.attributes, cull=True)
+    if len(staged.sheets):
+        covered |= draw_mesh(values, depth, corners, staged.sheets, staged.attributes)
     _lay_over(image, mask, values, covered, outfit.cuts, outfit.materials, room.tint, left, top)
