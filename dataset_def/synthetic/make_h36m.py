@@ -28,8 +28,9 @@ from dataset_def.synthetic.motion.limbs import Style, subject_style
 from dataset_def.synthetic.motion.performance import Performance, perform
 from dataset_def.synthetic.scene.appearance import Outfit, SubjectAppearance, Wardrobe, make_outfit, make_person
 from dataset_def.synthetic.scene.cameras import make_cameras
-from dataset_def.synthetic.scene.render import render_staged, stage_person
+from dataset_def.synthetic.scene.render import Staged, render_staged, stage_person
 from dataset_def.synthetic.scene.room import Room, draw_room, make_room
+from dataset_def.synthetic.scene.things import choose_props, parts_of, things_at
 from dataset_def.synthetic.sequence_files import (
     CAMERAS,
     SyntheticSequence,
@@ -56,6 +57,10 @@ class HardPictures:
     They are in the masks, as clothes are in those of real pictures."""
     dull: float = setting(0.7, low=0, high=1)
     """Share of outfits in dull colours with little contrast."""
+    chairs: float = setting(1.0, low=0, high=1)
+    """Share of sequences in which who sits has a chair below; in easy pictures nobody has."""
+    held: float = setting(0.35, low=0, high=1)
+    """Share of sequences in which a hand holds a box, a ball, a stick or a bag."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +196,25 @@ def perform_sequence(config: SyntheticConfig, sequence: SyntheticSequence) -> tu
     return performance, make_outfit(person, outfit_number(sequence, config.outfits), config.seed, body, wardrobe)
 
 
+def stage_sequence(
+    config: SyntheticConfig, sequence: SyntheticSequence, performance: Performance, outfit: Outfit, room: Room
+) -> list[Staged]:
+    """Dress and light the person of every instant, with what it sits on and holds if pictures are hard."""
+    body = the_body(config.paths.models_smpl_location)
+    faces = body.faces.numpy()
+    if config.difficulty == "easy":
+        return [stage_person(room, vertices_m, faces, outfit) for vertices_m in performance.vertices_world_m]
+    props = choose_props(np.random.default_rng([config.seed, *sequence, 15]), config.hard.chairs, config.hard.held)
+    parts, template_m = parts_of(body.weights.numpy()), body.template_m.double().numpy()
+    return [
+        stage_person(
+            room, vertices_m, faces, outfit, config.hard.shadows,
+            things_at(props, parts, template_m, vertices_m, joints_m),
+        )
+        for vertices_m, joints_m in zip(performance.vertices_world_m, performance.body_joints_world_m, strict=True)
+    ]  # fmt: skip
+
+
 def make_sequence(config: SyntheticConfig, sequence: SyntheticSequence, drawn: Path | None = None) -> None:
     """Make and write one sequence, seen by four cameras.
 
@@ -198,12 +222,10 @@ def make_sequence(config: SyntheticConfig, sequence: SyntheticSequence, drawn: P
         drawn: where `drawn_rooms` left the empty rooms; without it they are drawn here.
     """
     performance, outfit = perform_sequence(config, sequence)
-    faces = the_body(config.paths.models_smpl_location).faces.numpy()
     room, backgrounds = the_room(sequence.subject, config.seed, config.size_px, drawn)
     cameras = make_cameras(sequence.subject, config.seed, config.size_px)
     write_truth(config.paths, sequence, performance)
-    shadows = config.hard.shadows if config.difficulty == "hard" else 0.0
-    instants = [stage_person(room, vertices_m, faces, outfit, shadows) for vertices_m in performance.vertices_world_m]
+    instants = stage_sequence(config, sequence, performance, outfit, room)
     for number, camera, background in zip(CAMERAS, cameras, backgrounds, strict=True):
         rng = np.random.default_rng([config.seed, *sequence, number])
         rendered = [render_staged(background, room, camera, staged, outfit, rng) for staged in instants]

@@ -148,7 +148,7 @@ IMPORTED_ONCE = {
         "dataset_def/synthetic/motion/hands.py",
         "dataset_def/synthetic/motion/walking.py", "dataset_def/synthetic/scene/raycast.py",
         "dataset_def/synthetic/scene/render.py", "dataset_def/synthetic/scene/shadows.py",
-        "models/heading.py", "models/other_body.py",
+        "dataset_def/synthetic/scene/things.py", "models/heading.py", "models/other_body.py",
         "models/open_body/joints.py", "models/points_from_masks.py", "models/taught_points.py",
         "utils/checkpoint_checks.py",
         "utils/export/markers.py", "utils/report/compare.py", "utils/report/curves.py", "utils/report/headline.py",

@@ -33,6 +33,8 @@ class Performance(NamedTuple):
     betas: Float[np.ndarray, "n"]
     translation_m: Float[np.ndarray, "T 3"]
     """Translation of the body layer's convention: SMPL's root turns about its rest position."""
+    body_joints_world_m: Float[np.ndarray, "T K 3"]
+    """The joints that the body turns about."""
 
 
 def is_in_frame(cameras: tuple[Camera, ...], points_world_m: Float[np.ndarray, "*n 3"]) -> bool:
@@ -85,4 +87,5 @@ def perform(motion: Motion, body: Body, betas: Float[np.ndarray, "n"], cameras: 
         theta=theta.reshape(num_frames, -1),
         betas=np.asarray(betas, np.float64),
         translation_m=shift_m - rest_pelvis_m,
+        body_joints_world_m=out.joints_m.double().numpy() + shift_m[:, None],
     )

@@ -20,6 +20,7 @@ from dataset_def.synthetic.scene.shadows import (
     sky_and_lamp_share,
     soft_floor_shadow,
 )
+from dataset_def.synthetic.scene.things import Mesh
 from utils.camera import Camera, project, to_camera
 from utils.compiled import compiled
 from utils.draw_mesh import draw_mesh, resolve, vertex_normals
@@ -157,6 +158,8 @@ class Staged(NamedTuple):
     shadow: FloorShadow
     sheets: Int[np.ndarray, "G 3"]
     """Faces of cloth, seen from both sides."""
+    things: Mesh | None = None
+    """What the person sits on and holds, lit: it hides the person and is in no mask."""
 
 
 def stage_person(
@@ -165,6 +168,7 @@ def stage_person(
     faces: Int[np.ndarray, "F 3"],
     outfit: Outfit,
     shadows: float = 0.0,
+    things: Mesh | None = None,
 ) -> Staged:
     """Dress and light the person.
 
@@ -179,13 +183,20 @@ def stage_person(
         sheets = outfit.cloth.faces + len(points_m)
         points_m, normals = np.concatenate([points_m, cloth_m]), np.concatenate([normals, of_cloth])
         canonical_m = np.concatenate([canonical_m, outfit.cloth.canonical_m])
+    num_own, solid = len(points_m), np.concatenate([faces, sheets])
+    if things is not None:
+        solid = np.concatenate([solid, things.faces + num_own])
+        points_m, normals = np.concatenate([points_m, things.points_m]), np.concatenate([normals, things.normals])
     if not shadows:
         light, shadow = light_on(room, normals, points_m[:, 2]), plain_floor_shadow(room, points_m)
     else:
-        sky, lamp = sky_and_lamp_share(points_m, normals, np.concatenate([faces, sheets]), room.towards_light)
+        sky, lamp = sky_and_lamp_share(points_m, normals, solid, room.towards_light)
         light = light_on(room, normals, points_m[:, 2], 1 - shadows * (1 - sky), 1 - shadows * (1 - lamp))
         shadow = soft_floor_shadow(points_m, room.towards_light)
-    return Staged(points_m, faces, np.column_stack([canonical_m, light]), shadow, sheets)
+    if things is not None:
+        things = things._replace(colours=things.colours * light[num_own:, None] * room.tint)
+    attributes = np.column_stack([canonical_m, light[:num_own]])
+    return Staged(points_m[:num_own], faces, attributes, shadow, sheets, things)
 
 
 def render_staged(
@@ -260,16 +271,26 @@ def render_bare(
 
 
 def _draw_person(image, mask, room, camera, staged, outfit):  # type: ignore[no-untyped-def]
-    """Draw the dressed mesh with SAMPLES x SAMPLES samples per pixel, inside its box only."""
-    points_cam_m = to_camera(camera, staged.points_world_m)
+    """Draw the dressed mesh with SAMPLES x SAMPLES samples per pixel, inside its box only, and things before it."""
+    points_m = staged.points_world_m if staged.things is None else np.concatenate(
+        [staged.points_world_m, staged.things.points_m])  # fmt: skip
+    points_cam_m = to_camera(camera, points_m)
     points_px = project(camera, points_cam_m)
     left, top, right, bottom = _box(points_px, camera)
     if left >= right or top >= bottom:
         return
     corners = np.column_stack([(points_px - (left, top)) * SAMPLES, points_cam_m[:, 2]])
-    values = np.empty((SAMPLES * (bottom - top), SAMPLES * (right - left), 4), dtype=np.float32)
+    own, values = corners[: len(staged.points_world_m)], np.empty(
+        (SAMPLES * (bottom - top), SAMPLES * (right - left), 4), dtype=np.float32)  # fmt: skip
     depth = np.full(values.shape[:2], np.inf, dtype=np.float32)
-    covered = draw_mesh(values, depth, corners, staged.faces, staged.attributes, cull=True)
+    covered = draw_mesh(values, depth, own, staged.faces, staged.attributes, cull=True)
     if len(staged.sheets):
-        covered |= draw_mesh(values, depth, corners, staged.sheets, staged.attributes)
+        covered |= draw_mesh(values, depth, own, staged.sheets, staged.attributes)
+    if staged.things is not None:
+        seen = np.zeros((*depth.shape, 3), dtype=np.float32)
+        before = draw_mesh(seen, depth, corners[len(own) :], staged.things.faces, staged.things.colours, cull=True)
+        covered &= ~before
+        colours, share = resolve(seen, before, SAMPLES)
+        part = image[top:bottom, left:right]
+        part += share[..., None] * (255 * colours - part)
     _lay_over(image, mask, values, covered, outfit.cuts, outfit.materials, room.tint, left, top)
