@@ -27,7 +27,7 @@ from dataset_def.synthetic.motion.generate import Motion, generate_motion
 from dataset_def.synthetic.motion.limbs import Style, subject_style
 from dataset_def.synthetic.motion.performance import Performance, perform
 from dataset_def.synthetic.scene.appearance import Outfit, SubjectAppearance, Wardrobe, make_outfit, make_person
-from dataset_def.synthetic.scene.cameras import make_cameras
+from dataset_def.synthetic.scene.cameras import Rig, make_cameras, make_sensor
 from dataset_def.synthetic.scene.render import Staged, render_staged, stage_person
 from dataset_def.synthetic.scene.room import Room, draw_room, make_room
 from dataset_def.synthetic.scene.things import choose_props, parts_of, things_at
@@ -61,6 +61,15 @@ class HardPictures:
     """Share of sequences in which who sits has a chair below; in easy pictures nobody has."""
     held: float = setting(0.35, low=0, high=1)
     """Share of sequences in which a hand holds a box, a ball, a stick or a bag."""
+    rig: Rig = "varied"
+    """`varied` cameras stand 0.8 to 2.5 m high and 3.3 to 6.3 m away, each with a focal length of its own; `human36m`
+    ones as in the easy pictures."""
+    exposure: float = setting(1.0, low=0, high=1)
+    """Strength of each camera's own exposure, white balance and contrast."""
+
+    def __post_init__(self) -> None:
+        if self.rig not in ("human36m", "varied"):
+            raise ValueError(f"hard.rig is {self.rig!r}; use human36m or varied")
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,11 @@ class SyntheticConfig:
             raise ValueError(f"{self.hard} is given, but difficulty is easy, which reads none of it; "
                              "set --difficulty hard, or leave the settings of hard out")  # fmt: skip
 
+    @property
+    def cameras(self) -> Rig:
+        """Which cameras there are."""
+        return self.hard.rig if self.difficulty == "hard" else "human36m"
+
 
 TEST_PEOPLE = (9, 11, 101, 102, 103, 104, 105, 106)
 """Read by test scripts only."""
@@ -131,12 +145,14 @@ def the_person(path: Path, subject: int, seed: int) -> SubjectAppearance:
 
 
 @lru_cache(maxsize=2)
-def the_room(subject: int, seed: int, size_px: int, drawn: Path | None = None) -> tuple[Room, tuple[np.ndarray, ...]]:
+def the_room(
+    subject: int, seed: int, size_px: int, drawn: Path | None = None, rig: Rig = "human36m"
+) -> tuple[Room, tuple[np.ndarray, ...]]:
     """Give a subject's room, and how its four cameras see it: as `drawn_rooms` drew it, or drawn here and now."""
     room = make_room(subject, seed)
     if drawn is not None:
         return room, tuple(np.load(view_file(drawn, subject, number)) for number in CAMERAS)
-    return room, tuple(draw_room(room, camera) for camera in make_cameras(subject, seed, size_px))
+    return room, tuple(draw_room(room, camera) for camera in make_cameras(subject, seed, size_px, rig))
 
 
 def view_file(drawn: Path, subject: int, number: int) -> Path:
@@ -144,16 +160,21 @@ def view_file(drawn: Path, subject: int, number: int) -> Path:
     return drawn / f"s_{subject:02d}_ca_{number:02d}.npy"
 
 
-def draw_view_of_room(seed: int, size_px: int, drawn: Path, view: tuple[int, int]) -> None:
+def draw_view_of_room(seed: int, size_px: int, drawn: Path, rig: Rig, view: tuple[int, int]) -> None:
     """Draw what one camera sees of a subject's empty room."""
     subject, number = view
-    camera = make_cameras(subject, seed, size_px)[number - 1]
+    camera = make_cameras(subject, seed, size_px, rig)[number - 1]
     np.save(view_file(drawn, subject, number), draw_room(make_room(subject, seed), camera))
 
 
 @contextmanager
 def drawn_rooms(
-    paths: Paths, sequences: Sequence[SyntheticSequence], seed: int, size_px: int, processes: int
+    paths: Paths,
+    sequences: Sequence[SyntheticSequence],
+    seed: int,
+    size_px: int,
+    processes: int,
+    rig: Rig = "human36m",
 ) -> Iterator[Path]:
     """Draw the empty rooms of some sequences once for all of them, as a room takes longer than a sequence in it.
 
@@ -165,7 +186,7 @@ def drawn_rooms(
         yield paths.h36m_location
         return
     with TemporaryDirectory(prefix="rooms.", suffix=".partial", dir=paths.h36m_location) as folder:
-        for_each(partial(draw_view_of_room, seed, size_px, Path(folder)), views, processes, "empty rooms")
+        for_each(partial(draw_view_of_room, seed, size_px, Path(folder), rig), views, processes, "empty rooms")
         yield Path(folder)
 
 
@@ -190,7 +211,7 @@ def perform_sequence(config: SyntheticConfig, sequence: SyntheticSequence) -> tu
     betas = torch.as_tensor(np.asarray(person.betas), dtype=torch.float32)[None]
     rest_joints_m = body.rest_joints_m(betas)[0].double().numpy()
     style = subject_style(sequence.subject, config.seed)._replace(rest_joints_m=rest_joints_m)
-    cameras = make_cameras(sequence.subject, config.seed, config.size_px)
+    cameras = make_cameras(sequence.subject, config.seed, config.size_px, config.cameras)
     performance = perform(move(config, sequence, style), body, np.asarray(person.betas), cameras)
     wardrobe = Wardrobe(config.hard.loose, config.hard.dull) if config.difficulty == "hard" else Wardrobe()
     return performance, make_outfit(person, outfit_number(sequence, config.outfits), config.seed, body, wardrobe)
@@ -222,13 +243,16 @@ def make_sequence(config: SyntheticConfig, sequence: SyntheticSequence, drawn: P
         drawn: where `drawn_rooms` left the empty rooms; without it they are drawn here.
     """
     performance, outfit = perform_sequence(config, sequence)
-    room, backgrounds = the_room(sequence.subject, config.seed, config.size_px, drawn)
-    cameras = make_cameras(sequence.subject, config.seed, config.size_px)
+    room, backgrounds = the_room(sequence.subject, config.seed, config.size_px, drawn, config.cameras)
+    cameras = make_cameras(sequence.subject, config.seed, config.size_px, config.cameras)
     write_truth(config.paths, sequence, performance)
     instants = stage_sequence(config, sequence, performance, outfit, room)
     for number, camera, background in zip(CAMERAS, cameras, backgrounds, strict=True):
         rng = np.random.default_rng([config.seed, *sequence, number])
-        rendered = [render_staged(background, room, camera, staged, outfit, rng) for staged in instants]
+        sensor = None
+        if config.difficulty == "hard":
+            sensor = make_sensor(sequence.subject, number, config.seed, config.hard.exposure)
+        rendered = [render_staged(background, room, camera, staged, outfit, rng, sensor) for staged in instants]
         images, masks = [image for image, _ in rendered], [mask for _, mask in rendered]
         write_view(config.paths, sequence, number, camera, performance.joints_world_m, images, masks, config.image)
 
@@ -267,7 +291,7 @@ def main(config: SyntheticConfig) -> None:
     requested = [SyntheticSequence(s, a, b) for s in config.subjects for a in config.actions for b in config.subactions]
     missing = [sequence for sequence in requested if not is_sequence_complete(config.paths, sequence)]
     label = f"synthetic Human3.6M ({len(CAMERAS) * config.frames} images each)"
-    with drawn_rooms(config.paths, missing, config.seed, config.size_px, config.processes) as drawn:
+    with drawn_rooms(config.paths, missing, config.seed, config.size_px, config.processes, config.cameras) as drawn:
         for_each(partial(make_sequence, config, drawn=drawn), missing, config.processes, label)
 
 

@@ -1,4 +1,6 @@
-"""Four cameras like Human3.6M's, around the capture area."""
+"""Four cameras around the capture area: like Human3.6M's, or varied in height, distance, lens and sensor."""
+
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +13,21 @@ CENTRES_WORLD_M = np.array([[1.8, 5.0, 1.6], [1.8, -5.1, 1.6], [-1.8, 5.2, 1.5],
 """Source: Human3.6M's calibration, rounded."""
 REAL_SIZE_PX = 1000
 LOOK_AT_HEIGHT_M = 0.95
+Rig = Literal["human36m", "varied"]
+VARIED_HEIGHT_M = (0.8, 2.5)
+VARIED_NEARNESS = (0.7, 1.05)
+"""Distances from the capture area over those of Human3.6M's cameras: 3.3 to 6.3 m, inside the room."""
+VARIED_FIELD_M = (3.5, 4.8)
+"""What a camera sees across at the person; Human3.6M's 4.1 to 5.2 m.  With less, people who lie or stretch are cut."""
+
+
+class Sensor(NamedTuple):
+    """How one camera turns light into numbers: the same for all that it records of a subject."""
+
+    gains: Float[np.ndarray, "3"]
+    """Of red, green and blue: exposure and white balance."""
+    gamma: float
+    """Above 1 for more contrast, below for less."""
 
 
 def looking_at(
@@ -25,8 +42,14 @@ def looking_at(
     return np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]]) @ level
 
 
-def make_cameras(subject: int, seed: int, size_px: int) -> tuple[Camera, ...]:
-    """Set up the four cameras for a subject: moved and turned a little from subject to subject."""
+def make_cameras(subject: int, seed: int, size_px: int, rig: Rig = "human36m") -> tuple[Camera, ...]:
+    """Set up the four cameras for a subject: moved and turned a little from subject to subject.
+
+    Args:
+        rig: `varied` draws height, distance and focal length of each camera anew.
+    """
+    if rig == "varied":
+        return varied_cameras(np.random.default_rng([seed, subject, 103]), size_px)
     rng = np.random.default_rng([seed, subject, 102])
     scale = size_px / REAL_SIZE_PX
     cameras = []
@@ -46,3 +69,35 @@ def make_cameras(subject: int, seed: int, size_px: int) -> tuple[Camera, ...]:
             )
         )
     return tuple(cameras)
+
+
+def varied_cameras(rng: np.random.Generator, size_px: int) -> tuple[Camera, ...]:
+    """Set up four cameras where people put them, the focal lengths such that a person fits."""
+    cameras = []
+    for usual_m in CENTRES_WORLD_M:
+        away_m = rng.uniform(*VARIED_NEARNESS) * (usual_m - AREA_MIDDLE_WORLD_M)[:2] + rng.uniform(-0.12, 0.12, 2)
+        centre_m = np.array([*(AREA_MIDDLE_WORLD_M[:2] + away_m), rng.uniform(*VARIED_HEIGHT_M)])
+        target_m = AREA_MIDDLE_WORLD_M + np.array([0.0, 0.0, LOOK_AT_HEIGHT_M]) + rng.uniform(-0.1, 0.1, 3)
+        focal = float(np.linalg.norm(target_m - centre_m)) / rng.uniform(*VARIED_FIELD_M)
+        cameras.append(
+            Camera(
+                R_cam_from_world=looking_at(centre_m, target_m, rng.normal(0, 0.02)),
+                centre_world_m=centre_m,
+                focal_px=focal * size_px * (1 + rng.uniform(-0.001, 0.001, 2)),
+                centre_px=size_px * rng.uniform(0.49, 0.51, 2),
+                width_px=size_px,
+                height_px=size_px,
+            )
+        )
+    return tuple(cameras)
+
+
+def make_sensor(subject: int, number: int, seed: int, strength: float) -> Sensor:
+    """Draw a camera's exposure, white balance and contrast; at strength 0 it records what is there.
+
+    The spreads (a third of a stop, 6 % between colours, gamma 0.86 to 1.16) were chosen by eye: more hides people in
+    dark clothes.
+    """
+    rng = np.random.default_rng([seed, subject, number, 104])
+    exposure, colours, contrast = rng.normal(0, 0.22), rng.normal(0, 0.06, 3), rng.normal(0, 0.15)
+    return Sensor(np.exp(strength * (exposure + colours - colours.mean())), float(np.exp(strength * contrast)))

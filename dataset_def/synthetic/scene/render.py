@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from dataset_def.synthetic.scene.appearance import Outfit
+from dataset_def.synthetic.scene.cameras import Sensor
 from dataset_def.synthetic.scene.clothes import colour_at
 from dataset_def.synthetic.scene.loose_clothes import posed_cloth
 from dataset_def.synthetic.scene.room import Room
@@ -206,12 +207,14 @@ def render_staged(
     staged: Staged,
     outfit: Outfit,
     rng: np.random.Generator,
+    sensor: Sensor | None = None,
 ) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
     """Draw a person that is dressed and lit into the view of the empty room, and its mask.
 
     Args:
         background: `draw_room(room, camera)`.
-        rng: draws exposure, focus and noise.
+        rng: draws exposure, focus and noise, of each picture.
+        sensor: exposure and colours of the camera, before those of the picture.
     Raises:
         ValueError: a vertex is behind the camera, or the background has another size than the camera.
     """
@@ -221,6 +224,8 @@ def render_staged(
     mask = np.zeros(image.shape[:2], dtype=np.uint8)
     cast_shadow(image, camera, staged.shadow)
     _draw_person(image, mask, room, camera, staged, outfit)
+    if sensor is not None:
+        image = (255 * np.clip(image / 255, 0, None) ** sensor.gamma * sensor.gains).astype(np.float32)
     return recorded(image, camera, rng), mask
 
 

@@ -14,7 +14,8 @@ from config import ROOT, Paths
 from dataset_def.h36m_files import load_meta
 from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import SyntheticConfig
-from dataset_def.synthetic.scene.cameras import AREA_MIDDLE_WORLD_M, make_cameras
+from dataset_def.synthetic.scene.cameras import AREA_MIDDLE_WORLD_M, make_cameras, make_sensor
+from dataset_def.synthetic.scene.room import HALF_LENGTH_M, HALF_WIDTH_M
 from dataset_def.synthetic.sequence_files import SyntheticSequence, is_sequence_complete
 from models.smpl import load_body, rotations_from_theta
 from utils.camera import project, to_camera
@@ -236,3 +237,45 @@ def test_easy_folders_tell_nothing_new_and_hard_ones_are_kept_apart(made, copied
     assert "difficulty" not in content and "hard" not in content, "folders of before the choice go on"
     with pytest.raises(ValueError, match=r"difficulty hard.*delete"):
         make_h36m.main(settings(copied, difficulty="hard"))
+
+
+def test_varied_cameras_stand_in_the_room_and_see_the_middle_of_a_person():
+    heights_m, focal = [], []
+    for subject in range(1, 30):
+        for camera in make_cameras(subject, 0, 1000, "varied"):
+            x, y, z = np.abs(camera.centre_world_m)
+            assert x < HALF_WIDTH_M - 0.3 and y < HALF_LENGTH_M - 0.3, "inside the walls"
+            heights_m.append(z)
+            focal.append(camera.focal_px[0] / 1000)
+            np.testing.assert_allclose(camera.R_cam_from_world @ camera.R_cam_from_world.T, np.eye(3), atol=1e-12)
+            ends = AREA_MIDDLE_WORLD_M + np.array([[0, 0, 0.0], [0, 0, 0.95], [0, 0, 1.9]])
+            seen_px = project(camera, to_camera(camera, ends))
+            assert np.abs(seen_px[1] - 500).max() < 60 and (seen_px > 100).all() and (seen_px < 900).all()
+    assert 0.8 <= min(heights_m) < 0.9 and 2.4 < max(heights_m) <= 2.5
+    assert 0.6 < min(focal) < 0.85 and 1.5 < max(focal) < 2.0
+    for one, other in zip(make_cameras(1, 0, 96), make_cameras(1, 0, 96, "human36m"), strict=True):
+        np.testing.assert_array_equal(one.R_cam_from_world, other.R_cam_from_world)
+
+
+def test_a_sensor_is_one_camera_s_own():
+    plain = make_sensor(1, 1, 0, 0.0)
+    np.testing.assert_array_equal(plain.gains, 1)
+    assert plain.gamma == 1
+    first, again, other = make_sensor(1, 1, 0, 1.0), make_sensor(1, 1, 0, 1.0), make_sensor(1, 2, 0, 1.0)
+    np.testing.assert_array_equal(first.gains, again.gains)
+    assert first.gamma == again.gamma != other.gamma and np.abs(first.gains - other.gains).max() > 0.01
+    gains = np.stack([make_sensor(subject, 1, 0, 1.0).gains for subject in range(200)])
+    assert gains.min() > 0.35 and gains.max() < 2.8 and abs(np.log(gains).mean()) < 0.06
+
+
+def test_hard_pictures_show_whole_people(made_hard):
+    for folder in FOLDERS[:4]:
+        meta = load_meta(made_hard / "frames" / folder / "h36m_meta.mat")
+        assert abs(meta.camera.focal_px[0] / SIZE_PX - 1.147) > 0.01
+        for row, joints_world_m in enumerate(meta.joints_world_m):
+            mask = read_mask(made_hard / "masks" / folder / f"{folder}_{row + 1:06d}.png")
+            joints_img_px = project(meta.camera, to_camera(meta.camera, joints_world_m))
+            assert (joints_img_px > 0).all() and (joints_img_px < SIZE_PX).all()
+            columns, rows = joints_img_px.astype(int).T
+            near = cv2.dilate((mask > 128).astype(np.uint8), np.ones((5, 5)))
+            assert near[rows, columns].sum() >= 13, "things may hide some joints"
