@@ -62,6 +62,7 @@ def _caption(hardware: dict[str, Any], vertices: int) -> str:
 
 CURVES = {
     "retrieval": ("nearest label (oracle)", "#8a98a8", ":"), "supervised": ("labels alone", "#d1495b", "-"),
+    "imagenet": ("ImageNet features, labels alone", "#d1495b", "--"),
     "rhodin": ("rhodin", "#8a98a8", "-"), "seed": ("seed", "#8a98a8", "--"),
     "stage_1_frozen": ("stage 1, one matrix", "#62a8e5", "-"), "stage_1_finetuned": ("stage 1, trained on", OURS, "-"),
     "ours_without_stage_1": ("fits of masks, no stage 1", "#3a7d44", "--"),

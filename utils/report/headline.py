@@ -93,8 +93,10 @@ OF_LABELS = (
     ("3", "3 sequences", "stage_1_frozen", "one matrix on stage 1's points"),
     ("S1", "all of S1 (2,160)", "supervised", "labels alone"),
     ("S1", "all of S1", "stage_1_frozen", "one matrix on stage 1's points"),
-    ("S1", "all of S1", "ours", "stage 1 and bodies off masks of 31 people, trained on"),
-    ("none", "no label", "ours", "the same"),
+    ("S1", "all of S1", "stage_1_finetuned", "stage 1, all layers trained on the labels"),
+    ("none", "no label", "ours_without_stage_1", "bodies off masks of 31 people, without stage 1"),
+    ("none", "no label", "ours", "the same behind stage 1"),
+    ("all", "everybody's labels", "oracle", "behind stage 1, in the place of these bodies (oracle)"),
 )
 """Rows of the label curve on the first page."""
 OF_REAL = ("", "n_mpjpe_mm", "p_mpjpe_mm", "yaw_median_deg")
