@@ -31,7 +31,7 @@ except ImportError:  # Windows has none
 
 from config import ROOT, EncDecConfig, GanConfig, MeshConfig, PoseConfig
 from utils.checkpoint_checks import LimitedSizes, UnsoundError, check_archive, check_content, check_finite_numbers
-from utils.failures import FAILED_WRITING
+from utils.failures import FAILED_WRITING, naming
 from utils.machine import hardware, versions
 from utils.safe_arrays import read_array, read_arrays
 from utils.safe_pickle import load_pickled_arrays
@@ -77,8 +77,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     try:
-        yield partial
-        os.replace(partial, path)
+        with naming(path):
+            yield partial
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -327,6 +328,15 @@ def save_checkpoint(
     )
     if reads is not None:
         content["reads"] = reads.plain()
+    write_tensors(path, content)
+
+
+def write_tensors(path: Path, content: Any) -> None:
+    """Write tensors and plain values, whole or not at all.
+
+    Raises:
+        OSError: the disk is full.
+    """
     with atomic_write(path) as partial:
         try:
             torch.save(content, partial)
@@ -363,8 +373,7 @@ def upgrade_checkpoint(path: Path) -> bool:
     content = read_checkpoint(path, *STAGE_SETTINGS)
     if content["format"] == CHECKPOINT_FORMAT:
         return False
-    with atomic_write(path) as partial:
-        torch.save(dict(upgraded(content)), partial)
+    write_tensors(path, dict(upgraded(content)))
     return True
 
 

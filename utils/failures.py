@@ -3,7 +3,10 @@
 import errno
 import os
 import re
+from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
 
 ELSEWHERE = "choose another place (--out, --to, --paths.runs-location, ...)"
 KEPT = "; what was whole before still is"
@@ -34,11 +37,26 @@ TOO_LITTLE_SHARED_MEMORY = (
     "the processes that read data have too little shared memory (/dev/shm); use --loop.workers 0, or give more "
     "(docker run --shm-size 2g)"
 )
-FAILED_WRITING = re.compile(r"PytorchStreamWriter|inline_container", re.IGNORECASE)
-"""What PyTorch raises, as a RuntimeError, when a file cannot be written to its end."""
+FAILED_WRITING = re.compile(r"PytorchStreamWriter|inline_container|iostream", re.IGNORECASE)
+"""What PyTorch raises, as a RuntimeError, when a file cannot be written to its end; the last where only that fails."""
 OTHERS_GONE = re.compile(r"\b(gloo|nccl)\b|connection (closed|reset) by peer", re.IGNORECASE)
 """What PyTorch raises in a process that waits for another one, which ended or does not answer."""
 ASKED_ARE = re.compile(r"Unable to allocate ([^\n]*?) for an array")
+
+
+NOT_WRITTEN = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What the system says to a write, and not only when a file is opened."""
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Put a file's name into errors of writing: streams that are open already do not tell it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NOT_WRITTEN and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def _system_sentence(error: OSError) -> str:

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from tqdm import tqdm
 
 from utils.artifacts import atomic_write
+from utils.failures import naming
 from utils.image import write_image
 
 
@@ -134,10 +135,11 @@ class History:
         if self.folder is None or not means:
             return
         record = {"step": step, "elapsed_s": round(time.monotonic() - self.started_s, 1), **means, **(counts or {})}
-        with open(self.folder / "history.jsonl", "a") as history:
+        with naming(self.folder / "history.jsonl"), open(self.folder / "history.jsonl", "a") as history:
             history.write(json.dumps(record) + "\n")
         tqdm.write(f"{self.stage} {step:7d}  " + "  ".join(f"{name} {mean:.4g}" for name, mean in means.items()))
         if self.events:
-            for name, mean in means.items():
-                self.events.add_scalar(name, mean, step)
-            self.events.flush()
+            with naming(self.folder):
+                for name, mean in means.items():
+                    self.events.add_scalar(name, mean, step)
+                self.events.flush()

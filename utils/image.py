@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from utils.failures import naming
 from utils.optional import later
 from utils.whole_batch import Draws, rand
 
@@ -90,10 +91,15 @@ def encode(image: UInt8[np.ndarray, "H W *c"], ending: str, quality: int = 95) -
 
 
 def write_image(path: Path, image: UInt8[np.ndarray, "H W *c"], quality: int = 95) -> None:
-    """Write an RGB image or a grey mask as .jpg or .png, by the ending of the path."""
+    """Write an RGB image or a grey mask as .jpg or .png, by the ending of the path; none where it cannot be whole."""
     content = encode(image, path.suffix, quality)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
+    try:
+        with naming(path):
+            path.write_bytes(content)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def to_unit_rgb(image: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "3 H W"]:

@@ -130,7 +130,7 @@ def test_the_row_of_imagenet_begins_at_its_weights_and_differs_in_the_encoder_al
     assert settings.optim.lr == usual.optim.lr / 4 and settings.encoder is None and settings.mode == "scratch"
     same = {"name": usual.name, "untrained": usual.untrained, "optim": usual.optim}
     assert replace(settings, **same) == usual
-    stage_1 = train_3d_pose_from_enc.encoder_of(settings)
+    stage_1 = train_3d_pose_from_enc.start_of_pose(settings).stage_1
     assert torch.equal(stage_1.network.backbone.stem[0].weight, efficientnet_lite0()._conv_stem.weight)
 
 

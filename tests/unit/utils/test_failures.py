@@ -1,11 +1,13 @@
 """What the operating system and libraries report becomes one sentence and exit code 2; what was whole stays whole."""
 
 import errno
+import json
 import os
 import re
 import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -116,6 +118,36 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(tmp_path):
     assert (tmp_path / "toy/toy/checkpoint_last.pt").read_bytes() == before
     assert not list((tmp_path / "toy/toy").glob("*.partial"))
     assert torch.load(tmp_path / "toy/toy/checkpoint_last.pt", weights_only=True)["step"] == 12
+
+
+MOUNTED = ["sh", "-c", 'mount -t tmpfs -o size=1m tmpfs "$0" && exec "$@"']
+"""The file system is seen by this process alone, and gone with it."""
+
+
+def own_mounts(folder: Path) -> list[str]:
+    """Give the command that runs another one with a file system of a megabyte on a folder; skip where none works."""
+    for alone in (["unshare", "-rm"], ["unshare", "-m"]):
+        with suppress(OSError):
+            if not subprocess.run([*alone, *MOUNTED, str(folder), "true"], capture_output=True).returncode:
+                return [*alone, *MOUNTED, str(folder)]
+    pytest.skip("no small file system can be mounted here: neither unshare -rm nor unshare -m may")
+
+
+def test_a_disk_that_fills_up_leaves_the_last_checkpoint_and_a_training_that_goes_on(tmp_path):
+    alone = own_mounts(tmp_path)
+    done = subprocess.run([*alone, sys.executable, str(ROOT / "tests/helpers/full_disk.py"), str(tmp_path)], text=True,
+                          capture_output=True, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    assert not done.returncode, done.stderr[-2000:]
+    trials = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(trials) == 3
+    for trial in trials:
+        told = [line for line in trial["said"].splitlines() if line.startswith("error: ")]
+        assert trial["code"] == 2 and len(told) == 1 and "Traceback" not in trial["said"], trial
+        assert trial["run"] in told[0] and "no space is left there" in told[0], told
+        assert not any(name.endswith(".partial") for name in trial["files"]), trial["files"]
+        assert 12 <= trial["step"] < 300 == trial["ended"]
+        assert trial["logged"] == sorted(set(trial["logged"])) and trial["logged"][-1] == 300
+    assert trials[-1]["step"] > 12, "with some room the training gets further"
 
 
 HOLDING = "import sys; from pathlib import Path; from utils.artifacts import FolderLock\n" \
