@@ -21,6 +21,7 @@ from dataset_def.h36m_pose_data import PoseData
 from models.encoder_decoder import EncoderDecoder, load_encoder_decoder
 from utils.artifacts import Embeddings, file_hash, save_embeddings
 from utils.batches import batch_loader, to_device
+from utils.checkpoint_checks import check_predictions
 from utils.engine import choose_device, mixed_seed
 from utils.image import jitter_colours
 from utils.settings import chosen_subjects, next_command, start
@@ -80,6 +81,7 @@ def main(config: EmbeddingsConfig) -> Path:
         data = PoseData(config.paths, FrameChoice(config.subjects), crops)
         encode_copy(copy, network, data, config, rows)
     arrays = {name: np.concatenate(values) for name, values in rows.items()}
+    check_predictions(config.checkpoint, points=arrays["points"], appearances=arrays["appearance"])
     path = config.checkpoint.parent / "embeddings.pkl"
     index = config.paths.index_location / "index.npz"
     save_embeddings(path, Embeddings(**arrays, encoder_hash=file_hash(config.checkpoint), index_hash=file_hash(index)))

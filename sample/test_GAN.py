@@ -29,6 +29,7 @@ from models.smpl import Body, load_body
 from utils.artifacts import save_metrics, save_predictions
 from utils.body_file import BodyFile, read_body_file
 from utils.bootstrap import auc_intervals
+from utils.checkpoint_checks import check_predictions
 from utils.engine import choose_device
 from utils.settings import chosen_subjects, named, next_command, start
 from utils.tiers import Reads
@@ -231,6 +232,9 @@ def main(config: TestGanConfig) -> dict[str, Any]:
     for number, (name, real) in enumerate(real_sets(config, stored.config).items()):
         poses = {"real": real.rotations, **corrupted(real, config.seed, file)}
         judged = {kind: judge(stored.discriminator, rotations) for kind, rotations in poses.items()}
+        check_predictions(
+            config.checkpoint, **{f"scores of {kind} poses": one.minus_l_gan for kind, one in judged.items()}
+        )
         metrics[name] = {
             "num_poses": len(real.sequence),
             "num_sequences": len(set(real.sequence.tolist())),

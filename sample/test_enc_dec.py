@@ -33,6 +33,7 @@ from sample.tools.probe_points import ProbeConfig
 from utils.artifacts import save_metrics, save_predictions
 from utils.batches import in_order, to_device
 from utils.bootstrap import mean_interval
+from utils.checkpoint_checks import check_predictions
 from utils.engine import choose_device
 from utils.image import to_picture
 from utils.image_metrics import image_errors
@@ -175,6 +176,9 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
     crops = CropSettings(trained.crop, seed=config.seed)
     data = EncoderData(config.paths, FrameChoice(config.subjects), crops, pairing)
     measured = measure_views(network, data, config.max_pairs, config.batch, device)
+    whole = {name: np.isfinite(values) for name, values in measured.errors["background alone"].items()}
+    check_predictions(config.checkpoint, **{f"{name}_of_pictures": values[whole[name]]
+                                            for name, values in measured.errors["predicted"].items()})  # fmt: skip
     table = {
         recipe: {name: mean_interval(values, measured.frames)._asdict() for name, values in errors.items()}
         for recipe, errors in measured.errors.items()

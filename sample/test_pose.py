@@ -28,6 +28,7 @@ from dataset_def.h36m_pose_data import PoseData, labels_world_m
 from models.pose_from_latent import StoredPose, load_pose
 from utils.artifacts import save_metrics, save_predictions, skeleton_arrays
 from utils.batches import in_order, to_device
+from utils.checkpoint_checks import check_predictions
 from utils.engine import choose_device
 from utils.image import to_picture
 from utils.metrics import mirrored_joints, mpjpe_mm, pose_errors
@@ -250,6 +251,7 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     data = PoseData(config.paths, choose_frames(config), CropSettings(crop, config.roll_rad))
     skeleton = own_joints(config.checkpoint, stored, data.table)
     found = predict_all(stored, data, config.batch, device)
+    check_predictions(config.checkpoint, poses=found.predicted_root_m)
     frames = found.frames.numpy().astype(np.int32)
 
     errors = errors_of(found.predicted_root_m, found, skeleton)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
@@ -122,6 +123,18 @@ def check_finite_numbers(states: Any) -> None:
                              "that wrote it had failed")  # fmt: skip
         if isinstance(value, float) and not math.isfinite(value):
             raise UnsoundError(f"{name} is {value}")
+
+
+def check_predictions(checkpoint: Path, **found: Tensor | np.ndarray) -> None:
+    """Refuse what a network predicts where it is none: weights that are finite may lead there, too.
+
+    Raises:
+        ValueError: a number is NaN or infinite; naming the checkpoint, and which.
+    """
+    for name, values in found.items():
+        if not np.isfinite(values.detach().cpu().numpy() if isinstance(values, Tensor) else values).all():
+            raise ValueError(f"{checkpoint} leads to {name.replace('_', ' ')} that are NaN or infinite: its weights "
+                             "are damaged, or its training had failed; train it again, or give another")  # fmt: skip
 
 
 MAKERS: tuple[Callable[..., Any], ...] = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full)

@@ -29,6 +29,7 @@ from sample import make_figures, train_enc_dec
 from sample import test_enc_dec as enc_dec_test
 from sample.make_figures import FiguresConfig
 from sample.test_enc_dec import TestEncDecConfig as EncDecTestConfig
+from tests.helpers.opened_files import leads_to_infinity
 from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions
 from utils.history import load_history
@@ -106,6 +107,14 @@ def test_the_test_script_measures_beside_two_baselines_and_stores_pictures(train
     assert arrays["grid_predicted"].shape == (3, 32, 32, 3)
     assert arrays["turntable"].shape == (3, 8, 32, 32, 3)
     assert not np.array_equal(arrays["turntable"][:, 0], arrays["turntable"][:, 4])
+
+
+def test_a_network_whose_pictures_are_no_numbers_is_named(trained, paths, tmp_path):
+    path = leads_to_infinity(trained / "checkpoint_best.pt", tmp_path, "backbone.")
+    config = EncDecTestConfig(checkpoint=path, paths=paths, subjects=(9,), batch=8, examples=3, device="cpu")
+    with pytest.raises(ValueError, match=r"checkpoint_best\.pt leads to .* of pictures that are NaN or infinite"):
+        enc_dec_test.main(config)
+    assert [one.name for one in tmp_path.iterdir()] == [path.name], "nothing is written"
 
 
 @pytest.mark.usefixtures("table")

@@ -38,7 +38,7 @@ from sample import save_embeddings, train_3d_pose_from_enc
 from sample import test_pose as pose_test
 from sample.save_embeddings import EmbeddingsConfig
 from sample.test_pose import TestPoseConfig as PoseTestConfig
-from tests.helpers.opened_files import files_opened
+from tests.helpers.opened_files import files_opened, leads_to_infinity
 from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions, save_checkpoint
 from utils.engine import Run
@@ -219,6 +219,17 @@ def test_a_crop_about_the_true_pelvis_is_reported_beside_the_one_about_masks_and
     assert [sorted(one["reads_at_test"]) for one in told] == [["cameras", "masks", "people", "pixels"],
                                                               ["cameras", "people", "pixels", "root"]]  # fmt: skip
     assert told[0]["tier_of"]["constant_pose"] == "S1's joints"
+
+
+def test_networks_that_lead_to_infinity_are_named(place, tmp_path):
+    train_3d_pose_from_enc.main(place.config("infinite"))
+    path = leads_to_infinity(place.run("infinite") / "checkpoint_best.pt", tmp_path, "head.layers.")
+    with pytest.raises(ValueError, match=r"checkpoint_best\.pt leads to poses that are NaN or infinite"):
+        pose_test.main(PoseTestConfig(path, tmp_path / "out", "cpu", place.paths, (9,)))
+    path = leads_to_infinity(place.encoder, tmp_path, "backbone.")
+    with pytest.raises(ValueError, match=r"checkpoint_best\.pt leads to points that are NaN or infinite"):
+        save_embeddings.main(EmbeddingsConfig(checkpoint=path, paths=place.paths, subjects=(1,), device="cpu"))
+    assert [one.name for one in tmp_path.iterdir()] == [path.name], "nothing is written"
 
 
 def test_people_are_told_apart_by_data_set_and_number(place, tmp_path):

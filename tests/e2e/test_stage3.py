@@ -14,6 +14,7 @@ from sample.make_figures import FiguresConfig
 from sample.test_GAN import TestGanConfig
 from sample.tools import export_weights
 from sample.tools.export_weights import ExportConfig
+from tests.helpers.opened_files import leads_to_infinity
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions
 from utils.history import load_history
 
@@ -59,7 +60,7 @@ def place(tmp_path_factory) -> Workplace:
     return Workplace(tmp_path_factory.mktemp("stage3"))
 
 
-def test_the_critic_learns_to_tell_noise_and_its_test_writes_numbers_and_pictures(place):
+def test_the_critic_learns_to_tell_noise_and_its_test_writes_numbers_and_pictures(place, tmp_path):
     longer = Optim(steps=150, lr=3e-3, warmup_steps=0, schedule="constant", bf16=False)
     loop = Loop(workers=0, log_every=10, validate_every=50, checkpoint_every=150)
     data = replace(place.data, amass=place.root / "amass")
@@ -75,16 +76,12 @@ def test_the_critic_learns_to_tell_noise_and_its_test_writes_numbers_and_picture
     scores = load_prior_for(path, BODY).scores(torch.eye(3).expand(2, 23, 3, 3), torch.zeros(2, 10))
     assert scores.isfinite().all()
 
-    test_GAN.main(
-        TestGanConfig(
-            checkpoint=path,
-            paths=place.paths,
-            device="cpu",
-            processes=1,
-            examples=2,
-            cache_location=place.data.cache_location,
-        )
-    )
+    settings = TestGanConfig(checkpoint=path, paths=place.paths, device="cpu", processes=1, examples=2,
+                             cache_location=place.data.cache_location)  # fmt: skip
+    test_GAN.main(settings)
+    broken = leads_to_infinity(path, tmp_path, "of_pose.")
+    with pytest.raises(ValueError, match=r"checkpoint_best\.pt leads to scores of real poses that are NaN or infinite"):
+        test_GAN.main(replace(settings, checkpoint=broken))
     metrics = load_metrics(place.run("learns") / "metrics.json", "")["metrics"]["generator"]
     assert metrics["num_sequences"] == 2 and metrics["num_poses"] == 12, "held-out motions only"
     assert {"shuffled", "mirrored_limb", "outside_limits", "interpenetrating", "over_twisted", "mean"} == set(

@@ -229,6 +229,19 @@ def test_a_file_that_unpacks_into_more_than_itself(tmp_path):
     assert "none may be compressed" in refused(read, path)
 
 
+@pytest.mark.parametrize("opened", [b"]", b"}", b"("])
+def test_nests_that_no_program_could_write_are_refused(tmp_path, opened):
+    path, read, _ = stored("prior", tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {part.filename: archive.read(part) for part in archive.infolist()}
+    deep = {b"]": b"]" * 50_000 + b"a" * 49_999, b"}": b"}" + b"K\x01}" * 49_999 + b"s" * 49_999,
+            b"(": b"(" * 50_000 + b"t" * 50_000}[opened]  # fmt: skip
+    with zipfile.ZipFile(path, "w") as archive:
+        for part, content in parts.items():
+            archive.writestr(part, b"\x80\x02" + deep + b"." if part.endswith("data.pkl") else content)
+    refused(read, path)
+
+
 def test_a_network_may_not_grow_far_beyond_its_file():
     with LimitedSizes(1000), pytest.raises(ValueError, match="settings ask for"):
         torch.nn.Linear(1_000_000, 1_000_000)
