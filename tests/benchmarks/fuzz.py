@@ -2,20 +2,26 @@
 
     python tests/benchmarks/fuzz.py                       # half an hour of one core, shared by all readers
     python tests/benchmarks/fuzz.py --readers amc --cases 1000 --show
+    python tests/benchmarks/fuzz.py --guided --readers body_pkl meta_mat --seconds 600      # by coverage; needs atheris
 
 Small real files are changed as damage and malice do (tests/helpers/mutations.py), the parts of archives too.  A reader
 may give a value, or raise ValueError or OSError with the file's name in one line.  Anything else, the end of the
 process among it, counts as foreign; more than 2 s of computing or 1 GB more memory as over the limit.
 
+With --guided, atheris keeps files that reach new code of ours and changes them further (tests/benchmarks/guided.py).
+
 Writes  tests/benchmarks/results/fuzz.json
 """
 
+import importlib.util
 import json
 import mmap
 import random
+import re
 import resource
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,10 +29,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
-import tyro
 
 from config import ROOT
 from tests.helpers.children import in_a_child
@@ -34,6 +39,7 @@ from tests.helpers.file_readers import READERS, Reader
 from tests.helpers.mutations import mutated
 from utils.artifacts import save_result
 from utils.failures import failure_in_words
+from utils.settings import start
 
 AIM_OURS, AIM_OTHERS = 100_000, 10_000
 MOST_S, MOST_BYTES = 2.0, 1 << 30
@@ -53,6 +59,10 @@ class FuzzConfig:
     """Of each reader; 0: 100,000 where we parse, 10,000 where OpenCV, PyTorch, Pillow or zipfile does."""
     seconds: float = 1700.0
     """For all readers together; each has an equal share of what is left."""
+    guided: bool = False
+    """Let coverage choose what is changed further; needs atheris (pip install atheris), which nothing else needs."""
+    kept: Path = ROOT / "runs" / "fuzz"
+    """Guided: what goes wrong is kept here, and what reached new code."""
     first: int = 0
     show: bool = False
     """Print what was wrong."""
@@ -101,8 +111,14 @@ def write_case(reader: Reader, name: str, number: int, folder: Path, seeds: dict
 class Tally:
     """Counts that a child writes and its parent reads, also when the child has ended."""
 
-    def __init__(self) -> None:
-        self.shared = mmap.mmap(-1, 4096)
+    def __init__(self, file: Path | None = None) -> None:
+        """Begin at nothing, in memory, or in a file for processes that are no copies of this one."""
+        if file is None:
+            self.shared = mmap.mmap(-1, 4096)
+            return
+        with open(file, "a+b") as stream:
+            stream.truncate(4096)
+            self.shared = mmap.mmap(stream.fileno(), 4096)
 
     def set(self, *numbers: int) -> None:
         """Write: cases done, refused, foreign, over the limit."""
@@ -187,15 +203,50 @@ def fuzz(name: str, reader: Reader, numbers: range, seconds: float) -> dict[str,
             "examples": tally.told()}  # fmt: skip
 
 
-def keep(result: Path | None, found: dict[str, Any]) -> None:
+LAST = re.compile(r"cov: (\d+) ft: \d+ corp: (\d+)")
+"""What atheris says from time to time: places of code that were reached, and inputs that were kept."""
+
+
+def fuzz_guided(name: str, is_ours: bool, config: FuzzConfig, seconds: float) -> dict[str, Any]:
+    """Let coverage choose cases of a reader, in a process of its own; if a case ends that, it counts as foreign."""
+    folder = config.kept / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="guided_") as scratch:
+        file = Path(scratch) / "tally"
+        tally = Tally(file)
+        command = [sys.executable, "-m", "tests.benchmarks.guided", "--reader", name, "--tally", file, "--kept", folder,
+                   "--corpus", folder / "corpus", "--seconds", seconds, "--cases", config.cases]  # fmt: skip
+        done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, errors="replace")
+        cases, refused, foreign, over = tally.get()
+        told = [(int(code), int(inputs)) for code, inputs in LAST.findall(done.stderr)]
+        if not cases or not told:
+            raise RuntimeError(f"atheris could not run on {name}: {done.stderr[-2000:]}")
+        if done.returncode:
+            tally.tell(f"the process ended with code {done.returncode}")
+        return {"cases": cases, "refused": refused, "read": cases - refused - foreign - over, "ours": is_ours,
+                "foreign_errors": foreign + (done.returncode != 0), "ended_processes": int(done.returncode != 0),
+                "over_limit": over, "seconds": round(seconds), "places_of_code_first": told[0][0],
+                "places_of_code_last": told[-1][0], "inputs_kept": told[-1][1], "examples": tally.told()}  # fmt: skip
+
+
+def keep(result: Path | None, how: Literal["readers", "guided"], found: dict[str, Any]) -> None:
     """Write what was found of a reader beside what is there of others."""
-    if result is not None:
-        before = json.loads(result.read_text())["readers"] if result.is_file() else {}
-        save_result(result, "see the head of tests/benchmarks/fuzz.py", readers=before | found)
+    if result is None:
+        return
+    stored = json.loads(result.read_text()) if result.is_file() else {}
+    parts: dict[str, Any] = {part: stored.get(part, {}) for part in ("readers", "guided")}
+    parts[how] = parts[how] | found
+    save_result(result, "see the head of tests/benchmarks/fuzz.py", **parts)
 
 
 def main(config: FuzzConfig) -> dict[str, Any]:
-    """Try every reader; write down the counts."""
+    """Try every reader; write down the counts.
+
+    Raises:
+        ValueError: coverage shall choose, and atheris is not installed.
+    """
+    if config.guided and importlib.util.find_spec("atheris") is None:
+        raise ValueError("--guided needs the package atheris, which is not installed; pip install atheris")
     torch.set_num_threads(1)
     found: dict[str, Any] = {}
     ends_s = time.monotonic() + config.seconds
@@ -203,14 +254,17 @@ def main(config: FuzzConfig) -> dict[str, Any]:
         reader = READERS[name]
         aim = config.cases or (AIM_OURS if reader.is_ours else AIM_OTHERS)
         share_s = (ends_s - time.monotonic()) / (len(config.readers) - place)
-        found[name] = fuzz(name, reader, range(config.first, config.first + aim), share_s)
+        if config.guided:
+            found[name] = fuzz_guided(name, reader.is_ours, config, share_s)
+        else:
+            found[name] = fuzz(name, reader, range(config.first, config.first + aim), share_s)
         print(f"{name}: {found[name]['cases']} cases, {found[name]['foreign_errors']} foreign, "
               f"{found[name]['over_limit']} over the limit", file=sys.stderr)  # fmt: skip
-        keep(config.result, {name: found[name]})
+        keep(config.result, "guided" if config.guided else "readers", {name: found[name]})
         if config.show:
             print("\n".join(f"    {line}" for line in found[name]["examples"]), file=sys.stderr)
     return found
 
 
 if __name__ == "__main__":
-    main(tyro.cli(FuzzConfig, description=__doc__))
+    start(main, FuzzConfig)

@@ -24,6 +24,17 @@ def fuzz_block(stored: dict[str, Any]) -> str:
     return "\n".join(lines) + f"\n\n{total:,} files in all. `fuzz.json`."
 
 
+def guided_block(stored: dict[str, Any]) -> str:
+    """Write a line for each reader whose files coverage chose."""
+    lines = ["| reader | cases | refused | read | foreign errors | over a limit | places of code reached | minutes |",
+             "|---" * 8 + "|"]  # fmt: skip
+    for name, row in sorted(stored["guided"].items()):
+        lines.append(f"| {name} | {row['cases']:,} | {row['refused']:,} | {row['read']:,} | {row['foreign_errors']} | "
+                     f"{row['over_limit']} | {row['places_of_code_first']} – {row['places_of_code_last']} | "
+                     f"{row['seconds'] / 60:.1f} |")  # fmt: skip
+    return "\n".join(lines) + "\n\n`fuzz.json`."
+
+
 def kills_block(stored: dict[str, Any]) -> str:
     """Write a line for each stage."""
     lines = ["| stage | ended | trainings compared | equal bit for bit | two threads: terms of step 1 differ by |",
@@ -35,16 +46,17 @@ def kills_block(stored: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n\n`kills.json`."
 
 
-BLOCKS = {"fuzz": fuzz_block, "kills": kills_block}
+BLOCKS = {"fuzz": ("fuzz", fuzz_block), "guided": ("fuzz", guided_block), "kills": ("kills", kills_block)}
+"""By the name of their marks: the file, and what writes it."""
 
 
 def with_tables(page: str, results: Path = RESULTS) -> str:
     """Put the tables between their marks."""
-    for name, block in BLOCKS.items():
+    for name, (file, block) in BLOCKS.items():
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         before, rest = page.split(begin)
         after = rest.split(end)[1]
-        page = f"{before}{begin}\n{block(json.loads((results / f'{name}.json').read_text()))}\n{end}{after}"
+        page = f"{before}{begin}\n{block(json.loads((results / f'{file}.json').read_text()))}\n{end}{after}"
     return page
 
 

@@ -26,6 +26,20 @@ def test_damaged_files_end_in_one_sentence(cases):
     assert sum(counts["refused"] for counts in found.values()) > 0.3 * sum(counts["cases"] for counts in found.values())
 
 
+def test_where_atheris_is_missing_coverage_cannot_choose_and_a_sentence_says_so(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="--guided needs the package atheris, which is not installed; pip install"):
+        main(FuzzConfig(guided=True, readers=("amc",), result=None))
+
+
+@LINUX
+def test_where_atheris_is_installed_coverage_chooses(tmp_path):
+    pytest.importorskip("atheris", reason="atheris is not installed, and nothing else needs it")
+    [found] = main(FuzzConfig(guided=True, readers=("amc",), seconds=10, kept=tmp_path, result=None)).values()
+    assert found["cases"] > 100 and found["places_of_code_last"] > found["places_of_code_first"]
+    assert not found["foreign_errors"] and not found["over_limit"], found["examples"]
+
+
 @pytest.mark.parametrize("name", READERS)
 def test_whole_files_are_read(tmp_path, name):
     for path in READERS[name].write(tmp_path):

@@ -4,7 +4,7 @@ import io
 import random
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from utils.safe_arrays import BROKEN_ARCHIVE
 
@@ -94,12 +94,14 @@ PLAIN: tuple[Callable[[bytes, random.Random], bytes], ...] = (
 )
 
 
-def in_archive(content: bytes, rng: random.Random) -> bytes:
+def in_archive(
+    content: bytes, rng: random.Random, ways: Sequence[Callable[[bytes, random.Random], bytes]] = PLAIN
+) -> bytes:
     """Change a part of a zip archive and pack it again, so that its checksums hold; sometimes pack it hostilely."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     chosen = rng.choice(sorted(parts))
-    parts[chosen] = rng.choice(PLAIN)(parts[chosen], rng)
+    parts[chosen] = rng.choice(ways)(parts[chosen], rng)
     if rng.random() < 0.05:
         parts["../../outside" if rng.random() < 0.5 else chosen] = bytes(5_000_000)
     packed = io.BytesIO()
