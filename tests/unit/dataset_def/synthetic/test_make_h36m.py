@@ -14,6 +14,7 @@ from config import ROOT, Paths
 from dataset_def.h36m_files import load_meta
 from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import SyntheticConfig
+from dataset_def.synthetic.motion.performance import is_in_frame
 from dataset_def.synthetic.scene.cameras import AREA_MIDDLE_WORLD_M, make_cameras, make_sensor
 from dataset_def.synthetic.scene.room import HALF_LENGTH_M, HALF_WIDTH_M
 from dataset_def.synthetic.sequence_files import SyntheticSequence, is_sequence_complete
@@ -252,9 +253,18 @@ def test_varied_cameras_stand_in_the_room_and_see_the_middle_of_a_person():
             seen_px = project(camera, to_camera(camera, ends))
             assert np.abs(seen_px[1] - 500).max() < 60 and (seen_px > 100).all() and (seen_px < 900).all()
     assert 0.8 <= min(heights_m) < 0.9 and 2.4 < max(heights_m) <= 2.5
-    assert 0.6 < min(focal) < 0.85 and 1.5 < max(focal) < 2.0
+    assert 0.6 < min(focal) < 0.85 and 1.4 < max(focal) < 1.8
     for one, other in zip(make_cameras(1, 0, 96), make_cameras(1, 0, 96, "human36m"), strict=True):
         np.testing.assert_array_equal(one.R_cam_from_world, other.R_cam_from_world)
+
+
+def test_who_stretches_or_lies_fits_into_every_varied_camera():
+    turns = np.linspace(0, 2 * np.pi, 16, endpoint=False)
+    around = np.column_stack([np.cos(turns), np.sin(turns), np.zeros(16)])
+    reach_m = np.concatenate([1.05 * around, 0.95 * around + [0, 0, 1.5], 0.15 * around + [0, 0, 2.4]])
+    for subject in range(300):
+        cameras = make_cameras(subject, 0, 1000, "varied")
+        assert is_in_frame(cameras, AREA_MIDDLE_WORLD_M + reach_m), f"S{subject} would be refused in the middle"
 
 
 def test_a_sensor_is_one_camera_s_own():
