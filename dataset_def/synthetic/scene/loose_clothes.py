@@ -195,7 +195,8 @@ def joined(sheets: list[Cloth]) -> Cloth:
     """Make one piece of several."""
     starts = np.cumsum([0, *(len(one.corners) for one in sheets)])
     faces = [one.faces + start for one, start in zip(sheets, starts, strict=False)]
-    return Cloth(*(np.concatenate([one[k] for one in sheets]) for k in range(4)), np.concatenate(faces))
+    corners, shares, offsets_m, canonical_m = (np.concatenate([one[k] for one in sheets]) for k in range(4))
+    return Cloth(corners, shares, offsets_m, canonical_m, np.concatenate(faces))
 
 
 def outwards(cloth: Cloth, points_m: Float[np.ndarray, "V 3"], axis: int) -> Cloth:

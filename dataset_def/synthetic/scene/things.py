@@ -168,7 +168,8 @@ def joined_meshes(meshes: list[Mesh]) -> Mesh:
     """Make one mesh of several."""
     starts = np.cumsum([0, *(len(mesh.points_m) for mesh in meshes)])
     faces = [mesh.faces + start for mesh, start in zip(meshes, starts, strict=False)]
-    return Mesh(*(np.concatenate([mesh[k] for mesh in meshes]) for k in range(3)), np.concatenate(faces))
+    points_m, normals, colours = (np.concatenate([mesh[k] for mesh in meshes]) for k in range(3))
+    return Mesh(points_m, normals, colours, np.concatenate(faces))
 
 
 def chair_boxes(chair: Chair, top_m: float, back_m: float, middle_m: float) -> Boxes:
