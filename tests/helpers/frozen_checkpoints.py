@@ -305,7 +305,11 @@ def large_kinds(folder: Path) -> dict[str, Any]:
 def unpacked_release(release: str, folder: Path) -> dict[str, Any]:
     """Unpack the checkpoints of a release into a folder, and give what they are to lead to."""
     with tarfile.open(FOLDER / f"{release}.tar.xz") as archive:
-        archive.extractall(folder, filter="data")
+        for entry in archive:  # extractall has its filter in later versions of Python 3.11 only
+            if (content := archive.extractfile(entry)) is not None:
+                path = folder / entry.name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content.read())
     stored: dict[str, Any] = json.loads((FOLDER / f"{release}.json").read_text())
     return stored
 

@@ -18,7 +18,7 @@ def test_a_module_with_annotations_is_checked(name):
 
 def test_few_modules_are_excepted_each_for_a_reason():
     excepted = {name: reason for name, reason in annotated_modules().items() if reason}
-    assert len(excepted) <= 7 and len(checked_modules()) > 80, excepted
+    assert len(excepted) <= 8 and len(checked_modules()) > 80, excepted
     assert {"models.silhouette", "models.silhouette.topology", "utils.draw_mesh"} <= excepted.keys()
 
 

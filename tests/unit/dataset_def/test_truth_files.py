@@ -78,7 +78,7 @@ def test_damaged_missing_and_foreign_files_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"cut\.npz is damaged"):
         load_bodies(tmp_path / "cut.npz")
     np.savez(tmp_path / "other.npz", theta=np.zeros((4, 66)), betas=np.zeros(10))
-    with pytest.raises(ValueError, match="expected theta"):
+    with pytest.raises(ValueError, match=r"expected numbers in theta"):
         load_bodies(tmp_path / "other.npz")
 
 
