@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from utils.figures.common import CAPTION_SIZE, LABEL_SIZE, with_caption
 
 MASKS, SIZE_PX = 32, 128
 """The batch whose time is drawn."""
+LONGEST_NAME = 38
+"""Letters of a line of a bar's name."""
 OURS, OTHERS = "#1f6fb5", "#8a98a8"
 """Colours of our own methods and of the others."""
 
@@ -46,7 +49,8 @@ def silhouette_figure(path: Path) -> Figure:
 
 
 def _bars(axes: Axes, names: list[str], values: list[float], form: str, title: str) -> None:
-    bars = axes.barh(names, values, color=[OURS if name.startswith("ours") else OTHERS for name in names])
+    colours = [OURS if name.startswith("ours") else OTHERS for name in names]
+    bars = axes.barh([fill(name, LONGEST_NAME) for name in names], values, color=colours)
     axes.bar_label(bars, [form.format(value) for value in values], padding=3, fontsize=LABEL_SIZE)
     axes.tick_params(labelsize=LABEL_SIZE)
     axes.set_xlabel(title, fontsize=CAPTION_SIZE)
