@@ -9,6 +9,7 @@ other body points to where the limb of the first one points.  What remains is me
 from typing import NamedTuple
 
 import numpy as np
+import roma
 import torch
 from jaxtyping import Float
 from scipy.spatial import cKDTree
@@ -60,8 +61,7 @@ def turned_onto(bones: Float[np.ndarray, "C 3"], others: Float[np.ndarray, "C 3"
     """
     units = [values / np.linalg.norm(values, axis=1, keepdims=True).clip(1e-9) for values in (bones, others)]
     if len(bones) > 1:
-        U, _, Vt = np.linalg.svd(units[1].T @ units[0])
-        return U @ np.diag([1, 1, np.linalg.det(U @ Vt)]) @ Vt
+        return roma.special_procrustes(torch.from_numpy(units[1].T @ units[0])).numpy()
     x, y, z = np.cross(units[0][0], units[1][0])
     cos = float(units[0][0] @ units[1][0])
     if 1 + cos < OPPOSITE:

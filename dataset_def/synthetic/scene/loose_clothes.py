@@ -8,7 +8,8 @@ where it hangs below.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -24,6 +25,9 @@ START_M = 0.1
 CLOSE_M = 0.003
 MOST_M = 0.16
 """No cloth is farther off the body before folds: a long and wide skirt would stand out like a bell."""
+
+
+Surface = TypeVar("Surface", bound=tuple[np.ndarray, ...])
 
 
 class Cloth(NamedTuple):
@@ -181,6 +185,15 @@ def folded_m(
     return fit.folds * folds * np.maximum(offsets_m - CLOSE_M, 0.0)
 
 
+def joined(parts: Sequence[Surface]) -> Surface:
+    """Make one surface of several, named tuples of arrays with a row per point, and the faces last."""
+    kind: Any = type(parts[0])
+    *of_points, faces = zip(*parts, strict=True)
+    starts = np.cumsum([0, *(len(points) for points in of_points[0])])
+    moved = [own + start for own, start in zip(faces, starts, strict=False)]
+    return kind(*(np.concatenate(values) for values in of_points), np.concatenate(moved))
+
+
 def tube_faces(num_rings: int, num_points: int) -> Int[np.ndarray, "F 3"]:
     """Join rings by triangles."""
     ring, point = np.meshgrid(np.arange(num_rings - 1), np.arange(num_points), indexing="ij")
@@ -189,14 +202,6 @@ def tube_faces(num_rings: int, num_points: int) -> Int[np.ndarray, "F 3"]:
     return np.concatenate(
         [np.stack([here, below, beside], -1).reshape(-1, 3), np.stack([beside, below, opposite], -1).reshape(-1, 3)]
     )
-
-
-def joined(sheets: list[Cloth]) -> Cloth:
-    """Make one piece of several."""
-    starts = np.cumsum([0, *(len(one.corners) for one in sheets)])
-    faces = [one.faces + start for one, start in zip(sheets, starts, strict=False)]
-    corners, shares, offsets_m, canonical_m = (np.concatenate([one[k] for one in sheets]) for k in range(4))
-    return Cloth(corners, shares, offsets_m, canonical_m, np.concatenate(faces))
 
 
 def outwards(cloth: Cloth, points_m: Float[np.ndarray, "V 3"], axis: int) -> Cloth:

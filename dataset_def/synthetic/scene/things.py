@@ -8,8 +8,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import roma
+import torch
 from jaxtyping import Float, Int
 
+from dataset_def.synthetic.scene.loose_clothes import joined, tube_faces
 from dataset_def.synthetic.scene.raycast import AXES, CENTRE, COLOUR, HALF
 from dataset_def.synthetic.scene.room import RGB, Boxes, furniture_box, moved_furniture
 from utils.skeleton import SMPL_24
@@ -157,19 +160,8 @@ def ball_mesh(centre_m: Float[np.ndarray, "3"], radius_m: float, colour: RGB, ri
     down, around = np.meshgrid(np.linspace(0, math.pi, rings + 1), 2 * math.pi * np.arange(2 * rings) / (2 * rings),
                                indexing="ij")  # fmt: skip
     normals = np.stack([np.sin(down) * np.cos(around), np.sin(down) * np.sin(around), np.cos(down)], -1).reshape(-1, 3)
-    ring, point = np.meshgrid(np.arange(rings), np.arange(2 * rings), indexing="ij")
-    here, beside = ring * 2 * rings + point, ring * 2 * rings + (point + 1) % (2 * rings)
-    below, opposite = here + 2 * rings, beside + 2 * rings
-    faces = [np.stack([here, below, beside], -1).reshape(-1, 3), np.stack([beside, below, opposite], -1).reshape(-1, 3)]
-    return Mesh(centre_m + radius_m * normals, normals, np.broadcast_to(colour, normals.shape), np.concatenate(faces))
-
-
-def joined_meshes(meshes: list[Mesh]) -> Mesh:
-    """Make one mesh of several."""
-    starts = np.cumsum([0, *(len(mesh.points_m) for mesh in meshes)])
-    faces = [mesh.faces + start for mesh, start in zip(meshes, starts, strict=False)]
-    points_m, normals, colours = (np.concatenate([mesh[k] for mesh in meshes]) for k in range(3))
-    return Mesh(points_m, normals, colours, np.concatenate(faces))
+    return Mesh(centre_m + radius_m * normals, normals, np.broadcast_to(colour, normals.shape),
+                tube_faces(rings + 1, 2 * rings))  # fmt: skip
 
 
 def chair_boxes(chair: Chair, top_m: float, back_m: float, middle_m: float) -> Boxes:
@@ -218,13 +210,13 @@ def chair_below(
     back_m = float(np.clip(back_m, -0.34, -0.16))
     rows = chair_boxes(reachable, top_m, back_m, back_m + 0.22)
     heading_rad = math.atan2(-ahead[0], ahead[1])
-    return joined_meshes([box_mesh(row) for row in moved_furniture(rows, hips_m[0], hips_m[1], heading_rad)])
+    return joined([box_mesh(row) for row in moved_furniture(rows, hips_m[0], hips_m[1], heading_rad)])
 
 
 def turned_from(rest_m: Float[np.ndarray, "n 3"], posed_m: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, "3 3"]:
     """Find the rotation that takes points nearest to others.  Source: Kabsch 1976."""
-    U, _, Vt = np.linalg.svd((posed_m - posed_m.mean(0)).T @ (rest_m - rest_m.mean(0)))
-    return U @ np.diag([1, 1, np.linalg.det(U @ Vt)]) @ Vt
+    together = (posed_m - posed_m.mean(0)).T @ (rest_m - rest_m.mean(0))
+    return roma.special_procrustes(torch.from_numpy(together)).numpy()
 
 
 def thing_in_hand(held: Held, rest_m: Float[np.ndarray, "n 3"], hand_world_m: Float[np.ndarray, "n 3"]) -> Mesh:
@@ -264,4 +256,4 @@ def things_at(
     if props.held is not None:
         hand = parts.hands[0 if props.held.is_left else 1]
         meshes.append(thing_in_hand(props.held, template_m[hand], vertices_world_m[hand]))
-    return joined_meshes(meshes) if meshes else None
+    return joined(meshes) if meshes else None
