@@ -17,6 +17,8 @@ from utils.artifacts import atomic_write
 from utils.failures import naming
 from utils.image import write_image
 
+EVENTS = "events.out.tfevents"
+
 
 def cut_back(history: Path, step: int) -> None:
     """Drop the records of steps after `step`, which a resumed run does again; make the file if there is none.
@@ -28,6 +30,19 @@ def cut_back(history: Path, step: int) -> None:
     kept = [line + "\n" for line, record in zip(lines, records, strict=False) if record["step"] <= step]
     with atomic_write(history) as partial:
         partial.write_text("".join(kept))
+
+
+def put_in_order(folder: Path) -> None:
+    """Number the event files that are there, so that one that is opened now comes after them, whatever the clock says.
+
+    TensorBoard reads a folder's files in the order of their names, which begin with the second at which each was
+    opened.  A resumed run's first event takes back the points that it does again, so files in another order lose
+    points: where the clock was set back, or where two were opened in one second (10 sorts before 9 in what follows).
+    """
+    numbered = sorted(folder.glob(f"{EVENTS}.0000000???.*"))
+    later = sorted(set(folder.glob(f"{EVENTS}.*")) - set(numbered))
+    for number, file in enumerate(later, start=len(numbered) + 1):
+        file.rename(file.with_name(f"{EVENTS}.{number:010d}.{file.name.removeprefix(EVENTS + '.')}"))
 
 
 def parsed(history: Path, lines: list[str]) -> list[dict[str, float]]:
@@ -84,6 +99,7 @@ class History:
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter  # takes seconds to import
 
+            put_in_order(folder)
             self.events = SummaryWriter(str(folder), purge_step=step + 1)
 
     def note(self, step: int, scalars: dict[str, torch.Tensor | float]) -> None:

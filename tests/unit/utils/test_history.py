@@ -1,12 +1,13 @@
 """The log that people read and TensorBoard's event files say the same, also after a break."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
 
-from config import Loop, Paths
+from config import Loop, Optim, Paths
 from tests.helpers.toy_run import PowerCutError, ToyConfig, train
 from utils.history import History, load_history
 
@@ -57,6 +58,17 @@ def test_a_resumed_run_has_no_point_twice(tmp_path):
     steps = [step for step, _ in lines["distance"]]
     assert steps == sorted(set(steps)) and {5, 6, 8, 12} <= set(steps)
     assert_same(scalars(folder), lines)
+
+
+def test_files_of_a_clock_that_was_set_back_lose_no_point(tmp_path, monkeypatch):
+    folder = tmp_path / "toy/toy"
+    for stop_at, second in ((8, 1_900_000_000), (12, 1_800_000_000), (16, 1_800_000_000), (0, 1_700_000_000)):
+        monkeypatch.setattr("time.time", lambda second=second: second)
+        loop = Loop(log_every=2, validate_every=4, checkpoint_every=3, workers=0, resume=folder.is_dir())
+        with pytest.raises(PowerCutError) if stop_at else nullcontext():
+            train(ToyConfig(Paths(runs_location=tmp_path), optim=Optim(steps=20, lr=0.05), loop=loop), stop_at)
+    assert len(list(folder.glob("events.out.tfevents*"))) == 4
+    assert_same(scalars(folder), logged(folder))
 
 
 def test_without_the_package_the_history_is_written_alone(tmp_path, monkeypatch):
