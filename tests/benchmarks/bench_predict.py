@@ -13,7 +13,6 @@ Writes  tests/benchmarks/results/predict.json, and its table beside it as .md
 
 import io
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
@@ -32,6 +31,7 @@ from dataset_def.synthetic.make_h36m import SyntheticConfig
 from sample import predict
 from sample.predict import KeypointPredictor, PeopleInFrames, PredictConfig, Predictor
 from sample.tools.export_onnx import OnnxConfig, in_torch, load, make_onnx, need_onnx, open_onnx
+from tests.benchmarks.timing import repeated, took
 from utils.artifacts import atomic_write, save_result
 from utils.image import read_image, read_mask
 from utils.person_box import Box
@@ -80,7 +80,7 @@ def drawn(config: BenchPredictConfig, folder: Path) -> list[Shown]:
     return found
 
 
-class Took(NamedTuple):
+class Middle(NamedTuple):
     """Medians over repeats."""
 
     cpu_ms: float
@@ -88,17 +88,11 @@ class Took(NamedTuple):
     repeats: int
 
 
-def timed(work: Callable[[], object], seconds: float) -> Took:
+def timed(work: Callable[[], object], seconds: float) -> Middle:
     """Time work until it has taken so long, after once that warms up."""
     work()
-    cpu_s: list[float] = []
-    wall_s: list[float] = []
-    while len(cpu_s) < LEAST or sum(cpu_s) < seconds:
-        started_s, started_cpu_s = time.perf_counter(), time.process_time()
-        work()
-        cpu_s.append(time.process_time() - started_cpu_s)
-        wall_s.append(time.perf_counter() - started_s)
-    return Took(1000 * float(np.median(cpu_s)), 1000 * float(np.median(wall_s)), len(cpu_s))
+    wall_s, cpu_s = repeated(lambda: took(work), LEAST, seconds)
+    return Middle(1000 * float(np.median(cpu_s)), 1000 * float(np.median(wall_s)), len(cpu_s))
 
 
 def by_pixels(people: Sequence[Shown]) -> Iterator[tuple[str, Callable[[], object], int]]:
@@ -170,15 +164,15 @@ def models(config: BenchPredictConfig, missing: list[str]) -> list[dict[str, Any
         for batch in BATCHES:
             crops = torch.rand(batch, 3, crop.size_px, crop.size_px, generator=torch.Generator().manual_seed(0))
             for way, run in ways.items():
-                took = timed(lambda run=run, crops=crops: run(crops), config.seconds / 8)
-                rows.append({"model": name, "way": way, "batch": batch, "size_px": crop.size_px} | rate(took, batch))
+                middle = timed(lambda run=run, crops=crops: run(crops), config.seconds / 8)
+                rows.append({"model": name, "way": way, "batch": batch, "size_px": crop.size_px} | rate(middle, batch))
     return rows
 
 
-def rate(took: Took, count: int) -> dict[str, float]:
+def rate(middle: Middle, count: int) -> dict[str, float]:
     """Put times in words: of one picture, and pictures per second of processor time."""
-    return {"cpu_ms": took.cpu_ms / count, "wall_ms": took.wall_ms / count, "repeats": took.repeats,
-            "images_per_cpu_s": 1000 * count / took.cpu_ms}  # fmt: skip
+    return {"cpu_ms": middle.cpu_ms / count, "wall_ms": middle.wall_ms / count, "repeats": middle.repeats,
+            "images_per_cpu_s": 1000 * count / middle.cpu_ms}  # fmt: skip
 
 
 def told(number: float) -> str:

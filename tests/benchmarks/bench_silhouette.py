@@ -5,7 +5,6 @@
 Prints tables and writes tests/benchmarks/results/silhouette.{json,md}.
 """
 
-import time
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.benchmarks.bodies_on_screen import Mesh, bodies_px, finer_mesh, own_m
 from tests.benchmarks.silhouette_gradient import FIELDS, HARD_SAMPLES, STEP_PX, compare, cosine_and_magnitude
 from tests.benchmarks.silhouette_methods import Method, methods_for
 from tests.benchmarks.silhouette_table import markdown, targets
+from tests.benchmarks.timing import repeated, took
 from utils.artifacts import atomic_write, save_result
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "silhouette.json"
@@ -44,12 +44,7 @@ PROTOCOL = (
 
 def seconds_of(work: Callable[[], None], budget_s: float, least: int) -> dict[str, float]:
     """Repeat work for a while; gives milliseconds."""
-    wall_s, cpu_s = [], []
-    while len(wall_s) < least or sum(cpu_s) < budget_s:
-        started_s, started_cpu_s = time.perf_counter(), time.process_time()
-        work()
-        wall_s.append(time.perf_counter() - started_s)
-        cpu_s.append(time.process_time() - started_cpu_s)
+    wall_s, cpu_s = repeated(lambda: took(work), least, budget_s)
     found = {"wall_ms": min(wall_s), "wall_median_ms": float(np.median(wall_s)), "cpu_ms": min(cpu_s)}
     return {key: round(1000 * value, 4) for key, value in found.items()} | {"repeats": len(wall_s)}
 

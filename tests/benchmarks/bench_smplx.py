@@ -7,7 +7,6 @@ smplx is for research only, and nothing else here needs it; smplpytorch itself i
 Prints the table and writes tests/benchmarks/results/smplx.{json,md}.
 """
 
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from config import ROOT, Paths
 from models.smpl import Body, rotations_from_theta
+from tests.benchmarks.timing import repeated, took
 from utils.artifacts import atomic_write, save_result
 from utils.body_file import BodyFile, dense, read_body_file
 
@@ -83,12 +83,7 @@ def furthest_m(file: BodyFile, dtype: torch.dtype) -> float:
 def best_ms(work: Callable[[], object]) -> float:
     """Time the fastest of several runs, after one that warms up."""
     work()
-    took_s = []
-    for _ in range(REPEATS):
-        started_s = time.process_time()
-        work()
-        took_s.append(time.process_time() - started_s)
-    return 1000 * min(took_s)
+    return 1000 * min(repeated(lambda: took(work), REPEATS, 0.0).cpu_s)
 
 
 def timed(run: Callable[[Inputs], tuple[Tensor, Tensor]], batch: int) -> dict[str, float]:

@@ -6,7 +6,6 @@ Prints images per second and writes tests/benchmarks/results/synthetic.json.
 """
 
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,16 +17,11 @@ from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import SyntheticConfig
 from dataset_def.synthetic.scene.render import render_person
 from dataset_def.synthetic.sequence_files import SyntheticSequence
+from tests.benchmarks.timing import took
 from utils.artifacts import save_result
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "synthetic.json"
 SEQUENCES = [SyntheticSequence(1, action, 1) for action in (3, 9, 14)]
-
-
-def seconds(work) -> float:
-    started_s = time.perf_counter()
-    work()
-    return time.perf_counter() - started_s
 
 
 def measure(size_px: int, folder: Path) -> dict[str, float]:
@@ -41,17 +35,17 @@ def measure(size_px: int, folder: Path) -> dict[str, float]:
     config = SyntheticConfig(paths=paths, size_px=size_px, frames=10, processes=1)
     make_h36m.make_sequence(config, SyntheticSequence(1, 2, 1))  # compiles, and draws the room once
     images = 4 * config.frames * len(SEQUENCES)
-    everything_s = seconds(lambda: [make_h36m.make_sequence(config, sequence) for sequence in SEQUENCES])
+    everything_s = took(lambda: [make_h36m.make_sequence(config, sequence) for sequence in SEQUENCES]).wall_s
     performance, outfit = make_h36m.perform_sequence(config, SEQUENCES[0])
     room, backgrounds = make_h36m.the_room(1, config.seed, size_px)
     camera = make_h36m.make_cameras(1, config.seed, size_px)[0]
     faces = make_h36m.the_body(paths.models_smpl_location).faces.numpy()
     rng = np.random.default_rng(0)
-    drawing_s = seconds(
+    drawing_s = took(
         lambda: [
             render_person(backgrounds[0], room, camera, v, faces, outfit, rng) for v in performance.vertices_world_m
         ]
-    )
+    ).wall_s
     return {
         "size_px": size_px,
         "drawn_images_per_s": round(config.frames / drawing_s, 1),

@@ -7,8 +7,6 @@ training people.  Run it alone on the machine; the growth is measured on one thr
 """
 
 import tempfile
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +26,7 @@ from models.smpl import Body, load_body
 from models.SMPL_from_masks import BodyDrawer, BodyFromMasks
 from sample import fit_SMPL, train_SMPL_from_masks
 from sample.fit_SMPL import FitConfig
+from tests.benchmarks.timing import repeated, took
 from utils.artifacts import atomic_write, save_result
 from utils.views import MeshViews
 
@@ -49,13 +48,6 @@ class Settings:
     result: Path = RESULT
 
 
-def seconds_of(work: Callable[[], object]) -> float:
-    """Time some work."""
-    since_s = time.perf_counter()
-    work()
-    return time.perf_counter() - since_s
-
-
 def whole_way(settings: Settings) -> dict[str, Any]:
     """Go the whole way in an empty folder, and give the seconds of its phases."""
     with ExitStack() as stack:
@@ -67,9 +59,9 @@ def whole_way(settings: Settings) -> dict[str, Any]:
                              subjects=train.subjects.train)  # fmt: skip
         location = paths.models_smpl_location
         phases = {
-            "bank_s": seconds_of(lambda: [open_bank(bank, location, part) for part in ("train", "held_out")]),
-            "training_s": seconds_of(lambda: train_SMPL_from_masks.main(train)),
-            "fits_s": seconds_of(lambda: fit_SMPL.main(fit)),
+            "bank_s": took(lambda: [open_bank(bank, location, part) for part in ("train", "held_out")]).wall_s,
+            "training_s": took(lambda: train_SMPL_from_masks.main(train)).wall_s,
+            "fits_s": took(lambda: fit_SMPL.main(fit)).wall_s,
         }
         with np.load(Path(folder) / "fit" / "cost" / "pseudo_labels.npz") as labels:
             count = len(labels["_frames"])
@@ -118,7 +110,7 @@ def growth(settings: Settings) -> list[dict[str, float]]:
         def fitted(fit: MasksFit = fit, guess: Any = guess, person: Any = person, seen: Any = observations) -> object:
             return fit.fit(guess, seen, person)
 
-        read_s, fit_s = (min(seconds_of(work) for _ in range(REPEATS)) for work in (read, fitted))
+        read_s, fit_s = (min(repeated(lambda work=work: took(work), REPEATS, 0.0).wall_s) for work in (read, fitted))
         sizes = {"frames": frames, "views": views, "vertices": len(one.template_m)}
         spent = {"teacher_ms_per_frame": 1000 * read_s / frames, "fit_ms_per_frame": 1000 * fit_s / frames}
         rows.append(sizes | spent)

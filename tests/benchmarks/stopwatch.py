@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from config import EncDecConfig, MeshConfig, PoseConfig
 from sample import train_3d_pose_from_enc, train_enc_dec, train_SMPL_from_enc
+from tests.benchmarks.timing import Took, repeated, took
 from utils.engine import Run, mixed_precision
 
 Convolution = tuple[nn.Module, tuple[int, ...], bool]
@@ -25,14 +26,6 @@ PEAK_S = 0.3
 """For which the most expensive layer is repeated."""
 MOST_OPERATIONS = 15
 """Of a profile."""
-
-
-def least_of(measure: Callable[[], float], times: int, budget_s: float) -> float:
-    """Measure seconds so often, and until they come to so many; gives the least."""
-    took_s: list[float] = []
-    while len(took_s) < times or sum(took_s) < budget_s:
-        took_s.append(measure())
-    return min(took_s)
 
 
 class Enough(Exception):  # noqa: N818 - no error: how a training is left in the midst
@@ -146,18 +139,16 @@ class Stopwatch:
         pull = torch.ones_like(layer(image).detach())
         with FlopCounterMode(display=False) as counter:
             self._repeat(layer, image, pull)
-        least_s = least_of(lambda: self._repeat(layer, image, pull), 3, PEAK_S)
+        least_s = min(repeated(lambda: self._repeat(layer, image, pull), 3, PEAK_S).wall_s)
         for parameter, gradient in zip(layer.parameters(), kept, strict=True):
             parameter.grad = gradient
         return counter.get_total_flops() / 1e9 / least_s
 
-    def _repeat(self, layer: nn.Module, image: Tensor, pull: Tensor) -> float:
+    def _repeat(self, layer: nn.Module, image: Tensor, pull: Tensor) -> Took:
         with mixed_precision(torch.device("cpu"), self.bf16):
             is_bf16 = torch.is_autocast_enabled("cpu")
             given, pull = (one.to(torch.bfloat16) if is_bf16 else one for one in (image, pull))
-            started_s = time.perf_counter()
-            layer(given).backward(pull)
-        return time.perf_counter() - started_s
+            return took(lambda: layer(given).backward(pull))
 
     bf16 = False
 

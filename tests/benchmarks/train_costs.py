@@ -1,6 +1,5 @@
 """What a step costs against the size of its batch, its cameras, its meshes and the data set, each with its slope."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,7 +16,7 @@ from models.losses import weighted_sum
 from models.silhouette import Topology, silhouette
 from models.taught_points import PointsReader, taught_terms, weights_of
 from sample.teach_points import cut
-from tests.benchmarks.stopwatch import least_of
+from tests.benchmarks.timing import repeated, took
 from utils.engine import mixed_precision
 
 
@@ -40,14 +39,8 @@ class Sizes:
 
 def seconds_of(work: Callable[[], Any], budget_s: float) -> float:
     """Repeat work for a while, after one time that is not counted; gives the least processor time."""
-
-    def measure() -> float:
-        started_s = time.process_time()
-        work()
-        return time.process_time() - started_s
-
     work()
-    return least_of(measure, 2, budget_s)
+    return min(repeated(lambda: took(work), 2, budget_s).cpu_s)
 
 
 def slope(sizes: list[int], values: list[float]) -> float:

@@ -4,7 +4,7 @@ import json
 import time
 
 from config import ROOT
-from tests.benchmarks.bench_predict import Took, rate, table, timed
+from tests.benchmarks.bench_predict import Middle, rate, table, timed
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "predict.json"
 
@@ -14,11 +14,11 @@ def test_the_committed_table_is_that_of_its_file():
 
 
 def test_rows_that_could_not_be_measured_are_told():
-    found = {"tiers": [{"way": "a"} | rate(Took(50.0, 12_345.0, 3), 5)], "models": [], "protocol": "b",
+    found = {"tiers": [{"way": "a"} | rate(Middle(50.0, 12_345.0, 3), 5)], "models": [], "protocol": "b",
              "missing": ["tier c"]}  # fmt: skip
     assert "| a | 100 | 10 | 2,469 |" in table(found) and "Left out: tier c." in table(found)
 
 
 def test_processor_time_does_not_count_waiting():
-    took = timed(lambda: time.sleep(0.02), 0.0)
-    assert took.repeats == 3 and took.cpu_ms < 10 < took.wall_ms
+    middle = timed(lambda: time.sleep(0.02), 0.0)
+    assert middle.repeats == 3 and middle.cpu_ms < 10 < middle.wall_ms
