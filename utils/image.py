@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from utils.failures import naming
+from utils.artifacts import atomic_write
 from utils.optional import later
 from utils.whole_batch import Draws, rand
 
@@ -93,13 +93,8 @@ def encode(image: UInt8[np.ndarray, "H W *c"], ending: str, quality: int = 95) -
 def write_image(path: Path, image: UInt8[np.ndarray, "H W *c"], quality: int = 95) -> None:
     """Write an RGB image or a grey mask as .jpg or .png, by the ending of the path; none where it cannot be whole."""
     content = encode(image, path.suffix, quality)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with naming(path):
-            path.write_bytes(content)
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
+    with atomic_write(path) as partial:
+        partial.write_bytes(content)
 
 
 def to_unit_rgb(image: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "3 H W"]:

@@ -1,3 +1,5 @@
+import errno
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +51,23 @@ def test_what_a_phone_appends_to_a_picture_does_no_harm_and_a_thumbnail_is_no_en
         path.write_bytes(whole[:2] + thumbnail + whole[2:-2000])
         with pytest.raises(ValueError, match=" is truncated"):
             read_image(path)
+
+
+def test_a_picture_that_cannot_be_written_whole_leaves_the_one_before_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "shirt.png"
+    write_image(path, RED)
+
+    def full(where, content):
+        with open(where, "wb") as stream:
+            stream.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(OSError) as raised:
+        write_image(path, 255 - RED)
+    assert raised.value.filename == str(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["shirt.png"]
+    assert np.array_equal(read_image(path), RED)
 
 
 def test_a_missing_file_and_a_damaged_one_are_refused(tmp_path):
