@@ -205,15 +205,17 @@ def reads_joints(config: MeshConfig, start: MeshStart) -> bool:
 
 
 def build_mesh_network(
-    config: MeshConfig, start: MeshStart, body: Body, skeleton: Skeleton = H36M
+    config: MeshConfig, start: MeshStart, body: Body, skeleton: Skeleton = H36M, is_pretrained: bool = True
 ) -> MeshFromImage | MeshFromMaps:
     """Put a mesh head behind what a training begins with.
 
     Args:
         skeleton: the joints of the data set, which the body is measured by.
+        is_pretrained: an encoder that begins with downloaded weights does so; else those of a checkpoint follow.
     """
     stage_1, reads = start.stage_1, reads_joints(config, start)
-    encoder = build_encoder_decoder(stage_1.config) if config.mode == "scratch" else stage_1.network
+    is_anew = config.mode == "scratch"
+    encoder = build_encoder_decoder(stage_1.config, is_pretrained) if is_anew else stage_1.network
     if config.encoder is None:
         encoder.keep_only_geometry("the encoder was trained without stage 1, so nothing draws behind it; train stage 1")
     is_frozen = config.mode in ("frozen", "embeddings")

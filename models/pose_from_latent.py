@@ -234,12 +234,12 @@ def start_of_pose(config: PoseConfig) -> PoseStart:
 
 
 def untrained_encoder(config: PoseConfig | MeshConfig) -> StoredEncoder:
-    """Build an encoder that begins anew, with nothing behind."""
+    """Build an encoder that begins anew, with nothing behind; only its settings count, a training draws another."""
     chosen, who = config.untrained, config.subjects  # no run of stage 1 has an empty name
     settings = EncDecConfig(
         name="", crop=chosen.crop, encoder=chosen.encoder, subjects=replace(who, train=who.labelled)
     )
-    return StoredEncoder(build_encoder_decoder(settings), settings, 0, NOTHING)
+    return StoredEncoder(build_encoder_decoder(settings, is_pretrained=False), settings, 0, NOTHING)
 
 
 def build_pose_network(
@@ -248,17 +248,20 @@ def build_pose_network(
     labels_root_m: Float[Tensor, "N J 3"],
     images: Float[Tensor, "M 3 H W"] | None,
     skeleton: Skeleton = H36M,
+    is_pretrained: bool = True,
 ) -> PoseFromImage:
     """Put a pose head behind stage 1's encoder, or behind one that starts anew.
 
     Args:
         images: real ones, for the statistics of an encoder that stays random.
         skeleton: of the labels.
+        is_pretrained: an encoder that begins with downloaded weights does so; else those of a checkpoint follow.
     Raises:
         ValueError: the heat maps to go on from find other joints.
     """
     stage_1 = begin.stage_1
-    encoder = build_encoder_decoder(stage_1.config) if config.mode in ("scratch", "random") else stage_1.network
+    is_anew = config.mode in ("scratch", "random")
+    encoder = build_encoder_decoder(stage_1.config, is_pretrained) if is_anew else stage_1.network
     if config.encoder is None:
         encoder.keep_only_geometry("the encoder was trained without stage 1, so nothing draws behind it; train stage 1")
     if images is not None:

@@ -4,8 +4,7 @@
     python sample/train_3d_pose_from_enc.py --encoder none --mode scratch   (without stage 1)
 
 Reads   checkpoint_best.pt (sample/train_enc_dec.py), the index, the crops; embeddings.pkl in mode embeddings
-Writes  runs/pose/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt, pictures};
-        encoder and head in one file
+Writes  runs/pose/<name>/{config.json, history.jsonl, checkpoint_last.pt, checkpoint_best.pt (encoder, head), pictures}
 Next    sample/test_pose.py
 """
 
@@ -111,7 +110,8 @@ def main(config: PoseConfig) -> float:
     train, held_out = make_data(config, stage_1, "train"), make_data(config, stage_1, "held_out")
     run = Run("pose", config, (NOTHING if is_anew else stage_1.reads) | train.reads())
     images = train.some_images(256) if config.mode == "random" and isinstance(train, PoseData) else None
-    network = build_pose_network(config, begin, train.labels_root_m(), images, train.table.skeleton).to(run.device)
+    network = build_pose_network(config, begin, train.labels_root_m(), images, train.table.skeleton,
+                                 is_pretrained=not run.resumes).to(run.device)  # fmt: skip
     factor = config.encoder_lr_factor if config.mode == "finetune" else 1.0  # it starts from stage 1: smaller steps
     optimizer = make_optimizer(parameter_groups(network, config.optim.lr * factor), config.optim)
     schedule = make_schedule(optimizer, config.optim)

@@ -105,7 +105,7 @@ def main(config: MeshConfig) -> float:
     run = Run("mesh", config, what_is_read(config, begin, data, bank))
     if prior is not None:
         run.tell(which_weights("prior", prior, config.paths.runs_location / "gan"))
-    network = build_mesh_network(config, begin, objective.body, data.skeleton)
+    network = build_mesh_network(config, begin, objective.body, data.skeleton, is_pretrained=not run.resumes)
     learn_unpaired(config, network, objective, bank, run)
     objective.to(run.device), network.to(run.device)
     factors = GroupFactors().to(run.device)

@@ -41,6 +41,7 @@ from sample.save_embeddings import EmbeddingsConfig
 from sample.test_SMPL import TestMeshConfig as MeshTestConfig
 from sample.tools import export_weights
 from sample.tools.export_weights import ExportConfig
+from tests.helpers.downloads import answered_downloads
 from tests.helpers.opened_files import files_opened
 from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import PseudoLabels, file_hash, load_checkpoint, save_checkpoint, save_pseudo_labels
@@ -123,6 +124,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one_also_when_the_weights_were_ba
     for kind in ("model", "factors"):
         weights = {name: value for name, value in first[kind].items() if name != "_extra_state"}
         assert all(torch.equal(value, second[kind][name]) for name, value in weights.items())
+
+
+def test_a_resumed_training_of_a_pretrained_kind_asks_for_no_download(place, monkeypatch):
+    asked = answered_downloads(monkeypatch)
+    untrained = UntrainedEncoder(Crop(size_px=32), EncoderConfig("resnet50", points=12, appearance=4, width=4))
+    optim = Optim(steps=1, schedule="constant", bf16=False)
+    begun = place.config("imagenet", encoder=None, mode="scratch", untrained=untrained, optim=optim)
+    train_SMPL_from_enc.main(begun)
+    assert len(asked) == 1, "a network that only lends its settings needs no weights"
+    train_SMPL_from_enc.main(replace(begun, optim=replace(optim, steps=2), loop=replace(LOOP, resume=True)))
+    assert len(asked) == 1
 
 
 def test_training_on_joints_alone_needs_no_masks_in_its_loss(place):
