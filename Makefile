@@ -65,8 +65,8 @@ demo: shown tested
 shown: $(DATA)
 	@echo "First, what the weights that come with the repository (models/assets) make of the test subjects."
 	$(RUN) sample/test_enc_dec.py --checkpoint $(WEIGHTS) --max-pairs 600 --out runs/enc_dec/open_weights
-	$(RUN) sample/test_pose.py --checkpoint $(POSE_WEIGHTS) --centre box --every 4 --out runs/pose/open_weights
-	$(RUN) sample/test_SMPL.py --checkpoint $(BODY_WEIGHTS) --prior $(PRIOR_WEIGHTS) --centre box --every 8 --out runs/mesh/open_weights
+	$(RUN) sample/test_pose.py --checkpoint $(POSE_WEIGHTS) --every 4 --out runs/pose/open_weights
+	$(RUN) sample/test_SMPL.py --checkpoint $(BODY_WEIGHTS) --prior $(PRIOR_WEIGHTS) --every 8 --out runs/mesh/open_weights
 	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --mesh runs/mesh/open_weights --prefix open_weights_
 	@echo "Look at runs/figures/open_weights_*.png.  Now the four stages are trained here; each says after its first steps about how long it takes."
 

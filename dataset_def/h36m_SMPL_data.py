@@ -141,7 +141,8 @@ class MeshData(Dataset[MeshSample]):
         self.paths, self.table, self.crops, self.labelled = paths, load_table(paths), crops, labelled
         self._check_masks_exist()
         self.reader = CropReader(paths, self.table, crops)
-        self.mask_reader = CropReader(paths, self.table, CropSettings(replace(crops.crop, size_px=mask_px)))
+        for_masks = CropSettings(replace(crops.crop, size_px=mask_px), or_frames=crops.or_frames)
+        self.mask_reader = CropReader(paths, self.table, for_masks)
         rows = select_frames(self.table, frames)
         self.rows = with_known_centre(rows, self.reader.targets_m, crops.crop.centre)
         self._group_views()
@@ -243,7 +244,8 @@ def tested_data(paths: Paths, crop: Crop, mask_px: int, subjects: tuple[int, ...
     Raises:
         ValueError: some frames have no labels.
     """
-    data = MeshData(paths, FrameChoice(subjects, every=every), CropSettings(crop), mask_px, labelled=subjects)
+    crops = CropSettings(crop, or_frames=True)
+    data = MeshData(paths, FrameChoice(subjects, every=every), crops, mask_px, labelled=subjects)
     labelled = np.isfinite(data.table.joints_world_m[data.table.row_instant[data.rows]]).all((1, 2))
     if not labelled.all():
         first = data.table.key(int(data.rows[~labelled][0])).stem

@@ -6,6 +6,7 @@ Crops cut once and kept in two memory-mapped arrays, so that training decodes no
 """
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -200,6 +201,9 @@ class CropSettings(NamedTuple):
     shift_m: float = 0.0
     """Largest distance of the crop's centre from its target."""
     seed: int = 0
+    or_frames: bool = False
+    """Cut crops out of the frames, and say so, where packed ones are too small or too coarse; else such are refused.
+    For tests, which see every image once."""
 
     def roll_and_shift(self, rng: np.random.Generator) -> tuple[float, Float[np.ndarray, "3"] | None]:
         """Draw roll and shift of one crop."""
@@ -219,6 +223,12 @@ def random_shift(rng: np.random.Generator, largest_m: float) -> Float[np.ndarray
     return direction / np.linalg.norm(direction) * rng.uniform(0, largest_m)
 
 
+@lru_cache
+def say_once(sentence: str) -> None:
+    """Print a sentence the first time that a process has it to say."""
+    print(sentence)
+
+
 class CropReader:
     """Cuts crops of a data set's frames: out of its packed crops where there are any, else out of the frames."""
 
@@ -231,7 +241,13 @@ class CropReader:
         metadata = load_metadata(pack_folder(paths, crop.centre))
         if metadata is not None:
             self.packed = PackedCrops(paths, crop.centre, table, metadata)
-            check_pack(metadata, crop, settings.roll_rad, settings.shift_m)
+            try:
+                check_pack(metadata, crop, settings.roll_rad, settings.shift_m)
+            except ValueError as error:
+                if not settings.or_frames or not paths.h36m_location.is_dir():
+                    raise
+                say_once(f"crops are cut out of the frames, which is slower: {error}")
+                self.packed = None
         elif not paths.h36m_location.is_dir():
             raise FileNotFoundError(f"neither frames ({paths.h36m_location}) nor packed crops "
                                     f"({pack_folder(paths, crop.centre)}) exist")  # fmt: skip

@@ -77,7 +77,7 @@ def labelled_mean(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop) -> Bo
     who = stage_4.mesh_config.subjects
     if not who.labelled:
         return None
-    data = PoseData(config.paths, FrameChoice(who.labelled, "train", who.held_out), CropSettings(crop))
+    data = PoseData(config.paths, FrameChoice(who.labelled, "train", who.held_out), CropSettings(crop, or_frames=True))
     bodies = bodies_of_frames(config.paths.truth_location, data.table.frames[data.rows],
                               config.paths.models_smpl_location)  # fmt: skip
     if bodies is None:

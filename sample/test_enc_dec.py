@@ -173,7 +173,7 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
     stored = load_encoder_decoder(config.checkpoint)
     network, trained, step = stored.network.to(device).eval(), stored.config, stored.step
     pairing = Pairing(same_view=0.0, appearance_from="other_time")
-    crops = CropSettings(trained.crop, seed=config.seed)
+    crops = CropSettings(trained.crop, seed=config.seed, or_frames=True)
     data = EncoderData(config.paths, FrameChoice(config.subjects), crops, pairing)
     measured = measure_views(network, data, config.max_pairs, config.batch, device)
     whole = {name: np.isfinite(values) for name, values in measured.errors["background alone"].items()}

@@ -248,7 +248,7 @@ def main(config: TestPoseConfig) -> dict[str, Any]:
     device = choose_device(config.device)
     stored = load_pose(config.checkpoint, device)
     crop = crop_of(config, stored.encoder_config.crop)
-    data = PoseData(config.paths, choose_frames(config), CropSettings(crop, config.roll_rad))
+    data = PoseData(config.paths, choose_frames(config), CropSettings(crop, config.roll_rad, or_frames=True))
     skeleton = own_joints(config.checkpoint, stored, data.table)
     found = predict_all(stored, data, config.batch, device)
     check_predictions(config.checkpoint, poses=found.predicted_root_m)

@@ -208,6 +208,24 @@ def test_packed_crops_that_are_too_small_or_too_coarse_are_refused_with_settings
     CropReader(small, table, CropSettings(Crop(), roll_rad=0.6))
 
 
+def test_a_test_cuts_crops_that_are_too_fine_for_the_packed_ones_out_of_the_frames_and_says_so(small, capsys):
+    fine = CropSettings(Crop(size_px=128), or_frames=True)
+    main(PreprocessConfig(paths=small, processes=1, pack=False))
+    capsys.readouterr()
+    from_frames = CropReader(small, load_table(small), fine).read(3).image
+    assert not capsys.readouterr().out  # nothing is packed, so nothing is to be said
+    main(PreprocessConfig(paths=small, processes=1))
+    capsys.readouterr()
+    reader, again = (CropReader(small, load_table(small), fine) for _ in range(2))
+    said = capsys.readouterr().out
+    assert said.count("cut out of the frames") == 1 and "--pack-px 176" in said
+    np.testing.assert_array_equal(reader.read(3).image, from_frames)
+    np.testing.assert_array_equal(again.read(3).image, from_frames)
+    (small.h36m_location).rename(small.h36m_location.with_name("elsewhere"))
+    with pytest.raises(ValueError, match="--pack-px 176"):
+        CropReader(small, load_table(small), fine)
+
+
 def test_packed_crops_are_enough_where_the_frames_are_gone(small):
     main(PreprocessConfig(paths=small, processes=1))
     shutil.rmtree(small.h36m_location)
