@@ -262,12 +262,14 @@ class EncoderConfig:
     """The network that reads geometry and appearance from one image."""
 
     kind: Literal[
-        "compact", "efficientnet_lite0", "heatmaps", "heatmaps_imagenet", "unet", "resnet50", "seed"
+        "compact", "efficientnet_lite0", "heatmaps", "heatmaps_imagenet", "heatmaps_imagenet_frozen", "unet",
+        "resnet50", "seed",
     ] = "compact"  # fmt: skip
     """compact: ours, small and quick.  efficientnet_lite0: ImageNet weights from a package.  heatmaps: points found in
     the image, at the places of heat maps.  heatmaps_imagenet: the same, on maps of efficientnet_lite0 (five times
-    slower on a processor).  unet, resnet50: the paper's variants (resnet50 is downloaded by torchvision on first use).
-    seed: the thesis'."""
+    slower on a processor).  heatmaps_imagenet_frozen: the same, but the ImageNet layers stay as they come, in every
+    stage, and no file stores them; for pictures of another kind than those of the training.  unet, resnet50: the
+    paper's variants (resnet50 is downloaded by torchvision on first use).  seed: the thesis'."""
     width: int = setting(32, low=1, high=4096)
     """Channels of the first level."""
     points: int = setting(200, low=1, high=65536)
@@ -294,7 +296,7 @@ class EncoderConfig:
     @property
     def has_maps(self) -> bool:
         """Whether points are found in the image."""
-        return self.kind in ("heatmaps", "heatmaps_imagenet")
+        return self.kind in ("heatmaps", "heatmaps_imagenet", "heatmaps_imagenet_frozen")
 
 
 @dataclass(frozen=True)
@@ -540,7 +542,7 @@ class EncDecConfig:
                 f"crop.size_px is {self.crop.size_px}; encoder.kind {self.encoder.kind} needs a multiple of 32"
             )
         if (
-            self.encoder.kind in ("efficientnet_lite0", "heatmaps_imagenet", "resnet50")
+            self.encoder.kind in ("efficientnet_lite0", "heatmaps_imagenet", "heatmaps_imagenet_frozen", "resnet50")
             and self.normalise != "imagenet"
         ):
             raise ValueError(

