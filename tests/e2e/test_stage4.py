@@ -33,6 +33,8 @@ from dataset_def.h36m_get_background import BackgroundConfig
 from dataset_def.h36m_index import load_table
 from models import SMPL_from_latent
 from models.encoder_decoder import build_encoder_decoder, load_encoder_decoder
+from models.heat_maps import FrozenImageNetMapBackbone
+from models.pose_from_latent import load_pose
 from models.SMPL_from_latent import StoredMesh, load_body_of, load_mesh
 from models.SMPL_from_maps import MeshFromMaps
 from sample import save_embeddings, train_3d_pose_from_enc, train_SMPL_from_enc
@@ -296,6 +298,31 @@ def test_from_stage_2_on_the_joints_are_kept_or_trained_with_the_body(place, fit
             is_kept = all(torch.equal(after[new + name], before[old + name]) for name in names)
             assert names and is_kept == (mode == "frozen"), (new, mode)
         assert isinstance(load_mesh(place.run(config.name) / "checkpoint_best.pt", CPU).network, MeshFromMaps)
+
+
+def test_frozen_imagenet_layers_stay_bit_for_bit_in_stages_2_and_4_and_their_files_leave_them_out(
+    place, fits, tmp_path
+):
+    frozen = replace(HEATMAPS, encoder=replace(HEATMAPS.encoder, kind="heatmaps_imagenet_frozen"))
+    pose = PoseConfig(
+        encoder=None, mode="scratch", untrained=frozen, name="lite0", paths=place.paths, subjects=SUBJECTS,
+        augment=CHANGED, device="cpu", batch=4, loop=LOOP, optim=Optim(steps=2, bf16=False),
+    )  # fmt: skip
+    train_3d_pose_from_enc.main(pose)
+    encoder = place.paths.runs_location / "pose" / "lite0" / "checkpoint_best.pt"
+    train_SMPL_from_enc.main(heatmaps_config(place, "lite0", fits, encoder=encoder, mode="finetune"))
+    path = place.run("lite0") / "checkpoint_best.pt"
+    stored, untouched = load_mesh(path, CPU), FrozenImageNetMapBackbone(HEATMAPS.encoder.width, 32)
+    second, fourth = load_pose(encoder, CPU).network.encoder.backbone, stored.network.encoder.backbone
+    names = [name for name, _ in untouched.named_buffers() if name not in untouched.state_dict()]
+    assert len(names) > 50
+    for name in names:
+        assert torch.equal(second.get_buffer(name), untouched.get_buffer(name)), name
+        assert torch.equal(fourth.get_buffer(name), untouched.get_buffer(name)), name
+    assert not any(name.endswith(tuple(names)) for name in place.states("lite0")["model"] if ".backbone." in name)
+    moved = "up.0.from_coarse.weight"
+    assert not torch.equal(second.get_parameter(moved), fourth.get_parameter(moved)), "what goes up trains"
+    exported_alike(path, stored, tmp_path / "open_body_maps.pt")
 
 
 def test_stage_4_goes_on_from_stage_4_and_reads_the_shape_off_bones(place, fits, monkeypatch):

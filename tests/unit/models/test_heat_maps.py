@@ -5,7 +5,15 @@ import torch
 
 from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, JointMapsLoss
 from models.encoder_decoder import build_encoder_decoder
-from models.heat_maps import HeatMapBackbone, ImageNetMapBackbone, Maps, PointsFromMaps, places_m, points_of
+from models.heat_maps import (
+    FrozenImageNetMapBackbone,
+    HeatMapBackbone,
+    ImageNetMapBackbone,
+    Maps,
+    PointsFromMaps,
+    places_m,
+    points_of,
+)
 from models.perceptual import efficientnet_lite0
 from models.pose_from_maps import (
     HEAT_SIGMA_M,
@@ -37,7 +45,7 @@ def true_joints(batch=3, px=32) -> TrueJoints:
     return TrueJoints(joints_m - joints_m[:, :1], joints_m[..., :2], torch.ones(batch, 1, px, px), torch.ones(batch))
 
 
-@pytest.mark.parametrize("backbone", [HeatMapBackbone, ImageNetMapBackbone])
+@pytest.mark.parametrize("backbone", [HeatMapBackbone, ImageNetMapBackbone, FrozenImageNetMapBackbone])
 @pytest.mark.parametrize("size_px", [64, 96])
 def test_maps_have_a_quarter_and_a_32nd_of_the_images_size(size_px, backbone):
     net = backbone(8, size_px).eval()
@@ -56,6 +64,41 @@ def test_an_imagenet_network_begins_at_its_weights_and_all_of_it_learns():
     maps = net(torch.rand(2, 3, 64, 64))
     (maps.fine.mean() + maps.coarse.square().mean()).backward()
     assert all(p.grad is not None for p in net.parameters())
+
+
+def test_frozen_imagenet_layers_see_as_the_original_ones_and_nothing_in_a_training_changes_them():
+    torch.manual_seed(0)
+    net, original = FrozenImageNetMapBackbone(8, 64), ImageNetMapBackbone(8, 64).eval()
+    image = torch.rand(4, 3, 64, 64)
+    stem, *finer = net.stem, *net.down[:2]
+    theirs = original.down[1](original.down[0](original.stem(image)))
+    net.train().requires_grad_(True)
+    torch.testing.assert_close(finer[1](finer[0](stem(image))), theirs, rtol=1e-3, atol=1e-3)  # as in evaluation
+    fixed = [part for part in (stem, *finer, *net.down[2][:-1])]
+    before = [value.clone() for part in fixed for value in part.buffers()]
+    maps = net(image)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, weight_decay=0.5)
+    (maps.fine.mean() + maps.coarse.square().mean()).backward()
+    assert all(p.grad is not None for p in net.parameters()), "all that learns takes part"
+    optimizer.step()
+    assert before and all(map(torch.equal, before, (value for part in fixed for value in part.buffers())))
+    assert not any(True for part in fixed for _ in part.parameters())
+    assert not torch.equal(net(image).fine, maps.fine)
+
+
+def test_frozen_imagenet_layers_are_not_stored_and_only_the_same_ones_are_taken_again():
+    net = FrozenImageNetMapBackbone(8, 64)
+    stored = net.state_dict()
+    assert sum(value.numel() for value in stored.values()) < 0.1 * sum(
+        value.numel() for value in ImageNetMapBackbone(8, 64).state_dict().values()
+    )
+    other = FrozenImageNetMapBackbone(8, 64)
+    other.load_state_dict(stored)
+    image = torch.rand(2, 3, 64, 64)
+    assert torch.equal(net.eval()(image).fine, other.eval()(image).fine)
+    stored["original"] = stored["original"] + 1
+    with pytest.raises(RuntimeError, match="behind other frozen ImageNet weights"):
+        other.load_state_dict(stored)
 
 
 def test_the_network_of_the_recipe_has_its_size():
