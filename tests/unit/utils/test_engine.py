@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from config import Optim, Paths
 from tests.helpers.toy_run import STEPS, Noise, PowerCutError, ToyConfig, network, train
 from utils.artifacts import load_checkpoint, read_checkpoint
-from utils.batches import Batches, Resident, in_order
+from utils.batches import Batches, Resident, batch_loader, in_order
 from utils.engine import Pace, Run, choose_device, make_optimizer, make_schedule, mixed_precision, spoken
 from utils.history import load_history
 
@@ -268,6 +268,39 @@ class Squares(Dataset):
         epoch, index = place
         assert epoch == 0
         return Pair(torch.tensor(index), torch.full((2,), float(index**2)))
+
+
+class Nested(NamedTuple):
+    """A sample of tensors of many types, one of them without numbers."""
+
+    pair: Pair
+    is_seen: torch.Tensor
+    nothing: torch.Tensor
+    byte: torch.Tensor
+
+
+class OfManyTypes(Dataset):
+    """Seven samples with tensors inside tuples."""
+
+    def __len__(self) -> int:
+        return 7
+
+    def __getitem__(self, place: tuple[int, int]) -> Nested:
+        number = place[1]
+        pair = Pair(torch.tensor(number), torch.full((2, 3), float(number), dtype=torch.float64))
+        return Nested(
+            pair, torch.tensor(number % 2 > 0), torch.zeros(0, 3), torch.full((5,), number, dtype=torch.uint8)
+        )
+
+
+def test_what_a_worker_reads_comes_in_one_piece_of_memory_and_is_what_was_read():
+    for here, there in zip(*(batch_loader(OfManyTypes(), [[(0, 1), (0, 4), (0, 6)]] * 2, n) for n in (0, 1)),
+                           strict=True):  # fmt: skip
+        assert isinstance(there, Nested) and isinstance(there.pair, Pair)
+        parts = [(*one.pair, *one[1:]) for one in (here, there)]
+        for mine, theirs in zip(*parts, strict=True):
+            assert (mine.dtype, mine.shape) == (theirs.dtype, theirs.shape) and torch.equal(mine, theirs)
+        assert len({one.untyped_storage().data_ptr() for one in parts[1]}) == 1
 
 
 def test_what_is_kept_in_memory_comes_in_the_same_batches_and_is_read_once():
