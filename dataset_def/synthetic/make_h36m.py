@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from config import Paths, ranged, setting
 from dataset_def.acclaim import clip_files
@@ -28,7 +29,7 @@ from dataset_def.synthetic.motion.limbs import Style, subject_style
 from dataset_def.synthetic.motion.performance import Performance, perform
 from dataset_def.synthetic.scene.appearance import Outfit, SubjectAppearance, Wardrobe, make_outfit, make_person
 from dataset_def.synthetic.scene.cameras import Rig, make_cameras, make_sensor
-from dataset_def.synthetic.scene.render import Staged, render_staged, stage_person
+from dataset_def.synthetic.scene.render import Staged, pixel_rays, render_staged, stage_person
 from dataset_def.synthetic.scene.room import Room, draw_room, make_room
 from dataset_def.synthetic.scene.things import choose_props, parts_of, things_at
 from dataset_def.synthetic.sequence_files import (
@@ -40,6 +41,7 @@ from dataset_def.synthetic.sequence_files import (
 )
 from models.smpl import Body, load_body
 from utils.artifacts import check_settings, file_hash, lock_settings
+from utils.camera import Camera
 from utils.processes import for_each
 from utils.settings import start, to_plain
 
@@ -66,6 +68,9 @@ class HardPictures:
     ones as in the easy pictures."""
     exposure: float = setting(1.0, low=0, high=1)
     """Strength of each camera's own exposure, white balance and contrast."""
+    distortion: float = setting(0.0, low=0, high=1)
+    """Strength with which lenses bend lines: four in ten as those of action cameras do, the others as those of phones.
+    The cameras that are written carry the lens, as Human3.6M's do."""
 
     def __post_init__(self) -> None:
         if self.rig not in ("human36m", "varied"):
@@ -114,9 +119,28 @@ class SyntheticConfig:
                              "set --difficulty hard, or leave the settings of hard out")  # fmt: skip
 
     @property
-    def cameras(self) -> Rig:
-        """Which cameras there are."""
-        return self.hard.rig if self.difficulty == "hard" else "human36m"
+    def views(self) -> "Views":
+        """How rooms are looked at."""
+        if self.difficulty == "easy":
+            return Views(self.seed, self.size_px)
+        return Views(self.seed, self.size_px, self.hard.rig, self.hard.distortion)
+
+
+class Views(NamedTuple):
+    """What decides how the four cameras of a subject see its room."""
+
+    seed: int
+    size_px: int
+    rig: Rig = "human36m"
+    distortion: float = 0.0
+
+    def cameras(self, subject: int) -> tuple[Camera, ...]:
+        """Set up a subject's cameras."""
+        return make_cameras(subject, self.seed, self.size_px, self.rig, self.distortion)
+
+    def draw(self, subject: int, camera: Camera) -> UInt8[np.ndarray, "H W 3"]:
+        """Draw what a camera sees of a subject's empty room."""
+        return draw_room(make_room(subject, self.seed), camera)
 
 
 TEST_PEOPLE = (9, 11, 101, 102, 103, 104, 105, 106)
@@ -145,14 +169,12 @@ def the_person(path: Path, subject: int, seed: int) -> SubjectAppearance:
 
 
 @lru_cache(maxsize=2)
-def the_room(
-    subject: int, seed: int, size_px: int, drawn: Path | None = None, rig: Rig = "human36m"
-) -> tuple[Room, tuple[np.ndarray, ...]]:
+def the_room(subject: int, views: Views, drawn: Path | None = None) -> tuple[Room, tuple[np.ndarray, ...]]:
     """Give a subject's room, and how its four cameras see it: as `drawn_rooms` drew it, or drawn here and now."""
-    room = make_room(subject, seed)
+    room = make_room(subject, views.seed)
     if drawn is not None:
         return room, tuple(np.load(view_file(drawn, subject, number)) for number in CAMERAS)
-    return room, tuple(draw_room(room, camera) for camera in make_cameras(subject, seed, size_px, rig))
+    return room, tuple(views.draw(subject, camera) for camera in views.cameras(subject))
 
 
 def view_file(drawn: Path, subject: int, number: int) -> Path:
@@ -160,33 +182,30 @@ def view_file(drawn: Path, subject: int, number: int) -> Path:
     return drawn / f"s_{subject:02d}_ca_{number:02d}.npy"
 
 
-def draw_view_of_room(seed: int, size_px: int, drawn: Path, rig: Rig, view: tuple[int, int]) -> None:
+def draw_view_of_room(views: Views, drawn: Path, view: tuple[int, int]) -> None:
     """Draw what one camera sees of a subject's empty room."""
     subject, number = view
-    camera = make_cameras(subject, seed, size_px, rig)[number - 1]
-    np.save(view_file(drawn, subject, number), draw_room(make_room(subject, seed), camera))
+    np.save(view_file(drawn, subject, number), views.draw(subject, views.cameras(subject)[number - 1]))
 
 
 @contextmanager
 def drawn_rooms(
     paths: Paths,
     sequences: Sequence[SyntheticSequence],
-    seed: int,
-    size_px: int,
+    views: Views,
     processes: int,
-    rig: Rig = "human36m",
 ) -> Iterator[Path]:
     """Draw the empty rooms of some sequences once for all of them, as a room takes longer than a sequence in it.
 
     Yields:
         A folder for `the_room`, among the frames and there as long as the context: the data set's own disk has space.
     """
-    views = [(subject, number) for subject in dict.fromkeys(one.subject for one in sequences) for number in CAMERAS]
-    if not views:  # a finished data set stays untouched
+    needed = [(subject, number) for subject in dict.fromkeys(one.subject for one in sequences) for number in CAMERAS]
+    if not needed:  # a finished data set stays untouched
         yield paths.h36m_location
         return
     with TemporaryDirectory(prefix="rooms.", suffix=".partial", dir=paths.h36m_location) as folder:
-        for_each(partial(draw_view_of_room, seed, size_px, Path(folder), rig), views, processes, "empty rooms")
+        for_each(partial(draw_view_of_room, views, Path(folder)), needed, processes, "empty rooms")
         yield Path(folder)
 
 
@@ -211,7 +230,7 @@ def perform_sequence(config: SyntheticConfig, sequence: SyntheticSequence) -> tu
     betas = torch.as_tensor(np.asarray(person.betas), dtype=torch.float32)[None]
     rest_joints_m = body.rest_joints_m(betas)[0].double().numpy()
     style = subject_style(sequence.subject, config.seed)._replace(rest_joints_m=rest_joints_m)
-    cameras = make_cameras(sequence.subject, config.seed, config.size_px, config.cameras)
+    cameras = config.views.cameras(sequence.subject)
     performance = perform(move(config, sequence, style), body, np.asarray(person.betas), cameras)
     wardrobe = Wardrobe(config.hard.loose, config.hard.dull) if config.difficulty == "hard" else Wardrobe()
     return performance, make_outfit(person, outfit_number(sequence, config.outfits), config.seed, body, wardrobe)
@@ -243,8 +262,8 @@ def make_sequence(config: SyntheticConfig, sequence: SyntheticSequence, drawn: P
         drawn: where `drawn_rooms` left the empty rooms; without it they are drawn here.
     """
     performance, outfit = perform_sequence(config, sequence)
-    room, backgrounds = the_room(sequence.subject, config.seed, config.size_px, drawn, config.cameras)
-    cameras = make_cameras(sequence.subject, config.seed, config.size_px, config.cameras)
+    room, backgrounds = the_room(sequence.subject, config.views, drawn)
+    cameras = config.views.cameras(sequence.subject)
     write_truth(config.paths, sequence, performance)
     instants = stage_sequence(config, sequence, performance, outfit, room)
     for number, camera, background in zip(CAMERAS, cameras, backgrounds, strict=True):
@@ -252,7 +271,8 @@ def make_sequence(config: SyntheticConfig, sequence: SyntheticSequence, drawn: P
         sensor = None
         if config.difficulty == "hard":
             sensor = make_sensor(sequence.subject, number, config.seed, config.hard.exposure)
-        rendered = [render_staged(background, room, camera, staged, outfit, rng, sensor) for staged in instants]
+        rays = pixel_rays(camera, 0, 0, camera.width_px, camera.height_px) if camera.is_distorted else None
+        rendered = [render_staged(background, room, camera, staged, outfit, rng, sensor, rays) for staged in instants]
         images, masks = [image for image, _ in rendered], [mask for _, mask in rendered]
         write_view(config.paths, sequence, number, camera, performance.joints_world_m, images, masks, config.image)
 
@@ -262,6 +282,8 @@ def settings_of(config: SyntheticConfig) -> dict[str, Any]:
     settings = {name: value for name, value in to_plain(config).items() if name not in FREE_WHEN_CONTINUED}
     if config.difficulty == "easy":  # folders that were begun before there was a choice go on
         del settings["difficulty"], settings["hard"]
+    elif not config.hard.distortion:
+        del settings["hard"]["distortion"]
     if config.motion != "generator":
         clips = clip_files(Path(config.motion.removeprefix("cmu:")))
         content = "".join(file_hash(path) for pair in clips for path in pair)
@@ -291,7 +313,7 @@ def main(config: SyntheticConfig) -> None:
     requested = [SyntheticSequence(s, a, b) for s in config.subjects for a in config.actions for b in config.subactions]
     missing = [sequence for sequence in requested if not is_sequence_complete(config.paths, sequence)]
     label = f"synthetic Human3.6M ({len(CAMERAS) * config.frames} images each)"
-    with drawn_rooms(config.paths, missing, config.seed, config.size_px, config.processes, config.cameras) as drawn:
+    with drawn_rooms(config.paths, missing, config.views, config.processes) as drawn:
         for_each(partial(make_sequence, config, drawn=drawn), missing, config.processes, label)
 
 

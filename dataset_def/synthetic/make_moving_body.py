@@ -24,7 +24,7 @@ from jaxtyping import Float
 from config import Paths, ranged, setting
 from dataset_def.data_set_file import write_facts
 from dataset_def.poses.any_skeleton import free_motion
-from dataset_def.synthetic.make_h36m import drawn_rooms, lock_locations, the_room
+from dataset_def.synthetic.make_h36m import Views, drawn_rooms, lock_locations, the_room
 from dataset_def.synthetic.motion.generate import Motion
 from dataset_def.synthetic.motion.performance import Performance, perform
 from dataset_def.synthetic.scene.cameras import make_cameras
@@ -126,8 +126,9 @@ def make_sequence(config: MovingBodyConfig, drawn: Path, sequence: SyntheticSequ
     """
     performance, body = perform_sequence(config, sequence), the_body(config.paths.models_smpl_location)
     colours = coat(body, np.random.default_rng([config.seed, sequence.subject, 608]))
-    room, backgrounds = the_room(sequence.subject, config.seed, config.size_px, drawn)
-    cameras = make_cameras(sequence.subject, config.seed, config.size_px)
+    views = Views(config.seed, config.size_px)
+    room, backgrounds = the_room(sequence.subject, views, drawn)
+    cameras = views.cameras(sequence.subject)
     write_truth(config.paths, sequence, performance)
     for number, camera, background in zip(CAMERAS, cameras, backgrounds, strict=True):
         rng = np.random.default_rng([config.seed, *sequence, number])
@@ -152,7 +153,7 @@ def main(config: MovingBodyConfig) -> None:
     requested = [SyntheticSequence(subject, action, 1) for subject in config.subjects for action in config.actions]
     missing = [sequence for sequence in requested if not is_sequence_complete(config.paths, sequence)]
     label = f"moving body ({len(CAMERAS) * config.frames} images each)"
-    with drawn_rooms(config.paths, missing, config.seed, config.size_px, config.processes) as drawn:
+    with drawn_rooms(config.paths, missing, Views(config.seed, config.size_px), config.processes) as drawn:
         for_each(partial(make_sequence, config, drawn), missing, config.processes, label)
 
 

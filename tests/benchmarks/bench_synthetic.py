@@ -37,8 +37,8 @@ def measure(size_px: int, folder: Path) -> dict[str, float]:
     images = 4 * config.frames * len(SEQUENCES)
     everything_s = took(lambda: [make_h36m.make_sequence(config, sequence) for sequence in SEQUENCES]).wall_s
     performance, outfit = make_h36m.perform_sequence(config, SEQUENCES[0])
-    room, backgrounds = make_h36m.the_room(1, config.seed, size_px)
-    camera = make_h36m.make_cameras(1, config.seed, size_px)[0]
+    room, backgrounds = make_h36m.the_room(1, config.views)
+    camera = config.views.cameras(1)[0]
     faces = make_h36m.the_body(paths.models_smpl_location).faces.numpy()
     rng = np.random.default_rng(0)
     drawing_s = took(

@@ -164,6 +164,7 @@ CONTRADICTIONS = {
     ),
     "looser than all": (lambda: HardPictures(loose=1.5), "hard.loose is 1.5; use 0 to 1"),
     "another rig": (lambda: HardPictures(rig="six"), "hard.rig is 'six'; use human36m or varied"),
+    "more bent than lenses": (lambda: HardPictures(distortion=2), "hard.distortion is 2; use 0 to 1"),
     "darker than shadows": (lambda: HardPictures(shadows=2), "hard.shadows is 2; use 0 to 1"),
     "no copies": (lambda: EmbeddingsConfig(Path("a"), copies=0), "copies is 0; use at least 1"),
     "never logs": (lambda: Loop(log_every=0), "loop.log_every is 0; use at least 1"),

@@ -43,15 +43,27 @@ def looking_at(
     return np.array([[cosine, sine, 0.0], [-sine, cosine, 0.0], [0.0, 0.0, 1.0]]) @ level
 
 
-def make_cameras(subject: int, seed: int, size_px: int, rig: Rig = "human36m") -> tuple[Camera, ...]:
+def make_cameras(
+    subject: int, seed: int, size_px: int, rig: Rig = "human36m", distortion: float = 0.0
+) -> tuple[Camera, ...]:
     """Set up the four cameras for a subject: moved and turned a little from subject to subject.
 
     Args:
         rig: `varied` draws height, distance and focal length of each camera anew.
+        distortion: how strongly lenses bend lines, 0 to 1.
     """
     if rig == "varied":
-        return varied_cameras(np.random.default_rng([seed, subject, 103]), size_px)
-    rng = np.random.default_rng([seed, subject, 102])
+        cameras = varied_cameras(np.random.default_rng([seed, subject, 103]), size_px)
+    else:
+        cameras = usual_cameras(np.random.default_rng([seed, subject, 102]), size_px)
+    if not distortion:
+        return cameras
+    rng = np.random.default_rng([seed, subject, 105])
+    return tuple(with_lens(camera, rng, distortion) for camera in cameras)
+
+
+def usual_cameras(rng: np.random.Generator, size_px: int) -> tuple[Camera, ...]:
+    """Set up four cameras like those of Human3.6M."""
     scale = size_px / REAL_SIZE_PX
     cameras = []
     for centre_m in CENTRES_WORLD_M:
@@ -91,6 +103,34 @@ def varied_cameras(rng: np.random.Generator, size_px: int) -> tuple[Camera, ...]
             )
         )
     return tuple(cameras)
+
+
+ACTION_CAMERAS = 0.4
+"""Share of lenses that bend as those of action cameras do; the others as those of phones."""
+BENT_AT_CORNER = {"action": (-0.2, -0.08), "phone": (-0.03, 0.04)}
+"""What k1 alone moves a picture's corner by, as a share of its distance from the middle.  Human3.6M's own lenses have
+-0.08.  Stronger ones would leave the range in which `to_rays` inverts them to a thousandth of a pixel."""
+SECOND_OVER_FIRST = {"action": (-0.35, -0.2), "phone": (-0.6, -0.2)}
+"""k2 at the corner over k1: lenses are corrected towards their rims, so it has the other sign."""
+THIRD_OVER_FIRST = {"action": (0.0, 0.01), "phone": (0.15, 0.25)}
+"""k3 at the corner over the size of k1, never negative: radii grow out to twice the corner's, so that nothing from
+outside is folded into view."""
+OFF_AXIS = 0.0015
+"""Largest p1 and p2, which come of a lens that sits askew; Human3.6M's are up to 0.0014."""
+
+
+def with_lens(camera: Camera, rng: np.random.Generator, strength: float) -> Camera:
+    """Put a lens before a camera that bends lines after Human3.6M's model: barrels, pincushions and moustaches.
+
+    The coefficients are drawn for the picture's corner, so that they bend wide pictures no more than narrow ones.
+    """
+    kind = "action" if rng.random() < ACTION_CAMERAS else "phone"
+    first = strength * rng.uniform(*BENT_AT_CORNER[kind])
+    second, third = first * rng.uniform(*SECOND_OVER_FIRST[kind]), abs(first) * rng.uniform(*THIRD_OVER_FIRST[kind])
+    half_diagonal = 0.5 * np.array([camera.width_px, camera.height_px]) / camera.focal_px
+    corner2 = float(half_diagonal @ half_diagonal)
+    k = np.array([first, second, third]) / corner2 ** np.arange(1, 4)
+    return camera._replace(k=k, p=strength * rng.uniform(-OFF_AXIS, OFF_AXIS, 2))
 
 
 def make_sensor(subject: int, number: int, seed: int, strength: float) -> Sensor:

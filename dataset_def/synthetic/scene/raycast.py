@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from dataset_def.synthetic.scene.patterns import cycle, lattice, value_noise
+from utils.camera import Camera, to_rays
 from utils.compiled import compiled
 
 CENTRE, HALF, AXES, COLOUR, SECOND, KIND, SEED, REACH = 0, 3, 6, 15, 18, 21, 22, 23
@@ -229,9 +230,8 @@ def look(boxes, marks, lights, ox, oy, oz, dx, dy, dz):  # type: ignore[no-untyp
 
 
 @compiled()
-def _look_through(boxes, marks, lights, origin, R, K, x_px, y_px):  # type: ignore[no-untyped-def]
-    """Give what is seen at one point of the image, no brighter than a sensor can tell."""
-    px, py = (x_px - K[0, 2]) / K[0, 0], (y_px - K[1, 2]) / K[1, 1]
+def _look_through(boxes, marks, lights, origin, R, px, py):  # type: ignore[no-untyped-def]
+    """Give what is seen along one ray of the camera (px, py, 1), no brighter than a sensor can tell."""
     dx = px * R[0, 0] + py * R[1, 0] + R[2, 0]
     dy = px * R[0, 1] + py * R[1, 1] + R[2, 1]
     dz = px * R[0, 2] + py * R[1, 2] + R[2, 2]
@@ -242,40 +242,45 @@ def _look_through(boxes, marks, lights, origin, R, K, x_px, y_px):  # type: igno
 
 
 @compiled()
-def _average(image, boxes, marks, lights, origin, R, K, row, column, samples):  # type: ignore[no-untyped-def]
-    """Fill one pixel from samples x samples rays and return how much their brightness spreads."""
+def _average(pixel, boxes, marks, lights, origin, R, rays):  # type: ignore[no-untyped-def]
+    """Fill one pixel from its rays and return how much their brightness spreads."""
     red, green, blue, low, high = 0.0, 0.0, 0.0, 1e9, -1e9
-    for i in range(samples * samples):
-        x_px, y_px = column + (i % samples + 0.5) / samples, row + (i // samples + 0.5) / samples
-        r, g, b = _look_through(boxes, marks, lights, origin, R, K, x_px, y_px)
+    for i in range(len(rays)):
+        r, g, b = _look_through(boxes, marks, lights, origin, R, rays[i, 0], rays[i, 1])
         red, green, blue = red + r, green + g, blue + b
         low, high = min(low, r + g + b), max(high, r + g + b)
-    image[row, column, 0] = red / samples**2
-    image[row, column, 1] = green / samples**2
-    image[row, column, 2] = blue / samples**2
+    pixel[0] = red / len(rays)
+    pixel[1] = green / len(rays)
+    pixel[2] = blue / len(rays)
     return high - low
 
 
 @compiled()
-def _fill(image, boxes, marks, lights, origin, R, K):  # type: ignore[no-untyped-def]
-    for row in range(image.shape[0]):
-        for column in range(image.shape[1]):
-            spread = _average(image, boxes, marks, lights, origin, R, K, row, column, 2)
-            if spread > EDGE:
-                _average(image, boxes, marks, lights, origin, R, K, row, column, 4)
+def _fill_row(pixels, boxes, marks, lights, origin, R, coarse, fine):  # type: ignore[no-untyped-def]
+    for column in range(pixels.shape[0]):
+        spread = _average(pixels[column], boxes, marks, lights, origin, R, coarse[column])
+        if spread > EDGE:
+            _average(pixels[column], boxes, marks, lights, origin, R, fine[column])
+
+
+def rays_of_row(camera: Camera, row: int, samples: int) -> Float[np.ndarray, "W n 2"]:
+    """Give the rays (at depth 1) of samples x samples places in every pixel of a row, through the lens."""
+    place = np.arange(samples * samples)
+    x_px = np.arange(camera.width_px)[:, None] + (place % samples + 0.5) / samples
+    y_px = np.broadcast_to(row + (place // samples + 0.5) / samples, x_px.shape)
+    return to_rays(camera, np.stack([x_px, y_px], axis=-1))[..., :2]
 
 
 def cast_room(
     boxes: Float[np.ndarray, "N 24"],
     marks: Float[np.ndarray, "M 6"],
     lights: Float[np.ndarray, "L 4"],
-    origin_world_m: Float[np.ndarray, "3"],
-    R_cam_from_world: Float[np.ndarray, "3 3"],
-    K: Float[np.ndarray, "3 3"],
-    height: int,
-    width: int,
+    camera: Camera,
 ) -> Float32[np.ndarray, "H W 3"]:
     """Look along four rays per pixel into the room and average them, sixteen where they differ."""
-    image = np.zeros((height, width, 3), dtype=np.float32)
-    _fill(image, boxes, marks, lights, origin_world_m, R_cam_from_world, K)
+    image = np.zeros((camera.height_px, camera.width_px, 3), dtype=np.float32)
+    origin, R = camera.centre_world_m.astype(np.float64), camera.R_cam_from_world.astype(np.float64)
+    for row in range(camera.height_px):
+        coarse, fine = rays_of_row(camera, row, 2), rays_of_row(camera, row, 4)
+        _fill_row(image[row], boxes, marks, lights, origin, R, coarse, fine)
     return image

@@ -22,7 +22,7 @@ from dataset_def.synthetic.scene.shadows import (
     soft_floor_shadow,
 )
 from dataset_def.synthetic.scene.things import Mesh
-from utils.camera import Camera, project, to_camera
+from utils.camera import Camera, project, to_camera, to_rays
 from utils.compiled import compiled
 from utils.draw_mesh import draw_mesh, resolve, vertex_normals
 
@@ -30,11 +30,11 @@ SAMPLES = 2
 
 
 @compiled()
-def _darken_floor(image, grid, low_x, low_y, origin, R, K, top, bottom, left, right):  # type: ignore[no-untyped-def]
+def _darken_floor(image, grid, low_x, low_y, origin, R, rays):  # type: ignore[no-untyped-def]
     """Multiply the floor's pixels by the light that the person leaves them."""
-    for row in range(top, bottom):
-        for column in range(left, right):
-            px, py = (column + 0.5 - K[0, 2]) / K[0, 0], (row + 0.5 - K[1, 2]) / K[1, 1]
+    for row in range(image.shape[0]):
+        for column in range(image.shape[1]):
+            px, py = rays[row, column, 0], rays[row, column, 1]
             dz = px * R[0, 2] + py * R[1, 2] + R[2, 2]
             if dz > -1e-6:
                 continue
@@ -65,19 +65,35 @@ def plain_floor_shadow(room: Room, vertices_world_m: Float[np.ndarray, "V 3"]) -
     return FloorShadow(dark, low_x, low_y)
 
 
-def cast_shadow(image: Float[np.ndarray, "H W 3"], camera: Camera, shadow: FloorShadow) -> None:
-    """Darken the floor of a picture in place."""
+def pixel_rays(camera: Camera, left: int, top: int, right: int, bottom: int) -> Float[np.ndarray, "h w 2"]:
+    """Give the rays (at depth 1) through the middles of a box of pixels, through the lens."""
+    x_px, y_px = np.meshgrid(np.arange(left, right) + 0.5, np.arange(top, bottom) + 0.5)
+    return to_rays(camera, np.stack([x_px, y_px], axis=-1))[..., :2]
+
+
+def cast_shadow(
+    image: Float[np.ndarray, "H W 3"],
+    camera: Camera,
+    shadow: FloorShadow,
+    rays: Float[np.ndarray, "H W 2"] | None = None,
+) -> None:
+    """Darken the floor of a picture in place.
+
+    Args:
+        rays: `pixel_rays` of the whole picture, which a bent lens makes slow to find; else they are found here.
+    """
     corners = [
         [shadow.low_x_m + i * SHADOW_CELLS * CELL_M, shadow.low_y_m + j * SHADOW_CELLS * CELL_M, 0]
         for i in (0, 1) for j in (0, 1)
     ]  # fmt: skip
     corners_cam_m = to_camera(camera, np.array(corners))
-    if (corners_cam_m[:, 2] < 0.1).any():
+    if (corners_cam_m[:, 2] < 0.1).any() or camera.is_distorted:  # a bent square is not inside the box of its corners
         left, top, right, bottom = 0, 0, camera.width_px, camera.height_px
     else:
         left, top, right, bottom = _box(project(camera, corners_cam_m), camera)
-    _darken_floor(image, shadow.dark, shadow.low_x_m, shadow.low_y_m, camera.centre_world_m, camera.R_cam_from_world,
-                  camera.K, top, bottom, left, right)  # fmt: skip
+    rays = pixel_rays(camera, left, top, right, bottom) if rays is None else rays[top:bottom, left:right]
+    _darken_floor(image[top:bottom, left:right], shadow.dark, shadow.low_x_m, shadow.low_y_m, camera.centre_world_m,
+                  camera.R_cam_from_world, rays)  # fmt: skip
 
 
 def _box(points_px: Float[np.ndarray, "N 2"], camera: Camera) -> tuple[int, int, int, int]:
@@ -208,6 +224,7 @@ def render_staged(
     outfit: Outfit,
     rng: np.random.Generator,
     sensor: Sensor | None = None,
+    rays: Float[np.ndarray, "H W 2"] | None = None,
 ) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"]]:
     """Draw a person that is dressed and lit into the view of the empty room, and its mask.
 
@@ -215,6 +232,7 @@ def render_staged(
         background: `draw_room(room, camera)`.
         rng: draws exposure, focus and noise, of each picture.
         sensor: exposure and colours of the camera, before those of the picture.
+        rays: of the camera's pixels, as `cast_shadow` takes them.
     Raises:
         ValueError: a vertex is behind the camera, or the background has another size than the camera.
     """
@@ -222,7 +240,7 @@ def render_staged(
         raise ValueError(f"the background is {background.shape[:2]}, the camera {camera.height_px, camera.width_px}")
     image = background.astype(np.float32)
     mask = np.zeros(image.shape[:2], dtype=np.uint8)
-    cast_shadow(image, camera, staged.shadow)
+    cast_shadow(image, camera, staged.shadow, rays)
     _draw_person(image, mask, room, camera, staged, outfit)
     if sensor is not None:
         image = (255 * np.clip(image / 255, 0, None) ** sensor.gamma * sensor.gains).astype(np.float32)

@@ -234,14 +234,6 @@ def draw_room(room: Room, camera: Camera) -> UInt8[np.ndarray, "H W 3"]:
     """Draw what a camera sees of the empty room, antialiased.
 
     It is rendered once for each subject and camera.
-
-    Raises:
-        ValueError: the lens is distorted.
     """
-    if camera.is_distorted:
-        raise ValueError(f"rooms are rendered with straight rays; the lens is distorted: k {camera.k} and p {camera.p}")
-    origin, R = camera.centre_world_m.astype(np.float64), camera.R_cam_from_world.astype(np.float64)
-    linear = cast_room(
-        room.boxes, room.marks_world_m, room.lights_world_m, origin, R, camera.K, camera.height_px, camera.width_px
-    )  # fmt: skip
+    linear = cast_room(room.boxes, room.marks_world_m, room.lights_world_m, camera)
     return (np.clip(1.2 * linear * room.tint, 0, 1) * 255 + 0.5).astype(np.uint8)

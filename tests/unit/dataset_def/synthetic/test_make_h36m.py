@@ -10,16 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from config import ROOT, Paths
-from dataset_def.h36m_files import load_meta
+from config import ROOT, Paths, PreprocessConfig
+from dataset_def import h36m_preprocess
+from dataset_def.crop import crop_camera
+from dataset_def.h36m_crops import PackedCrops, load_metadata, pack_folder
+from dataset_def.h36m_files import folder_name, load_meta
+from dataset_def.h36m_index import load_table
 from dataset_def.synthetic import make_h36m
-from dataset_def.synthetic.make_h36m import SyntheticConfig
+from dataset_def.synthetic.make_h36m import HardPictures, SyntheticConfig
 from dataset_def.synthetic.motion.performance import is_in_frame
 from dataset_def.synthetic.scene.cameras import AREA_MIDDLE_WORLD_M, make_cameras, make_sensor
 from dataset_def.synthetic.scene.room import HALF_LENGTH_M, HALF_WIDTH_M
 from dataset_def.synthetic.sequence_files import SyntheticSequence, is_sequence_complete
 from models.smpl import load_body, rotations_from_theta
-from utils.camera import project, to_camera
+from utils.camera import distort, project, to_camera, to_rays
 from utils.image import read_image, read_mask
 
 SIZE_PX = 96
@@ -263,8 +267,64 @@ def test_who_stretches_or_lies_fits_into_every_varied_camera():
     around = np.column_stack([np.cos(turns), np.sin(turns), np.zeros(16)])
     reach_m = np.concatenate([1.05 * around, 0.95 * around + [0, 0, 1.5], 0.15 * around + [0, 0, 2.4]])
     for subject in range(300):
-        cameras = make_cameras(subject, 0, 1000, "varied")
+        cameras = make_cameras(subject, 0, 1000, "varied", float(subject % 2))
         assert is_in_frame(cameras, AREA_MIDDLE_WORLD_M + reach_m), f"S{subject} would be refused in the middle"
+
+
+def test_lenses_bend_as_far_as_told_and_fold_nothing_into_view():
+    corner = []
+    for subject in range(200):
+        straight, bent = make_cameras(subject, 0, 1000, "varied"), make_cameras(subject, 0, 1000, "varied", 1.0)
+        for one, camera in zip(straight, bent, strict=True):
+            assert camera.is_distorted and camera.distortion == "h36m" and not one.is_distorted
+            np.testing.assert_array_equal(camera.R_cam_from_world, one.R_cam_from_world)
+            edge = np.linalg.norm(500 / camera.focal_px)
+            radii = np.column_stack([np.linspace(0, 2 * edge, 100), np.zeros(100)])
+            radial = distort(camera._replace(p=np.zeros(2)), radii)[:, 0]
+            assert (np.diff(radial) > 0).all(), f"k {camera.k} folds"
+            corner.append(distort(camera._replace(p=np.zeros(2)), np.array([edge, 0.0]))[0] / edge - 1)
+            pixels = np.array([[0.5, 0.5], [999.5, 0.5], [0.5, 999.5], [999.5, 999.5], [300.0, 700.0]])
+            np.testing.assert_allclose(project(camera, to_rays(camera, pixels)), pixels, atol=2e-3)
+    assert -0.17 < min(corner) < -0.12 and 0.01 < max(corner) < 0.04, "shares of the radius"
+    half = make_cameras(3, 0, 1000, "varied", 0.5)[1]
+    np.testing.assert_allclose(2 * half.k, make_cameras(3, 0, 1000, "varied", 1.0)[1].k)
+    np.testing.assert_allclose(half.k[0] / make_cameras(3, 0, 96, "varied", 0.5)[1].k[0], 1)
+
+
+@pytest.fixture(scope="module")
+def made_bent(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("bent")
+    make_h36m.main(hard(root, hard=HardPictures(distortion=1.0, chairs=0, held=0)))
+    return root
+
+
+def test_bent_pictures_show_people_where_the_written_cameras_say(made_bent, tmp_path):
+    """In the frames, and in the crops that are cut from them, whose cameras are straight again."""
+    paths = replace(settings(made_bent).paths, index_location=tmp_path / "index")
+    h36m_preprocess.main(PreprocessConfig(paths=paths, pack_px=160, centre="pelvis", processes=1))
+    table = load_table(paths)
+    metadata = load_metadata(pack_folder(paths, "pelvis"))
+    packed = PackedCrops(paths, "pelvis", table, metadata)
+    off_px = []
+    for row in range(len(table.frames)):
+        key, camera = table.key(row), table.camera(row)
+        joints_m = table.joints_world_m[table.row_instant[row]]
+        crop = crop_camera(camera, joints_m[0], metadata.size_px, metadata.side_m)
+        mask_file = paths.masks_location / folder_name(*key[:4]) / f"{key.stem}.png"
+        for one, mask in ((camera, read_mask(mask_file)), (crop, packed.mask(row))):
+            columns, rows = project(one, to_camera(one, joints_m)).astype(int).T
+            assert cv2.dilate((mask > 128).astype(np.uint8), np.ones((3, 3)))[rows, columns].all(), f"{key.stem}"
+        straight = camera._replace(k=np.zeros(3), p=np.zeros(2))
+        assert camera.is_distorted and not crop.is_distorted
+        straight_px = project(straight, to_camera(straight, joints_m))
+        off_px.append(np.abs(project(camera, to_camera(camera, joints_m)) - straight_px).max())
+    assert np.max(off_px) > 0.2, "pixels; who stands in the middle is bent little"
+
+
+def test_folders_begun_before_there_were_lenses_go_on(made_hard, made_bent):
+    before, now = (json.loads((root / "frames" / make_h36m.SETTINGS_FILE).read_text())["hard"]
+                   for root in (made_hard, made_bent))  # fmt: skip
+    assert "distortion" not in before and now["distortion"] == 1.0
 
 
 def test_a_sensor_is_one_camera_s_own():

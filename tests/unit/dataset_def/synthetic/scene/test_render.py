@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -5,7 +6,7 @@ import torch
 from config import Paths
 from dataset_def.synthetic.scene import clothes
 from dataset_def.synthetic.scene.appearance import Outfit, make_outfit, make_person
-from dataset_def.synthetic.scene.render import render_person
+from dataset_def.synthetic.scene.render import cast_shadow, plain_floor_shadow, render_person
 from dataset_def.synthetic.scene.room import Room, draw_room, make_room
 from models.smpl import Body, load_body
 from utils.camera import Camera, project, to_camera
@@ -76,10 +77,20 @@ def test_a_red_shirt_is_red_in_rgb(body: Body, room: Room):
         assert max(green, blue) < 0.4 * red
 
 
-def test_the_mask_covers_the_projected_vertices_and_little_else(body: Body, room: Room):
+LENS = {"focal_px": FRONT.focal_px * 2, "k": np.array([-2.0, 0, 0]), "p": np.array([0.001, -0.0015])}
+"""Bends hands and feet, at 0.19 from the middle, by 4 pixels."""
+
+
+@pytest.mark.parametrize("lens", [{}, LENS])
+def test_the_mask_covers_the_projected_vertices_and_little_else(body: Body, room: Room, lens: dict):
     outfit = make_outfit(make_person(1, 0, body), 0, 0, body)
-    _, mask = drawn(body, room, FRONT, outfit)
-    vertices_px = project(FRONT, to_camera(FRONT, standing_m(body)))
+    camera = FRONT._replace(**lens)
+    grey, rng = np.full((128, 128, 3), 120, np.uint8), np.random.default_rng(0)
+    _, mask = render_person(grey, room, camera, standing_m(body), body.faces.numpy(), outfit, rng)
+    vertices_px = project(camera, to_camera(camera, standing_m(body)))
+    straight = camera._replace(k=np.zeros(3), p=np.zeros(2))
+    off_px = np.abs(project(straight, to_camera(straight, standing_m(body))) - vertices_px).max()
+    assert off_px > 3 if lens else off_px == 0
     columns, rows = np.floor(vertices_px).astype(int).T
     beside = [mask[rows + dy, columns + dx] for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
     assert (mask[rows, columns] > 0).mean() > 0.97
@@ -116,6 +127,24 @@ def test_the_floor_is_darker_under_the_person_and_unchanged_far_away(body: Body,
     assert light.mean() < 0.9 and light.min() < 0.7
     corner = np.s_[-12:, :12]
     assert image[corner].mean() == pytest.approx(background[corner].mean(), rel=0.1)
+
+
+def test_a_bent_lens_shows_the_shadow_where_it_shows_the_floor(body: Body, room: Room):
+    shadow = plain_floor_shadow(room, standing_m(body))
+    near = FRONT._replace(focal_px=FRONT.focal_px * 2.5, centre_px=np.array([40.0, -20.0]))  # the feet off the middle
+    bent_lens = {"k": np.array([-0.5, 0, 0]), "p": LENS["p"]}
+    seen = []
+    for camera in (near, near._replace(**bent_lens)):
+        image = np.full((128, 128, 3), 100.0, dtype=np.float32)
+        cast_shadow(image, camera, shadow)
+        grid = np.stack(np.meshgrid(np.linspace(-0.3, 0.3, 9), np.linspace(-0.3, 0.3, 9)), axis=-1).reshape(-1, 2)
+        places_px = project(camera, to_camera(camera, np.column_stack([grid, np.zeros(len(grid))])))
+        columns, rows = (places_px.T - 0.5).astype(np.float32)
+        seen.append((cv2.remap(image, columns[None], rows[None], cv2.INTER_LINEAR)[0, :, 0], places_px))
+    (straight, straight_px), (bent, bent_px) = seen
+    assert np.abs(straight_px - bent_px).max() > 1, "pixels; the test must tell the lenses apart"
+    assert np.ptp(straight) > 25
+    assert np.abs(straight - bent).max() < 4 and np.abs(straight - bent).mean() < 0.6
 
 
 def test_an_image_repeats_for_its_generator_and_differs_by_noise_only(body: Body, room: Room):

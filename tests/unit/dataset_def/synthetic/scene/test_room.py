@@ -67,6 +67,9 @@ def test_placing_furniture_turns_its_position_and_its_axes():
     assert (near, far) == pytest.approx((-0.2, 0.2))
 
 
+BENT = {"k": np.array([-0.2, 0.05, -0.002]), "p": np.array([0.001, -0.0015])}
+
+
 def window_around(room: Room, camera: Camera, place_world_m: np.ndarray) -> np.ndarray:
     """Draw the 5 x 5 pixels around a place on the floor."""
     corner = np.floor(project(camera, to_camera(camera, place_world_m))) - 2
@@ -75,8 +78,9 @@ def window_around(room: Room, camera: Camera, place_world_m: np.ndarray) -> np.n
 
 @pytest.mark.parametrize("subject", [1, 9])
 @pytest.mark.parametrize("centre_world_m", [(1.8, 5.0, 1.6), (-1.8, -3.7, 1.6)])
-def test_tape_on_the_floor_is_white_where_each_camera_projects_it(subject: int, centre_world_m: tuple):
-    room, camera = make_room(subject, 0), looking_camera(centre_world_m, 1000)
+@pytest.mark.parametrize("lens", [{}, BENT])
+def test_tape_on_the_floor_is_white_where_each_camera_projects_it(subject: int, centre_world_m: tuple, lens: dict):
+    room, camera = make_room(subject, 0), looking_camera(centre_world_m, 1000)._replace(**lens)
     for x, y, along_x, along_y, *_ in room.marks_world_m[::2]:
         if to_camera(camera, np.array([x, y, 0]))[2] < 1:
             continue
@@ -114,6 +118,18 @@ def test_a_room_repeats_for_its_numbers_and_differs_between_subjects():
     assert np.abs(first.astype(int) - draw_room(other, CAMERAS[0])).mean() > 8
 
 
-def test_a_distorted_lens_is_refused():
-    with pytest.raises(ValueError, match="distort"):
-        draw_room(make_room(1, 0), CAMERAS[0]._replace(k=np.array([0.1, 0, 0])))
+@pytest.mark.parametrize(("k1", "middle_px", "low_px"), [(0.0, 100.0, 100.0), (-0.2, 97.5, 95.9)])
+def test_a_straight_post_bends_as_the_lens_says(k1: float, middle_px: float, low_px: float):
+    """A post at x = 0.5 of its depth: in the middle row 0.5 (1 - 0.2 0.25) = 0.475 of the focal length of 100 px from
+    the middle at 50 px; where y = 0.4, r2 is 0.41 and it lies at 0.5 (1 - 0.2 0.41) = 0.459, in row 50 + 36.7.
+    """
+    shell = furniture_box((0, 0, 1.5), (20, 20, 12), (0.1, 0.1, 0.1), second=(0.1, 0.1, 0.1))
+    post = furniture_box((2, 2, 1.5), (0.08, 0.01, 8), (1, 1, 1))
+    room = make_room(1, 0)._replace(boxes=np.stack([shell, post]), marks_world_m=np.zeros((0, 6)))
+    R = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    camera = Camera(R, np.array([0, -2, 1.5]), np.full(2, 100.0), np.full(2, 50.0), 110, 100, np.array([k1, 0, 0]))
+    image = draw_room(room, camera).astype(float).sum(axis=-1)
+    for row, expected_px in ((50, middle_px), (86, low_px)):
+        light = np.clip(image[row, 80:] - 200, 0, None)
+        found_px = 80.5 + (light * np.arange(30)).sum() / light.sum()
+        assert found_px == pytest.approx(expected_px, abs=0.3), f"row {row}"
