@@ -160,7 +160,7 @@ last: $(STAGE_2)/trained
 
 $(VIEWS)/trained: $(STAGE_1)/trained
 	@echo "Behind stage 1: what draws novel views of its points, which stay as they are."
-	$(RUN) sample/train_enc_dec.py --preset novel_views --start-from $(STAGE_1)/checkpoint_best.pt --name $(NAME)_views $(PEOPLE) \
+	$(RUN) sample/train_enc_dec.py --preset novel_views --start-from $(STAGE_1)/checkpoint_best.pt --name $(NAME)_views $(PEOPLE) --encoder.points 48 \
 	  --optim.bf16 --optim.steps $(STEPS_VIEWS) --loop.threads 1 $(call go_on,$(VIEWS))
 	touch $@
 
