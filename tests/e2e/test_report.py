@@ -18,6 +18,7 @@ from tests.helpers.browser import NO_GL, Page, chromium
 from utils.artifacts import save_metrics, save_predictions
 from utils.metrics import pose_errors
 from utils.report.summaries import intervals, per_action
+from utils.settings import start
 from utils.tiers import NOTHING
 
 COUNT = 12
@@ -141,8 +142,10 @@ def test_several_runs_are_compared_with_paired_intervals(runs, tmp_path):
         check(page, tmp_path / "x.html")
 
 
-def test_a_folder_without_a_run_is_one_sentence_and_leaves_nothing(tmp_path):
-    done = subprocess.run([sys.executable, str(ROOT / "sample/report.py"), str(tmp_path / "none")],
-                          capture_output=True, text=True)  # fmt: skip
-    assert done.returncode == 2 and "give a run" in done.stderr and "Traceback" not in done.stderr
+def test_a_folder_without_a_run_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["report.py", str(tmp_path / "none")])
+    with pytest.raises(SystemExit) as ended:
+        start(report.main, ReportConfig)
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and "give a run" in told and "Traceback" not in told
     assert not list(tmp_path.iterdir())
