@@ -6,7 +6,7 @@ import pytest
 from config import Paths
 from dataset_def.synthetic.make_h36m import MORE_PEOPLE, TEST_PEOPLE, VALIDATION_PEOPLE
 from dataset_def.synthetic.scene import clothes, patterns
-from dataset_def.synthetic.scene.appearance import KNOWN_SUBJECTS, STYLES, are_alike, make_outfit, make_person
+from dataset_def.synthetic.scene.appearance import KNOWN_SUBJECTS, STYLES, Wardrobe, are_alike, make_outfit, make_person
 from models.smpl import Body, load_body
 from utils.skeleton import SMPL_24
 
@@ -52,11 +52,13 @@ def test_people_with_looks_of_their_own_are_drawn_from_whole_ranges(body: Body):
     assert make_person(121, 0, body).skin == people[0].skin != make_person(121, 1, body).skin
 
 
-def test_a_person_and_its_outfits_repeat_for_the_same_numbers(body: Body):
+@pytest.mark.parametrize("wardrobe", [None, Wardrobe(loose=1.0, dull=1.0)])
+def test_a_person_and_its_outfits_repeat_for_the_same_numbers(body: Body, wardrobe: Wardrobe | None):
     person, again = make_person(5, 3, body), make_person(5, 3, body)
     np.testing.assert_array_equal(person.betas, again.betas)
-    outfit, same = make_outfit(person, 4, 3, body), make_outfit(again, 4, 3, body)
-    for one, other in zip(outfit, same, strict=True):
+    outfit, same = (make_outfit(one, 4, 3, body, wardrobe) for one in (person, again))
+    assert (outfit.cloth is None) == (same.cloth is None) == (wardrobe is None)
+    for one, other in zip((*outfit[:-1], *(outfit.cloth or ())), (*same[:-1], *(same.cloth or ())), strict=True):
         np.testing.assert_array_equal(one, other)
 
 

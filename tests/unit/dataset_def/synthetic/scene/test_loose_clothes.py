@@ -80,12 +80,19 @@ def outfits(body: Body, number: int = 12) -> list[Outfit]:
     return [make_outfit(person, outfit, 0, body, Wardrobe(loose=1.0, dull=1.0)) for outfit in range(number)]
 
 
-def test_a_wardrobe_of_nothing_changes_nothing(body):
+def test_what_a_wardrobe_leaves_as_it_is_equals_the_outfit_without_one(body):
     person = make_person(1, 0, body)
-    easy, none = make_outfit(person, 3, 0, body), make_outfit(person, 3, 0, body, Wardrobe())
-    for one, other in zip(easy[:-1], none[:-1], strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert easy.cloth is None and none.cloth is None
+    plain = [make_outfit(person, number, 0, body) for number in range(30)]
+    mixed = [make_outfit(person, number, 0, body, Wardrobe(loose=0.5, dull=0.5)) for number in range(30)]
+    assert all(one.cloth is None for one in plain)
+    close = [(one, other) for one, other in zip(plain, mixed, strict=True) if other.cloth is None]
+    bright = [(one, other) for one, other in close if np.array_equal(one.materials, other.materials)]
+    assert 8 <= len(close) <= 22 and 1 <= len(bright) < len(close)
+    for one, other in close:
+        np.testing.assert_array_equal(one.cuts, other.cuts)
+        np.testing.assert_array_equal(one.offsets_m, other.offsets_m)
+    for one, other in bright:
+        np.testing.assert_array_equal(one.colours, other.colours)
 
 
 def test_dull_clothes_have_less_hue_and_skin_and_hair_stay(body):

@@ -86,11 +86,12 @@ def test_shadows_darken_only(room):
 def test_the_floor_is_dark_below_a_thing_and_untouched_away_from_it(room):
     low, high = sheet(0.2, 0.02)[0], sheet(0.2, 1.5)[0]
     near, far = (soft_floor_shadow(points, room.towards_light).dark for points in (low, high))
-    for dark in (near, far, plain_floor_shadow(room, low).dark):
+    plain = plain_floor_shadow(room, low).dark
+    for dark in (near, far, plain):
         assert dark.shape == (SHADOW_CELLS, SHADOW_CELLS) and dark.min() >= 0 and dark.max() <= 1
     middle = SHADOW_CELLS // 2
-    assert near[middle, middle] > 0.8, "contact"
+    assert near[middle, middle] > 0.8 and plain[middle, middle] > 0.8, "contact"
     assert far.max() < 0.6 * near.max(), "a thing high above the floor leaves a faint shadow"
     rows, columns = np.indices(near.shape)
     away_m = CELL_M * np.hypot(rows - middle, columns - middle)
-    assert near[away_m > 0.5].max() < 0.02
+    assert near[away_m > 0.5].max() < 0.02 and plain[away_m > 0.9].max() < 0.02

@@ -111,6 +111,11 @@ def test_a_thing_moves_with_the_hand(body):
             np.testing.assert_allclose(there.points_m, expected, atol=1e-6)
         palm = here.points_m.mean(axis=0) - up - rest_m.mean(axis=0)
         assert palm[1] < 0 and np.linalg.norm(palm) < 0.3, "below the palm, which looks down in the T-pose"
+    bag = Held("bag", (0.05, 0.15, 0.12), 0.0, (0.5, 0.5, 0.5), True)
+    for points in (rest_m + up, rest_m @ turn.T + up):
+        hanging_m = thing_in_hand(bag, rest_m, points).points_m
+        assert np.ptp(hanging_m[:, 2]) == pytest.approx(0.3), "upright, however the hand is turned"
+        np.testing.assert_allclose(hanging_m.mean(axis=0), points.mean(axis=0) - (0, 0, 0.2), atol=1e-6)
 
 
 def test_things_hide_the_person_and_are_in_no_mask(body):
