@@ -9,6 +9,8 @@ may give a value, or raise ValueError or OSError with the file's name in one lin
 process among it, counts as foreign; more than 2 s of computing or 1 GB more memory as over the limit.
 
 With --guided, atheris keeps files that reach new code of ours and changes them further (tests/benchmarks/guided.py).
+It takes every reader.  What is written in C it does not see: of pictures and videos OpenCV, of checkpoints PyTorch, of
+JSON, CSV and XML Python's own parsers, of archives what unpacks them; there only our part around them guides it.
 
 Writes  tests/benchmarks/results/fuzz.json
 """
@@ -37,7 +39,7 @@ from config import ROOT
 from tests.helpers.children import in_a_child
 from tests.helpers.file_readers import READERS, Reader
 from tests.helpers.mutations import mutated
-from utils.artifacts import save_result
+from utils.artifacts import commit, save_result
 from utils.failures import failure_in_words
 from utils.settings import start
 
@@ -226,7 +228,8 @@ def fuzz_guided(name: str, is_ours: bool, config: FuzzConfig, seconds: float) ->
         return {"cases": cases, "refused": refused, "read": cases - refused - foreign - over, "ours": is_ours,
                 "foreign_errors": foreign + (done.returncode != 0), "ended_processes": int(done.returncode != 0),
                 "over_limit": over, "seconds": round(seconds), "places_of_code_first": told[0][0],
-                "places_of_code_last": told[-1][0], "inputs_kept": told[-1][1], "examples": tally.told()}  # fmt: skip
+                "places_of_code_last": told[-1][0], "inputs_kept": told[-1][1], "examples": tally.told(),
+                "commit": commit()}  # fmt: skip
 
 
 def keep(result: Path | None, how: Literal["readers", "guided"], found: dict[str, Any]) -> None:
