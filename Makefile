@@ -130,7 +130,7 @@ $(DATA): | .venv/ready
 
 $(STAGE_1)/trained: $(DATA)
 	@echo "Stage 1 of 4: points that turn as people do, taught by views and masks; no label."
-	$(RUN) sample/train_enc_dec.py $(RECIPE) $(PEOPLE) --encoder.points 48 --teaching.ropes.at 0.6 --optim.steps $(STEPS_1) $(call go_on,$(STAGE_1))
+	$(RUN) sample/train_enc_dec.py $(RECIPE) $(PEOPLE) --optim.steps $(STEPS_1) $(call go_on,$(STAGE_1))
 	touch $@
 
 $(STAGE_1)/embeddings.pkl: $(STAGE_1)/trained
@@ -160,7 +160,7 @@ last: $(STAGE_2)/trained
 
 $(VIEWS)/trained: $(STAGE_1)/trained
 	@echo "Behind stage 1: what draws novel views of its points, which stay as they are."
-	$(RUN) sample/train_enc_dec.py --preset novel_views --start-from $(STAGE_1)/checkpoint_best.pt --name $(NAME)_views $(PEOPLE) --encoder.points 48 \
+	$(RUN) sample/train_enc_dec.py --preset novel_views --start-from $(STAGE_1)/checkpoint_best.pt --name $(NAME)_views $(PEOPLE) \
 	  --optim.bf16 --optim.steps $(STEPS_VIEWS) --loop.threads 1 $(call go_on,$(VIEWS))
 	touch $@
 
