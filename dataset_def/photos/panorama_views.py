@@ -14,6 +14,7 @@ import base64
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -134,24 +135,69 @@ def looks_at(
     down = y * np.cos(pitch_rad) + np.sin(pitch_rad)
     forward = np.cos(pitch_rad) - y * np.sin(pitch_rad)
     longitude, latitude = np.arctan2(x, forward) + yaw_rad, np.arctan2(down, np.hypot(x, forward))
+    return place_of(longitude, latitude, panorama_px)
+
+
+def place_of(
+    longitude_rad: Float[np.ndarray, "*n"], latitude_rad: Float[np.ndarray, "*n"], panorama_px: tuple[int, int]
+) -> tuple[Float[np.ndarray, "*n"], Float[np.ndarray, "*n"]]:
+    """Say where in a panorama (height, width) directions lie: longitude to the right of its middle, latitude downwards.
+
+    Returns:
+        Columns and rows, in pixels.
+    """
     height, width = panorama_px
-    columns = np.mod(longitude / (2 * np.pi) + 0.5, 1) * width - 0.5
-    return columns.astype(np.float32), ((latitude / np.pi + 0.5) * height - 0.5).astype(np.float32)
+    columns = np.mod(longitude_rad / (2 * np.pi) + 0.5, 1) * width - 0.5
+    return columns.astype(np.float32), ((latitude_rad / np.pi + 0.5) * height - 0.5).astype(np.float32)
+
+
+class Panorama(NamedTuple):
+    """An exposed panorama to cut pictures from."""
+
+    around: UInt8[np.ndarray, "H w 3"]
+    """With a column more at each side, where it closes."""
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width of the panorama itself."""
+        return self.around.shape[0], self.around.shape[1] - 2
+
+    def seen(self, columns: Float[np.ndarray, "h w"], rows: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+        """Cut a picture: give what is seen at these places of the panorama."""
+        return cv2.remap(self.around, columns + 1, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def read_panorama(path: Path) -> Panorama:
+    """Read and expose a panorama.
+
+    Raises:
+        ValueError: it is damaged, or no panorama.
+    """
+    return Panorama(cv2.copyMakeBorder(exposed(read_linear(path)), 0, 0, 1, 1, cv2.BORDER_WRAP))
+
+
+def panoramas_in(folder: Path) -> list[Path]:
+    """List the panoramas of a folder by their endings.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    files = files_in(folder, ENDINGS) if folder.is_dir() else []
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no panoramas ({', '.join(ENDINGS)}); give their folder")
+    return files
 
 
 def main(config: PanoramasConfig) -> int:
     """Cut the pictures; return how many."""
-    files = files_in(config.panoramas, ENDINGS) if config.panoramas.is_dir() else []
-    if not files:
-        raise FileNotFoundError(f"{config.panoramas} holds no panoramas ({', '.join(ENDINGS)}); give their folder")
+    files = panoramas_in(config.panoramas)
     for number, path in enumerate(tqdm(files, desc="panoramas", disable=None)):
-        linear, rng = read_linear(path), np.random.default_rng([config.seed, number])
-        around = cv2.copyMakeBorder(exposed(linear), 0, 0, 1, 1, cv2.BORDER_WRAP)
+        panorama, rng = read_panorama(path), np.random.default_rng([config.seed, number])
         for picture in range(config.count):
             width_rad = np.radians(rng.uniform(*config.width_degrees))
             pitch_rad = np.radians(rng.uniform(-config.pitch_degrees, config.pitch_degrees))
-            columns, rows = looks_at(rng.uniform(-np.pi, np.pi), pitch_rad, width_rad, config.size_px, linear.shape[:2])
-            image = cv2.remap(around, columns + 1, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            columns, rows = looks_at(rng.uniform(-np.pi, np.pi), pitch_rad, width_rad, config.size_px, panorama.size_px)
+            image = panorama.seen(columns, rows)
             write_image(config.out / f"{path.name.partition('.')[0]}_{picture:03d}.jpg", image)
     print(f"{len(files) * config.count} pictures in {config.out}; next: python sample/train_3d_pose_from_enc.py ... "
           f"--augment.pictures {config.out}")  # fmt: skip

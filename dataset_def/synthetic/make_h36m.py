@@ -7,7 +7,7 @@ Next    dataset_def/h36m_preprocess.py
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -23,6 +23,7 @@ from config import Paths, ranged, setting
 from dataset_def.acclaim import clip_files
 from dataset_def.data_set_file import DRAWN_SETTINGS as SETTINGS_FILE
 from dataset_def.h36m_writer import refuse_foreign_frames
+from dataset_def.photos.panorama_views import panoramas_in, read_panorama
 from dataset_def.synthetic.motion.cmu import cmu_motion
 from dataset_def.synthetic.motion.generate import Motion, generate_motion
 from dataset_def.synthetic.motion.limbs import Style, subject_style
@@ -31,6 +32,7 @@ from dataset_def.synthetic.scene.appearance import Outfit, SubjectAppearance, Wa
 from dataset_def.synthetic.scene.cameras import Rig, make_cameras, make_sensor
 from dataset_def.synthetic.scene.render import Staged, pixel_rays, render_staged, stage_person
 from dataset_def.synthetic.scene.room import Room, draw_room, make_room
+from dataset_def.synthetic.scene.surroundings import choose_surroundings, draw_surroundings
 from dataset_def.synthetic.scene.things import choose_props, parts_of, things_at
 from dataset_def.synthetic.sequence_files import (
     CAMERAS,
@@ -71,6 +73,8 @@ class HardPictures:
     distortion: float = setting(0.0, low=0, high=1)
     """Strength with which lenses bend lines: four in ten as those of action cameras do, the others as those of phones.
     The cameras that are written carry the lens, as Human3.6M's do."""
+    panoramas: Path | None = None
+    """A folder of panoramas, of which each subject is put into one instead of into a room."""
 
     def __post_init__(self) -> None:
         if self.rig not in ("human36m", "varied"):
@@ -123,7 +127,7 @@ class SyntheticConfig:
         """How rooms are looked at."""
         if self.difficulty == "easy":
             return Views(self.seed, self.size_px)
-        return Views(self.seed, self.size_px, self.hard.rig, self.hard.distortion)
+        return Views(self.seed, self.size_px, self.hard.rig, self.hard.distortion, self.hard.panoramas)
 
 
 class Views(NamedTuple):
@@ -133,14 +137,29 @@ class Views(NamedTuple):
     size_px: int
     rig: Rig = "human36m"
     distortion: float = 0.0
+    panoramas: Path | None = None
+    """Shown instead of rooms."""
 
     def cameras(self, subject: int) -> tuple[Camera, ...]:
         """Set up a subject's cameras."""
         return make_cameras(subject, self.seed, self.size_px, self.rig, self.distortion)
 
     def draw(self, subject: int, camera: Camera) -> UInt8[np.ndarray, "H W 3"]:
-        """Draw what a camera sees of a subject's empty room."""
-        return draw_room(make_room(subject, self.seed), camera)
+        """Draw what a camera sees of a subject's empty room, or of its panorama."""
+        if self.panoramas is None:
+            return draw_room(make_room(subject, self.seed), camera)
+        around = choose_surroundings(self.panoramas, subject, self.seed)
+        return draw_surroundings(read_panorama(around.panorama), around.heading_rad, camera)
+
+    def check(self, subjects: Iterable[int]) -> None:
+        """Read the panoramas of some subjects, so that one that cannot be read stops a run before it writes anything.
+
+        Raises:
+            FileNotFoundError, ValueError: there are none, or one is damaged.
+        """
+        if self.panoramas is not None:
+            for path in {choose_surroundings(self.panoramas, subject, self.seed).panorama for subject in subjects}:
+                read_panorama(path)
 
 
 TEST_PEOPLE = (9, 11, 101, 102, 103, 104, 105, 106)
@@ -282,13 +301,25 @@ def settings_of(config: SyntheticConfig) -> dict[str, Any]:
     settings = {name: value for name, value in to_plain(config).items() if name not in FREE_WHEN_CONTINUED}
     if config.difficulty == "easy":  # folders that were begun before there was a choice go on
         del settings["difficulty"], settings["hard"]
-    elif not config.hard.distortion:
-        del settings["hard"]["distortion"]
+    else:
+        settings["hard"] = hard_settings(config.hard)
     if config.motion != "generator":
         clips = clip_files(Path(config.motion.removeprefix("cmu:")))
         content = "".join(file_hash(path) for pair in clips for path in pair)
         settings["motion"] = f"cmu, content {hashlib.sha256(content.encode()).hexdigest()[:16]}"
     return {"format": IMAGE_FORMAT, **settings, "body": file_hash(config.paths.models_smpl_location)}
+
+
+def hard_settings(hard: HardPictures) -> dict[str, Any]:
+    """Collect what hard pictures depend on; what is off is left out, so that folders of before it was there go on."""
+    settings = to_plain(hard)
+    if not hard.distortion:
+        del settings["distortion"]
+    del settings["panoramas"]
+    if hard.panoramas is not None:
+        content = "".join(file_hash(path) for path in panoramas_in(hard.panoramas))
+        settings["panoramas"] = f"content {hashlib.sha256(content.encode()).hexdigest()[:16]}"
+    return settings
 
 
 def lock_locations(paths: Paths, settings: dict[str, Any]) -> None:
@@ -309,9 +340,10 @@ def lock_locations(paths: Paths, settings: dict[str, Any]) -> None:
 
 def main(config: SyntheticConfig) -> None:
     """Make every sequence that is not there yet."""
-    lock_locations(config.paths, settings_of(config))
     requested = [SyntheticSequence(s, a, b) for s in config.subjects for a in config.actions for b in config.subactions]
     missing = [sequence for sequence in requested if not is_sequence_complete(config.paths, sequence)]
+    config.views.check(sequence.subject for sequence in missing)
+    lock_locations(config.paths, settings_of(config))
     label = f"synthetic Human3.6M ({len(CAMERAS) * config.frames} images each)"
     with drawn_rooms(config.paths, missing, config.views, config.processes) as drawn:
         for_each(partial(make_sequence, config, drawn=drawn), missing, config.processes, label)

@@ -16,6 +16,7 @@ from dataset_def.crop import crop_camera
 from dataset_def.h36m_crops import PackedCrops, load_metadata, pack_folder
 from dataset_def.h36m_files import folder_name, load_meta
 from dataset_def.h36m_index import load_table
+from dataset_def.photos.panorama_views import exposed, read_linear
 from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import HardPictures, SyntheticConfig
 from dataset_def.synthetic.motion.performance import is_in_frame
@@ -24,7 +25,7 @@ from dataset_def.synthetic.scene.room import HALF_LENGTH_M, HALF_WIDTH_M
 from dataset_def.synthetic.sequence_files import SyntheticSequence, is_sequence_complete
 from models.smpl import load_body, rotations_from_theta
 from utils.camera import distort, project, to_camera, to_rays
-from utils.image import read_image, read_mask
+from utils.image import read_image, read_mask, write_image
 
 SIZE_PX = 96
 GOLDEN = ROOT / "tests" / "golden"
@@ -324,7 +325,48 @@ def test_bent_pictures_show_people_where_the_written_cameras_say(made_bent, tmp_
 def test_folders_begun_before_there_were_lenses_go_on(made_hard, made_bent):
     before, now = (json.loads((root / "frames" / make_h36m.SETTINGS_FILE).read_text())["hard"]
                    for root in (made_hard, made_bent))  # fmt: skip
-    assert "distortion" not in before and now["distortion"] == 1.0
+    assert now["distortion"] == 1.0 and not {"distortion", "panoramas"} & before.keys()
+
+
+def in_panorama(root: Path, folder: Path) -> SyntheticConfig:
+    """Put one picture of each camera into a panorama of the folder."""
+    off = HardPictures(panoramas=folder, chairs=0, held=0, exposure=0)
+    return replace(hard(root, hard=off), frames=1, size_px=64)
+
+
+def test_people_stand_in_a_panorama_instead_of_a_room(tmp_path):
+    panorama = np.zeros((64, 128, 3), np.uint8) + np.uint8((40, 120, 200))
+    write_image(tmp_path / "in" / "street.png", panorama)
+    make_h36m.main(in_panorama(tmp_path, tmp_path / "in"))
+    shown = exposed(read_linear(tmp_path / "in" / "street.png"))[0, 0].astype(float)
+    for folder in FOLDERS[:4]:
+        name = f"{folder}/{folder}_000001"
+        image = read_image(tmp_path / "frames" / f"{name}.jpg").astype(float)
+        mask = cv2.dilate(read_mask(tmp_path / "masks" / f"{name}.png"), np.ones((5, 5)))
+        assert (mask > 128).sum() > 50
+        sky = image[:8][mask[:8] == 0]
+        assert np.abs(sky.mean(axis=0) / sky.mean() - shown / shown.mean()).max() < 0.1
+        ground = image[32:][mask[32:] == 0].sum(axis=1)
+        assert ground.min() < 0.9 * np.median(ground), "there is a shadow on the floor"
+    text = (tmp_path / "frames" / make_h36m.SETTINGS_FILE).read_text()
+    assert str(tmp_path) not in text and json.loads(text)["hard"]["panoramas"].startswith("content ")
+    write_image(tmp_path / "in" / "street.png", panorama // 2)
+    with pytest.raises(ValueError, match=r"panoramas.*delete"):
+        make_h36m.main(in_panorama(tmp_path, tmp_path / "in"))
+
+
+@pytest.mark.parametrize(("file", "told"), [
+    (None, r"in holds no panoramas \(\.jpg, .*\); give their folder"),
+    ("a.png", r"a\.png is truncated"),
+    ("a.hdr", r"a\.hdr is damaged and cannot be decoded; fetch it again"),
+])  # fmt: skip
+def test_a_folder_without_readable_panoramas_is_refused_before_anything_is_written(tmp_path, file, told):
+    (tmp_path / "in").mkdir()
+    if file:
+        (tmp_path / "in" / file).write_bytes(b"no panorama")
+    with pytest.raises((ValueError, FileNotFoundError), match=told):
+        make_h36m.main(in_panorama(tmp_path / "data", tmp_path / "in"))
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_sensor_is_one_camera_s_own():
