@@ -312,7 +312,7 @@ def settings_of(config: SyntheticConfig) -> dict[str, Any]:
 
 def hard_settings(hard: HardPictures) -> dict[str, Any]:
     """Collect what hard pictures depend on; what is off is left out, so that folders of before it was there go on."""
-    settings = to_plain(hard)
+    settings: dict[str, Any] = to_plain(hard)
     if not hard.distortion:
         del settings["distortion"]
     del settings["panoramas"]

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from config import ROOT, Paths, PreprocessConfig
-from dataset_def import h36m_preprocess
+from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.crop import crop_camera
 from dataset_def.h36m_crops import PackedCrops, load_metadata, pack_folder
-from dataset_def.h36m_files import folder_name, load_meta
+from dataset_def.h36m_files import background_path, folder_name, load_meta
+from dataset_def.h36m_get_background import BackgroundConfig
 from dataset_def.h36m_index import load_table
 from dataset_def.photos.panorama_views import exposed, read_linear
 from dataset_def.synthetic import make_h36m
@@ -24,6 +25,7 @@ from dataset_def.synthetic.scene.cameras import AREA_MIDDLE_WORLD_M, make_camera
 from dataset_def.synthetic.scene.room import HALF_LENGTH_M, HALF_WIDTH_M
 from dataset_def.synthetic.sequence_files import SyntheticSequence, is_sequence_complete
 from models.smpl import load_body, rotations_from_theta
+from utils.artifacts import load_background
 from utils.camera import distort, project, to_camera, to_rays
 from utils.image import read_image, read_mask, write_image
 
@@ -367,6 +369,41 @@ def test_a_folder_without_readable_panoramas_is_refused_before_anything_is_writt
     with pytest.raises((ValueError, FileNotFoundError), match=told):
         make_h36m.main(in_panorama(tmp_path / "data", tmp_path / "in"))
     assert not (tmp_path / "data").exists()
+
+
+def medians(config: SyntheticConfig, backgrounds: Path) -> np.ndarray:
+    """Give the median of each camera's frames."""
+    paths = replace(config.paths, index_location=backgrounds, backgrounds_location=backgrounds)
+    make_h36m.main(config)
+    h36m_preprocess.main(PreprocessConfig(paths=paths, pack=False, processes=1))
+    h36m_get_background.main(BackgroundConfig(paths=paths, processes=1))
+    return np.stack([load_background(background_path(paths, 1, number)).astype(int) for number in (1, 2, 3, 4)])
+
+
+def test_a_chair_moves_with_who_sits_and_is_part_of_neither_mask_nor_background(tmp_path):
+    """Like a held thing.  Where somebody sits in every frame, the median shows the person and the chair."""
+    write_image(tmp_path / "in" / "grey.png", np.full((64, 128, 3), 128, np.uint8))
+    off = HardPictures(panoramas=tmp_path / "in", held=0, exposure=0)
+    with_chair = replace(hard(tmp_path / "chair", hard=off), frames=4, size_px=64, actions=(9,))
+    without = replace(hard(tmp_path / "none", hard=replace(off, chairs=0)), frames=4, size_px=64, actions=(9,))
+    seated, plain_seated = (medians(c, tmp_path / name) for name, c in (("a", with_chair), ("b", without)))
+    assert (np.abs(seated - plain_seated).mean(axis=-1) > 25).mean() > 0.008, "all sit, and the chair stands still"
+    more = {"actions": (2, 3, 5, 9, 14)}
+    whole, plain_whole = (
+        medians(replace(c, **more), tmp_path / name) for name, c in (("c", with_chair), ("d", without))
+    )
+    off = np.abs(whole - plain_whole).mean(axis=-1)
+    assert (off > 25).mean() < 0.003, "one sequence of five has a chair"
+    chair_px = 0
+    for camera in (1, 2, 3, 4):
+        name = f"s_01_act_09_subact_01_ca_{camera:02d}/s_01_act_09_subact_01_ca_{camera:02d}_000002"
+        image, plain = (read_image(c.paths.h36m_location / f"{name}.jpg").astype(int) for c in (with_chair, without))
+        mask, alone = (read_mask(c.paths.masks_location / f"{name}.png") for c in (with_chair, without))
+        assert (mask <= alone).all()
+        beside = (cv2.dilate(alone, np.ones((3, 3))) == 0) & (np.abs(image - plain).mean(axis=-1) > 20)
+        chair_px += int(beside.sum())
+        assert not mask[beside].any()
+    assert chair_px > 40, "a chair is seen beside the person"
 
 
 def test_a_sensor_is_one_camera_s_own():
