@@ -23,7 +23,7 @@ from config import Paths, ranged, setting
 from dataset_def.acclaim import clip_files
 from dataset_def.data_set_file import DRAWN_SETTINGS as SETTINGS_FILE
 from dataset_def.h36m_writer import refuse_foreign_frames
-from dataset_def.photos.panorama_views import panoramas_in, read_panorama
+from dataset_def.photos.panoramas import panoramas_in, read_panorama
 from dataset_def.synthetic.motion.cmu import cmu_motion
 from dataset_def.synthetic.motion.generate import Motion, generate_motion
 from dataset_def.synthetic.motion.limbs import Style, subject_style

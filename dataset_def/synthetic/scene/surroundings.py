@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dataset_def.crop import ROUND_DOWN
-from dataset_def.photos.panorama_views import Panorama, panoramas_in, place_of
+from dataset_def.photos.panoramas import Panorama, panoramas_in, place_of
 from utils.camera import Camera, resized, to_rays
 from utils.warps import shrunk
 

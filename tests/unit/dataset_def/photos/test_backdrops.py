@@ -6,7 +6,8 @@ import pytest
 
 from dataset_def.photos import panorama_views
 from dataset_def.photos.backdrops import Backdrops
-from dataset_def.photos.panorama_views import PanoramasConfig, looks_at, read_linear
+from dataset_def.photos.panorama_views import PanoramasConfig, looks_at
+from dataset_def.photos.panoramas import read_linear
 from utils.image import read_image, write_image
 
 

@@ -17,7 +17,7 @@ from dataset_def.h36m_crops import PackedCrops, load_metadata, pack_folder
 from dataset_def.h36m_files import background_path, folder_name, load_meta
 from dataset_def.h36m_get_background import BackgroundConfig
 from dataset_def.h36m_index import load_table
-from dataset_def.photos.panorama_views import exposed, read_linear
+from dataset_def.photos.panoramas import exposed, read_linear
 from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import HardPictures, SyntheticConfig
 from dataset_def.synthetic.motion.performance import is_in_frame

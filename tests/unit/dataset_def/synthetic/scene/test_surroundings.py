@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dataset_def.photos.panorama_views import Panorama
+from dataset_def.photos.panoramas import Panorama
 from dataset_def.synthetic.scene.cameras import looking_at, make_cameras
 from dataset_def.synthetic.scene.surroundings import choose_surroundings, draw_surroundings
 from utils.camera import Camera, project
