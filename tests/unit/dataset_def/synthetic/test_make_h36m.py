@@ -211,7 +211,8 @@ def test_the_settings_file_names_no_place(made):
 
 
 def hard(root: Path, **changes) -> SyntheticConfig:
-    return settings(root, difficulty="hard", actions=(10,), frames=2, **changes)
+    shown = settings(root, difficulty="hard", actions=(10,), frames=2, hard=HardPictures(held=1.0))
+    return replace(shown, **changes)
 
 
 @pytest.fixture(scope="module")
