@@ -228,8 +228,8 @@ def fuzz_guided(name: str, is_ours: bool, config: FuzzConfig, seconds: float) ->
         return {"cases": cases, "refused": refused, "read": cases - refused - foreign - over, "ours": is_ours,
                 "foreign_errors": foreign + (done.returncode != 0), "ended_processes": int(done.returncode != 0),
                 "over_limit": over, "seconds": round(seconds), "places_of_code_first": told[0][0],
-                "places_of_code_last": told[-1][0], "inputs_kept": told[-1][1], "examples": tally.told(),
-                "commit": commit()}  # fmt: skip
+                "places_of_code_last": told[-1][0], "inputs_kept": told[-1][1],
+                "examples": tally.told()}  # fmt: skip
 
 
 def keep(result: Path | None, how: Literal["readers", "guided"], found: dict[str, Any]) -> None:
@@ -261,6 +261,7 @@ def main(config: FuzzConfig) -> dict[str, Any]:
             found[name] = fuzz_guided(name, reader.is_ours, config, share_s)
         else:
             found[name] = fuzz(name, reader, range(config.first, config.first + aim), share_s)
+        found[name]["commit"] = commit()
         print(f"{name}: {found[name]['cases']} cases, {found[name]['foreign_errors']} foreign, "
               f"{found[name]['over_limit']} over the limit", file=sys.stderr)  # fmt: skip
         keep(config.result, "guided" if config.guided else "readers", {name: found[name]})
