@@ -113,7 +113,7 @@ class FrozenImageNetMapBackbone(ImageNetMapBackbone):
         """Take the ImageNet network apart, and put all that it learned out of reach."""
         descent = super()._build_descent(first, second, third, last)
         *finer, coarsest = descent.down
-        hold_fixed(descent.stem, *finer, *coarsest[:-1])  # what narrows comes last, and learns
+        hold_fixed(descent.stem, *finer, *list(coarsest.children())[:-1])  # what narrows comes last, and learns
         return descent
 
     def _imagenet(self) -> Any:
