@@ -21,7 +21,7 @@ from tqdm import tqdm
 from config import Crop, Device, Paths, ranged, setting
 from dataset_def.ground_truth_bodies import bodies_of_frames
 from dataset_def.h36m_crops import CropSettings
-from dataset_def.h36m_index import FrameChoice, index_path
+from dataset_def.h36m_index import FrameChoice, index_path, load_table
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import MeshData, tested_data
 from dataset_def.mesh_batches import check_measured_joints
@@ -72,12 +72,18 @@ STAGES = ("enc_dec", "pose", "gan")
 MEAN_BODY_IS = "mean of the labelled subjects' training frames: rotations in crop axes as matrices, shape numbers"
 
 
+def labelled_here(paths: Paths, stage_4: StoredMesh) -> tuple[int, ...]:
+    """Give the labelled subjects whom the data set has; a network may have been trained on more than it holds."""
+    present = set(load_table(paths).frames[:, 0].tolist())
+    return tuple(subject for subject in stage_4.mesh_config.subjects.labelled if subject in present)
+
+
 def labelled_mean(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop) -> BodyEstimate | None:
     """Average the true bodies of the labelled training frames; None where no true body is known, or nobody labelled."""
-    who = stage_4.mesh_config.subjects
-    if not who.labelled:
+    who, held_out = labelled_here(config.paths, stage_4), stage_4.mesh_config.subjects.held_out
+    if not who:
         return None
-    data = PoseData(config.paths, FrameChoice(who.labelled, "train", who.held_out), CropSettings(crop, or_frames=True))
+    data = PoseData(config.paths, FrameChoice(who, "train", held_out), CropSettings(crop, or_frames=True))
     bodies = bodies_of_frames(config.paths.truth_location, data.table.frames[data.rows],
                               config.paths.models_smpl_location)  # fmt: skip
     if bodies is None:
@@ -114,6 +120,7 @@ def write(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop, tested: Teste
     metrics = {
         "step": stage_4.step, "head": stage_4.mesh_config.head.kind, "crop_centre": crop.centre,
         "labelled_subjects": list(stage_4.mesh_config.subjects.labelled), "mean_body_is": MEAN_BODY_IS,
+        "mean_body_of": list(labelled_here(config.paths, stage_4)),
         "truth": truth_source, "rules": RULES, **shown["predicted"],
         **{name.replace(" ", "_"): summaries for name, summaries in shown.items() if name != "predicted"},
     }  # fmt: skip
