@@ -21,7 +21,7 @@ from tqdm import tqdm
 from config import Crop, Device, Paths, ranged, setting
 from dataset_def.ground_truth_bodies import bodies_of_frames
 from dataset_def.h36m_crops import CropSettings
-from dataset_def.h36m_index import FrameChoice, index_path, load_table
+from dataset_def.h36m_index import FrameChoice, FrameTable, index_path
 from dataset_def.h36m_pose_data import PoseData
 from dataset_def.h36m_SMPL_data import MeshData, tested_data
 from dataset_def.mesh_batches import check_measured_joints
@@ -72,18 +72,18 @@ STAGES = ("enc_dec", "pose", "gan")
 MEAN_BODY_IS = "mean of the labelled subjects' training frames: rotations in crop axes as matrices, shape numbers"
 
 
-def labelled_here(paths: Paths, stage_4: StoredMesh) -> tuple[int, ...]:
+def labelled_here(table: FrameTable, stage_4: StoredMesh) -> tuple[int, ...]:
     """Give the labelled subjects whom the data set has; a network may have been trained on more than it holds."""
-    present = set(load_table(paths).frames[:, 0].tolist())
+    present = set(table.frames[:, 0].tolist())
     return tuple(subject for subject in stage_4.mesh_config.subjects.labelled if subject in present)
 
 
-def labelled_mean(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop) -> BodyEstimate | None:
+def labelled_mean(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop, who: tuple[int, ...]) -> BodyEstimate | None:
     """Average the true bodies of the labelled training frames; None where no true body is known, or nobody labelled."""
-    who, held_out = labelled_here(config.paths, stage_4), stage_4.mesh_config.subjects.held_out
     if not who:
         return None
-    data = PoseData(config.paths, FrameChoice(who, "train", held_out), CropSettings(crop, or_frames=True))
+    frames = FrameChoice(who, "train", stage_4.mesh_config.subjects.held_out)
+    data = PoseData(config.paths, frames, CropSettings(crop, or_frames=True))
     bodies = bodies_of_frames(config.paths.truth_location, data.table.frames[data.rows],
                               config.paths.models_smpl_location)  # fmt: skip
     if bodies is None:
@@ -107,11 +107,13 @@ class TestedFrames(NamedTuple):
     pictures: dict[str, np.ndarray]
     reads: Reads
     """What the test gives to the network."""
+    mean_of: tuple[int, ...]
+    """Labelled subjects whose bodies the mean body is taken of."""
 
 
 def write(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop, tested: TestedFrames) -> dict[str, Any]:
     """Write both files and print the tables; return the metrics."""
-    frames, truth_source, found, which, pictures, at_test = tested
+    frames, truth_source, found, which, pictures, at_test, mean_of = tested
     is_same = crop.centre == stage_4.config.crop.centre
     folder, suffix = config.out or config.checkpoint.parent, "" if is_same else f"_{crop.centre}"
     every = "all frames" if config.every == 1 else f"one frame in {config.every}"
@@ -120,7 +122,7 @@ def write(config: TestMeshConfig, stage_4: StoredMesh, crop: Crop, tested: Teste
     metrics = {
         "step": stage_4.step, "head": stage_4.mesh_config.head.kind, "crop_centre": crop.centre,
         "labelled_subjects": list(stage_4.mesh_config.subjects.labelled), "mean_body_is": MEAN_BODY_IS,
-        "mean_body_of": list(labelled_here(config.paths, stage_4)),
+        "mean_body_of": list(mean_of),
         "truth": truth_source, "rules": RULES, **shown["predicted"],
         **{name.replace(" ", "_"): summaries for name, summaries in shown.items() if name != "predicted"},
     }  # fmt: skip
@@ -164,7 +166,9 @@ def main(config: TestMeshConfig) -> dict[str, Any]:
     data = tested_data(config.paths, crop, config.mask_px or crop.size_px, config.subjects, config.every)
     check_measured_joints(config.paths, data.table.skeleton)
     frames = data.table.frames[data.rows].astype(np.int32)
-    truth, mean = bodies_of_frames(config.paths.truth_location, frames, location), labelled_mean(config, stage_4, crop)
+    mean_of = labelled_here(data.table, stage_4)
+    truth = bodies_of_frames(config.paths.truth_location, frames, location)
+    mean = labelled_mean(config, stage_4, crop, mean_of)
     skeleton = data.table.skeleton
     measure = MeshMeasure(body, crop.centre, prior, skeleton=skeleton)
     found = run_over(tqdm(in_order(data, config.batch), "test_SMPL", disable=None), stage_4, measure,
@@ -177,7 +181,7 @@ def main(config: TestMeshConfig) -> dict[str, Any]:
     mpjpe_mm = found.errors["predicted"][f"mpjpe_{len(skeleton.names)}_mm"]
     pictures |= extremes(data, mpjpe_mm, frames, config.examples) | skeleton_arrays(skeleton)
     truth_source = "none" if truth is None else truth.source
-    tested = TestedFrames(frames, truth_source, found, which, pictures, data.reader.reads(data.rows))
+    tested = TestedFrames(frames, truth_source, found, which, pictures, data.reader.reads(data.rows), mean_of)
     metrics = write(config, stage_4, crop, tested)
     print(next_after(config))
     return metrics

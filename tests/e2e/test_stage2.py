@@ -38,7 +38,7 @@ from sample import save_embeddings, train_3d_pose_from_enc
 from sample import test_pose as pose_test
 from sample.save_embeddings import EmbeddingsConfig
 from sample.test_pose import TestPoseConfig as PoseTestConfig
-from tests.helpers.downloads import answered_downloads
+from tests.helpers.downloads import check_that_a_resumed_training_asks_for_nothing
 from tests.helpers.opened_files import files_opened, leads_to_infinity
 from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import load_checkpoint, load_metrics, load_predictions, save_checkpoint
@@ -196,14 +196,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(place):
 
 
 def test_a_resumed_training_of_a_pretrained_kind_asks_for_no_download(place, monkeypatch):
-    asked = answered_downloads(monkeypatch)
-    untrained = UntrainedEncoder(Crop(size_px=32), EncoderConfig("resnet50", points=12, appearance=4, width=4))
-    optim = Optim(steps=1, schedule="constant", bf16=False)
-    begun = place.config("imagenet", encoder=None, mode="scratch", untrained=untrained, optim=optim)
-    train_3d_pose_from_enc.main(begun)
-    assert len(asked) == 1, "a network that only lends its settings needs no weights"
-    train_3d_pose_from_enc.main(replace(begun, optim=replace(optim, steps=2), loop=replace(LOOP, resume=True)))
-    assert len(asked) == 1
+    check_that_a_resumed_training_asks_for_nothing(train_3d_pose_from_enc.main, place.config, monkeypatch)
 
 
 def test_training_ends_when_the_held_out_error_no_longer_falls(place):

@@ -43,7 +43,7 @@ from sample.save_embeddings import EmbeddingsConfig
 from sample.test_SMPL import TestMeshConfig as MeshTestConfig
 from sample.tools import export_weights
 from sample.tools.export_weights import ExportConfig
-from tests.helpers.downloads import answered_downloads
+from tests.helpers.downloads import check_that_a_resumed_training_asks_for_nothing
 from tests.helpers.opened_files import files_opened
 from tests.helpers.tiny_h36m import write_tiny_h36m
 from utils.artifacts import PseudoLabels, file_hash, load_checkpoint, save_checkpoint, save_pseudo_labels
@@ -129,14 +129,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_also_when_the_weights_were_ba
 
 
 def test_a_resumed_training_of_a_pretrained_kind_asks_for_no_download(place, monkeypatch):
-    asked = answered_downloads(monkeypatch)
-    untrained = UntrainedEncoder(Crop(size_px=32), EncoderConfig("resnet50", points=12, appearance=4, width=4))
-    optim = Optim(steps=1, schedule="constant", bf16=False)
-    begun = place.config("imagenet", encoder=None, mode="scratch", untrained=untrained, optim=optim)
-    train_SMPL_from_enc.main(begun)
-    assert len(asked) == 1, "a network that only lends its settings needs no weights"
-    train_SMPL_from_enc.main(replace(begun, optim=replace(optim, steps=2), loop=replace(LOOP, resume=True)))
-    assert len(asked) == 1
+    check_that_a_resumed_training_asks_for_nothing(train_SMPL_from_enc.main, place.config, monkeypatch)
 
 
 def test_training_on_joints_alone_needs_no_masks_in_its_loss(place):
@@ -280,14 +273,19 @@ def exported_alike(checkpoint: Path, stored: StoredMesh, small: Path) -> None:
     assert "/tmp" not in small.with_suffix(".json").read_text()
 
 
-def test_from_stage_2_on_the_joints_are_kept_or_trained_with_the_body(place, fits):
-    """Frozen, what stage 2 learned stays as it is; fine-tuned, encoder and heat maps move."""
+def stage_2_with_maps(place: Workplace, name: str, untrained: UntrainedEncoder) -> Path:
+    """Train two steps of stage 2 with heat maps, without stage 1; give the checkpoint."""
     pose = PoseConfig(
-        encoder=None, mode="scratch", untrained=HEATMAPS, name="maps", paths=place.paths, subjects=SUBJECTS,
+        encoder=None, mode="scratch", untrained=untrained, name=name, paths=place.paths, subjects=SUBJECTS,
         augment=CHANGED, device="cpu", batch=4, loop=LOOP, optim=Optim(steps=2, bf16=False),
     )  # fmt: skip
     train_3d_pose_from_enc.main(pose)
-    encoder = place.paths.runs_location / "pose" / "maps" / "checkpoint_best.pt"
+    return place.paths.runs_location / "pose" / name / "checkpoint_best.pt"
+
+
+def test_from_stage_2_on_the_joints_are_kept_or_trained_with_the_body(place, fits):
+    """Frozen, what stage 2 learned stays as it is; fine-tuned, encoder and heat maps move."""
+    encoder = stage_2_with_maps(place, "maps", HEATMAPS)
     before = load_checkpoint(encoder, "pose")["states"]["model"]
     for mode in ("frozen", "finetune"):
         config = heatmaps_config(place, f"from_2_{mode}", fits, encoder=encoder, mode=mode, in_memory=mode == "frozen")
@@ -304,12 +302,7 @@ def test_frozen_imagenet_layers_stay_bit_for_bit_in_stages_2_and_4_and_their_fil
     place, fits, tmp_path
 ):
     frozen = replace(HEATMAPS, encoder=replace(HEATMAPS.encoder, kind="heatmaps_imagenet_frozen"))
-    pose = PoseConfig(
-        encoder=None, mode="scratch", untrained=frozen, name="lite0", paths=place.paths, subjects=SUBJECTS,
-        augment=CHANGED, device="cpu", batch=4, loop=LOOP, optim=Optim(steps=2, bf16=False),
-    )  # fmt: skip
-    train_3d_pose_from_enc.main(pose)
-    encoder = place.paths.runs_location / "pose" / "lite0" / "checkpoint_best.pt"
+    encoder = stage_2_with_maps(place, "lite0", frozen)
     train_SMPL_from_enc.main(heatmaps_config(place, "lite0", fits, encoder=encoder, mode="finetune"))
     path = place.run("lite0") / "checkpoint_best.pt"
     stored, untouched = load_mesh(path, CPU), FrozenImageNetMapBackbone(HEATMAPS.encoder.width, 32)
