@@ -42,6 +42,7 @@ from utils.batches import Batches, Resident, Watched, batch_loader, to_device, w
 from utils.history import History
 from utils.machine import hardware, now, versions
 from utils.optional import is_installed
+from utils.processes import keep_freed_memory
 from utils.settings import check_same_settings, to_plain
 from utils.shared_work import rank_of_process
 from utils.tiers import NOTHING, Reads
@@ -242,6 +243,7 @@ class Run:
         self.resumes = config.loop.resume or (config.loop.auto_resume and self.last_checkpoint.is_file())
         self.is_told_to_end = False
         self._connect()
+        keep_freed_memory()
         if config.loop.threads:
             torch.set_num_threads(config.loop.threads)
         if self.is_main:

@@ -1,6 +1,7 @@
 """Processes of a pool end with the one that started them, and one that is ended is named."""
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from config import ROOT
 from utils.failures import failure_in_words
-from utils.processes import for_each
+from utils.processes import for_each, keep_freed_memory
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes as Linux shows them")
 POOL = """
@@ -26,6 +27,23 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory(dir=sys.argv[1], suffix=".partial"):
         for_each(partial(busy, Path(sys.argv[1])), range(8), 2, "busy")
 """
+STEPS = """
+import resource, torch
+from utils.processes import keep_freed_memory
+told = {call}
+small = []
+def step():
+    parts = [torch.ones(2_000_000) for _ in range(8)]
+    parts.reverse()
+    small.append(torch.ones(1000))
+for _ in range(5):
+    step()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    step()
+print(told, (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 20)
+"""
+PAGES_OF_A_STEP = 8 * 8_000_000 // 4096
 LONGEST_S = 60.0
 """For what takes a few hundredths of a second on an idle machine."""
 
@@ -110,3 +128,24 @@ def test_a_worker_that_is_ended_is_named_with_its_item(how):
 def test_an_error_of_an_item_is_told_as_it_is():
     with pytest.raises(ValueError, match=r"image_3.jpg is truncated"):
         for_each(wrong_at_three, range(6), 2, "items")
+
+
+def faults_per_step(call: str, **environment: str) -> tuple[str, int]:
+    kept = {name: value for name, value in os.environ.items() if "MALLOC" not in name and name != "GLIBC_TUNABLES"}
+    command = [sys.executable, "-c", STEPS.format(call=call)]
+    done = subprocess.run(command, cwd=ROOT, env=kept | environment, capture_output=True, text=True, check=True)
+    told, faults = done.stdout.split()
+    return told, int(faults)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries decide by themselves")
+def test_arrays_of_one_step_lie_where_those_of_the_step_before_lay():
+    assert faults_per_step("None")[1] > PAGES_OF_A_STEP // 2  # else there is nothing to keep
+    told, faults = faults_per_step("keep_freed_memory()")
+    assert told == "True"
+    assert faults < PAGES_OF_A_STEP // 100
+
+
+def test_what_the_environment_says_of_memory_stays(monkeypatch):
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1000000")
+    assert not keep_freed_memory()
