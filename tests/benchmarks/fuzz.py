@@ -60,7 +60,8 @@ class FuzzConfig:
     cases: int = 0
     """Of each reader; 0: 100,000 where we parse, 10,000 where OpenCV, PyTorch, Pillow or zipfile does."""
     seconds: float = 1700.0
-    """For all readers together; each has an equal share of what is left."""
+    """For all readers together; each has an equal share of what is left.  Guided, an equal share of all:
+    to start a process for each takes time that is not counted."""
     guided: bool = False
     """Let coverage choose what is changed further; needs atheris (pip install atheris), which nothing else needs."""
     kept: Path = ROOT / "runs" / "fuzz"
@@ -256,10 +257,10 @@ def main(config: FuzzConfig) -> dict[str, Any]:
     for place, name in enumerate(config.readers):
         reader = READERS[name]
         aim = config.cases or (AIM_OURS if reader.is_ours else AIM_OTHERS)
-        share_s = (ends_s - time.monotonic()) / (len(config.readers) - place)
         if config.guided:
-            found[name] = fuzz_guided(name, reader.is_ours, config, share_s)
+            found[name] = fuzz_guided(name, reader.is_ours, config, config.seconds / len(config.readers))
         else:
+            share_s = (ends_s - time.monotonic()) / (len(config.readers) - place)
             found[name] = fuzz(name, reader, range(config.first, config.first + aim), share_s)
         found[name]["commit"] = commit()
         print(f"{name}: {found[name]['cases']} cases, {found[name]['foreign_errors']} foreign, "

@@ -32,6 +32,21 @@ def test_where_atheris_is_missing_coverage_cannot_choose_and_a_sentence_says_so(
         main(FuzzConfig(guided=True, readers=("amc",), result=None))
 
 
+def test_guided_readers_share_the_time_however_long_it_takes_to_start_them(monkeypatch):
+    clock_s, given_s = [0.0], []
+
+    def starts_slowly(name, is_ours, config, seconds):
+        clock_s[0] += 100
+        given_s.append(seconds)
+        return {"cases": 1, "foreign_errors": 0, "over_limit": 0}
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr("time.monotonic", lambda: clock_s[0])
+    monkeypatch.setattr("tests.benchmarks.fuzz.fuzz_guided", starts_slowly)
+    main(FuzzConfig(guided=True, readers=("amc", "asf", "history"), seconds=90, result=None))
+    assert given_s == [30, 30, 30]
+
+
 @LINUX
 def test_where_atheris_is_installed_coverage_chooses(tmp_path):
     pytest.importorskip("atheris", reason="atheris is not installed, and nothing else needs it")
