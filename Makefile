@@ -130,7 +130,7 @@ $(DATA): | .venv/ready
 
 $(STAGE_1)/trained: $(DATA)
 	@echo "Stage 1 of 4: points that turn as people do, taught by views and masks; no label."
-	$(RUN) sample/train_enc_dec.py $(RECIPE) $(PEOPLE) --optim.steps $(STEPS_1) $(call go_on,$(STAGE_1))
+	$(RUN) sample/train_enc_dec.py $(RECIPE) $(PEOPLE) --optim.steps $(STEPS_1) --in-memory $(call go_on,$(STAGE_1))
 	touch $@
 
 $(STAGE_1)/embeddings.pkl: $(STAGE_1)/trained

@@ -532,6 +532,9 @@ class EncDecConfig:
     loop: Loop = field(default_factory=Loop)
     groups: int = setting(4, low=1)
     """Groups of images in a batch: four of two cameras at each of two instants, or teaching.views of one instant."""
+    in_memory: bool = False
+    """Read all wide crops once and keep them in the memory of the device (2 GB for 6,000 instants in four views of 112
+    px), where masks teach: a step then reads nothing.  Empty rooms are dealt anew in every batch."""
     normalise: Literal["imagenet", "none", "seed"] = "imagenet"
     """Of the encoder's input.  seed: BGR divided by 256, as in the thesis."""
 
@@ -563,6 +566,9 @@ class EncDecConfig:
     def _check_teaching(self) -> None:
         """Refuse settings that contradict what the points are taught by."""
         by = self.teaching.by
+        if by != "masks" and self.in_memory:
+            raise ValueError(f"in_memory keeps wide crops, which only teaching.by masks cuts others from, but "
+                             f"teaching.by is {by}; leave in_memory off")  # fmt: skip
         if by != "masks":
             self.augment.refuse_more_than_colour_roll_and_shift(f"stage 1 with teaching.by {by}")
         if by == "nothing" and self.start_from is None:

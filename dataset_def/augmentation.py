@@ -37,7 +37,7 @@ class WideCrops(NamedTuple):
 
 def dealt_anew(wide: WideCrops, generator: Draws) -> WideCrops:
     """Deal the empty rooms of a batch to its images anew, so that crops that are kept in memory meet all rooms."""
-    return wide._replace(room=shuffled(wide.room, generator))
+    return wide._replace(room=shuffled(wide.room.flatten(end_dim=-4), generator).view_as(wide.room))
 
 
 class ChangedCrops(NamedTuple):

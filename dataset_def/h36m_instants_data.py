@@ -126,6 +126,10 @@ class InstantData(Dataset[InstantViews]):
         """Name the first frame of the instant that an item shows."""
         return self.table.key(self.rows[self._shown(*place)[0]][0]).stem
 
+    def shown(self, place: tuple[int, int]) -> int:
+        """Say which instant an item shows."""
+        return self._shown(*place)[0]
+
     def _shown(self, epoch: int, index: int) -> tuple[int, np.random.Generator]:
         """Choose the instant that an item shows, and give the generator of what else is drawn for it."""
         rng = np.random.default_rng([self.seed, epoch, index])

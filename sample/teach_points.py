@@ -14,7 +14,7 @@ from torch import nn
 from tqdm import tqdm
 
 from config import EncDecConfig, ImageAugmentation
-from dataset_def.augmentation import ChangedCrops, WideCrops, changed_at_random, cut_changed
+from dataset_def.augmentation import ChangedCrops, WideCrops, changed_at_random, cut_changed, dealt_anew
 from dataset_def.h36m_index import FrameChoice
 from dataset_def.h36m_instants_data import InstantData, InstantViews
 from models.encoder_decoder import begin_with, build_encoder_decoder
@@ -258,9 +258,14 @@ def main(config: EncDecConfig) -> float:
     finds_ropes_at = {round(share * last) for share in config.teaching.ropes.at}
     ropes = ropes_so_far(data, run)
 
-    for step, sample in run.steps(run.loader(data, config.groups), last=last):
+    kept = data.each_once() if config.in_memory else data
+    loader = run.loader(kept, config.groups, config.in_memory, shown=data.shown)
+
+    for step, sample in run.steps(loader, last=last):
         if step - 1 in finds_ropes_at:
             ropes = find_ropes(reader, data, config, run)
+        if config.in_memory:
+            sample = sample._replace(wide=dealt_anew(sample.wide, run.generator(step)))
         crops, seen = cut(sample, config, config.augment, step / last, run.generator(step), ropes)
         with run.autocast(config.optim.bf16):
             maps = predict(crops.image)

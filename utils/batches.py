@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from itertools import islice
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -258,33 +258,43 @@ def in_order(dataset: Dataset, batch_size: int, workers: int = 0, every: int = 1
     return batch_loader(dataset, [items[i : i + batch_size] for i in range(0, len(items), batch_size)], workers)
 
 
+def index_of(place: EpochIndex) -> int:
+    """Give the item that is asked for, whatever the epoch."""
+    return place[1]
+
+
 class Resident:
     """All items of a data set, read once as epoch 0, in the memory of a device; batches are gathered there.
 
     Args:
         batches: which items form which batch, from where a run stands.
+        shown: of a data set that shows some items in the place of others, which.
     """
 
-    def __init__(self, dataset: Dataset, batches: Batches, device: torch.device, workers: int) -> None:
+    def __init__(
+        self, dataset: Dataset, batches: Batches, device: torch.device, workers: int,
+        shown: Callable[[EpochIndex], int] = index_of,
+    ) -> None:  # fmt: skip
         assert isinstance(dataset, Sized)
-        self.batches = batches
+        self.batches, self.shown = batches, shown
         self.stored: Any = None  # of the data set's own NamedTuple
         done = 0
         for part in tqdm(in_order(dataset, READ_TOGETHER, workers), desc="reading into memory", disable=None):
+            read = tensors_in(part)
             if self.stored is None:
-                self.stored = type(part)(
-                    *(one.new_empty((len(dataset), *one.shape[1:]), device=device) for one in part)
-                )
-            rows = slice(done, done + len(part[0]))
-            for kept, new in zip(self.stored, part, strict=True):
+                room = (one.new_empty((len(dataset), *one.shape[1:]), device=device) for one in read)
+                self.stored = with_tensors(part, room)
+            rows = slice(done, done + len(read[0]))
+            for kept, new in zip(tensors_in(self.stored), read, strict=True):
                 kept[rows] = new.to(device)
             done = rows.stop
 
     def __iter__(self) -> Iterator[Any]:
         """Yield batch after batch, without end."""
+        stored = tensors_in(self.stored)
         for items in self.batches:
-            rows = torch.tensor([index for _, index in items], device=self.stored[0].device)
-            yield type(self.stored)(*(one[rows] for one in self.stored))
+            rows = torch.tensor([self.shown(item) for item in items], device=stored[0].device)
+            yield with_tensors(self.stored, (one[rows] for one in stored))
 
 
 READ_TOGETHER = 64

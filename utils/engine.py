@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -38,7 +38,16 @@ from utils.artifacts import (
     save_checkpoint,
     told_in_one_sentence,
 )
-from utils.batches import Batches, Resident, Watched, batch_loader, to_device, without_lost_workers
+from utils.batches import (
+    Batches,
+    EpochIndex,
+    Resident,
+    Watched,
+    batch_loader,
+    index_of,
+    to_device,
+    without_lost_workers,
+)
 from utils.history import History
 from utils.machine import hardware, now, versions
 from utils.optional import is_installed
@@ -369,20 +378,22 @@ class Run:
         return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
 
     def loader(
-        self, dataset: Dataset, batch_size: int, in_memory: bool = False, is_dealt: bool = False
-    ) -> Iterable[Any]:
+        self, dataset: Dataset, batch_size: int, in_memory: bool = False, is_dealt: bool = False,
+        shown: Callable[[EpochIndex], int] = index_of,
+    ) -> Iterable[Any]:  # fmt: skip
         """Read batches of the whole run's `batch_size`, this process's share, from where the run stands.
 
         Args:
             in_memory: read every item once, as epoch 0, into the memory of the device, and gather batches there.
             is_dealt: see Batches.
+            shown: see Resident.
         """
         assert isinstance(dataset, Sized)
         batches = Batches(len(dataset), batch_size, self.loop.seed, self.step, self.rank, self.processes, is_dealt)
         watched = Watched(dataset, self.loop.workers, self.loop.skip_broken)
         self.sources.append((batches, watched))
         if in_memory:
-            return Resident(watched, batches, self.device, self.loop.workers)
+            return Resident(watched, batches, self.device, self.loop.workers, shown)
         return batch_loader(watched, batches, self.loop.workers)
 
     def generator(self, step: int) -> Draws:

@@ -32,7 +32,7 @@ RESULT = ROOT / "tests" / "benchmarks" / "results" / "train.json"
 OURS, SEED, RHODIN = "1 demo, pack", "1 seed, pack", "1 rhodin, pack"
 TARGETS = {"times_seed": 15.0, "times_rhodin": 3.0, "waiting_share": 0.03, "share_of_peak": 0.65}
 CONTENDERS = (
-    OURS, "1 demo, frames", "1 views, pack", RHODIN, SEED, "2 demo, pack", "2 demo, frames",
+    OURS, "1 demo, frames", "1 demo, memory", "1 views, pack", RHODIN, SEED, "2 demo, pack", "2 demo, frames",
     "2 demo, memory", "4 demo, pack", "4 demo, frames",
 )  # fmt: skip
 """Stage, preset, and where the data are read from."""
@@ -89,7 +89,7 @@ def settings_of(name: str, config: BenchTrainConfig, folder: Path) -> EncDecConf
                 checkpoint_every=never, overwrite=True)  # fmt: skip
     common: dict[str, Any] = {"paths": paths, "subjects": config.subjects, "loop": loop, "device": "cpu"}
     if stage == "1":
-        one = replace(chosen.enc_dec, **common, groups=config.images // 4)
+        one = replace(chosen.enc_dec, **common, groups=config.images // 4, in_memory=data == "memory")
         return replace(one, crop=replace(one.crop, size_px=config.size_px), optim=with_bf16(one.optim, preset))
     untrained = replace(chosen.pose.untrained, crop=Crop(config.size_px, side_m=2.25))
     common |= {"mode": "scratch", "untrained": untrained, "batch": config.images, "in_memory": data == "memory"}

@@ -164,8 +164,8 @@ def trained_under_a_stopwatch(config: EncDecConfig | PoseConfig | MeshConfig, to
     watch.bf16 = config.optim.bf16
     own_loader, own_track = Run.loader, Run.track
 
-    def loader(run: Run, dataset: Dataset, batch_size: int, in_memory: bool = False) -> Iterable[Any]:
-        return watch.watched(own_loader(run, dataset, batch_size, in_memory))
+    def loader(run: Run, dataset: Dataset, batch_size: int, *how: Any, **more: Any) -> Iterable[Any]:
+        return watch.watched(own_loader(run, dataset, batch_size, *how, **more))
 
     def track(run: Run, **states: Any) -> None:
         watch.modules += [state for state in states.values() if isinstance(state, nn.Module)]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from torch.utils.data import default_collate
 
 from config import (
     ROOT,
@@ -29,6 +30,7 @@ from config import (
     Subjects,
 )
 from dataset_def import h36m_get_background, h36m_preprocess
+from dataset_def.augmentation import dealt_anew
 from dataset_def.h36m_get_background import BackgroundConfig
 from models.encoder_decoder import load_encoder
 from sample import save_embeddings, teach_points, train_enc_dec
@@ -136,6 +138,26 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(paths):
 held_out = teach_points.held_out_errors
 
 
+def test_crops_kept_in_memory_teach_as_those_that_are_read_but_for_the_rooms(paths):
+    quiet = PointsTeaching(by="masks", heading_at=(0.5,), believed_from=0.0, rooms=0.0)
+    config = settings(paths, "read", teaching=quiet)
+    train_enc_dec.main(config)
+    train_enc_dec.main(replace(config, name="kept", in_memory=True))
+    read, kept = (states(paths, name)["model"] for name in ("read", "kept"))
+    assert all(torch.equal(read[name], kept[name]) for name in read)
+    seen = teach_points.make_data(config, "train")
+    assert any(seen.shown((0, index)) != index for index in range(len(seen))), "walkers take the places of others"
+
+
+def test_rooms_of_crops_in_memory_are_dealt_anew_within_a_batch(paths):
+    data = teach_points.make_data(settings(paths, "x"), "train").each_once()
+    wide = default_collate([data[0, index] for index in (0, 5, 9)]).wide
+    dealt = dealt_anew(wide, torch.Generator().manual_seed(3))
+    assert dealt.room.shape == wide.room.shape and not torch.equal(dealt.room, wide.room)
+    before, after = (part.flatten(0, 1).flatten(1).double().mean(1).sort().values for part in (wide.room, dealt.room))
+    assert torch.equal(before, after) and torch.equal(dealt.image, wide.image)
+
+
 def test_limbs_of_another_run_are_taken_and_its_points_get_more(paths, trained):
     limbs = Ropes(at=(0.0,), kinds=1, lengths_m=(0.3,), learned_from=4)
     searching = settings(
@@ -226,6 +248,8 @@ def test_two_processes_train_with_the_same_code_and_go_on_with_one_heading(paths
 
 
 def test_what_cannot_be_taught_is_refused(paths):
+    with pytest.raises(ValueError, match="in_memory keeps wide crops, which only teaching"):
+        settings(paths, "x", in_memory=True, teaching=PointsTeaching(by="views"), augment=ImageAugmentation())
     with pytest.raises(ValueError, match=r"no instant is seen by 5 cameras, at most by 4; lower --teaching.views"):
         train_enc_dec.main(settings(paths, "five", teaching=PointsTeaching(by="masks", views=5)))
     with pytest.raises(ValueError, match=r"teaching.by masks teaches heat maps, but encoder.kind is compact"):

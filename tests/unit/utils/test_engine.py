@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from config import Optim, Paths
 from tests.helpers.toy_run import STEPS, Noise, PowerCutError, ToyConfig, network, train
@@ -311,6 +311,16 @@ def test_what_is_kept_in_memory_comes_in_the_same_batches_and_is_read_once():
         assert batch.number.tolist() == [index for _, index in items]
         assert batch.square.tolist() == [[index**2.0] * 2 for _, index in items]
     assert data.reads == 7
+
+
+def test_what_is_kept_in_memory_may_be_nested_and_stand_in_for_other_items():
+    data = OfManyTypes()
+    kept = Resident(data, Batches(7, 2, seed=5), torch.device("cpu"), 0, lambda place: sum(place) % 3)
+    for batch, items in zip(kept, take(Batches(7, 2, seed=5), 6), strict=False):
+        wanted = default_collate([data[0, (epoch + index) % 3] for epoch, index in items])
+        assert isinstance(batch, Nested) and isinstance(batch.pair, Pair)
+        for mine, theirs in zip((*batch.pair, *batch[1:]), (*wanted.pair, *wanted[1:]), strict=True):
+            assert torch.equal(mine, theirs)
 
 
 def test_the_schedule_warms_up_and_ends_at_zero():
