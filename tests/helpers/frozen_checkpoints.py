@@ -8,8 +8,8 @@ reads is left out; weights are rounded to three bits behind the leading one, so 
 folder are written as seen from it.  Networks that cannot be made small are kept as names and shapes of their weights,
 which `filled` fills.
 
-Run once per release, from committed code, and never again for it: a file that a later version does not read has to be
-mended in that version.
+Run it from committed code.  What is kept of a release stays as it is: run again for that release, it adds the kinds
+that are not there yet.  A file that a later version does not read has to be mended in that version.
 """
 
 import json
@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -156,11 +157,7 @@ HEATMAPS = EncoderConfig(kind="heatmaps", width=4, points=12, appearance=4)
 SMALL = EncoderConfig(width=2, points=12, appearance=4)
 DECODER = DecoderConfig(width=4)
 MAPS = {"encoder": Path("runs/enc_dec/points/checkpoint_best.pt"), "mode": "finetune"}
-JOINTS = {
-    "encoder": Path("runs/pose/pose_maps/checkpoint_best.pt"),
-    "mode": "frozen",
-    "unpaired": UnpairedPoses(steps=0),
-}
+JOINTS = {"encoder": Path("runs/pose/pose_maps/checkpoint_best.pt"), "unpaired": UnpairedPoses(steps=0)}
 POINTS = {"encoder": Path("runs/enc_dec/compact/checkpoint_best.pt")}
 PRIOR = {"prior": Path("runs/gan/gan/checkpoint_best.pt")}
 PLAIN = {"loss": ImageLoss(features=0.0, opacity=0.0, person=1.0), "augment": ImageAugmentation()}
@@ -169,6 +166,8 @@ HEAD = {"hidden": 8, "layers": 1, "dropout": 0.1}
 KINDS = {
     "compact": Kind("enc_dec", {"encoder": SMALL, "decoder": DECODER}, of_stage_1, EncDecConfig),
     "points": Kind("points", {"encoder": HEATMAPS, "decoder": DECODER}, of_stage_1, EncDecConfig),
+    "points_demo": Kind("points", {"encoder": replace(HEATMAPS, appearance_at="points"), "decoder": DECODER},
+                        of_stage_1, EncDecConfig),
     "unet": Kind("enc_dec", PLAIN | {
         "encoder": replace(SMALL, kind="unet", own_appearance_encoder=False),
         "decoder": DecoderConfig(kind="paper", width=4, composite=False)}, of_stage_1, EncDecConfig),
@@ -179,7 +178,9 @@ KINDS = {
     "gan_seed": Kind("gan", {"network": GanNetworkConfig(
         kind="seed", pose_hidden=8, generator_hidden=8, latent=4)}, of_gan, GanConfig),
     "mesh": Kind("mesh", POINTS | PRIOR | {"head": MeshHeadConfig(**HEAD)}, of_mesh, MeshConfig),
-    "mesh_maps": Kind("mesh", JOINTS | PRIOR, of_mesh, MeshConfig),
+    "mesh_maps": Kind("mesh", JOINTS | PRIOR | {"mode": "frozen"}, of_mesh, MeshConfig),
+    "mesh_demo": Kind("mesh", JOINTS | PRIOR | {"mode": "finetune", "head": MeshHeadConfig(shape="bones", **HEAD)},
+                      of_mesh, MeshConfig),
     "masks": Kind("masks", {"network": MasksNetwork(
         size_px=32, width=8, features=8, hidden=8, refinements=1)}, of_teacher, MasksConfig),
     "lifter": Kind("lifter", {"network": KeypointsNetwork(
@@ -195,13 +196,11 @@ def paths_here() -> Paths:
         ("runs", "runs"))})  # fmt: skip
 
 
-def trained(name: str, kind: Kind, paths: Paths) -> Path:
-    """Train one kind, and give what its script left."""
+def train(name: str, kind: Kind, paths: Paths) -> None:
+    """Train one kind."""
     loop = replace(LOOP, pictures=0, validate_every=2)
     main, config = settings_of(kind.stage, paths, loop)
     main(replace(config, name=name, optim=replace(OPTIM, steps=4), **kind.changes))
-    stage = "enc_dec" if kind.stage == "points" else kind.stage
-    return paths.runs_location / stage / name / "checkpoint_best.pt"
 
 
 def rounded(weights: Tensor) -> Tensor:
@@ -291,15 +290,15 @@ def no_download() -> AbstractContextManager[Any]:
     return patch("torchvision.models.resnet50", lambda weights: resnet50())
 
 
-def large_kinds(folder: Path) -> dict[str, Any]:
-    """Give settings, shapes and outputs of the encoders that are not kept whole."""
+def large_kinds(folder: Path, stored: dict[str, Any]) -> dict[str, Any]:
+    """Give settings, shapes and outputs of the encoders that are not kept whole; what is stored of some stays."""
     found = {}
     for name, config in LARGE.items():
         with no_download():
             weights = build_encoder_decoder(config).state_dict()
-        stored = {"settings": kept(to_plain(config)), "shapes": {key: list(one.shape) for key, one in weights.items()}}
-        found[name] = stored | {"outputs": outputs_of_filled(stored, folder / f"{name}.pt")}
-    return found
+        one = {"settings": kept(to_plain(config)), "shapes": {key: list(one.shape) for key, one in weights.items()}}
+        found[name] = one | {"outputs": outputs_of_filled(one, folder / f"{name}.pt")}
+    return found | stored
 
 
 def unpacked_release(release: str, folder: Path) -> dict[str, Any]:
@@ -319,25 +318,42 @@ def anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry.replace(mtime=0, uid=0, gid=0, uname="", gname="", deep=False)
 
 
+def as_left(name: str, runs: Path) -> Path:
+    """Say where the script of a kind leaves its checkpoint."""
+    stage = KINDS[name].stage
+    return runs / ("enc_dec" if stage == "points" else stage) / name / "checkpoint_best.pt"
+
+
 def main(release: str) -> None:
-    """Train all, and write checkpoints and outputs."""
-    archive = FOLDER / f"{release}.tar.xz"
-    if archive.exists():
-        raise FileExistsError(f"{archive} is there, and the files of a release stay as they are; name another release")
+    """Train the kinds that are not kept yet of a release, and write checkpoints and outputs of all."""
+    archive, listing = FOLDER / f"{release}.tar.xz", FOLDER / f"{release}.json"
     torch.set_num_threads(1)
     FOLDER.mkdir(exist_ok=True)
     with TemporaryDirectory() as place:
         os.chdir(place)
-        write_data(Path())
-        made = {name: trained(name, kind, paths_here()) for name, kind in KINDS.items()}
-        small = Path("small")
+        small, runs = Path("small"), paths_here().runs_location
         small.mkdir()
-        for name, path in made.items():
-            keep(path, small / f"{name}.pt", is_packed=False)
-        keep(made["gan"], small / f"gan{PACKED}.pt", is_packed=True)
-        whole = {path.stem: outputs_of(path.stem, path) for path in sorted(small.iterdir())}
-        content = {"release": release, "commit": commit(), "outputs": whole, "large": large_kinds(Path())}
-        (FOLDER / f"{release}.json").write_text(json.dumps(content) + "\n")
+        stored = unpacked_release(release, small) if archive.exists() else {"outputs": {}, "large": {}, "commits": {}}
+        if not {*KINDS, f"gan{PACKED}"} - stored["outputs"].keys():
+            raise FileExistsError(f"{archive} has all kinds, and the files of a release stay as they are; name another")
+        for name in KINDS.keys() & stored["outputs"].keys():
+            as_left(name, runs).parent.mkdir(parents=True)
+            copyfile(small / f"{name}.pt", as_left(name, runs))
+        write_data(Path())
+        made = [name for name in KINDS if name not in stored["outputs"]]
+        for name in made:
+            train(name, KINDS[name], paths_here())
+            keep(as_left(name, runs), small / f"{name}.pt", is_packed=False)
+        if "gan" in made:
+            keep(as_left("gan", runs), small / f"gan{PACKED}.pt", is_packed=True)
+        added = {path.stem for path in small.iterdir()} - stored["outputs"].keys()
+        content = {
+            "release": release,
+            "commits": stored["commits"] | dict.fromkeys(sorted(added), commit()),
+            "outputs": stored["outputs"] | {name: outputs_of(name, small / f"{name}.pt") for name in sorted(added)},
+            "large": large_kinds(Path(), stored["large"]),
+        }
+        listing.write_text(json.dumps(content) + "\n")
         with atomic_write(archive) as partial, tarfile.open(partial, "w:xz", preset=9) as packing:
             for path in sorted(small.iterdir()):
                 packing.add(path, path.name, filter=anonymous)
