@@ -593,6 +593,11 @@ class EncDecConfig:
             raise ValueError("augment.background falls during a training; with teaching.by masks set "
                              "--teaching.rooms instead")  # fmt: skip
 
+    @property
+    def trains_decoder(self) -> bool:
+        """Whether a training with these settings teaches what draws novel views; masks teach the points alone."""
+        return self.teaching.by != "masks"
+
 
 # ------------------------------------------------------------------------------------------------------------ stage 2
 

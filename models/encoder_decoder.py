@@ -21,7 +21,7 @@ from models.heat_maps import HeatMapBackbone, PointsFromMaps
 from models.layers import EqualizedLinear
 from models.perceptual import imagenet_normalised
 from utils.artifacts import Checkpoint, load_checkpoint, load_weights, rebuilds_from_checkpoint, stored_reads
-from utils.settings import config_from_dict
+from utils.settings import config_from_dict, short
 from utils.tiers import Reads, of_stage_1, of_unknown_people, reads_from
 from utils.views import turned
 
@@ -297,6 +297,18 @@ def load_encoder_decoder(path: Path) -> StoredEncoder:
     if isinstance(stored.network.decoder, Refusal):
         raise ValueError(stored.network.decoder.reason)
     return stored
+
+
+def why_undrawn(config: EncDecConfig, path: Path) -> str:
+    """Say why nothing is drawn of a checkpoint of stage 1, and how to get drawings; empty where its decoder is trained.
+
+    A decoder that another run brought along is no exception: it was trained for points that masks have moved since.
+    """
+    if config.trains_decoder:
+        return ""
+    return (f"masks taught the points of {short(path)} and nothing taught its decoder, so no novel view is drawn; "
+            f"sample/train_enc_dec.py with --preset novel_views --start-from {short(path)} trains one behind these "
+            "points")  # fmt: skip
 
 
 def more_points_from(old: int, new: int) -> list[int]:

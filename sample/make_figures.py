@@ -32,7 +32,7 @@ from models.pose_from_latent import load_pose
 from models.smpl import load_body
 from models.SMPL_from_latent import load_body_of, load_mesh, rooted_body
 from sample.report import posed_about_pelvis
-from utils.artifacts import atomic_write, file_hash, load_predictions, skeleton_among
+from utils.artifacts import NOT_DRAWN, atomic_write, file_hash, load_predictions, skeleton_among
 from utils.camera import Camera
 from utils.draw_mesh import overlay
 from utils.figures.benchmarks import silhouette_figure
@@ -202,6 +202,12 @@ def own_body(stored: Mapping[str, np.ndarray], run: Path, paths: Paths) -> Path:
     return paths.models_smpl_location
 
 
+def why_not_drawn(enc_dec: Path) -> str:
+    """Say why a tested run of stage 1 has no novel views; empty where it has."""
+    stored = load_predictions(enc_dec / "predictions.npz", "python sample/test_enc_dec.py")[1]
+    return str(stored.get(NOT_DRAWN, ""))
+
+
 def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], data: str, paths: Paths) -> Figure:
     """Draw what all stages make of the same images.
 
@@ -209,6 +215,8 @@ def overview(enc_dec: Path, pose: Path, mesh: Path, numbers: tuple[int, ...], da
         ValueError: stage 1 has no such example, or a later stage was not tested on it.
     """
     provenance, views = load_predictions(enc_dec / "predictions.npz", "python sample/test_enc_dec.py")
+    if NOT_DRAWN in views:
+        raise ValueError(f"overview shows what stage 1 draws, but {views[NOT_DRAWN]}")
     if "example_frames" not in views or max(numbers) > len(views["example_frames"]):
         raise ValueError(f"{enc_dec} has no example {max(numbers)}; run sample/test_enc_dec.py again, or choose others")
     chosen = np.array(numbers) - 1
@@ -255,6 +263,8 @@ def main(config: FiguresConfig) -> list[Path]:
     folder = config.folder or config.paths.runs_location / "figures"
     if config.enc_dec is not None:
         figures |= enc_dec_figures(config.enc_dec, config.data) | history_figure(config.enc_dec, config.data)
+        if reason := why_not_drawn(config.enc_dec):
+            print(reason)
     for picture in config.pictures:
         path = folder / f"{config.prefix}{picture.stem}.jpg"
         write_image(path, read_image(picture), quality=88)

@@ -1,6 +1,7 @@
 """Measure stage 1 on subjects it has not seen: novel views beside two baselines, and pictures for the figures.
 
-Of an encoder that finds points in the image, joints that a linear map reads off them are measured, too.
+Of an encoder that finds points in the image, joints that a linear map reads off them are measured, too.  Where masks
+taught the points, nothing taught the decoder: then how well two cameras agree on them stands in the place of the views.
 
     python sample/test_enc_dec.py --checkpoint runs/enc_dec/demo/checkpoint_best.pt
 
@@ -26,17 +27,18 @@ from config import Device, EncDecConfig, Pairing, Paths, ranged, setting
 from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_encoder_data import EncoderData, ViewGroup
 from dataset_def.h36m_index import FrameChoice
-from models.encoder_decoder import EncoderDecoder, load_encoder_decoder
+from models.encoder_decoder import EncoderDecoder, load_encoder_decoder, why_undrawn
 from models.heat_maps import PointsFromMaps
 from sample.tools import probe_points
 from sample.tools.probe_points import ProbeConfig
-from utils.artifacts import save_metrics, save_predictions
+from utils.artifacts import NOT_DRAWN, save_metrics, save_predictions
 from utils.batches import in_order, to_device
 from utils.bootstrap import mean_interval
 from utils.checkpoint_checks import check_predictions
 from utils.engine import choose_device
 from utils.image import to_picture
 from utils.image_metrics import image_errors
+from utils.metrics import vertex_error_mm
 from utils.report.summaries import text_table
 from utils.settings import chosen_subjects, named, next_command, start
 from utils.tiers import Reads, reads_from
@@ -78,6 +80,18 @@ def pictures(images: Float[Tensor, "N C H W"]) -> np.ndarray:
 
 
 @torch.no_grad()
+def example_points(network: EncoderDecoder, views: FlatViews, per_group: int) -> dict[str, np.ndarray]:
+    """Show the first image of every group and its target, with the points of the former where it has heat maps."""
+    first = torch.arange(0, len(views.image), per_group, device=views.image.device)
+    found = {"grid_input": pictures(views.image[first]), "grid_target": pictures(views.target_image[first])}
+    if not isinstance(network.to_points, PointsFromMaps):
+        return found
+    points = network.encode_points(views.image)[first]
+    there = turned(views.R_target_from_source[first], points)
+    return found | {"points_crop_m": points.cpu().numpy(), "points_target_m": there.cpu().numpy()}
+
+
+@torch.no_grad()
 def example_pictures(
     network: EncoderDecoder,
     views: FlatViews,
@@ -95,10 +109,7 @@ def example_pictures(
     sides = [turned_about_vertical(here, R_crop_from_world[:, 0], yaw_rad) for yaw_rad in YAWS_RAD]
     table = np.stack([pictures(network.decode(side, appearance, behind)) for side in sides], axis=1)
     inputs = pictures(views.image[first])
-    found = {"points_crop_m": here.cpu().numpy()} if isinstance(network.to_points, PointsFromMaps) else {}
-    return found | {
-        "grid_input": inputs,
-        "grid_target": pictures(views.target_image[first]),
+    return {
         "grid_predicted": pictures(predicted),
         "turntable_input": inputs,
         "turntable": table,
@@ -110,6 +121,10 @@ def example_pictures(
 
 RECIPES = ("predicted", "predicted, appearance of the input", "background alone", "input view itself")
 """The first takes the appearance from another instant, as in training; the second needs no more than one image."""
+
+
+POINTS = "points"
+"""The row of what is measured of them where nothing is drawn."""
 
 
 class Measured(NamedTuple):
@@ -144,6 +159,41 @@ def measure_views(
     return Measured(errors, np.concatenate(frames))
 
 
+@torch.no_grad()
+def measure_points(
+    network: EncoderDecoder, data: EncoderData, max_pairs: int, batch: int, device: torch.device
+) -> Measured:
+    """Say how far points are from those that another camera finds at the same instant, and how far they spread.
+
+    Points that all lie together would agree, too.
+    """
+    every = max(1, 4 * len(data) // max_pairs)
+    apart_mm, spread_mm, frames = [], [], []
+    for sample in tqdm(in_order(data, batch // 4, every=every), disable=None, desc="test_enc_dec"):
+        sample = to_device(sample, device)
+        views = sample.paired()
+        points_m = network.encode_points(views.image)
+        there_m = turned(views.R_target_from_source, points_m)
+        apart_mm.append(vertex_error_mm(there_m, points_m[views.target_row]).cpu())
+        spread_mm.append(vertex_error_mm(points_m, points_m.mean(1, keepdim=True).expand_as(points_m)).cpu())
+        frames.append(sample.frames.flatten(0, 1)[views.target_row].cpu().numpy().astype(np.int32))
+    found = {"between_cameras_mm": apart_mm, "from_their_middle_mm": spread_mm}
+    errors = {name: torch.cat(values).double().numpy() for name, values in found.items()}
+    return Measured({POINTS: errors}, np.concatenate(frames))
+
+
+def check_measured(checkpoint: Path, measured: Measured) -> None:
+    """Refuse pictures or points that are no numbers; of pictures where the baseline is one, too.
+
+    Raises:
+        ValueError: naming the checkpoint.
+    """
+    own, of = (POINTS, "points") if POINTS in measured.errors else ("predicted", "pictures")
+    whole = {name: np.isfinite(values) for name, values in measured.errors.get("background alone", {}).items()}
+    check_predictions(checkpoint, **{f"{name}_of_{of}": values[whole.get(name, ...)]
+                                     for name, values in measured.errors[own].items()})  # fmt: skip
+
+
 def view_examples(data: EncoderData, count: int) -> ViewGroup:
     """Take groups spread over the test subjects."""
     rows = np.linspace(0, len(data) - 1, count + 2).round().astype(int)[1:-1]
@@ -175,18 +225,21 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
     pairing = Pairing(same_view=0.0, appearance_from="other_time")
     crops = CropSettings(trained.crop, seed=config.seed, or_frames=True)
     data = EncoderData(config.paths, FrameChoice(config.subjects), crops, pairing)
-    measured = measure_views(network, data, config.max_pairs, config.batch, device)
-    whole = {name: np.isfinite(values) for name, values in measured.errors["background alone"].items()}
-    check_predictions(config.checkpoint, **{f"{name}_of_pictures": values[whole[name]]
-                                            for name, values in measured.errors["predicted"].items()})  # fmt: skip
+    not_drawn = why_undrawn(trained, config.checkpoint)
+    measure = measure_points if not_drawn else measure_views
+    measured = measure(network, data, config.max_pairs, config.batch, device)
+    check_measured(config.checkpoint, measured)
     table = {
         recipe: {name: mean_interval(values, measured.frames)._asdict() for name, values in errors.items()}
         for recipe, errors in measured.errors.items()
     }
     shown = f"{', '.join(f'S{s}' for s in config.subjects)}; always another camera"
-    split = f"{shown}; appearance from another instant"
+    split = shown if not_drawn else f"{shown}; appearance from another instant"
     groups = to_device(view_examples(data, config.examples), device)
-    pictures = example_pictures(network, groups.paired(), groups.background, groups.R_crop_from_world)
+    views = groups.paired()
+    pictures = example_points(network, views, groups.image.shape[1])
+    pictures |= ({NOT_DRAWN: np.array(not_drawn)} if not_drawn else
+                 example_pictures(network, views, groups.background, groups.R_crop_from_world))  # fmt: skip
     folder = config.out or config.checkpoint.parent
     inputs = {"checkpoint": config.checkpoint, "index": config.paths.index_location / "index.npz"}
     probe, read_by_probe = probed(config, trained, folder)
@@ -195,9 +248,12 @@ def main(config: TestEncDecConfig) -> dict[str, Any]:
     save_predictions(folder / "predictions.npz", shown, measured.frames, inputs, step=np.array(step),
                      crop_side_m=np.array(trained.crop.side_m),
                      example_frames=groups.frames[:, 0].cpu().numpy().astype(np.int32), **pictures)  # fmt: skip
-    rows = {recipe: [f"{value['mean']:.4f}" for value in errors.values()] for recipe, errors in table.items()}
+    rows = {recipe: [f"{value['mean']:.{1 if name.endswith('_mm') else 4}f}" for name, value in errors.items()]
+            for recipe, errors in table.items()}  # fmt: skip
     print(f"{split}: {len(measured.frames)} pairs; the network reads {stored.reads.tier}")
-    print(text_table(rows, list(table["predicted"])))
+    print(text_table(rows, list(next(iter(table.values())))))
+    if not_drawn:
+        print(not_drawn)
     print(next_command("sample/train_3d_pose_from_enc.py", config.paths, encoder=config.checkpoint,
                        **named(config.checkpoint.parent, trained.encoder.has_maps),
                        **chosen_subjects(trained.subjects)))  # fmt: skip

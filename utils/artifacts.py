@@ -528,6 +528,10 @@ def provenance(split: str, frames: Int32[np.ndarray, "N 5"], inputs: dict[str, P
     return {"split": split, "num_frames": len(frames), "input_hashes": hashes, "commit": commit()}
 
 
+NOT_DRAWN = "not_drawn"
+"""The array of text in predictions.npz that says why stage 1's test drew nothing."""
+
+
 def save_predictions(
     path: Path, split: str, frames: Int32[np.ndarray, "N 5"], inputs: dict[str, Path], **arrays: np.ndarray
 ) -> None:

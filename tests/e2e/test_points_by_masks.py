@@ -23,6 +23,7 @@ from config import (
     ImageLoss,
     Loop,
     Optim,
+    Pairing,
     Paths,
     PointsTeaching,
     PreprocessConfig,
@@ -31,16 +32,21 @@ from config import (
 )
 from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.augmentation import dealt_anew
+from dataset_def.h36m_crops import CropSettings
+from dataset_def.h36m_encoder_data import EncoderData
 from dataset_def.h36m_get_background import BackgroundConfig
+from dataset_def.h36m_index import FrameChoice
 from models.encoder_decoder import load_encoder
-from sample import save_embeddings, teach_points, train_enc_dec
+from sample import make_figures, report, save_embeddings, teach_points, train_enc_dec
 from sample import test_enc_dec as enc_dec_test
+from sample.make_figures import FiguresConfig
+from sample.report import ReportConfig
 from sample.save_embeddings import EmbeddingsConfig
 from sample.test_enc_dec import TestEncDecConfig as EncDecTestConfig
 from sample.tools import probe_points
 from sample.tools.probe_points import ProbeConfig
 from tests.helpers.tiny_h36m import write_tiny_h36m
-from utils.artifacts import load_checkpoint, load_metrics, load_ropes
+from utils.artifacts import load_checkpoint, load_metrics, load_predictions, load_ropes
 from utils.figures.runs import enc_dec_figures
 from utils.history import load_history
 from utils.settings import parse
@@ -190,18 +196,48 @@ def test_the_next_steps_take_the_encoder(paths, trained, tmp_path):
     table = enc_dec_test.main(
         EncDecTestConfig(trained, paths=paths, subjects=(9,), batch=8, examples=3, device="cpu", probe=(0, 1))
     )
-    assert table["predicted"]["l1_in_box"]["mean"] > 0
+    assert set(table) == {"points", "probe, all labels", "probe, 1 sequences"}, "nothing taught the decoder"
+    assert 0 < table["points"]["between_cameras_mm"]["mean"] < 2000
     assert table["probe, all labels"]["n_mpjpe_17_mm"]["mean"] > 0
     metrics = load_metrics(trained.parent / "metrics.json", "sample/test_enc_dec.py")
     assert metrics["metrics"]["probe, 1 sequences"].keys() == table["probe, all labels"].keys()
     assert metrics["tier"] == "pixels + cameras + masks"
     assert metrics["tier_of"]["probe, all labels"] == "pixels + cameras + masks + S1's joints"
-    assert {"points", "novel_views"} <= enc_dec_figures(trained.parent, "tiny data").keys()
     assert save_embeddings.main(EmbeddingsConfig(checkpoint=trained, paths=paths, subjects=(1,), device="cpu")).exists()
     probed = ProbeConfig(trained, tmp_path / "probe.json", "cpu", paths, SUBJECTS, sequences=(0, 1), every=1)
     rows = probe_points.main(probed)
     assert rows["all labels"]["n_mpjpe_17_mm"]["mean"] > 0
     assert json.loads((tmp_path / "probe.json").read_text())["tier"] == "pixels + cameras + masks + S1's joints"
+
+
+def test_of_a_decoder_that_nothing_taught_no_picture_is_drawn_and_one_sentence_says_how_to_get_some(
+    paths, trained, tmp_path, capsys
+):
+    config = EncDecTestConfig(trained, paths=paths, subjects=(9,), batch=8, examples=3, device="cpu", probe=())
+    reason = "--preset novel_views --start-from"
+    enc_dec_test.main(config)
+    assert reason in capsys.readouterr().out
+    arrays = load_predictions(trained.parent / "predictions.npz", "the test")[1]
+    assert arrays["points_crop_m"].shape == arrays["points_target_m"].shape == (3, 12, 3)
+    assert not {"grid_predicted", "turntable", "swapped"} & arrays.keys()
+    drawn = make_figures.main(FiguresConfig(enc_dec=trained.parent, paths=paths, folder=tmp_path / "figures"))
+    assert {path.stem for path in drawn} == {"points", "enc_dec_loss"}
+    assert reason in capsys.readouterr().out
+    page = report.main(ReportConfig((trained.parent,), out=tmp_path / "page.html", paths=paths)).read_text()
+    assert reason in page and "The points of one image" in page and "Novel views" not in page
+    stages = {stage: paths.runs_location / stage / "x" for stage in ("pose", "mesh")}
+    with pytest.raises(ValueError, match="overview shows what stage 1 draws, but masks taught the points"):
+        make_figures.overview(trained.parent, *stages.values(), (1,), "tiny data", paths)
+
+
+def test_points_are_turned_to_the_camera_that_they_are_drawn_over(paths, trained):
+    network, crop = load_encoder(trained).network.eval(), settings(paths, "x").crop
+    data = EncoderData(paths, FrameChoice((9,)), CropSettings(crop, or_frames=True), Pairing(same_view=0.0))
+    views = default_collate([data[0, 0], data[0, 3]]).paired()
+    found = enc_dec_test.example_points(network, views, 4)
+    there = views.R_target_from_source[[0, 4]].numpy() @ found["points_crop_m"].swapaxes(1, 2)
+    assert np.allclose(found["points_target_m"], there.swapaxes(1, 2), atol=1e-5)
+    assert not np.allclose(found["points_target_m"], found["points_crop_m"], atol=0.01)
 
 
 def test_a_run_that_goes_on_from_another_takes_its_headings_along(paths, trained):
@@ -224,6 +260,12 @@ def test_what_draws_is_trained_behind_points_that_stay(paths, trained):
     before, after = load_checkpoint(trained, "enc_dec")["states"]["model"], states(paths, "drawn")["model"]
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert "decoder" in changed and not changed & {"backbone", "to_points"}
+    best = folder(paths, "drawn") / "checkpoint_best.pt"
+    table = enc_dec_test.main(
+        EncDecTestConfig(best, paths=paths, subjects=(9,), batch=8, examples=3, device="cpu", probe=())
+    )
+    assert table["predicted"]["l1_in_box"]["mean"] > 0
+    assert {"points", "novel_views"} <= enc_dec_figures(folder(paths, "drawn"), "tiny data").keys()
     image = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     first, last = (
         load_encoder(path).network.eval() for path in (trained, folder(paths, "drawn") / "checkpoint_best.pt")

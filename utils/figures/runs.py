@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, Shaped, UInt8
 from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
-from utils.artifacts import load_metrics, load_predictions, must_exist, skeleton_among
+from utils.artifacts import NOT_DRAWN, load_metrics, load_predictions, must_exist, skeleton_among
 from utils.draw_mesh import FAR_M, SKIN, plain, render_mesh
 from utils.figures.bodies import MEAN_BODY, body_grid, facing_polar, read_mesh_examples, silhouette_grid
 from utils.figures.common import (
@@ -29,7 +29,7 @@ from utils.figures.common import (
     with_caption,
 )
 from utils.figures.masks import damage_figure, fits_figure, overlays_figure
-from utils.figures.training import enlarged, paired_points_over
+from utils.figures.training import points_in_views
 from utils.history import load_history
 from utils.report.measures import headings, joint_counts, of_all_joints
 from utils.tiers import NOT_RECORDED
@@ -130,20 +130,20 @@ def history_figure(run: Path, data: str) -> dict[str, Figure]:
 
 
 def enc_dec_figures(run: Path, data: str) -> dict[str, Figure]:
-    """Draw novel views, a turntable and swapped appearance."""
+    """Draw the points, and of a decoder that was trained novel views, a turntable and swapped appearance."""
     provenance, stored = load_predictions(run / "predictions.npz", "python sample/test_enc_dec.py")
     caption = f"{data}; {provenance['split']}; step {stored['step']}"
+    over: dict[str, Figure] = {}
+    if shown := points_in_views(stored):
+        over = {"points": image_rows(shown, f"The points found in one image, partners in one colour.\n{caption}")}
+    if NOT_DRAWN in stored:
+        return over
     grid = {name: stored[f"grid_{name}"] for name in ("input", "target", "predicted")}
     swap = {
         "pose from": stored["swap_pose"],
         "appearance from": stored["swap_appearance"],
         "predicted": stored["swapped"],
     }
-    over: dict[str, Figure] = {}
-    if "points_crop_m" in stored:
-        found = paired_points_over(stored["grid_input"], stored["points_crop_m"], float(stored["crop_side_m"]))
-        shown = {"image": enlarged(stored["grid_input"]), "points": found}
-        over = {"points": image_rows(shown, f"The points found in one image, partners in one colour.\n{caption}")}
     return over | {
         "novel_views": image_rows(grid, f"Novel views of one image, in its own appearance.\n{caption}"),
         "turntable": turntable_grid(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 
 from utils.draw_mesh import SKIN, plain, render_mesh
 from utils.optional import later
@@ -74,6 +74,26 @@ def paired_points_over(
             thickness = cv2.FILLED if number < half else 1
             cv2.circle(cell, place, 40, colours[number % half], thickness, cv2.LINE_AA, shift=4)
     return cells
+
+
+POINTS_IN_VIEWS = (("image", "points", "grid_input", "points_crop_m"),
+                   ("another view", "points, turned", "grid_target", "points_target_m"))  # fmt: skip
+"""Titles without and with points, and the names that sample/test_enc_dec.py stores pictures and points under."""
+
+
+def points_in_views(stored: Mapping[str, Shaped[np.ndarray, "..."]]) -> dict[str, Cells]:
+    """Show images and another camera's, beside each the points that were found in the first, turned for the second.
+
+    Args:
+        stored: predictions.npz of sample/test_enc_dec.py; where a file of an earlier version, or of an encoder without
+            heat maps, has no such points, they are left out.
+    """
+    drawn: dict[str, Cells] = {}
+    for bare, over, image, points in POINTS_IN_VIEWS:
+        if points in stored:
+            drawn[bare] = enlarged(stored[image])
+            drawn[over] = paired_points_over(stored[image], stored[points], float(stored["crop_side_m"]))
+    return drawn
 
 
 def skeleton_cells(

@@ -20,7 +20,7 @@ from utils.report.measures import plain_text
 from utils.settings import flat, to_plain, without_folders
 
 STAGES = {
-    "enc_dec": ("Stage 1: novel views", "sample/test_enc_dec.py"),
+    "enc_dec": ("Stage 1: points, or novel views", "sample/test_enc_dec.py"),
     "pose": ("Stage 2: 3D pose", "sample/test_pose.py"),
     "gan": ("Stage 3: prior of poses and shapes", "sample/test_GAN.py"),
     "mesh": ("Stage 4: body mesh", "sample/test_SMPL.py"),

@@ -61,6 +61,8 @@ MEASURES = {
         Measure("iou_true_body_percent", "IoU of the true body", "%", 1, "higher"),
         Measure("prior_score", "prior", "", 3, "higher"),
         Measure("prior_plausibility", "plausibility", "", 3, "higher"),
+        Measure("between_cameras_mm", "points between cameras", "mm", 1, "lower"),
+        Measure("from_their_middle_mm", "spread of points", "mm", 1),
         Measure("l1_in_box", "L1 in the box", "", None, "lower"),
         Measure("psnr_db_in_box", "PSNR in the box", "dB", 2, "higher", title_with_unit="PSNR dB in the box"),
         Measure("ssim_in_box", "SSIM in the box", "", None, "higher"),
@@ -83,7 +85,7 @@ LOWER_IS_BETTER = ("mpjpe", "error", "distance", "l1_", "loss", "vertex", "wrist
                    "twist_degrees", "shape_mm", "height_mm")  # fmt: skip
 HEADLINES = (
     "mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees", "vertex_mm", "iou_all_views_percent",
-    "psnr_db_in_box", "ssim_in_box", "l1_in_box",
+    "psnr_db_in_box", "ssim_in_box", "l1_in_box", "between_cameras_mm",
 )  # fmt: skip
 """Shown first, where they exist; else the first few keys."""
 MOST_HEADLINES = 6

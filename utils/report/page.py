@@ -12,6 +12,7 @@ import jinja2
 import numpy as np
 
 from config import ROOT
+from utils.artifacts import NOT_DRAWN
 from utils.report import curves, pictures, solids
 from utils.report.compare import RunComparison, TestedRun, compare_runs
 from utils.report.files import (
@@ -91,6 +92,7 @@ def view_run(run: RunFiles, number_on_page: int, bodies: PoseBodies, count: int)
     no_scene: tuple[list[solids.Group], dict[str, Any]] = ([], {})
     groups, scene = attempt(notes, no_scene, lambda: turnable(run, arrays, frames, bodies, count))
     missing_pictures(run, arrays, frames, notes)
+    notes += [str(arrays[NOT_DRAWN])] if NOT_DRAWN in arrays else []
     results = [view_result(name, stored, frames if place == 0 else None)
                for place, (name, stored) in enumerate(run.metrics.items())]  # fmt: skip
     own = run.metadata.get("settings", {})

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from utils.artifacts import NOT_DRAWN
+from utils.figures.training import points_in_views
 from utils.image import encode, read_image
 
 PICTURE_GROUPS = {
@@ -18,6 +20,7 @@ PICTURE_GROUPS = {
                                              "swapped": "predicted"},
 }  # fmt: skip
 """Picture arrays that belong together, in order, and what a reader calls them."""
+POINTS = "The points of one image, there and turned to another camera"
 OF_FRAMES = ("example_image", "extreme_image")
 """Shown with the frames they belong to."""
 MOST_ROWS = 8
@@ -60,10 +63,14 @@ def is_pictures(values: np.ndarray) -> bool:
 def strips(arrays: Mapping[str, np.ndarray]) -> list[Strip]:
     """Lay out all stored pictures, those that belong together side by side."""
     stored = {name: values for name, values in arrays.items() if is_pictures(values) and name not in OF_FRAMES}
+    points = points_in_views(arrays)
+    stored |= points
+    groups = {POINTS: {name: name for name in points}} | PICTURE_GROUPS
     together = [
-        (title, {name: names[name] for name in names if name in stored}) for title, names in PICTURE_GROUPS.items()
-    ]
-    known = {name for _, names in together for name in names}
+        (title, {name: names[name] for name in names if name in stored}) for title, names in groups.items()
+        if NOT_DRAWN not in arrays or title == POINTS
+    ]  # fmt: skip
+    known = {name for names in groups.values() for name in names}
     others = [(name.replace("_", " "), {name: ""}) for name in stored if name not in known]
     return [strip(title, names, stored) for title, names in together + others if names]
 

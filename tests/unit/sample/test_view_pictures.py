@@ -6,7 +6,7 @@ import torch
 
 from config import Crop, DecoderConfig, EncDecConfig, EncoderConfig, ImageAugmentation
 from models.encoder_decoder import build_encoder_decoder
-from sample.test_enc_dec import example_pictures
+from sample.test_enc_dec import example_pictures, example_points
 from utils.views import flat_views
 
 GROUPS, VIEWS, SIDE_PX = 2, 4, 32
@@ -29,7 +29,7 @@ def drawn(network, image: torch.Tensor, background: torch.Tensor | None = None) 
     eye = torch.eye(3).expand(GROUPS, VIEWS, 3, 3)
     target, appearance = torch.tensor([[1, 0, 3, 2]] * GROUPS), torch.tensor([[2, 3, 0, 1]] * GROUPS)
     views = flat_views(image, room, torch.ones_like(image[:, :, :1]), eye, target, appearance)
-    return example_pictures(network, views, room, eye)
+    return example_points(network, views, VIEWS) | example_pictures(network, views, room, eye)
 
 
 def changed(network, row: tuple[int, int]) -> set[str]:
