@@ -9,7 +9,8 @@
 # make help         these lines                         make env           the environment alone, in .venv
 # make clean        remove the embedded data and the demo's runs; your own runs stay
 #
-# Every target sets up .venv by itself.  A target that was broken off goes on where it stood.
+# Every target sets up .venv by itself.  A target that was broken off goes on where it stood; what an earlier version
+# made by another recipe (fewer people, other settings) is completed, or begun anew, by the same command.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -30,11 +31,33 @@ STEPS_1 ?= 5000
 STEPS_2 ?= 3600
 STEPS_VIEWS ?= 1500
 STEPS_4 ?= 600
-DATA := data/synthetic/ready
 # people without labels beside S5 to S8, one sub-action each: looks of their own are what new people ask for
 MORE := $(shell seq 121 132)
 PEOPLE := --subjects.train 1 5 6 7 8 $(MORE)
 SEEDS ?= 0 1
+# What is done is marked by a file whose name tells by which recipe: a sum over its words.
+tag = $(firstword $(shell echo '$(strip $(1))' | cksum))
+define MAKE_DATA
+$(RUN) dataset_def/synthetic/make_h36m.py
+$(RUN) dataset_def/synthetic/make_h36m.py --subactions 1 --subjects $(MORE)
+$(RUN) dataset_def/h36m_preprocess.py
+$(RUN) dataset_def/h36m_get_background.py
+endef
+DATA := data/synthetic/ready_$(call tag,$(MAKE_DATA))
+SETTINGS_1 := $(RECIPE) $(PEOPLE) --optim.steps $(STEPS_1) --in-memory
+SETTINGS_2 := $(RECIPE) $(PEOPLE) --optim.steps $(STEPS_2) --batch 48 --in-memory --encoder-lr-factor 1
+SETTINGS_POINTS := --preset views --mode embeddings --name $(NAME)_points
+SETTINGS_3 := --name $(NAME) --loop.threads 1
+SETTINGS_4 := $(RECIPE) $(PEOPLE) --optim.steps $(STEPS_4) --in-memory
+SETTINGS_VIEWS := --preset novel_views --name $(NAME)_views $(PEOPLE) --optim.bf16 --optim.steps $(STEPS_VIEWS) --loop.threads 1
+SETTINGS_FITS := --subjects 5 6 7 8 $(MORE) --name $(NAME)
+DONE_1 := $(STAGE_1)/trained_$(call tag,$(SETTINGS_1))
+DONE_2 := $(STAGE_2)/trained_$(call tag,$(SETTINGS_2))
+DONE_POINTS := $(STAGE_2)_points/trained_$(call tag,$(SETTINGS_POINTS))
+DONE_3 := $(STAGE_3)/trained_$(call tag,$(SETTINGS_3))
+DONE_4 := $(STAGE_4)/trained_$(call tag,$(SETTINGS_4))
+DONE_VIEWS := $(VIEWS)/trained_$(call tag,$(SETTINGS_VIEWS))
+DONE_FITS := $(FITS)/fitted_$(call tag,$(SETTINGS_FITS))
 WEIGHTS := models/assets/open_weights.pt
 POSE_WEIGHTS := models/assets/open_pose.pt
 BODY_WEIGHTS := models/assets/open_body_maps.pt
@@ -46,7 +69,23 @@ CHOOSERS := 111 112 113 114
 TESTED := 9 11 101 102 103 104 105 106
 TABLE_PEOPLE := --subjects.train $(TRAINED) --subjects.test $(TESTED)
 STEPS_TABLE ?= 16000
-go_on = $(if $(wildcard $(1)/checkpoint_last.pt),--loop.resume,--loop.overwrite)
+define MAKE_TABLE
+$(RUN) dataset_def/synthetic/make_h36m.py --dataset $(TABLE)
+$(RUN) dataset_def/synthetic/make_h36m.py --dataset $(TABLE) --subactions 1 --subjects $(wordlist 6,99,$(TRAINED)) $(CHOOSERS) $(wordlist 3,99,$(TESTED))
+$(RUN) dataset_def/h36m_preprocess.py --dataset $(TABLE) --pack-px 160 --pack-side-m 3.5
+$(RUN) dataset_def/h36m_get_background.py --dataset $(TABLE)
+endef
+TABLE_DATA := $(TABLE)/ready_$(call tag,$(MAKE_TABLE))
+TABLE_SETTINGS := $(TABLE_PEOPLE) --name table --encoder.points 48 --teaching.ropes.at 0.6 --optim.bf16 --optim.steps $(STEPS_TABLE)
+TABLE_FITS := --name table --subjects $(wordlist 2,99,$(TRAINED)) --people.test $(TESTED) --every 2
+TABLE_DONE_1 := runs/enc_dec/table/trained_$(call tag,$(TABLE_SETTINGS))
+TABLE_DONE_FITS := runs/fit/table/fitted_$(call tag,$(TABLE_FITS))
+# A training goes on where it stood if it was begun by this recipe and all that it reads is older than its checkpoint.
+begun = $(@D).begun_$(lastword $(subst _, ,$(@F)))
+goes_on = $(shell find $(@D)/checkpoint_last.pt $(addprefix -newer ,$(begun) $^) 2>/dev/null)
+go_on = $(if $(goes_on),--loop.resume,--loop.overwrite)
+begin = @$(if $(goes_on),true,mkdir -p $(dir $(@D)) && rm -f $(@D).begun_* && touch $(begun))
+done = @rm -f $(@D)/$(firstword $(subst _, ,$(@F)))* && touch $@
 
 ifndef BESIDE
 .NOTPARALLEL:
@@ -70,7 +109,7 @@ shown: $(DATA)
 	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --mesh runs/mesh/open_weights --prefix open_weights_
 	@echo "Look at runs/figures/open_weights_*.png.  Now the four stages are trained here; each says after its first steps about how long it takes."
 
-tested: first $(STAGE_2)_points/trained $(STAGE_2)/trained last
+tested: first $(DONE_POINTS) $(DONE_2) last
 	$(RUN) sample/test_enc_dec.py --checkpoint $(VIEWS)/checkpoint_best.pt --max-pairs 600
 	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)_points/checkpoint_best.pt --every 4
 	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)/checkpoint_best.pt
@@ -79,7 +118,7 @@ tested: first $(STAGE_2)_points/trained $(STAGE_2)/trained last
 	$(RUN) sample/test_GAN.py --checkpoint $(STAGE_3)/checkpoint_best.pt
 	$(RUN) sample/test_SMPL.py --checkpoint $(STAGE_4)/checkpoint_best.pt --prior $(STAGE_3)/checkpoint_best.pt --every 2
 
-table: $(TABLE)/stage_1 $(TABLE)/fits
+table: $(TABLE_DONE_1) $(TABLE_DONE_FITS)
 	$(RUN) sample/tools/label_curve.py --dataset $(TABLE) $(TABLE_PEOPLE) --subjects.validation $(CHOOSERS) --seeds $(SEEDS) \
 	  --stage-1 runs/enc_dec/table/checkpoint_best.pt --fits runs/fit/table/pseudo_labels.npz
 
@@ -99,7 +138,7 @@ lint: .venv/ready_dev
 	$(BIN)/mypy config.py utils models dataset_def
 
 clean:
-	rm -rf data/synthetic data/poses $(STAGE_1) $(VIEWS) $(STAGE_2) $(STAGE_2)_points $(STAGE_3) $(STAGE_4) $(FITS) runs/figures runs/*/open_weights .mypy_cache .pytest_cache .ruff_cache
+	rm -rf data/synthetic data/poses $(STAGE_1) $(VIEWS) $(STAGE_2) $(STAGE_2)_points $(STAGE_3) $(STAGE_4) $(FITS) runs/*/$(NAME)*.begun_* runs/figures runs/*/open_weights .mypy_cache .pytest_cache .ruff_cache
 
 env: .venv/ready
 
@@ -122,71 +161,69 @@ help:  # the head of this file
 	touch $@
 
 $(DATA): | .venv/ready
-	$(RUN) dataset_def/synthetic/make_h36m.py
-	$(RUN) dataset_def/synthetic/make_h36m.py --subactions 1 --subjects $(MORE)
-	$(RUN) dataset_def/h36m_preprocess.py
-	$(RUN) dataset_def/h36m_get_background.py
-	touch $@
+	$(MAKE_DATA)
+	$(done)
 
-$(STAGE_1)/trained: $(DATA)
+$(DONE_1): $(DATA)
 	@echo "Stage 1 of 4: points that turn as people do, taught by views and masks; no label."
-	$(RUN) sample/train_enc_dec.py $(RECIPE) $(PEOPLE) --optim.steps $(STEPS_1) --in-memory $(call go_on,$(STAGE_1))
-	touch $@
+	$(begin)
+	$(RUN) sample/train_enc_dec.py $(SETTINGS_1) $(go_on)
+	$(done)
 
-$(STAGE_1)/embeddings.pkl: $(STAGE_1)/trained
+$(STAGE_1)/embeddings.pkl: $(DONE_1)
 	$(RUN) sample/save_embeddings.py --checkpoint $(STAGE_1)/checkpoint_best.pt
 
-$(STAGE_2)_points/trained: $(STAGE_1)/embeddings.pkl
+$(DONE_POINTS): $(STAGE_1)/embeddings.pkl
 	@echo "Stage 2 of 4, first as in the paper: joints of S1 read off the stored points of stage 1."
-	$(RUN) sample/train_3d_pose_from_enc.py --preset views --encoder $(STAGE_1)/checkpoint_best.pt --mode embeddings --embeddings $(STAGE_1)/embeddings.pkl \
-	  --name $(NAME)_points $(call go_on,$(STAGE_2)_points)
-	touch $@
+	$(begin)
+	$(RUN) sample/train_3d_pose_from_enc.py $(SETTINGS_POINTS) --encoder $(STAGE_1)/checkpoint_best.pt --embeddings $(STAGE_1)/embeddings.pkl $(go_on)
+	$(done)
 
-$(FITS)/pseudo_labels.npz: | $(DATA)
+$(DONE_FITS): $(DATA)
 	@echo "Bodies off the masks of all but S1, whose joints are not read: labels for stages 2 and 4."
-	$(RUN) sample/fit_SMPL.py --subjects 5 6 7 8 $(MORE) --name $(NAME) --processes 1
+	$(RUN) sample/fit_SMPL.py $(SETTINGS_FITS) --processes 1
+	$(done)
 
-$(STAGE_2)/trained: $(STAGE_1)/trained $(FITS)/pseudo_labels.npz
+$(DONE_2): $(DONE_1) $(DONE_FITS)
 	@echo "Stage 2 of 4: joints found in the image, all layers of stage 1 trained on S1's joints and those bodies'."
-	$(TRAIN) sample/train_3d_pose_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt $(RECIPE) $(PEOPLE) --optim.steps $(STEPS_2) --batch 48 --in-memory \
-	  --encoder-lr-factor 1 --pseudo-labels $(FITS)/pseudo_labels.npz $(call go_on,$(STAGE_2))
-	touch $@
+	$(begin)
+	$(TRAIN) sample/train_3d_pose_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt $(SETTINGS_2) --pseudo-labels $(FITS)/pseudo_labels.npz $(go_on)
+	$(done)
 
 first: $(DATA)
-	@$(MAKE) --no-print-directory BESIDE=1 --jobs $(PROCESSES) $(STAGE_1)/trained $(STAGE_3)/trained $(FITS)/pseudo_labels.npz
+	@$(MAKE) --no-print-directory BESIDE=1 --jobs $(PROCESSES) $(DONE_1) $(DONE_3) $(DONE_FITS)
 
-last: $(STAGE_2)/trained
-	@$(MAKE) --no-print-directory BESIDE=1 --jobs $(PROCESSES) $(STAGE_4)/trained $(VIEWS)/trained
+last: $(DONE_2)
+	@$(MAKE) --no-print-directory BESIDE=1 --jobs $(PROCESSES) $(DONE_4) $(DONE_VIEWS)
 
-$(VIEWS)/trained: $(STAGE_1)/trained
+$(DONE_VIEWS): $(DONE_1)
 	@echo "Behind stage 1: what draws novel views of its points, which stay as they are."
-	$(RUN) sample/train_enc_dec.py --preset novel_views --start-from $(STAGE_1)/checkpoint_best.pt --name $(NAME)_views $(PEOPLE) \
-	  --optim.bf16 --optim.steps $(STEPS_VIEWS) --loop.threads 1 $(call go_on,$(VIEWS))
-	touch $@
+	$(begin)
+	$(RUN) sample/train_enc_dec.py $(SETTINGS_VIEWS) --start-from $(STAGE_1)/checkpoint_best.pt $(go_on)
+	$(done)
 
-$(TABLE)/ready: | .venv/ready
-	$(RUN) dataset_def/synthetic/make_h36m.py --dataset $(TABLE)
-	$(RUN) dataset_def/synthetic/make_h36m.py --dataset $(TABLE) --subactions 1 --subjects $(wordlist 6,99,$(TRAINED)) $(CHOOSERS) $(wordlist 3,99,$(TESTED))
-	$(RUN) dataset_def/h36m_preprocess.py --dataset $(TABLE) --pack-px 160 --pack-side-m 3.5
-	$(RUN) dataset_def/h36m_get_background.py --dataset $(TABLE)
-	touch $@
+$(TABLE_DATA): | .venv/ready
+	$(MAKE_TABLE)
+	$(done)
 
-$(TABLE)/stage_1: $(TABLE)/ready
-	$(RUN) sample/train_enc_dec.py --dataset $(TABLE) $(TABLE_PEOPLE) --name table --encoder.points 48 --teaching.ropes.at 0.6 --optim.bf16 \
-	  --optim.steps $(STEPS_TABLE) $(call go_on,runs/enc_dec/table)
-	touch $@
+$(TABLE_DONE_1): $(TABLE_DATA)
+	$(begin)
+	$(RUN) sample/train_enc_dec.py --dataset $(TABLE) $(TABLE_SETTINGS) $(go_on)
+	$(done)
 
-$(TABLE)/fits: $(TABLE)/ready
-	$(RUN) sample/fit_SMPL.py --dataset $(TABLE) --name table --subjects $(wordlist 2,99,$(TRAINED)) --people.test $(TESTED) --every 2
-	touch $@
+$(TABLE_DONE_FITS): $(TABLE_DATA)
+	$(RUN) sample/fit_SMPL.py --dataset $(TABLE) $(TABLE_FITS)
+	$(done)
 
-$(STAGE_3)/trained: | .venv/ready
+$(DONE_3): | .venv/ready
 	@echo "Stage 3 of 4: the prior."
-	$(RUN) sample/train_GAN.py --name $(NAME) --loop.threads 1 $(call go_on,$(STAGE_3))
-	touch $@
+	$(begin)
+	$(RUN) sample/train_GAN.py $(SETTINGS_3) $(go_on)
+	$(done)
 
-$(STAGE_4)/trained: $(STAGE_2)/trained $(STAGE_3)/trained
+$(DONE_4): $(DONE_2) $(DONE_3)
 	@echo "Stage 4 of 4: bodies."
-	$(RUN) sample/train_SMPL_from_enc.py --encoder $(STAGE_2)/checkpoint_best.pt --prior $(STAGE_3)/checkpoint_best.pt $(RECIPE) $(PEOPLE) \
-	  --optim.steps $(STEPS_4) --in-memory --pseudo-labels $(FITS)/pseudo_labels.npz $(call go_on,$(STAGE_4))
-	touch $@
+	$(begin)
+	$(RUN) sample/train_SMPL_from_enc.py --encoder $(STAGE_2)/checkpoint_best.pt --prior $(STAGE_3)/checkpoint_best.pt $(SETTINGS_4) \
+	  --pseudo-labels $(FITS)/pseudo_labels.npz $(go_on)
+	$(done)

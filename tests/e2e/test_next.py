@@ -40,7 +40,7 @@ def test_the_next_command_runs_as_printed_from_the_index_to_the_figures(tmp_path
         assert len(printed) == (script != STEPS[-1]), script
         line = printed[0].removeprefix("next: ") if printed else ""
     drawn = {path.name for path in (tmp_path / "runs" / "figures").iterdir()}
-    assert {"novel_views.png", "skeletons.png", "prior_bodies.png", "bodies.png"} <= drawn
+    assert {"points.png", "skeletons.png", "prior_bodies.png", "bodies.png"} <= drawn
 
 
 def test_a_command_names_what_differs_from_the_defaults_and_nothing_else(monkeypatch):
