@@ -22,10 +22,9 @@ STAGE_2 := runs/pose/$(NAME)
 STAGE_3 := runs/gan/$(NAME)
 STAGE_4 := runs/mesh/$(NAME)
 FITS := runs/fit/$(NAME)
-PROCESSES ?= $(shell $(PYTHON) -c 'import os; print(min(2, len(os.sched_getaffinity(0))))')
-# Stage 2 in so many processes, one thread each: small layers gain nothing from a second thread.  The others are shared
-# out over the cores: two trainings beside each other are quicker than each on two cores, as their batches are small.
-TRAIN := $(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES)
+# Trainings, tests and fits of the demo take one thread each, and so many of them run at once: as batches are small, two
+# trainings beside each other are quicker than one after the other, each on two cores.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(2, len(os.sched_getaffinity(0))))')
 RECIPE := --name $(NAME) --optim.bf16 --loop.threads 1
 STEPS_1 ?= 5000
 STEPS_2 ?= 3600
@@ -90,10 +89,10 @@ done = @rm -f $(@D)/$(firstword $(subst _, ,$(@F)))* && touch $@
 ifndef BESIDE
 .NOTPARALLEL:
 endif
-.PHONY: help demo shown tested first last table mesh_table own test lint clean env
+.PHONY: help demo shown trained test_points test_joints test_views test_prior test_bodies table mesh_table own test lint clean env
 .DELETE_ON_ERROR:
 
-demo: shown tested
+demo: trained
 	$(RUN) sample/make_figures.py --enc-dec $(VIEWS) --pose $(STAGE_2) --gan $(STAGE_3) --mesh $(STAGE_4) --prefix demo_
 	$(RUN) sample/report.py $(STAGE_1)
 	$(RUN) sample/report.py $(VIEWS)
@@ -101,21 +100,34 @@ demo: shown tested
 	$(RUN) sample/report.py $(STAGE_3)
 	$(RUN) sample/report.py $(STAGE_4)
 
+# In this order, as soon as all that they read is there: what others wait for longest comes first.
+trained: $(DATA)
+	@OMP_NUM_THREADS=1 $(MAKE) --no-print-directory BESIDE=1 --jobs $(JOBS) $(DONE_1) shown $(DONE_FITS) $(DONE_3) $(DONE_2) $(DONE_4) $(DONE_VIEWS) \
+	  test_views test_points test_prior test_joints test_bodies
+
 shown: $(DATA)
-	@echo "First, what the weights that come with the repository (models/assets) make of the test subjects."
+	@echo "What the weights that come with the repository (models/assets) make of the test subjects."
 	$(RUN) sample/test_enc_dec.py --checkpoint $(WEIGHTS) --max-pairs 600 --out runs/enc_dec/open_weights
 	$(RUN) sample/test_pose.py --checkpoint $(POSE_WEIGHTS) --every 4 --out runs/pose/open_weights
 	$(RUN) sample/test_SMPL.py --checkpoint $(BODY_WEIGHTS) --prior $(PRIOR_WEIGHTS) --every 8 --out runs/mesh/open_weights
 	$(RUN) sample/make_figures.py --enc-dec runs/enc_dec/open_weights --pose runs/pose/open_weights --mesh runs/mesh/open_weights --prefix open_weights_
-	@echo "Look at runs/figures/open_weights_*.png.  Now the four stages are trained here; each says after its first steps about how long it takes."
+	@echo "Look at runs/figures/open_weights_*.png.  The four stages are trained here meanwhile; each says after its first steps about how long it takes."
 
-tested: first $(DONE_POINTS) $(DONE_2) last
+test_views: $(DONE_VIEWS)
 	$(RUN) sample/test_enc_dec.py --checkpoint $(VIEWS)/checkpoint_best.pt --max-pairs 600
+
+test_points: $(DONE_POINTS)
 	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)_points/checkpoint_best.pt --every 4
+
+test_joints: $(DONE_2)
 	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)/checkpoint_best.pt
 	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)/checkpoint_best.pt --centre pelvis --every 4
 	$(RUN) sample/test_pose.py --checkpoint $(STAGE_2)/checkpoint_best.pt --centre box --every 4
+
+test_prior: $(DONE_3)
 	$(RUN) sample/test_GAN.py --checkpoint $(STAGE_3)/checkpoint_best.pt
+
+test_bodies: $(DONE_4)
 	$(RUN) sample/test_SMPL.py --checkpoint $(STAGE_4)/checkpoint_best.pt --prior $(STAGE_3)/checkpoint_best.pt --every 2
 
 table: $(TABLE_DONE_1) $(TABLE_DONE_FITS)
@@ -187,14 +199,8 @@ $(DONE_FITS): $(DATA)
 $(DONE_2): $(DONE_1) $(DONE_FITS)
 	@echo "Stage 2 of 4: joints found in the image, all layers of stage 1 trained on S1's joints and those bodies'."
 	$(begin)
-	$(TRAIN) sample/train_3d_pose_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt $(SETTINGS_2) --pseudo-labels $(FITS)/pseudo_labels.npz $(go_on)
+	$(RUN) sample/train_3d_pose_from_enc.py --encoder $(STAGE_1)/checkpoint_best.pt $(SETTINGS_2) --pseudo-labels $(FITS)/pseudo_labels.npz $(go_on)
 	$(done)
-
-first: $(DATA)
-	@$(MAKE) --no-print-directory BESIDE=1 --jobs $(PROCESSES) $(DONE_1) $(DONE_3) $(DONE_FITS)
-
-last: $(DONE_2)
-	@$(MAKE) --no-print-directory BESIDE=1 --jobs $(PROCESSES) $(DONE_4) $(DONE_VIEWS)
 
 $(DONE_VIEWS): $(DONE_1)
 	@echo "Behind stage 1: what draws novel views of its points, which stay as they are."

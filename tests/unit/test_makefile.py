@@ -46,7 +46,7 @@ class Place:
         told.write_text("")
         run = "sh scripts.sh"
         done = subprocess.run(
-            ["make", *words, f"RUN={run}", f"TRAIN={run}", "PROCESSES=1"], cwd=self.folder, capture_output=True,
+            ["make", f"RUN={run}", "JOBS=1", *words], cwd=self.folder, capture_output=True,
             text=True, env={"PATH": "/usr/bin:/bin", "STOPPED": stopped},
         )  # fmt: skip
         assert done.returncode == 0 or stopped != "nobody", done.stderr
@@ -119,3 +119,11 @@ def test_clean_leaves_nothing_of_the_demo(place):
     place.make("demo")
     place.make("clean")
     assert not [path for path in (place.folder / "runs").rglob("*") if path.is_file()]
+
+
+def test_what_others_wait_for_comes_first_and_two_jobs_make_what_one_makes(place, tmp_path_factory):
+    alone = scripts(place.make("demo"))[4:]
+    assert alone == ["train_enc_dec", "fit_SMPL", "train_GAN", "train_3d_pose_from_enc", "train_SMPL_from_enc",
+                     "train_enc_dec", "save_embeddings", "train_3d_pose_from_enc"]  # fmt: skip
+    beside = Place(tmp_path_factory.mktemp("beside"))
+    assert sorted(scripts(beside.make("demo", "JOBS=2"))[4:]) == sorted(alone)
