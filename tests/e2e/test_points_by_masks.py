@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from torch.utils.data import default_collate
 
 from config import (
     ROOT,
@@ -31,7 +30,6 @@ from config import (
     Subjects,
 )
 from dataset_def import h36m_get_background, h36m_preprocess
-from dataset_def.augmentation import dealt_anew
 from dataset_def.h36m_crops import CropSettings
 from dataset_def.h36m_encoder_data import EncoderData
 from dataset_def.h36m_get_background import BackgroundConfig
@@ -153,15 +151,6 @@ def test_crops_kept_in_memory_teach_as_those_that_are_read_but_for_the_rooms(pat
     assert all(torch.equal(read[name], kept[name]) for name in read)
     seen = teach_points.make_data(config, "train")
     assert any(seen.shown((0, index)) != index for index in range(len(seen))), "walkers take the places of others"
-
-
-def test_rooms_of_crops_in_memory_are_dealt_anew_within_a_batch(paths):
-    data = teach_points.make_data(settings(paths, "x"), "train").each_once()
-    wide = default_collate([data[0, index] for index in (0, 5, 9)]).wide
-    dealt = dealt_anew(wide, torch.Generator().manual_seed(3))
-    assert dealt.room.shape == wide.room.shape and not torch.equal(dealt.room, wide.room)
-    before, after = (part.flatten(0, 1).flatten(1).double().mean(1).sort().values for part in (wide.room, dealt.room))
-    assert torch.equal(before, after) and torch.equal(dealt.image, wide.image)
 
 
 def test_limbs_of_another_run_are_taken_and_its_points_get_more(paths, trained):

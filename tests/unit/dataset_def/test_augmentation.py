@@ -177,3 +177,14 @@ def test_rooms_are_dealt_to_other_images_and_none_is_lost(wide):
     assert sorted(order) == list(range(8)) and order != list(range(8))
     assert torch.equal(first.room, again.room) and not torch.equal(first.room, other.room)
     assert torch.equal(first.image, wide.image)
+
+
+def test_rooms_of_several_views_are_dealt_to_all_views_of_all_instants():
+    numbers = torch.arange(12, dtype=torch.uint8)[:, None, None, None].expand(12, 3, 2, 2)
+    images, scalars = numbers.unflatten(0, (3, 4)), torch.ones(3, 4)
+    views = WideCrops(images, images[:, :, 0], images, torch.zeros(3, 4, 0, 3), scalars, scalars, scalars)
+    dealt = dealt_anew(views, torch.Generator().manual_seed(1))
+    assert dealt.room.shape == images.shape and torch.equal(dealt.image, images)
+    came_from = dealt.room[:, :, 0, 0, 0].flatten().long()
+    assert sorted(came_from.tolist()) == list(range(12))
+    assert ((came_from - torch.arange(12)) % 4).any()
