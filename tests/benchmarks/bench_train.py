@@ -30,9 +30,10 @@ from utils.settings import start
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "train.json"
 OURS, SEED, RHODIN = "1 demo, pack", "1 seed, pack", "1 rhodin, pack"
+IN_MEMORY = "1 demo, memory"
 TARGETS = {"times_seed": 15.0, "times_rhodin": 3.0, "waiting_share": 0.03, "share_of_peak": 0.65}
 CONTENDERS = (
-    OURS, "1 demo, frames", "1 demo, memory", "1 views, pack", RHODIN, SEED, "2 demo, pack", "2 demo, frames",
+    OURS, "1 demo, frames", IN_MEMORY, "1 views, pack", RHODIN, SEED, "2 demo, pack", "2 demo, frames",
     "2 demo, memory", "4 demo, pack", "4 demo, frames",
 )  # fmt: skip
 """Stage, preset, and where the data are read from."""
@@ -181,14 +182,16 @@ def measured(trainers: list[Trainer], config: BenchTrainConfig) -> dict[str, dic
 
 
 def ratios(found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Compare stage 1 with the presets seed and rhodin, round by round."""
+    """Compare stage 1, read from a pack and from memory, with the presets seed and rhodin, round by round."""
     compared: dict[str, Any] = {}
-    for name, other in (("times_seed", SEED), ("times_rhodin", RHODIN)):
-        if OURS in found and other in found:
-            pairs = zip(found[OURS]["rounds_images_per_s"], found[other]["rounds_images_per_s"], strict=True)
-            each = [ours / theirs for ours, theirs in pairs]
-            by_cpu = (found[other]["cpu_ms"] / found[other]["images"]) / (found[OURS]["cpu_ms"] / found[OURS]["images"])
-            compared[name] = {"median": float(np.median(each)), "rounds": each, "by_processor_time": by_cpu}
+    for ours, ending in ((OURS, ""), (IN_MEMORY, "_from_memory")):
+        for name, other in (("times_seed", SEED), ("times_rhodin", RHODIN)):
+            if ours in found and other in found:
+                pairs = zip(found[ours]["rounds_images_per_s"], found[other]["rounds_images_per_s"], strict=True)
+                each = [mine / theirs for mine, theirs in pairs]
+                mine, theirs = (found[row]["cpu_ms"] / found[row]["images"] for row in (ours, other))
+                compared[name + ending] = {"median": float(np.median(each)), "rounds": each,
+                                           "by_processor_time": theirs / mine}  # fmt: skip
     return compared
 
 

@@ -8,8 +8,18 @@ import pytest
 from config import PreprocessConfig, Subjects
 from dataset_def import h36m_get_background, h36m_preprocess
 from dataset_def.h36m_get_background import BackgroundConfig
-from tests.benchmarks.bench_train import OURS, BenchTrainConfig, main, settings_of
+from tests.benchmarks.bench_train import (
+    IN_MEMORY,
+    OURS,
+    SEED,
+    TARGETS,
+    BenchTrainConfig,
+    main,
+    ratios,
+    settings_of,
+)
 from tests.benchmarks.train_costs import Sizes, cost_against_size, slope
+from tests.benchmarks.train_table import ratio_lines
 from tests.helpers.tiny_h36m import write_tiny_h36m
 
 SUBJECTS = Subjects(train=(1, 5), labelled=(1,), test=(9,), held_out=((4, 1),))
@@ -46,6 +56,18 @@ def test_contenders_read_frames_where_they_say_so(config, tmp_path):
     assert not list(frames.paths.index_location.glob("crops_*"))
     with pytest.raises(ValueError, match="there is no contender '5 demo, pack'"):
         settings_of("5 demo, pack", config, tmp_path)
+
+
+def test_ratios_are_told_for_a_pack_and_for_memory():
+    speeds = {OURS: 20.0, IN_MEMORY: 30.0, SEED: 2.0}
+    found = {name: {"rounds_images_per_s": [speed], "cpu_ms": 8e3 / speed, "images": 8}
+             for name, speed in speeds.items()}  # fmt: skip
+    told = ratios(found)
+    assert {name: one["median"] for name, one in told.items()} == {"times_seed": 10, "times_seed_from_memory": 15}
+    assert told["times_seed_from_memory"]["by_processor_time"] == pytest.approx(15)
+    one, other = ratio_lines(told, TARGETS)
+    assert one.startswith("Stage 1 (demo, pack) takes 10.0 times the images per second of preset seed ")
+    assert other.startswith("Stage 1 (demo, memory) takes 15.0 times the images per second of preset seed ")
 
 
 def test_a_cost_in_proportion_has_slope_one(config):
