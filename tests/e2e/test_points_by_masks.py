@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from torch.utils.data import default_collate
 
 from config import (
     ROOT,

@@ -82,7 +82,7 @@ WORDS = {"p_mpjpe": "P-MPJPE", "n_mpjpe": "N-MPJPE", "mpjpe": "MPJPE", "pa_verte
 """How parts of such keys are written; other parts keep their words."""
 HIGHER_IS_BETTER = ("pck", "auc", "psnr", "ssim", "iou", "accuracy", "soft_iou")
 LOWER_IS_BETTER = ("mpjpe", "error", "distance", "l1_", "loss", "vertex", "wrist", "beyond", "surface_mm",
-                   "twist_degrees", "shape_mm", "height_mm")  # fmt: skip
+                   "twist_degrees", "shape_mm", "height_mm", "between_cameras")  # fmt: skip
 HEADLINES = (
     "mpjpe_17_mm", "n_mpjpe_17_mm", "p_mpjpe_17_mm", "yaw_error_degrees", "vertex_mm", "iou_all_views_percent",
     "psnr_db_in_box", "ssim_in_box", "l1_in_box", "between_cameras_mm",
