@@ -54,6 +54,10 @@ class SpeedrunConfig:
     """Every n-th frame is measured."""
     small: tuple[str, ...] = ()
     """More settings for trainings of poses, such as those of a rehearsal."""
+    small_teacher: tuple[str, ...] = ()
+    """The same for the teacher ..."""
+    small_fits: tuple[str, ...] = ()
+    """... and for its fits."""
     result: Path = ROOT / "tests" / "benchmarks" / "results" / "speedrun.json"
 
 
@@ -73,9 +77,10 @@ def command(*words: Any, processes: int = 1) -> None:
     runner = [sys.executable]
     if processes > 1:
         runner = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    done = subprocess.run([*runner, *map(str, words)], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    script, *options = words
+    done = subprocess.run([*runner, str(ROOT / script), *map(str, options)], env=os.environ | {"OMP_NUM_THREADS": "1"})
     if done.returncode:
-        raise ChildProcessError(f"{words[0]} ended with code {done.returncode}; what it said stands above")
+        raise ChildProcessError(f"{script} ended with code {done.returncode}; what it said stands above")
 
 
 def make_data(folder: Path) -> None:
@@ -116,9 +121,10 @@ def train(config: SpeedrunConfig, leg: str, data: Path, started_s: float) -> lis
     runs, more = config.work / "runs", list(config.small)
     places = ("--dataset", data, "--paths.runs-location", runs)
     if leg == "bodies":
-        command("sample/train_SMPL_from_masks.py", *places, "--name", leg, "--optim.steps", config.teacher_steps)
+        command("sample/train_SMPL_from_masks.py", *places, "--name", leg, "--optim.steps", config.teacher_steps,
+                "--bank.cache-location", config.work / "poses", *config.small_teacher)  # fmt: skip
         teacher = runs / "masks" / leg / "checkpoint_best.pt"
-        command("sample/fit_SMPL.py", *places, "--name", leg, "--teacher", teacher, "--overwrite")
+        command("sample/fit_SMPL.py", *places, "--name", leg, "--teacher", teacher, *config.small_fits)
         more += ["--pseudo-labels", runs / "fit" / leg / "pseudo_labels.npz"]
     steps = config.steps[leg == "bodies"]
     keeper = Keeper(runs / "pose" / leg / "checkpoint_last.pt", config.work / f"kept_{leg}", started_s)

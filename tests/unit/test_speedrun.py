@@ -4,7 +4,8 @@ import os
 import time
 from pathlib import Path
 
-from tests.benchmarks.speedrun import Keeper, Kept, best_minutes, first_below
+from tests.benchmarks import speedrun
+from tests.benchmarks.speedrun import Keeper, Kept, SpeedrunConfig, best_minutes, first_below
 
 
 def test_the_first_checkpoint_below_a_threshold_is_found_by_halving():
@@ -42,3 +43,17 @@ def test_every_checkpoint_that_is_written_is_kept_with_its_minute(tmp_path):
         seen = keeper._look(seen)
     assert [kept.path.read_bytes() for kept in keeper.kept] == [b"one", b"two"]
     assert [round(kept.minutes) for kept in keeper.kept] == [1, 2]
+
+
+def test_the_leg_of_bodies_reads_nothing_that_was_there_before_its_clock(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(speedrun, "command", lambda *words, processes=1: commands.append([*map(str, words)]))
+    speedrun.train(SpeedrunConfig(work=tmp_path / "work"), "bodies", tmp_path / "data", 0.0)
+    scripts = ["train_SMPL_from_masks", "fit_SMPL", "train_3d_pose_from_enc"]
+    assert [Path(script).stem for script, *_ in commands] == scripts
+    read = {word for words in commands for word in words if word.startswith("/")}
+    assert all(str(tmp_path) in word for word in read)
+    teacher, fit, poses = commands
+    assert f"{tmp_path}/work/poses" in teacher, "else motions that were drawn before would be read"
+    assert f"{tmp_path}/work/runs/masks/bodies/checkpoint_best.pt" in fit
+    assert f"{tmp_path}/work/runs/fit/bodies/pseudo_labels.npz" in poses
