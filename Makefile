@@ -2,7 +2,7 @@
 #                   evaluation, figures, reports: stage 1 without a label, bodies off masks, joints, prior, bodies
 # make shown        as far as the figures of the committed weights
 # make test         all tests but the slow ones         make lint          ruff and mypy
-# make table        recipes of stage 2 by the labels that they read, on 45 drawn people of its own (a day on 2 cores)
+# make table        recipes of stage 2 by the labels that they read, on 44 drawn people of its own (a day on 2 cores)
 # make mesh_table   stage 4 with and without each loss
 # make own CLIPS=clips/ CALIBRATION=Calib.toml     from your own cameras' clips to bodies, trained stages, a network for
 #                   one view and a report; OWN="--video-size letterboxed" and so on adds settings
