@@ -29,8 +29,7 @@ def body() -> Body:
 
 def pipe(centre_x_m: float, radius_m: float) -> tuple[np.ndarray, np.ndarray]:
     """An upright pipe along y, 0 to 1 m, of 48 sides."""
-    angle = 2 * np.pi * np.arange(48) / 48
-    ring = np.column_stack([centre_x_m + radius_m * np.cos(angle), np.zeros(48), radius_m * np.sin(angle)])
+    ring = [centre_x_m, 0, 0] + radius_m * all_around(48)
     up = np.array([0.0, 1.0, 0.0])
     return np.concatenate([ring + height * up for height in (0.0, 0.47, 1.0)]), tube_faces(3, 48)
 
@@ -46,6 +45,12 @@ def ring_m(points_m: np.ndarray, faces: np.ndarray, tube: Tube, level_m: float) 
     return np.einsum("pkc,pk->pc", points_m[corners], shares)
 
 
+def all_around(points: int) -> np.ndarray:
+    """Directions across y, evenly spread."""
+    angle = 2 * np.pi * np.arange(points) / points
+    return np.column_stack([np.cos(angle), np.zeros(points), np.sin(angle)])
+
+
 def test_a_cut_lies_at_its_height_on_the_mesh():
     points_m, faces = two_legs()
     edges, share = crossed_edges(points_m, faces, 1, 0.3)
@@ -58,8 +63,10 @@ def test_a_ring_goes_around_one_leg_or_bridges_both():
     points_m, faces = two_legs()
     left = faces[(points_m[faces][..., 0] > 0).all(axis=1)]
     one = ring_m(points_m, left, Tube(1, 1, 0, 1, 24), 0.3)
-    np.testing.assert_allclose(np.hypot(one[:, 0] - 0.1, one[:, 2]), 0.06, atol=2e-4)
+    np.testing.assert_allclose(one, [0.1, 0.3, 0] + 0.06 * all_around(24), atol=2e-4)
     both = ring_m(points_m, faces, Tube(1, 1, 0, 0, 40), 0.3)
+    out_m = np.hypot(both[:, 0], both[:, 2])
+    np.testing.assert_allclose(both - [0, 0.3, 0], out_m[:, None] * all_around(40), atol=1e-6)
     assert both[:, 0].max() == pytest.approx(0.16, abs=1e-3)
     between = np.abs(both[:, 0]) < 0.08
     np.testing.assert_allclose(np.abs(both[between, 2]), 0.06, atol=1e-3, err_msg="straight from leg to leg")
