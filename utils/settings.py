@@ -19,9 +19,13 @@ from utils.failures import failure_in_words
 StageConfig = TypeVar("StageConfig")
 
 
-def parse(stage: type[StageConfig], arguments: list[str] | None = None) -> StageConfig:
+def parse(
+    stage: type[StageConfig], arguments: list[str] | None = None, default: StageConfig | None = None
+) -> StageConfig:
     """Read a script's settings: the preset's, changed by the command line.
 
+    Args:
+        default: what a tool, whose settings no preset has, begins with instead of their own defaults.
     Raises:
         ValueError: settings that contradict each other, an earlier name of one, an unknown preset, or a data set for a
             script that reads none.
@@ -36,14 +40,16 @@ def parse(stage: type[StageConfig], arguments: list[str] | None = None) -> Stage
             raise ValueError(f"--dataset is {chosen.dataset}, but this script reads no data set; leave it out")
         rest = dataset_flags(chosen.dataset, rest) + rest
     refuse_earlier_names(stage, rest)
-    defaults = defaults_of(stage, chosen.preset)
+    preset = defaults_of(stage, chosen.preset)
     about = (stage.__doc__ or "").strip()
     if reads_data:
         about += "\n\n--dataset FOLDER: your data is here, with frames, masks, backgrounds and index in it."
-    if defaults:
+    if preset:
         about += f"\n\n--preset {'|'.join(PRESETS)} chooses the defaults shown here."
-        return tyro.cli(stage, args=rest, default=defaults[0], description=about)
-    return tyro.cli(stage, args=rest, description=about)
+    begin = preset[0] if preset else default
+    if begin is None:
+        return tyro.cli(stage, args=rest, description=about)
+    return tyro.cli(stage, args=rest, default=begin, description=about)
 
 
 def defaults_of(stage: type[StageConfig], name: str) -> list[StageConfig]:
@@ -69,13 +75,13 @@ def dataset_flags(dataset: Path, others: list[str]) -> list[str]:
     return [word for flag, place in flags.items() if flag not in given for word in (flag, str(place))]
 
 
-def start(main: Callable[[StageConfig], object], stage: type[StageConfig]) -> None:
+def start(main: Callable[[StageConfig], object], stage: type[StageConfig], default: StageConfig | None = None) -> None:
     """Run a script from the command line: what a user can cause ends in one sentence and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files may hold any bytes
     try:
-        main(parse(stage))
+        main(parse(stage, default=default))
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         told = failure_in_words(error)
         if not told or os.environ.get("TRACEBACK"):

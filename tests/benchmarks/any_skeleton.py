@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import UInt8
 
 from config import (
@@ -66,6 +65,7 @@ from utils.figures.training import body_cells, enlarged, grid_picture, paired_po
 from utils.image import to_pictures, write_image
 from utils.metrics import mpjpe_mm
 from utils.reference_poses import reference_poses
+from utils.settings import start
 
 TRAINED, TESTED, ACTIONS = 1, 9, (2, 3, 4)
 WIDTH = 24
@@ -341,4 +341,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    start(main, Settings)

@@ -21,7 +21,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Float
 from tqdm import tqdm
 
@@ -48,6 +47,7 @@ from utils.artifacts import atomic_write, file_hash, save_result
 from utils.camera import Camera, project, to_camera
 from utils.metrics import heading_rad, n_mpjpe_mm, pa_mpjpe_mm
 from utils.person_box import Box
+from utils.settings import start
 from utils.skeleton import H36M_17
 from utils.tiers import Reads
 
@@ -359,4 +359,4 @@ def main(settings: Settings) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    start(main, Settings)

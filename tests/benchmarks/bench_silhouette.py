@@ -6,13 +6,13 @@ Prints tables and writes tests/benchmarks/results/silhouette.{json,md}.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 from tqdm import tqdm
 
@@ -24,6 +24,7 @@ from tests.benchmarks.silhouette_methods import Method, methods_for
 from tests.benchmarks.silhouette_table import markdown, targets
 from tests.benchmarks.timing import repeated, took
 from utils.artifacts import atomic_write, save_result
+from utils.settings import start
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "silhouette.json"
 FINER = 13718
@@ -111,31 +112,42 @@ def gradient_table(body: Body, meshes: list[Mesh]) -> list[dict[str, Any]]:
     return rows
 
 
-def main(
-    masks: tuple[int, ...] = (4, 32, 128),
-    sizes_px: tuple[int, ...] = (64, 128, 256),
-    budget_s: float = 0.5,
-    least: int = 2,
-    result: Path = RESULT,
-) -> None:
+@dataclass(frozen=True)
+class SilhouetteBenchConfig:
+    """tests/benchmarks/bench_silhouette.py: how fast silhouettes are drawn, and how true their gradient is."""
+
+    masks: tuple[int, ...] = (4, 32, 128)
+    """Bodies in a batch."""
+    sizes_px: tuple[int, ...] = (64, 128, 256)
+    budget_s: float = 0.5
+    """Spent on each cell of the table, at least ..."""
+    least: int = 2
+    """... so many times."""
+    result: Path = RESULT
+
+
+def main(config: SilhouetteBenchConfig) -> None:
     """Measure, print and write."""
     torch.manual_seed(0)
     body = load_body(Paths().models_smpl_location)
     meshes = [own_mesh(body), finer_mesh(body, FINER)]
     all_threads = sorted({1, torch.get_num_threads()})
-    cells = [(meshes[0], count, size, threads) for size, count, threads in product(sizes_px, masks, all_threads)]
+    cells = [
+        (meshes[0], count, size, threads)
+        for size, count, threads in product(config.sizes_px, config.masks, all_threads)
+    ]
     cells += [(meshes[1], 32, 128, threads) for threads in all_threads]
     with torch.device("cpu"):
         gradients = gradient_table(body, meshes)
-        times = time_table(body, cells, budget_s, least)
-    protocol = PROTOCOL.format(budget_s=budget_s, least=least, size=GRADIENT_PX, step=STEP_PX, n=HARD_SAMPLES,
-                               fields=FIELDS, views=VIEWS)  # fmt: skip
+        times = time_table(body, cells, config.budget_s, config.least)
+    protocol = PROTOCOL.format(budget_s=config.budget_s, least=config.least, size=GRADIENT_PX, step=STEP_PX,
+                               n=HARD_SAMPLES, fields=FIELDS, views=VIEWS)  # fmt: skip
     reached = targets(times, gradients)
-    save_result(result, protocol, targets=reached, gradients=gradients, times=times)
-    with atomic_write(result.with_suffix(".md")) as partial:
+    save_result(config.result, protocol, targets=reached, gradients=gradients, times=times)
+    with atomic_write(config.result.with_suffix(".md")) as partial:
         partial.write_text(markdown(times, gradients, reached, protocol))
     print(result.with_suffix(".md").read_text())
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    start(main, SilhouetteBenchConfig)

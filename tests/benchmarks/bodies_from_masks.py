@@ -12,12 +12,12 @@ import re
 import shutil
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import tyro
 from jaxtyping import UInt8
 from tqdm import tqdm
 
@@ -31,6 +31,7 @@ from sample import test_SMPL_from_masks as masks_test
 from sample.fit_SMPL import FitConfig
 from utils.artifacts import atomic_write, load_background, load_metrics, save_result
 from utils.image import read_image, read_mask, write_image
+from utils.settings import start
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "bodies_from_masks.json"
 PEOPLE = (5, 6, 7, 8)
@@ -317,6 +318,10 @@ PROTOCOL = (
 
 def measure(settings: Settings, table: dict[str, Row], protocol: str, prefix: str = "") -> None:
     """Measure all cells of a table, row by row, and write it after each; the prefix keeps the tables' files apart."""
+    unknown = [name for name in settings.rows if name not in table]
+    if unknown:
+        raise ValueError(f"rows has {unknown[0]!r}, which is no row of this table; use some of "
+                         f"{', '.join(map(repr, table))}")  # fmt: skip
     for name in settings.rows or tuple(table):
         for seed in settings.seeds:
             measured(settings, table[name], prefix + name, seed)
@@ -324,4 +329,4 @@ def measure(settings: Settings, table: dict[str, Row], protocol: str, prefix: st
 
 
 if __name__ == "__main__":
-    measure(tyro.cli(Settings), ROWS, PROTOCOL)
+    start(partial(measure, table=ROWS, protocol=PROTOCOL), Settings)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tyro
 
 from config import ROOT
 from utils.artifacts import load_metrics, load_predictions
 from utils.bootstrap import difference_interval
 from utils.report.summaries import save_rows, summarise
+from utils.settings import start
 from utils.tiers import NOT_RECORDED
 
 MEASURES = ("vertex_mm", "pa_vertex_mm")
@@ -66,4 +66,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    start(main, Settings)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 from jaxtyping import Float, UInt8
 
 from config import ROOT, Paths
@@ -30,6 +29,7 @@ from sample.test_SMPL_from_masks import (
 )
 from utils.artifacts import file_hash, save_result
 from utils.image import write_image
+from utils.settings import start
 from utils.skeleton import H36M_17
 
 LIMBS = tuple(f"{side}_{joint}" for side in ("left", "right")
@@ -108,4 +108,4 @@ def main(settings: Settings) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    start(main, Settings)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import atheris
-import tyro
 
 with atheris.instrument_imports(include=["config", "dataset_def", "models", "tomllib", "utils", "yaml"]):
     from tests.benchmarks.fuzz import IN_MEMORY, Tally, tried, within_limits
     from tests.helpers.file_readers import READERS
     from utils.safe_arrays import BROKEN_ARCHIVE
 from tests.helpers.mutations import in_archive, mutated
+from utils.settings import start
 
 MOST_BYTES = 1 << 20
 """Of a file."""
@@ -92,4 +92,4 @@ def main(config: GuidedConfig) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(GuidedConfig, description=__doc__))
+    start(main, GuidedConfig)

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Float
 from tqdm import tqdm
 
@@ -30,6 +29,7 @@ from models.SMPL_from_keypoints import ON_BODY
 from utils.artifacts import save_result
 from utils.camera import project, to_camera
 from utils.person_box import Box
+from utils.settings import start
 from utils.skeleton import SMPL_24
 
 EVERY_VERTEX = 7
@@ -168,4 +168,4 @@ def main(settings: Settings) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    start(main, Settings)

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import tyro
 
 from config import ROOT, Paths
 from tests.helpers.children import in_a_child
@@ -35,6 +34,7 @@ from tests.helpers.every_stage import LOOP, OPTIM, STAGES, TEACHERS, differing, 
 from utils import engine
 from utils.artifacts import load_checkpoint, save_result
 from utils.history import load_history
+from utils.settings import start
 
 MAY_DIFFER = ("/loop/resume", "/loop/auto_resume", "/loop/workers", "/loop/threads")
 """Settings that a head carries with it, and that change no number."""
@@ -271,7 +271,13 @@ def keep(result: Path | None, stage: str, counted: dict[str, Any]) -> None:
 
 
 def main(config: KillsConfig) -> dict[str, Any]:
-    """End and compare every stage; write down the counts."""
+    """End and compare every stage; write down the counts.
+
+    Raises:
+        ValueError: there is no such stage.
+    """
+    if unknown := sorted(set(config.stages) - {*STAGES, *TEACHERS}):
+        raise ValueError(f"stages has {unknown[0]!r}; use some of {', '.join((*STAGES, *TEACHERS))}")
     torch.set_num_threads(1)
     stages, whole_of = {}, dict[str, Whole]()
     wanted = [stage for stage in (*STAGES, *TEACHERS)
@@ -293,4 +299,4 @@ def main(config: KillsConfig) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(KillsConfig, description=__doc__))
+    start(main, KillsConfig)

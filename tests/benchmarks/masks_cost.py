@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 
 from config import ROOT, Damage, MasksConfig, Paths, PoseSources, PoseVariation
 from dataset_def.smpl_params_data import open_bank
@@ -28,6 +27,7 @@ from sample import fit_SMPL, train_SMPL_from_masks
 from sample.fit_SMPL import FitConfig
 from tests.benchmarks.timing import repeated, took
 from utils.artifacts import atomic_write, save_result
+from utils.settings import start
 from utils.views import MeshViews
 
 RESULT = ROOT / "tests" / "benchmarks" / "results" / "masks_cost.json"
@@ -154,4 +154,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    start(main, Settings)

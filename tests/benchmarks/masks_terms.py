@@ -7,11 +7,11 @@ same people with one thing changed at a time.  Nothing is chosen by it: it repor
 """
 
 from dataclasses import replace
-
-import tyro
+from functools import partial
 
 from models.masks_fit import MasksFitLoss, MasksFitSteps
 from tests.benchmarks.bodies_from_masks import MASKS_AND_POSES, PROTOCOL, RESULT, ROOT_TOO, Row, Settings, measure
+from utils.settings import start
 
 LOSS, STEPS = MasksFitLoss(), MasksFitSteps()
 
@@ -42,4 +42,4 @@ ROWS: dict[str, Row] = {
 
 if __name__ == "__main__":
     plain = Settings(every=18, seeds=(0,), result=RESULT.with_name("masks_terms.json"))
-    measure(tyro.cli(Settings, default=plain), ROWS, PROTOCOL, "terms_")
+    start(partial(measure, table=ROWS, protocol=PROTOCOL, prefix="terms_"), Settings, default=plain)

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import tyro
 from jaxtyping import Float
 from torch import Tensor
 
@@ -37,6 +36,7 @@ from utils.camera import project
 from utils.image import to_unit_rgb
 from utils.metrics import n_mpjpe_mm, pa_mpjpe_mm, yaw_error_degrees
 from utils.person_box import Box
+from utils.settings import start
 from utils.skeleton import H36M_17
 
 PERSON_M = 1.7
@@ -191,4 +191,4 @@ def main(settings: Settings) -> dict[str, dict[str, float]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Settings))
+    start(main, Settings)

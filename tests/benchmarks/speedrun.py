@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import tyro
-
 from config import ROOT
 from utils.artifacts import load_metrics, save_result
+from utils.settings import start
 
 THRESHOLDS_MM = (160, 120, 100)
 PROTOCOL = (
@@ -173,6 +172,9 @@ def best_minutes(legs: Mapping[str, Mapping[str, Any]]) -> dict[str, float | Non
 
 def main(config: SpeedrunConfig) -> dict[str, Any]:
     """Run, measure, print and write."""
+    if config.data is not None and not (config.data / "index" / "index.npz").is_file():
+        raise FileNotFoundError(f"{config.data}/index/index.npz does not exist; give --data a data set that was "
+                                "preprocessed, such as data/synthetic, or leave it out")  # fmt: skip
     if config.work.exists():
         shutil.rmtree(config.work)
     config.work.mkdir(parents=True)
@@ -200,4 +202,4 @@ def main(config: SpeedrunConfig) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(SpeedrunConfig, description=__doc__))
+    start(main, SpeedrunConfig)

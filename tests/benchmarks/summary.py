@@ -9,13 +9,13 @@ Writes  tests/benchmarks/results/summary.json
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import tyro
-
 from config import ROOT
 from utils.artifacts import save_result
+from utils.settings import start
 
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
 PROTOCOL = (
@@ -103,10 +103,26 @@ def summary(results: Path) -> dict[str, dict[str, float]]:
     return {group: line for group, line in known.items() if line}
 
 
-def main(results: Path = RESULTS) -> None:
-    """Write the file."""
-    save_result(results / "summary.json", PROTOCOL, **summary(results))
+@dataclass(frozen=True)
+class SummaryConfig:
+    """tests/benchmarks/summary.py: the numbers that everything is judged by, in one small file."""
+
+    results: Path = RESULTS
+    """Folder with what was measured; the file goes there, too."""
+
+
+def main(config: SummaryConfig) -> None:
+    """Write the file.
+
+    Raises:
+        FileNotFoundError: the folder holds none of the numbers.
+    """
+    found = summary(config.results)
+    if not found:
+        raise FileNotFoundError(f"{config.results} holds no result that is read here, such as "
+                                f"{GROUPS['weights']['n_mpjpe_mm'].file}; give another --results")  # fmt: skip
+    save_result(config.results / "summary.json", PROTOCOL, **found)
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    start(main, SummaryConfig)

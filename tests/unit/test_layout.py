@@ -226,6 +226,12 @@ def places_that_share(texts: dict[str, str]) -> set[tuple[str, str]]:
     return {(where[0][0], where[-1][0]) for where in runs.values()}
 
 
+def test_scripts_have_one_door():
+    """What a user can cause becomes one sentence there; a script that reads its settings itself ends in a traceback."""
+    own = [path for path in (*FILES, *(ROOT / "tests" / "benchmarks").glob("*.py")) if "tyro.cli(" in path.read_text()]
+    assert [short(path) for path in own] == ["utils/settings.py"]
+
+
 def test_a_trainer_is_read_from_top_to_bottom():
     long = {place: num_lines(text) for place, text in TEXTS.items()
             if place.startswith("sample/train_") and num_lines(text) > TRAINER_LINES}  # fmt: skip

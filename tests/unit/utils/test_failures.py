@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
@@ -31,6 +32,14 @@ class Nothing:
     """No settings."""
 
 
+@dataclass(frozen=True)
+class Share:
+    """Two settings, one of which has no default."""
+
+    share: float
+    of: str = ""
+
+
 def exit_of(monkeypatch, capsys, failing) -> tuple[int, str]:
     """Run a script that fails; its exit code and what it says."""
     monkeypatch.setattr(sys, "argv", ["script"])
@@ -38,6 +47,37 @@ def exit_of(monkeypatch, capsys, failing) -> tuple[int, str]:
     with pytest.raises(SystemExit) as ended:
         start(failing, Nothing)
     return int(str(ended.value.code)), capsys.readouterr().err
+
+
+def test_a_tool_may_begin_with_values_of_its_own(monkeypatch):
+    found = []
+    for words, begins in (([], 0.0), (["--share", "0.5"], 0.5)):
+        monkeypatch.setattr(sys, "argv", ["script", *words])
+        start(found.append, Share, default=Share(0.0, "all"))
+        assert found.pop() == Share(begins, "all")
+
+
+BENCHMARKS = {
+    "summary": (["--results", "nowhere"], "error: nowhere holds no result that is read here"),
+    "bodies_on_fits": (["--truth", "nowhere", "--fits", "nowhere"], "nowhere/predictions.npz does not exist; make it"),
+    "speedrun": (["--data", "nowhere"], "error: nowhere/index/index.npz does not exist; give --data"),
+    "kills": (["--stages", "pose", "nobody"], "error: stages has 'nobody'; use some of enc_dec, pose"),
+    "bodies_from_masks": (["--rows", "none"], "error: rows has 'none', which is no row of this table"),
+    "masks_terms": (["--rows", "none"], "error: rows has 'none', which is no row of this table"),
+}
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_what_a_benchmark_cannot_use_is_one_sentence_too(name, tmp_path, monkeypatch, capsys):
+    words, sentence = BENCHMARKS[name]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TRACEBACK", raising=False)
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / "tests" / "benchmarks" / f"{name}.py"), run_name="__main__")
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and sentence in said and "Traceback" not in said
+    assert not list(tmp_path.iterdir()), "nothing is written"
 
 
 @pytest.mark.parametrize("number", REASONS, ids=errno.errorcode.get)
