@@ -21,6 +21,7 @@ EMBEDDED = ROOT / "data" / "synthetic"
 DATASET = EMBEDDED
 """Your data is here: a folder with frames, masks, backgrounds and index in it.  Edit this line, or give any script
 `--dataset FOLDER`.  The default is the embedded data set."""
+FOLDER = Path(DATASET).expanduser()  # the line above may also say "/data/mine" or "~/mine"
 
 
 Settings = TypeVar("Settings")
@@ -103,15 +104,15 @@ PARTS = {"h36m": "frames", "masks": "masks", "backgrounds": "backgrounds", "inde
 class Paths:
     """Where everything lies.  `--dataset FOLDER` (or DATASET above) moves the first five places together."""
 
-    h36m_location: Path = DATASET / "frames"
+    h36m_location: Path = FOLDER / "frames"
     """Folders `s_01_act_02_subact_01_ca_01` with frames and `h36m_meta.mat`."""
-    masks_location: Path = DATASET / "masks"
+    masks_location: Path = FOLDER / "masks"
     """The same folders and file names with person masks, .png."""
-    backgrounds_location: Path = DATASET / "backgrounds"
+    backgrounds_location: Path = FOLDER / "backgrounds"
     """Median images, written by dataset_def/h36m_get_background.py."""
-    index_location: Path = DATASET / "index"
+    index_location: Path = FOLDER / "index"
     """The frame index and packed crops, written by dataset_def/h36m_preprocess.py."""
-    truth_location: Path = DATASET / "truth"
+    truth_location: Path = FOLDER / "truth"
     """Body parameters of the embedded data.  Test scripts only."""
     models_smpl_location: Path = ROOT / "models" / "assets" / "open_body.npz"
     """The body model: the embedded open body, or SMPL's own .pkl / .npz, or the folder that SMPL's files lie in (the

@@ -45,7 +45,7 @@ from models.smpl import Body, load_body
 from utils.artifacts import check_settings, file_hash, lock_settings
 from utils.camera import Camera
 from utils.processes import for_each
-from utils.settings import start, to_plain
+from utils.settings import next_command, short, start, to_plain
 
 
 @dataclass(frozen=True)
@@ -347,6 +347,9 @@ def main(config: SyntheticConfig) -> None:
     label = f"synthetic Human3.6M ({len(CAMERAS) * config.frames} images each)"
     with drawn_rooms(config.paths, missing, config.views, config.processes) as drawn:
         for_each(partial(make_sequence, config, drawn=drawn), missing, config.processes, label)
+    print(f"{len(requested)} sequences of {len(set(config.subjects))} people in {short(config.paths.h36m_location)}, "
+          f"{len(missing)} of them new")  # fmt: skip
+    print(next_command("dataset_def/h36m_preprocess.py", config.paths))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 import config
 from config import (
     PRESETS,
+    ROOT,
     Crop,
     DecoderConfig,
     EncDecConfig,
@@ -263,6 +264,15 @@ def test_a_contradiction_on_the_command_line_is_one_sentence():
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and "loop.resume and loop.overwrite contradict" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("written, folder", {'"~/mine"': Path.home() / "mine", 'Path("/data")': Path("/data")}.items())
+def test_the_line_that_says_where_the_data_is_may_be_text(written, folder, tmp_path):
+    text = (ROOT / "config.py").read_text().replace("DATASET = EMBEDDED", f"DATASET = {written}")
+    (tmp_path / "config.py").write_text(text)
+    command = [sys.executable, "-c", "import config; print(config.Paths().index_location)"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)})
+    assert done.stdout.strip() == str(folder / "index"), done.stderr
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.__name__)

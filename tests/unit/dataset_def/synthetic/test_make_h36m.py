@@ -180,8 +180,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(made, copied):
     assert untouched.stat().st_mtime_ns == before
 
 
-def test_more_actions_join_the_same_folder(copied):
+def test_more_actions_join_the_same_folder(copied, capsys):
     make_h36m.main(settings(copied, actions=(10, 14, 2), frames=3))
+    said = capsys.readouterr().out
+    assert f"{copied}/frames, 1 of them new" in said and "next: python dataset_def/h36m_preprocess.py" in said
     assert is_sequence_complete(settings(copied).paths, SyntheticSequence(1, 2, 1))
 
 
