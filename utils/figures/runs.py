@@ -85,6 +85,10 @@ def prior_bodies(stored: Mapping[str, Shaped[np.ndarray, "..."]], caption: str) 
     return with_caption(figure, caption)
 
 
+CHANCE = 0.5
+"""AUC of a score that tells nothing; bars begin there."""
+
+
 def auc_bars(metrics: Mapping[str, Any], caption: str) -> Figure:
     """Draw the AUC per corruption with its interval, a colour per set of real poses; chance is 0.5.
 
@@ -94,7 +98,7 @@ def auc_bars(metrics: Mapping[str, Any], caption: str) -> Figure:
     kinds = [kind for kind in ROW_TITLES if kind in next(iter(metrics.values()))["auc"]["plausibility"]]
     figure = Figure(figsize=(5.6, 0.42 * len(kinds) + 1.1), dpi=160, layout="constrained")
     axes = figure.subplots()
-    width = 0.8 / len(metrics)
+    width, lowest = 0.8 / len(metrics), CHANCE
     for number, (name, found) in enumerate(metrics.items()):
         cells = [found["auc"]["plausibility"][kind] for kind in kinds]
         mean = np.array([cell["mean"] for cell in cells])
@@ -102,13 +106,17 @@ def auc_bars(metrics: Mapping[str, Any], caption: str) -> Figure:
         places = np.arange(len(kinds)) + (number - (len(metrics) - 1) / 2) * width
         label = f"{name}: {found['num_poses']} poses of {found['num_sequences']} unseen sequences"
         axes.barh(
-            places, mean, width, xerr=ends, color=ROW_COLOURS[number % 3], label=label, error_kw={"linewidth": 0.8}
-        )
+            places, mean - CHANCE, width, left=CHANCE, xerr=ends, color=ROW_COLOURS[number % 3], label=label,
+            error_kw={"linewidth": 0.8},
+        )  # fmt: skip
         for place, value in zip(places, mean, strict=True):
-            axes.text(0.505, place, f"{value:.2f}", va="center", fontsize=6, color="white")
+            at, side = (CHANCE - 0.005, "right") if value < CHANCE else (CHANCE + 0.005, "left")
+            axes.text(at, place, f"{value:.2f}", va="center", ha=side, fontsize=6, color="white")
+        lowest = min(lowest, float((mean - ends[0]).min()))
     axes.set_yticks(range(len(kinds)), [ROW_TITLES[kind] for kind in kinds], fontsize=LABEL_SIZE)
     axes.invert_yaxis()
-    axes.set_xlim(0.5, 1.0)
+    axes.axvline(CHANCE, color="black", linewidth=0.8)
+    axes.set_xlim(lowest, 1.0)
     axes.set_xlabel("AUC, real above corrupted", fontsize=LABEL_SIZE)
     axes.tick_params(axis="x", labelsize=6)
     figure.legend(loc="outside upper center", fontsize=6, frameon=False)

@@ -16,7 +16,7 @@ from utils.figures.common import (
     table_figure,
     turntable_grid,
 )
-from utils.figures.runs import ACTION_COLUMNS, action_figure
+from utils.figures.runs import ACTION_COLUMNS, action_figure, auc_bars
 from utils.skeleton import H36M_17
 
 
@@ -107,3 +107,12 @@ def test_all_loss_curves_share_their_steps():
     figure = loss_curves([{"step": 10, "total": 2.0}, {"step": 20, "total": 1.0, "held_out_mm": 3.0}], "")
     limits = {one.get_xlim() for one in figure.axes if one.lines}
     assert len(limits) == 1 and limits.pop()[0] == 0
+
+
+def test_a_score_that_is_worse_than_chance_is_drawn_on_the_other_side_of_it():
+    cell = {"mean": 0.2, "low": 0.1, "high": 0.3}
+    found = {"num_poses": 2, "num_sequences": 1, "auc": {"plausibility": {"shuffled": cell}}}
+    axes = auc_bars({"generator": found}, "").axes[0]
+    [bar], low = axes.patches, axes.get_xlim()[0]
+    assert low <= 0.1 and sorted((bar.get_x(), bar.get_x() + bar.get_width())) == pytest.approx([0.2, 0.5])
+    assert axes.texts[0].get_position()[0] < 0.5
