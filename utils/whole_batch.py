@@ -238,10 +238,18 @@ def for_whole_batch(model: nn.Module, shares: Callable[[], Shares]) -> None:
 
 
 def in_one_order(model: nn.Module) -> None:
-    """Give 1 x 1 kernels the strides that their gradients have; else every exchange copies them, with a warning.
+    """Give 1 x 1 kernels and their gradients the same strides; else every exchange copies them, with a warning.
 
-    Where an axis has one place its stride says nothing, and layers that were turned to channels last say another.
+    Where an axis has one place its stride says nothing: layers that were turned to channels last say another, and so do
+    gradients that were computed in bfloat16.  Nothing is copied here.
     """
     for parameter in model.parameters():
         if parameter.ndim == 4 and parameter.shape[2:] == (1, 1):
-            parameter.data = parameter.data.flatten(1).contiguous().view(parameter.shape)
+            parameter.data = in_plain_order(parameter.data)
+            if parameter.requires_grad:
+                parameter.register_hook(in_plain_order)
+
+
+def in_plain_order(kernel: Float[Tensor, "O I 1 1"]) -> Float[Tensor, "O I 1 1"]:
+    """See a 1 x 1 kernel with the strides of a table of outputs and inputs."""
+    return kernel.flatten(1).contiguous().view(kernel.shape)

@@ -68,6 +68,12 @@ def test_kernels_of_one_place_have_one_order():
     before = convolution.weight.detach().clone()
     in_one_order(convolution)
     assert convolution.weight.stride() == (8, 1, 1, 1) and torch.equal(convolution.weight, before)
+    arrived: list[torch.Tensor] = []
+    convolution.weight.register_hook(arrived.append)
+    given = torch.rand(4, 8, 1, 1).as_strided((4, 8, 1, 1), (8, 1, 8, 8))  # as bfloat16 brings it
+    torch.autograd.backward(convolution.weight, given)
+    assert arrived[0].stride() == (8, 1, 1, 1) and torch.equal(arrived[0], given)
+    assert arrived[0].data_ptr() == given.data_ptr(), "nothing is copied"
 
 
 @pytest.mark.parametrize("processes", [2, pytest.param(4, marks=pytest.mark.slow)])
