@@ -34,23 +34,34 @@ ROOT = Path(__file__).resolve().parents[2]
 TRACES = Path(__file__).with_name("traces.json")
 ASSETS = ROOT / "models" / "assets"
 VIEWS = "--preset views"
-"""The preset of the trainings below, and of the committed weights."""
+"""Points taught by pictures that are drawn: the trainings of the first traces, and some of the committed weights."""
 
 Trace = dict[str, list[float]]
 
+MAPS = {"heat maps": "heat", "depth": "depth_m", "joints": "joints_m", "points": "points_m", "limbs": "limbs",
+        "directions": "directions", "mask": "mask"}  # fmt: skip
+BODIES = {"total": "total", "pose": "pose_m", "prior": "prior", "shape": "betas", "iou": "soft_iou",
+          "mesh to mask": "mesh_to_mask_m", "mask to mesh": "mask_to_mesh_m",
+          "held out mpjpe": "held_out_mpjpe_17_mm", "held out iou": "held_out_iou_percent"}  # fmt: skip
 NAMES: dict[str, dict[str, str]] = {
     "stage_1": {"total": "total", "pixels": "pixels", "features": "features", "opacity": "opacity",
                 "held out pixels": "held_out_pixels"},
+    "demo_1": {"total": "total", "heat maps": "heat", "depth": "depth_m", "points": "points_m", "mask": "mask",
+               "headings apart": "headings_apart", "known heading": "known_heading",
+               "headings agree": "headings_agree", "cosine to known": "known_cosine",
+               "held out points": "held_out_to_target_mm", "held out uncovered": "held_out_uncovered_mm"},
     "stage_2": {"joints": "joint_distance", "n-mpjpe": "train_n_mpjpe_mm", "held out n-mpjpe": "held_out_n_mpjpe_mm"},
+    "demo_2": MAPS | {"n-mpjpe": "train_n_mpjpe_mm", "held out n-mpjpe": "held_out_n_mpjpe_mm"},
     "stage_3": {"total": "total", "real": "real", "generated": "generated", "perturbed": "noise",
                 "gradient": "gradient_penalty", "generator": "generator",
                 "held out confusion": "held_out_confusion_percent"},
-    "stage_4": {"total": "total", "pose": "pose_m", "prior": "prior", "shape": "betas", "iou": "soft_iou",
-                "mesh to mask": "mesh_to_mask_m", "mask to mesh": "mask_to_mesh_m",
-                "held out mpjpe": "held_out_mpjpe_17_mm", "held out iou": "held_out_iou_percent"},
+    "stage_4": BODIES, "demo_4": BODIES | MAPS,
     "drawn": {"l1": "predicted/l1_in_box/mean", "ssim": "predicted/ssim_in_box/mean",
               "l1, own appearance": "predicted, appearance of the input/l1_in_box/mean"},
     "views": {"novel view": "grid_predicted", "turntable": "turntable"},
+    "found": {"between cameras": "points/between_cameras_mm/mean", "spread": "points/from_their_middle_mm/mean",
+              "probed n-mpjpe": "probe, all labels/n_mpjpe_17_mm/mean"},
+    "points": {"points": "points_crop_m", "turned": "points_target_m"},
     "pose": {"mpjpe": "overall/mpjpe_17_mm/mean", "p-mpjpe": "overall/p_mpjpe_17_mm/mean"},
     "joints": {"predicted": "predicted_root_m", "true": "true_root_m", "cameras": "R_crop_from_world"},
     "body": {"mpjpe": "overall/mpjpe_17_mm/mean", "iou": "overall/iou_all_views_percent/mean",
@@ -113,6 +124,7 @@ class Place:
         self.run("dataset_def/h36m_preprocess.py", *self.data(), VIEWS, "--processes 1")
         self.run("dataset_def/h36m_preprocess.py", *self.data(), VIEWS, "--processes 1 --centre pelvis")
         self.run("dataset_def/h36m_get_background.py", *self.data())
+        self.run("dataset_def/h36m_preprocess.py", *self.wide(), "--processes 1")
 
     def data(self, folder: Path | None = None) -> list[str]:
         """Say where the data lies and where runs go."""
@@ -120,6 +132,10 @@ class Place:
         kinds = {"h36m": "frames", "masks": "masks", "backgrounds": "backgrounds", "index": "index", "truth": "truth"}
         places = {name: folder / below for name, below in kinds.items()} | {"runs": self.root / "runs"}
         return [f"--paths.{name}-location {place}" for name, place in places.items()]
+
+    def wide(self) -> list[str]:
+        """Say the same, with crops as preset demo packs them: wide ones, from which changed ones are cut."""
+        return [*self.data(), f"--paths.index-location {self.tiny / 'index_wide'}"]
 
     def run(self, script: str, *options: object) -> None:
         """Run a script; every option is one or more words of its command line."""
@@ -134,15 +150,15 @@ class Place:
         finally:
             sys.argv = before
 
-    def train(self, script: str, *options: object) -> None:
+    def train(self, script: str, *options: object, name: str = "trace") -> None:
         """Take five steps, each of them noted, in float32."""
-        self.run(script, "--name trace --device cpu --optim.steps 5 --optim.no-bf16 --loop.workers 0",
+        self.run(script, f"--name {name} --device cpu --optim.steps 5 --optim.no-bf16 --loop.workers 0",
                  "--loop.log-every 1 --loop.validate-every 5", f"--paths.runs-location {self.root / 'runs'}",
                  *options)  # fmt: skip
 
-    def trained(self, stage: str) -> Path:
+    def trained(self, stage: str, name: str = "trace") -> Path:
         """Name the checkpoint that `train` left."""
-        return self.root / "runs" / stage / "trace" / "checkpoint_best.pt"
+        return self.root / "runs" / stage / name / "checkpoint_best.pt"
 
 
 PEOPLE = "--subjects.train 1 --subjects.labelled 1 --subjects.test 9 --subjects.held-out 4 1"
@@ -197,6 +213,34 @@ def trace_stage_4(place: Place) -> dict[str, Trace]:
               *place.data())  # fmt: skip
     found = measures(folder, "body") | predictions(folder / "predictions.npz", "bodies")
     return {"stage_4": losses(folder, "stage_4"), "stage_4_tested": found}
+
+
+def trace_demo(place: Place) -> dict[str, Trace]:
+    """Train stages 1, 2 and 4 as scripts begin: points taught by masks, joints and bodies read off heat maps."""
+    points, joints, bodies = (place.trained(stage, "demo") for stage in ("enc_dec", "pose", "mesh"))
+    place.train("sample/train_enc_dec.py", *place.wide(), PEOPLE, "--groups 2 --crop.size-px 32 --encoder.width 8",
+                "--encoder.points 12 --encoder.appearance 8 --decoder.width 8 --optim.warmup-steps 0",
+                "--teaching.believed-from -1", name="demo")  # fmt: skip
+    place.run("sample/test_enc_dec.py", f"--checkpoint {points} --probe 0 --batch 8 --examples 3", TESTED,
+              *place.wide())  # fmt: skip
+    place.train("sample/train_3d_pose_from_enc.py", f"--encoder {points}", *place.wide(), PEOPLE, "--batch 4",
+                "--optim.warmup-steps 0", name="demo")  # fmt: skip
+    place.run("sample/test_pose.py", f"--checkpoint {joints}", TESTED, *place.wide())
+    prior = place.trained("gan")
+    place.train("sample/train_SMPL_from_enc.py", f"--encoder {joints} --prior {prior}", *place.wide(), PEOPLE,
+                "--silhouettes-of 1 --batch 4 --silhouette-batch 2 --mask-px 32 --head.hidden 16",
+                f"--unpaired.bank.cache-location {place.root / 'poses'} --unpaired.bank.sequences 4",
+                "--unpaired.bank.frames 6 --unpaired.bank.processes 1 --unpaired.steps 5 --unpaired.batch 8",
+                name="demo")  # fmt: skip
+    place.run("sample/test_SMPL.py", f"--checkpoint {bodies} --prior {prior} --examples 3", TESTED, *place.wide())
+    return {
+        "demo_1": losses(points.parent, "demo_1"),
+        "demo_1_tested": measures(points.parent, "found") | predictions(points.parent / "predictions.npz", "points"),
+        "demo_2": losses(joints.parent, "demo_2"),
+        "demo_2_tested": measures(joints.parent, "pose") | predictions(joints.parent / "predictions.npz", "joints"),
+        "demo_4": losses(bodies.parent, "demo_4"),
+        "demo_4_tested": measures(bodies.parent, "body") | predictions(bodies.parent / "predictions.npz", "bodies"),
+    }
 
 
 def trace_synthetic(place: Place) -> dict[str, Trace]:
@@ -287,8 +331,8 @@ def trace_own_cameras(place: Place) -> dict[str, Trace]:
 
 
 STEPS: tuple[Callable[[Place], dict[str, Trace]], ...] = (
-    trace_stage_1, trace_stage_2, trace_stage_3, trace_stage_4, trace_synthetic, trace_fits, trace_committed,
-    trace_predict, trace_own_cameras,
+    trace_stage_1, trace_stage_2, trace_stage_3, trace_stage_4, trace_demo, trace_synthetic, trace_fits,
+    trace_committed, trace_predict, trace_own_cameras,
 )  # fmt: skip
 """In this order; later ones read what earlier ones wrote."""
 
