@@ -79,6 +79,7 @@ def test_people_who_came_later_are_drawn_and_every_training_that_reads_them_begi
     assert "--subjects 5 6 7 8 121 122 200" in fit
     trained = [line for line in again if "sample/train_" in line]
     assert len(trained) == 5 and all("--loop.overwrite" in line for line in trained)
+    assert all("--subjects.train 1 5 6 7 8 121 122 200 " in line for line in trained if "demo_points" not in line)
     assert not any("train_GAN" in line for line in trained), "the prior reads none of them"
     assert place.make("demo", "MORE=121 122 200") == []
     assert scripts(place.make("shown")) == MADE, "and back: what the other recipe left is looked over"

@@ -7,7 +7,7 @@ from config import Crop
 from dataset_def.photos.blazepose import BLAZEPOSE, Region, SeenPerson
 from dataset_def.photos.crop import photo_crop
 from dataset_def.photos.pictures import Picture
-from tests.benchmarks.pixels_beside_keypoints import UPRIGHT, WHOLE, Known, Said, Settings, beside, is_whole, shown_px
+from tests.benchmarks.pixels_beside_keypoints import WHOLE, Known, Said, Settings, beside, is_whole, shown_px
 from utils.person_box import Box
 from utils.skeleton import H36M_17
 
@@ -29,7 +29,7 @@ def test_bodies_alike_are_nowhere_apart_and_turned_ones_by_their_turn():
     known = [Known(PICTURE, Box(100, 50, 100, 200), joints_m, joints_px)]
     same = beside(Said(joints_m[None], joints_px[None]), known)
     assert same["pck_10_percent"] == 100 and max(same["n_mpjpe_mm"], same["yaw_median_deg"]) < 0.1
-    up_cam = UPRIGHT.double() @ torch.tensor([0.0, 0.0, 1.0]).double()
+    up_cam = torch.tensor([0.0, -1.0, 0.0]).double()
     turn = roma.rotvec_to_rotmat(up_cam * np.radians(120)).numpy()
     turned = beside(Said((joints_m @ turn.T)[None], joints_px[None] + [[0, 21]]), known)
     assert turned["yaw_mean_deg"] == pytest.approx(120, abs=0.5) and turned["beyond_90_percent"] == 100
@@ -50,8 +50,11 @@ def test_who_is_cut_off_or_hidden_or_small_is_left_out():
     seen = SeenPerson(points_px, np.ones(len(BLAZEPOSE)), np.zeros((33, 3)), 1.0, region, np.zeros((256, 256)), region)
     settings = Settings(pictures=("street.png",))
     assert is_whole(seen, PICTURE, settings)
-    hidden, outside = seen.confidence.copy(), points_px.copy()
-    hidden[WHOLE[0]], outside[WHOLE[-1], 1] = 0.2, 310
+    hidden = seen.confidence.copy()
+    hidden[WHOLE[0]] = 0.2
     assert not is_whole(seen._replace(confidence=hidden), PICTURE, settings)
-    assert not is_whole(seen._replace(points_px=outside), PICTURE, settings)
+    for axis, beyond_px in ((0, -1), (0, 401), (1, -1), (1, 301)):
+        outside = points_px.copy()
+        outside[WHOLE[-1], axis] = beyond_px
+        assert not is_whole(seen._replace(points_px=outside), PICTURE, settings)
     assert not is_whole(seen, PICTURE, Settings(pictures=("street.png",), least_px=300))

@@ -140,10 +140,12 @@ def faults_per_step(call: str, **environment: str) -> tuple[str, int]:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries decide by themselves")
 def test_arrays_of_one_step_lie_where_those_of_the_step_before_lay():
-    assert faults_per_step("None")[1] > PAGES_OF_A_STEP // 2  # else there is nothing to keep
+    given_back = faults_per_step("None")[1]
     told, faults = faults_per_step("keep_freed_memory()")
     assert told == "True"
-    assert faults < PAGES_OF_A_STEP // 100
+    if given_back < PAGES_OF_A_STEP // 20:
+        pytest.skip(f"this system hands out memory in large pages: {given_back} faults a step where it is given back")
+    assert faults < min(PAGES_OF_A_STEP // 100, given_back // 4)
 
 
 def test_what_the_environment_says_of_memory_stays(monkeypatch):

@@ -278,13 +278,15 @@ def test_who_stretches_or_lies_fits_into_every_varied_camera():
 
 
 def test_lenses_bend_as_far_as_told_and_fold_nothing_into_view():
-    corner = []
+    corner, first, askew = [], [], []
     for subject in range(200):
         straight, bent = make_cameras(subject, 0, 1000, "varied"), make_cameras(subject, 0, 1000, "varied", 1.0)
         for one, camera in zip(straight, bent, strict=True):
             assert camera.is_distorted and camera.distortion == "h36m" and not one.is_distorted
             np.testing.assert_array_equal(camera.R_cam_from_world, one.R_cam_from_world)
             edge = np.linalg.norm(500 / camera.focal_px)
+            first.append(camera.k[0] * edge**2)
+            askew.append(np.abs(camera.p).max())
             radii = np.column_stack([np.linspace(0, 2 * edge, 100), np.zeros(100)])
             radial = distort(camera._replace(p=np.zeros(2)), radii)[:, 0]
             assert (np.diff(radial) > 0).all(), f"k {camera.k} folds"
@@ -292,8 +294,11 @@ def test_lenses_bend_as_far_as_told_and_fold_nothing_into_view():
             pixels = np.array([[0.5, 0.5], [999.5, 0.5], [0.5, 999.5], [999.5, 999.5], [300.0, 700.0]])
             np.testing.assert_allclose(project(camera, to_rays(camera, pixels)), pixels, atol=2e-3)
     assert -0.17 < min(corner) < -0.12 and 0.01 < max(corner) < 0.04, "shares of the radius"
-    half = make_cameras(3, 0, 1000, "varied", 0.5)[1]
-    np.testing.assert_allclose(2 * half.k, make_cameras(3, 0, 1000, "varied", 1.0)[1].k)
+    assert -0.2 <= min(first) < -0.19 and 0.03 < max(first) <= 0.04, "at the corner, of wide and narrow pictures"
+    assert 0.0014 < max(askew) <= 0.0015
+    half, whole = (make_cameras(3, 0, 1000, "varied", strength)[1] for strength in (0.5, 1.0))
+    np.testing.assert_allclose(2 * half.k, whole.k)
+    np.testing.assert_allclose(2 * half.p, whole.p)
     np.testing.assert_allclose(half.k[0] / make_cameras(3, 0, 96, "varied", 0.5)[1].k[0], 1)
 
 
