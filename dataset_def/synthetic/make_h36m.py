@@ -23,7 +23,7 @@ from config import Paths, ranged, setting
 from dataset_def.acclaim import clip_files
 from dataset_def.data_set_file import DRAWN_SETTINGS as SETTINGS_FILE
 from dataset_def.h36m_writer import refuse_foreign_frames
-from dataset_def.photos.panoramas import panoramas_in, read_panorama
+from dataset_def.photos.panoramas import Panorama, panoramas_in, read_panorama
 from dataset_def.synthetic.motion.cmu import cmu_motion
 from dataset_def.synthetic.motion.generate import Motion, generate_motion
 from dataset_def.synthetic.motion.limbs import Style, subject_style
@@ -32,7 +32,7 @@ from dataset_def.synthetic.scene.appearance import Outfit, SubjectAppearance, Wa
 from dataset_def.synthetic.scene.cameras import Rig, make_cameras, make_sensor
 from dataset_def.synthetic.scene.render import Staged, pixel_rays, render_staged, stage_person
 from dataset_def.synthetic.scene.room import Room, draw_room, make_room
-from dataset_def.synthetic.scene.surroundings import choose_surroundings, draw_surroundings
+from dataset_def.synthetic.scene.surroundings import Surroundings, choose_surroundings, draw_surroundings
 from dataset_def.synthetic.scene.things import choose_props, parts_of, things_at
 from dataset_def.synthetic.sequence_files import (
     CAMERAS,
@@ -146,10 +146,18 @@ class Views(NamedTuple):
 
     def draw(self, subject: int, camera: Camera) -> UInt8[np.ndarray, "H W 3"]:
         """Draw what a camera sees of a subject's empty room, or of its panorama."""
-        if self.panoramas is None:
+        around = self.surroundings(subject)
+        if around is None:
             return draw_room(make_room(subject, self.seed), camera)
-        around = choose_surroundings(self.panoramas, subject, self.seed)
-        return draw_surroundings(read_panorama(around.panorama), around.heading_rad, camera)
+        return draw_surroundings(the_panorama(around.panorama), around.heading_rad, camera)
+
+    def surroundings(self, subject: int) -> Surroundings | None:
+        """Say where a subject is instead of in a room.
+
+        Raises:
+            FileNotFoundError: the folder holds no panoramas.
+        """
+        return choose_surroundings(self.panoramas, subject, self.seed) if self.panoramas is not None else None
 
     def check(self, subjects: Iterable[int]) -> None:
         """Read the panoramas of some subjects, so that one that cannot be read stops a run before it writes anything.
@@ -157,9 +165,9 @@ class Views(NamedTuple):
         Raises:
             FileNotFoundError, ValueError: there are none, or one is damaged.
         """
-        if self.panoramas is not None:
-            for path in {choose_surroundings(self.panoramas, subject, self.seed).panorama for subject in subjects}:
-                read_panorama(path)
+        around = (self.surroundings(subject) for subject in subjects)
+        for path in sorted({one.panorama for one in around if one is not None}, reverse=True):
+            the_panorama(path)  # the first one last, as it is drawn first
 
 
 TEST_PEOPLE = (9, 11, 101, 102, 103, 104, 105, 106)
@@ -185,6 +193,17 @@ def the_body(path: Path) -> Body:
 def the_person(path: Path, subject: int, seed: int) -> SubjectAppearance:
     """Make a subject once per process."""
     return make_person(subject, seed, the_body(path))
+
+
+def the_panorama(path: Path) -> Panorama:
+    """Read a panorama, once per process for all that are drawn in it one after the other."""
+    return panorama_of(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def panorama_of(path: Path, written_ns: int) -> Panorama:
+    """Read a panorama as it was written at that time; only the last one is kept, as one of 8192 pixels is 100 MB."""
+    return read_panorama(path)
 
 
 @lru_cache(maxsize=2)
@@ -219,7 +238,9 @@ def drawn_rooms(
     Yields:
         A folder for `the_room`, among the frames and there as long as the context: the data set's own disk has space.
     """
-    needed = [(subject, number) for subject in dict.fromkeys(one.subject for one in sequences) for number in CAMERAS]
+    subjects = list(dict.fromkeys(one.subject for one in sequences))
+    subjects.sort(key=lambda subject: str(views.surroundings(subject)))  # who shares a panorama comes together
+    needed = [(subject, number) for subject in subjects for number in CAMERAS]
     if not needed:  # a finished data set stays untouched
         yield paths.h36m_location
         return
