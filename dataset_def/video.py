@@ -48,6 +48,25 @@ def not_a_picture(path: Path) -> ValueError:
     return ValueError(f"{path} is no image that can be read: it is {kind}; {remedy}")
 
 
+def _opaque(picture: Image.Image, behind: int) -> Image.Image:
+    """Lay a picture over grey of a value, as what it hides behind transparency is not meant to be seen."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    ground = Image.new("RGBA", picture.size, (behind, behind, behind, 255))
+    return Image.alpha_composite(ground, picture.convert("RGBA")).convert("RGB")
+
+
+def _warn_of_more(path: Path, opened: Image.Image) -> None:
+    """Say that a file holds several pictures; what phones put beside a JPEG (its depth, say) is none."""
+    count = getattr(opened, "n_frames", 1)
+    if count > 1 and opened.format in SEVERAL_PICTURES:
+        warnings.warn(f"{path} holds {count} pictures, of which the first is read; give each as a file of its own, or "
+                      "all as a video (ffmpeg -i IN OUT.mp4)", stacklevel=3)  # fmt: skip
+
+
+SEVERAL_PICTURES = ("GIF", "PNG", "WEBP", "TIFF")
+
+
 def _eight_bits(path: Path, picture: Image.Image) -> Image.Image:
     """Bring grey levels of more than 8 bits to 8, and refuse those whose range is not known."""
     if picture.mode.startswith("I;16"):
@@ -62,9 +81,11 @@ def _eight_bits(path: Path, picture: Image.Image) -> Image.Image:
     return picture
 
 
-def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
+def read_picture(path: Path, behind: int = 255) -> UInt8[np.ndarray, "H W 3"]:
     """Read any usual image file as RGB, turned as its camera says; what it is decides, not its ending.
 
+    Args:
+        behind: what shows through transparent parts; white, as in most programs.
     Raises:
         FileNotFoundError, ValueError: missing, empty, truncated, no image (said what it is), or too large.
     """
@@ -78,7 +99,8 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
             megapixels = opened.width * opened.height / 1e6
             if megapixels > LARGEST_MEGAPIXELS:
                 raise ValueError(f"{path} has {megapixels:.0f} megapixels; shrink it to at most {LARGEST_MEGAPIXELS}")
-            return np.asarray(_eight_bits(path, ImageOps.exif_transpose(opened)).convert("RGB"))
+            _warn_of_more(path, opened)
+            return np.asarray(_opaque(_eight_bits(path, ImageOps.exif_transpose(opened)), behind))
     except UnidentifiedImageError:
         raise not_a_picture(path) from None
     except Image.DecompressionBombError:
@@ -90,12 +112,12 @@ def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
 
 
 def read_given_mask(path: Path) -> UInt8[np.ndarray, "H W"]:
-    """Read a mask of the user's from any usual image file; the person is above 128.
+    """Read a mask of the user's from any usual image file; the person is above 128, and not where it is transparent.
 
     Raises:
         FileNotFoundError, ValueError: as `read_picture`.
     """
-    return cv2.cvtColor(read_picture(path), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
+    return cv2.cvtColor(read_picture(path, behind=0), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)
 
 
 FFMPEG_QUIET = "-8"
@@ -173,6 +195,8 @@ class Stamps(NamedTuple):
 
     times_s: Float[np.ndarray, "n"]
     """From the first frame; empty where the file does not tell."""
+    num_stored: int = 0
+    """How many frames lie in the file, whole or cut short; 0 where that is not known."""
 
     @property
     def frames_per_second(self) -> float:
@@ -208,7 +232,7 @@ def read_stamps(path: Path) -> Stamps:
     video.release()
     ordered = np.sort(np.array(times))
     is_told = len(ordered) > 2 and bool((np.diff(ordered) > 0).all())
-    return Stamps(ordered - ordered[0] if is_told else np.zeros(0))
+    return Stamps(ordered - ordered[0] if is_told else np.zeros(0), len(times))
 
 
 class VideoInfo(NamedTuple):
@@ -266,6 +290,8 @@ def probe(path: Path) -> VideoInfo:
     video.release()
     if num_frames < 1:  # some containers do not tell
         num_frames = sum(1 for _ in video_frames(path))
+    if stamps.num_stored:  # others tell what was meant to be written, or what the length makes likely
+        num_frames = min(num_frames, stamps.num_stored)
     rate = frames_per_second if 0 < frames_per_second < 1000 else 0.0
     uneven = stamps.described(path) if stamps.is_uneven else ""
     return VideoInfo(path, num_frames, rate, width_px, height_px, uneven=uneven)

@@ -22,6 +22,7 @@ Writes  <out>/: joints.json and body.npz of all frames; of images <name>_overlay
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
+from os.path import abspath
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Literal, NamedTuple
@@ -55,8 +56,8 @@ from models.SMPL_from_latent import load_body_of, load_mesh
 from models.SMPL_from_maps import MeshFromMaps
 from sample import predict_archive, predict_cameras
 from sample.predict_archive import NOBODY, Archive, Noticed, is_clips
-from sample.predict_cameras import CamerasConfig, Task
-from utils.artifacts import atomic_folder, file_hash
+from sample.predict_cameras import WRITTEN, CamerasConfig, Task
+from utils.artifacts import atomic_folder, check_out, file_hash
 from utils.batches import in_chunks
 from utils.camera import Camera, to_rays
 from utils.engine import choose_device
@@ -123,7 +124,7 @@ class PredictConfig:
     out: Path | None = None
     """Folder for what is written; without it, runs/predict/<name of the input>."""
     overwrite: bool = False
-    """Replace the folder if it is there."""
+    """Replace the folder if it is there, and of an earlier prediction."""
     box: tuple[float, float, float, float] | None = None
     """The person's box in every frame: x y width height, in pixels."""
     mask: Path | None = None
@@ -769,8 +770,8 @@ def predict(predictor: AnyPredictor, out: Path, config: PredictConfig) -> int:
     """Predict the bodies in the input, fill the folder and tell what was done; return how many frames it holds."""
     check_formats(config.motion_files)
     pictures = open_pictures(config.input, config.frames)
-    if out.exists() and not config.overwrite:
-        raise FileExistsError(f"{out} is there already; give another --out, or --overwrite")
+    reads = (Path(config.input), config.mask, config.keypoints, config.checkpoint, config.lifter)
+    check_out(out, config.overwrite, WRITTEN, reads)
     with atomic_folder(out) as (partial,), TemporaryFile(dir=partial) as rows:
         tell_focal(config)
         bodies = PredictedBodies(rows)
@@ -873,9 +874,14 @@ def archive_of(config: PredictConfig, out: Path, rank: Rank) -> Archive:
     )  # fmt: skip
 
 
+def name_of(source: str) -> str:
+    """Name an input by its file or folder, also where it is given as `.` or `..`."""
+    return readable(Path(abspath(source)).stem) or "pictures"
+
+
 def main(config: PredictConfig) -> Path:
     """Predict, write, and return the folder."""
-    out = config.out or config.paths.runs_location / "predict" / (readable(Path(config.input).stem) or "pictures")
+    out = config.out or config.paths.runs_location / "predict" / name_of(config.input)
     rank = rank_of_process()
     if rank.is_shared or (is_clips(Path(config.input)) and not config.cameras.calibration):
         return predict_archive.main(archive_of(config, out, rank), rank)

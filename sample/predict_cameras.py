@@ -38,7 +38,7 @@ from models.smpl import Body, load_body
 from models.SMPL_from_keypoints import KeypointsOfBody, load_lifter
 from models.SMPL_from_masks import load_teacher, teacher_reads
 from sample.bodies_in_cameras import Tools, WorldBodies, fitted_bodies
-from utils.artifacts import atomic_folder, file_hash
+from utils.artifacts import atomic_folder, check_out, file_hash
 from utils.camera import resized, to_camera
 from utils.draw_mesh import overlay
 from utils.export.about import GIVEN_KEYPOINTS, About, licence_of, licence_of_detector
@@ -57,6 +57,9 @@ from utils.export.rig import Y_UP_FROM_Z_UP
 from utils.export.tables import WORLD_FRAME, write_body_parameters, write_joints_json
 from utils.seen import BY_CAMERAS, BY_MASKS, SeenJoints
 from utils.tiers import Reads
+
+WRITTEN = ("joints.json", "cameras.json")
+"""Files of which every folder that is predicted has one."""
 
 
 class Task(NamedTuple):
@@ -175,8 +178,10 @@ def draw_over(
 def main(task: Task) -> Path:
     """Predict, write, and return the folder."""
     check_formats(task.motion_files)
-    if task.out.exists() and not task.overwrite:
-        raise FileExistsError(f"{task.out} is there already; give another --out, or --overwrite")
+    given = task.cameras
+    check_out(task.out, task.overwrite, WRITTEN, (
+        Path(task.clips), *given.calibration, task.keypoints, given.keypoint_names, given.masks, given.backgrounds,
+        given.teacher, task.lifter))  # fmt: skip
     tools = tools_of(task)
     about = about_of(task, tools)
     print(f"tier: {about.tier}; several calibrated cameras, bodies in the world's frame")

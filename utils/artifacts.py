@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tokenize
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import wraps
 from pathlib import Path
@@ -148,6 +148,29 @@ def atomic_folder(*folders: Path) -> Iterator[list[Path]]:
         for partial, place in zip(partials, folders, strict=True):
             shutil.rmtree(place, ignore_errors=True)
             os.replace(partial, place)
+
+
+def check_out(folder: Path, overwrite: bool, ours: Collection[str], reads: Iterable[Path | None]) -> None:
+    """Stop unless a folder that is going to be written is free, or may be replaced: asked for, and a script's own.
+
+    Args:
+        ours: patterns of names, of which every folder that the script writes has a file.
+        reads: what the script reads, none of which may lie in the folder.
+    Raises:
+        FileExistsError
+    """
+    if not folder.exists():
+        return
+    if not overwrite:
+        raise FileExistsError(f"{folder} is there already; give another --out, or --overwrite")
+    if not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file, which no folder replaces; give another --out")
+    if any(folder.iterdir()) and not any(path.is_file() for name in ours for path in folder.glob(name)):
+        raise FileExistsError(f"{folder} holds other files than this script's (there is no {' or '.join(ours)}), so it "
+                              "is not deleted; give another --out")  # fmt: skip
+    for path in reads:
+        if path is not None and path.resolve().is_relative_to(folder.resolve()):
+            raise FileExistsError(f"{path} is read, and lies in {folder}, which would be deleted; give another --out")
 
 
 def check_settings(path: Path, settings: dict[str, Any], remedy: str, begun: dict[str, Any] | None = None) -> None:

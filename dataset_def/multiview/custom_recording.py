@@ -111,7 +111,8 @@ def common_span(videos: dict[str, VideoInfo], config: ImportMultiviewConfig) -> 
         raise ValueError(
             f"video {longest} has {lengths[longest]} frames, {shortest} has {lengths[shortest]} (after the offsets); "
             "synchronised videos are equally long: give --offsets if some started earlier (sample/predict.py ... "
-            f"--find-offsets finds them), or --frames for the part that all have, from 0 to {lengths[shortest]}"
+            f"--find-offsets finds them), or --frames for the part that all have, from 0 to {lengths[shortest]} (of "
+            f"sample/predict.py, --frames {lengths[shortest]})"
         )
     if not 0 <= start < end <= lengths[shortest]:
         raise ValueError(f"frames {start} to {end} are not in the recording, which all cameras show from 0 to "

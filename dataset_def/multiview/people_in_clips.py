@@ -220,7 +220,7 @@ def in_step(task: AskedPeople, settings: ImportMultiviewConfig) -> ImportMultivi
         whole = whole._replace(people=keypoints_of_clips(every_frame, videos, Span((0,) * len(clips), max(lengths))))
         views = given_people(whole)
     else:
-        views = detected_people(whole, task.detector_location, task.detector, task.cameras.processes)
+        views = detected_people(whole, task.detector_location, task.detector, task.cameras.processes, may_end=True)
     ideal = [pinhole(camera) for camera in cameras]
     found = found_offsets(list(videos), ideal, views, task.cameras.most_offset)
     offsets = tuple(f"{name}={frames}" for name, frames in zip(videos, found.frames.tolist(), strict=True))

@@ -186,10 +186,23 @@ def detected_in_view(job: DetectionJob) -> list[list[SeenSomebody]]:
     return found
 
 
-def detected_people(recording: MultiviewRecording, networks: Path, kind: str, processes: int) -> Views:
-    """Find everybody in all views with the keypoints extra."""
+def detected_people(
+    recording: MultiviewRecording, networks: Path, kind: str, processes: int, may_end: bool = False
+) -> Views:
+    """Find everybody in all views with the keypoints extra.
+
+    Args:
+        may_end: clips may be shorter than the recording.
+    Raises:
+        ValueError: one is, as it has fewer frames that can be read than it says.
+    """
     jobs = [DetectionJob(view, recording.every, recording.num_instants, networks, kind) for view in recording.views]
-    return for_each(detected_in_view, jobs, processes, "keypoints")
+    views = for_each(detected_in_view, jobs, processes, "keypoints")
+    for view, frames in zip(recording.views, views, strict=True):
+        if len(frames) < recording.num_instants and not may_end:
+            missing = view.first + recording.every * len(frames) + 1
+            raise ValueError(f"{view.videos} ends before frame {missing}; copy it again")
+    return views
 
 
 def given_people(recording: MultiviewRecording) -> Views:

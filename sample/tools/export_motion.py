@@ -24,7 +24,7 @@ from config import Paths, ranged, setting
 from dataset_def.motions import StoredMotion, read_motions
 from models.other_body import Moved, distance_between, for_other_body
 from models.smpl import Body, load_body
-from utils.artifacts import atomic_folder, file_hash
+from utils.artifacts import atomic_folder, check_out, file_hash
 from utils.export.about import NOT_TOLD, About, licence_of
 from utils.export.bvh import CENTIMETRES
 from utils.export.motion import (
@@ -197,8 +197,7 @@ def main(config: ExportMotionConfig) -> Path:
     check_formats(config.formats)
     stored = chosen(read_motions(config.motion), config)
     out = config.out or config.paths.runs_location / "motion" / stored[0].name
-    if out.exists() and not config.overwrite:
-        raise FileExistsError(f"{out} is there already; give another --out, or --overwrite")
+    check_out(out, config.overwrite, ("about.json", "*/about.json"), (config.motion,))
     units = CENTIMETRES if config.bvh_unit == "centimetres" else 1.0
     with atomic_folder(out) as (partial,):
         for one in stored:

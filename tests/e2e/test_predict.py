@@ -1,6 +1,7 @@
 """Pictures of any kind become files of bodies; wrong ones leave nothing behind."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -253,8 +254,29 @@ def test_a_folder_that_is_there_is_kept_unless_it_may_be_replaced(ask, tmp_path)
     with pytest.raises(FileExistsError, match="--overwrite"):
         predict.main(ask(tmp_path / "photo.jpg", box=(66, 60, 40, 140)))
     assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
-    predict.main(ask(tmp_path / "photo.jpg", box=(66, 60, 40, 140), overwrite=True, meshes=()))
+    may = ask(tmp_path / "photo.jpg", box=(66, 60, 40, 140), overwrite=True, meshes=())
+    with pytest.raises(
+        FileExistsError, match=r"holds other files .* \(there is no joints.json or .*\), so it is not del"
+    ):
+        predict.main(may)
+    assert (tmp_path / "out" / "mine.txt").read_text() == "keep"
+    (tmp_path / "out" / "joints.json").touch()
+    predict.main(may)
     assert not (tmp_path / "out" / "mine.txt").exists()
+    (tmp_path / "out" / "photo.jpg").write_bytes((tmp_path / "photo.jpg").read_bytes())
+    with pytest.raises(FileExistsError, match=r"photo.jpg is read, and lies in .*out, which would be deleted"):
+        predict.main(replace(may, input=str(tmp_path / "out" / "photo.jpg")))
+    (tmp_path / "file").touch()
+    with pytest.raises(FileExistsError, match=r"file is a file, which no folder replaces"):
+        predict.main(replace(may, out=tmp_path / "file"))
+
+
+def test_what_is_predicted_is_named_after_the_input_wherever_it_is_given_from(tmp_path, monkeypatch):
+    (tmp_path / "photos" / "june").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "photos" / "june")
+    given = (".", "..", "../..", "walk.mp4", "../walk.v2.mp4", "0", "/")
+    assert [predict.name_of(one) for one in given] == [
+        "june", "photos", tmp_path.name, "walk", "walk.v2", "0", "pictures"]  # fmt: skip
 
 
 def test_settings_that_contradict_each_other_are_refused():

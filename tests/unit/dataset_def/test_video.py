@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -42,6 +43,21 @@ def test_a_variable_frame_rate_is_announced_by_predictions_and_refused_where_cam
         common_rate({"a": probe(path)}, config)
     given = ImportMultiviewConfig(videos=(str(path),), calibration=(path,), to=tmp_path, frames_per_second=10)
     assert common_rate({"a": probe(path)}, given) == 10
+
+
+def test_of_a_video_that_was_cut_short_as_many_frames_are_told_as_it_holds(tmp_path):
+    """Its header tells of all; written by cameras whose card was full, or copied in part."""
+    path = tmp_path / "v.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (64, 96))
+    noise = np.random.default_rng(0).integers(0, 255, (20, 96, 64, 3)).astype(np.uint8)
+    for image in noise:
+        writer.write(image)
+    writer.release()
+    assert probe(path).num_frames == 20
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    header = cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT)
+    assert probe(path).num_frames in (len(list(video_frames(path))), len(list(video_frames(path))) + 1) and header > 15
 
 
 def test_a_video_that_was_held_upright_is_turned(tmp_path):

@@ -1,21 +1,26 @@
 """Who is who in several views: sides that one view takes for each other, detections that lie, masks in crops."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from dataset_def.masks_data import level_camera
+from dataset_def.multiview import people_in_views
 from dataset_def.multiview.keypoint_files import BODY_25B
 from dataset_def.multiview.people_in_views import (
     SeenSomebody,
     centre_px,
     crop_of_mask,
+    detected_people,
     exchanged,
     followed,
     person_in_views,
     targets_world_m,
     view_mask,
 )
+from dataset_def.multiview.recording import MultiviewRecording, RecordedView
 from tests.helpers.small_recording import walking_m
 from tests.helpers.tiny_h36m import looking_camera
 from utils.camera import project, to_camera
@@ -49,6 +54,18 @@ def seen_by(camera, shift_px: float = 0.0) -> list[list[SeenSomebody]]:
         seen[known, 2] = 0.9
         frames.append([SeenSomebody(seen)])
     return frames
+
+
+def test_a_clip_that_ends_early_is_named_unless_it_may(monkeypatch):
+    """It may have fewer frames that can be decoded than lie in it."""
+    clips = tuple(RecordedView(f"cam{number}", camera, Path(f"cam{number}.mp4"), first=number)
+                  for number, camera in enumerate(CAMERAS[:2]))  # fmt: skip
+    recording = MultiviewRecording(clips, FRAMES, 3, 5.0, None, "exact")
+    monkeypatch.setattr(people_in_views, "detected_in_view", lambda job: [[]] * (FRAMES - 2 * job.view.first))
+    with pytest.raises(ValueError, match=rf"cam1\.mp4 ends before frame {1 + 3 * (FRAMES - 2) + 1}; copy it again"):
+        detected_people(recording, Path("networks"), "full", 1)
+    found = detected_people(recording, Path("networks"), "full", 1, may_end=True)
+    assert [len(frames) for frames in found] == [FRAMES, FRAMES - 2]
 
 
 def gathered(views):

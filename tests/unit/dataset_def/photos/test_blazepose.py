@@ -78,6 +78,15 @@ def test_parts_cover_a_wide_picture():
     parts = square_parts(np.zeros((100, 178, 3), np.uint8), 100.0)
     assert [one.centre_px.tolist() for one in parts] == [[50, 50], [89, 50], [128, 50]]
     assert len(square_parts(np.zeros((100, 100, 3), np.uint8), 100.0)) == 1
+
+
+@pytest.mark.parametrize("shape", [(1, 500, 3), (60_000, 10, 3), (1, 1, 3), (1, 64, 3)])
+def test_a_picture_that_is_hardly_more_than_a_line_is_not_looked_at_pixel_by_pixel(shape):
+    rgb = np.zeros(shape, np.uint8)
+    parts = square_parts(rgb, min(shape[:2]) / 2)
+    assert len(parts) < 400
+    centres, reach_px = np.array([part.centre_px for part in parts]), parts[0].side_px / 2
+    assert (centres.min(axis=0) <= reach_px).all() and (centres.max(axis=0) >= np.array(shape[1::-1]) - reach_px).all()
     assert is_about(parts[0], parts[0]) and not is_about(parts[0], parts[1])
 
 

@@ -1,4 +1,6 @@
 import signal
+import warnings
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dataset_def.photos.pictures import open_pictures, until_interrupted
-from dataset_def.video import read_picture
+from dataset_def.video import read_given_mask, read_picture
 
 
 def write_video(path, count: int, size=(64, 48)) -> None:
@@ -140,6 +142,43 @@ def test_sixteen_bits_are_brought_to_eight_and_other_depths_are_refused_or_read_
         Image.fromarray(values).save(tmp_path / name)
         with pytest.raises(ValueError, match=r"grey levels of 32 bits .* save it with 8 or 16 bits"):
             read_picture(tmp_path / name)
+
+
+def with_hidden_part(folder: Path, person: int) -> list[Path]:
+    """Write pictures whose left half is grey of a value, and whose right half is transparent over another colour."""
+    rgba = np.zeros((6, 8, 4), np.uint8)
+    rgba[:, :4] = (person, person, person, 255)
+    rgba[:, 4:] = (250, 30, 200, 0)
+    places = [folder / name for name in ("a.png", "a.webp", "grey.png", "palette.png")]
+    Image.fromarray(rgba).save(places[0])
+    Image.fromarray(rgba).save(places[1], lossless=True, exact=True)
+    Image.fromarray(rgba[..., [0, 3]], "LA").save(places[2])
+    Image.fromarray((rgba[..., 3] == 0).astype(np.uint8), "P").save(places[3])
+    palette = Image.open(places[3])
+    palette.putpalette([person, person, person, 250, 30, 200])
+    palette.save(places[3], transparency=1)
+    return places
+
+
+def test_what_is_hidden_behind_transparency_is_seen_in_no_picture_and_is_nobody_in_a_mask(tmp_path):
+    for path in with_hidden_part(tmp_path, 90):
+        halves = [read_picture(path)[:, part].reshape(-1, 3).tolist() for part in (slice(4), slice(4, 8))]
+        assert halves == [[[90] * 3] * 24, [[255] * 3] * 24], path.name
+    for path in with_hidden_part(tmp_path, 255):
+        np.testing.assert_array_equal(read_given_mask(path), np.repeat([[255, 0]], 4, axis=1).repeat(6, axis=0))
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
+def test_of_several_pictures_in_a_file_the_first_is_read_and_it_is_told(tmp_path, name):
+    first, second = (Image.fromarray(np.full((6, 8, 3), level, np.uint8)) for level in (40, 200))
+    first.save(tmp_path / name, save_all=True, append_images=[second])
+    with pytest.warns(UserWarning, match=rf"{name} holds 2 pictures, of which the first is read; .* \(ffmpeg "):
+        assert abs(read_picture(tmp_path / name).astype(int) - 40).max() < 4
+    first.save(tmp_path / name)
+    first.save(tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[second])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_picture(tmp_path / name).shape == read_picture(tmp_path / "phone.jpg").shape == (6, 8, 3)
 
 
 def test_what_a_picture_is_decides_and_not_its_ending(tmp_path):
