@@ -17,12 +17,13 @@ from dataset_def.h36m_crops import PackedCrops, load_metadata, pack_folder
 from dataset_def.h36m_files import background_path, folder_name, load_meta
 from dataset_def.h36m_get_background import BackgroundConfig
 from dataset_def.h36m_index import load_table
-from dataset_def.photos.panoramas import exposed, read_linear
+from dataset_def.photos.panoramas import exposed, read_linear, read_panorama
 from dataset_def.synthetic import make_h36m
 from dataset_def.synthetic.make_h36m import HardPictures, SyntheticConfig
 from dataset_def.synthetic.motion.performance import is_in_frame
 from dataset_def.synthetic.scene.cameras import AREA_MIDDLE_WORLD_M, make_cameras, make_sensor
 from dataset_def.synthetic.scene.room import HALF_LENGTH_M, HALF_WIDTH_M
+from dataset_def.synthetic.scene.surroundings import choose_surroundings, draw_surroundings
 from dataset_def.synthetic.sequence_files import SyntheticSequence, is_sequence_complete
 from models.smpl import load_body, rotations_from_theta
 from utils.artifacts import load_background
@@ -180,8 +181,10 @@ def test_an_interrupted_run_goes_on_where_it_stopped(made, copied):
     assert untouched.stat().st_mtime_ns == before
 
 
-def test_more_actions_join_the_same_folder(copied):
+def test_more_actions_join_the_same_folder(copied, capsys):
     make_h36m.main(settings(copied, actions=(10, 14, 2), frames=3))
+    said = capsys.readouterr().out
+    assert f"{copied}/frames, 1 of them new" in said and "next: python dataset_def/h36m_preprocess.py" in said
     assert is_sequence_complete(settings(copied).paths, SyntheticSequence(1, 2, 1))
 
 
@@ -387,6 +390,31 @@ def test_people_stand_in_a_panorama_instead_of_a_room(tmp_path):
     write_image(tmp_path / "in" / "street.png", panorama // 2)
     with pytest.raises(ValueError, match=r"panoramas.*delete"):
         make_h36m.main(in_panorama(tmp_path, tmp_path / "in"))
+
+
+def test_a_panorama_is_read_once_for_all_that_is_drawn_in_it(tmp_path, monkeypatch):
+    rng, read = np.random.default_rng(0), []
+    for name in "ab":
+        write_image(tmp_path / "in" / f"{name}.png", rng.integers(0, 255, (64, 128, 3)).astype(np.uint8))
+    config = replace(in_panorama(tmp_path, tmp_path / "in"), subjects=tuple(range(1, 9)), actions=(14,))
+    wanted = {}
+    for subject in config.subjects:
+        around = choose_surroundings(tmp_path / "in", subject, config.seed)
+        for number, camera in enumerate(config.views.cameras(subject), start=1):
+            image = draw_surroundings(read_panorama(around.panorama), around.heading_rad, camera)
+            wanted[f"s_{subject:02d}_ca_{number:02d}.npy"] = (around.panorama.name, image)
+    assert [wanted[f"s_{subject:02d}_ca_01.npy"][0][0] for subject in config.subjects] == list("abaaaabb")
+    monkeypatch.setattr(make_h36m, "read_panorama", lambda path: read.append(path.name) or read_panorama(path))
+    sequences = [SyntheticSequence(subject, 14, 1) for subject in config.subjects]
+    config.paths.h36m_location.mkdir()
+    with make_h36m.drawn_rooms(config.paths, sequences, config.views, 1) as drawn:
+        assert {path.name for path in drawn.iterdir()} == wanted.keys()
+        for name, (_, image) in wanted.items():
+            np.testing.assert_array_equal(np.load(drawn / name), image)
+    assert sorted(read) == ["a.png", "b.png"], "both are read once, in whatever order the subjects come"
+    write_image(tmp_path / "in" / "b.png", np.zeros((64, 128, 3), np.uint8))
+    later = next(subject for subject in config.subjects if wanted[f"s_{subject:02d}_ca_01.npy"][0] == "b.png")
+    assert not config.views.draw(later, config.views.cameras(later)[0]).any(), "what was written since is read anew"
 
 
 @pytest.mark.parametrize(("file", "told"), [
