@@ -143,7 +143,10 @@ def enc_dec_figures(run: Path, data: str) -> dict[str, Figure]:
     caption = f"{data}; {provenance['split']}; step {stored['step']}"
     over: dict[str, Figure] = {}
     if shown := points_in_views(stored):
-        over = {"points": image_rows(shown, f"The points found in one image, partners in one colour.\n{caption}")}
+        turned = "; below, turned to another camera" if len(shown) > 2 else ""
+        over = {
+            "points": image_rows(shown, f"The points found in one image, partners in one colour{turned}.\n{caption}")
+        }
     if NOT_DRAWN in stored:
         return over
     grid = {name: stored[f"grid_{name}"] for name in ("input", "target", "predicted")}
