@@ -56,12 +56,15 @@ def defaults_of(stage: type[StageConfig], name: str) -> list[StageConfig]:
     """Give a stage's settings in a preset; nothing for a tool, whose settings no preset has.
 
     Raises:
-        ValueError: an unknown preset.
+        ValueError: an unknown preset, or one that was edited into nothing.
     """
     known = EARLIER_PRESETS.get(name, name)
     if known not in PRESETS:
         raise ValueError(f"there is no preset {name!r}; use one of {', '.join(PRESETS)}")
-    preset = PRESETS[known]()
+    try:
+        preset = PRESETS[known]()
+    except TypeError as error:  # what an edit of config.py may bring: a setting that its class does not have
+        raise ValueError(f"preset {known} of config.py is broken: {error}; use the names that stand there") from error
     parts: list[Any] = [getattr(preset, part.name) for part in fields(preset)]
     if name in EARLIER_PRESETS:
         parts = [replace(part, name=name) if hasattr(part, "name") else part for part in parts]

@@ -266,6 +266,12 @@ def test_a_contradiction_on_the_command_line_is_one_sentence():
     assert "Traceback" not in done.stderr
 
 
+def test_a_setting_that_an_edit_misspells_is_named(monkeypatch):
+    monkeypatch.setitem(PRESETS, "demo", lambda: dataclasses.replace(Optim(), step=3))
+    with pytest.raises(ValueError, match=r"preset demo of config.py is broken: .*unexpected keyword argument 'step'"):
+        parse(EncDecConfig, [])
+
+
 @pytest.mark.parametrize("written, folder", {'"~/mine"': Path.home() / "mine", 'Path("/data")': Path("/data")}.items())
 def test_the_line_that_says_where_the_data_is_may_be_text(written, folder, tmp_path):
     text = (ROOT / "config.py").read_text().replace("DATASET = EMBEDDED", f"DATASET = {written}")
