@@ -393,6 +393,7 @@ class Run:
         watched = Watched(dataset, self.loop.workers, self.loop.skip_broken)
         self.sources.append((batches, watched))
         if in_memory:
+            self.tell(f"reading {len(dataset):,} items into memory, each once")
             return Resident(watched, batches, self.device, self.loop.workers, shown)
         return batch_loader(watched, batches, self.loop.workers)
 
@@ -502,7 +503,7 @@ class Run:
     def tell(self, words: str) -> None:
         """Print words, once for all processes."""
         if self.is_main:
-            print(words)
+            print(words, flush=True)
 
     @property
     def draws(self) -> bool:

@@ -143,11 +143,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(paths):
 held_out = teach_points.held_out_errors
 
 
-def test_crops_kept_in_memory_teach_as_those_that_are_read_but_for_the_rooms(paths):
+def test_crops_kept_in_memory_teach_as_those_that_are_read_but_for_the_rooms(paths, capsys):
     quiet = PointsTeaching(by="masks", heading_at=(0.5,), believed_from=0.0, rooms=0.0)
     config = settings(paths, "read", teaching=quiet)
     train_enc_dec.main(config)
     train_enc_dec.main(replace(config, name="kept", in_memory=True))
+    assert "reading 16 items into memory, each once" in capsys.readouterr().out
     read, kept = (states(paths, name)["model"] for name in ("read", "kept"))
     assert all(torch.equal(read[name], kept[name]) for name in read)
     seen = teach_points.make_data(config, "train")
