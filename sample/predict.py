@@ -35,7 +35,7 @@ from tqdm import tqdm
 
 from config import ASSETS, Device, Paths, ranged, setting
 from dataset_def.photos.blazepose import KEYPOINT_NETWORKS, KEYPOINTS_REMEDY, BlazePose, is_available
-from dataset_def.photos.crop import PhotoCrop, photo_camera, photo_crop
+from dataset_def.photos.crop import PhotoCrop, check_focal, photo_camera, photo_crop
 from dataset_def.photos.keypoints import (
     FollowedPerson,
     KeypointFinder,
@@ -164,8 +164,7 @@ class PredictConfig:
     cameras_loss: MasksFitLoss = field(default_factory=MasksFitLoss)
 
     def __post_init__(self) -> None:
-        if self.focal_px is not None and self.focal_px < 10:
-            raise ValueError(f"focal_px is {self.focal_px}; give it in pixels, such as 1000 for a photo of 1000 pixels")
+        check_focal(self.focal_px)
         if self.box is not None and self.mask is not None:
             raise ValueError("box and mask both tell where the person is; give one of them")
         if self.keypoints is not None and self.tier == "pixels":

@@ -28,8 +28,27 @@ class PhotoCrop(NamedTuple):
     """Guessed, of the crop's centre."""
 
 
+def check_focal(focal_px: float | None) -> None:
+    """Stop at a focal length that no camera has.
+
+    Raises:
+        ValueError
+    """
+    if focal_px is not None and not FOCAL_RANGE_PX[0] <= focal_px <= FOCAL_RANGE_PX[1]:  # nor one that is no number
+        raise ValueError(f"focal_px is {focal_px:g}; give it in pixels, such as 1000 for a photo of 1000 pixels")
+
+
+FOCAL_RANGE_PX = (10.0, 1e6)
+"""Of fisheyes in small pictures, and beyond that of a telescope before a camera of 60 megapixels."""
+
+
 def photo_camera(picture: Picture, focal_px: float | None) -> Camera:
-    """Describe the camera of a picture; its principal point is taken to be the middle."""
+    """Describe the camera of a picture; its principal point is taken to be the middle.
+
+    Raises:
+        ValueError: the focal length is that of no camera.
+    """
+    check_focal(focal_px)
     height, width = picture.rgb.shape[:2]
     focal = focal_px or FOCAL_OF_SIDE * max(height, width)
     return Camera(np.eye(3), np.zeros(3), np.array([focal, focal]), np.array([width / 2, height / 2]), width, height)

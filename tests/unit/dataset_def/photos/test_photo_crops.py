@@ -56,3 +56,9 @@ def test_the_side_view_shows_the_cameras_side_on_the_right_and_the_top_view_the_
     assert side[1].min() > 75
     top = np.nonzero((turned_view(near, FACES, "top", 100) < 250).any(2))
     assert top[0].min() > 75
+
+
+@pytest.mark.parametrize("focal_px", [float("nan"), float("inf"), -800.0, 1.2, 1e12])
+def test_a_focal_length_of_no_camera_is_refused_by_its_name(focal_px):
+    with pytest.raises(ValueError, match=r"focal_px is .*; give it in pixels, such as 1000 for a photo"):
+        photo_camera(Picture("p", np.zeros((10, 20, 3), np.uint8)), focal_px)
