@@ -25,8 +25,8 @@ PROTOCOL = (
     "frame in 2 and all; demo: what make demo trains, S9 and S11; crops about the true pelvis but for box_. "
     "stage_1: S9 and S11, crops about the masks in training and test but for box_; probe: a linear map of its "
     "frozen points, whose prior four validation people chose; supervised: the same network from random weights on "
-    "the same crops and labels. stage_1_pelvis: the same about everybody's true pelvis, stage 1 in one training of 384k "
-    "images (stage_1: 480k in parts). Only what was measured is here"
+    "the same crops and labels. stage_1_pelvis: the same about everybody's true pelvis, stage 1 in one training of "
+    "384k images (stage_1: 480k in parts). Only what was measured is here"
 )
 N, P, WRIST, YAW = "overall.n_mpjpe_17_mm", "overall.p_mpjpe_17_mm", "overall.wrist_mm", "yaw.all"
 
